@@ -1,0 +1,80 @@
+"""Weights on disk: ``NAME.safetensors`` and ``NAME.json``, never a pickle.
+
+The JSON is the :class:`~KLIPCore.priors.prior.ModelCard`; its ``sha256`` must match the weights, so that a result's
+provenance names exactly one network. The shipped default lives in :mod:`KLIPCore.priors.zoo`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from KLIPCore.errors import PriorError
+from KLIPCore.priors.prior import ModelCard
+from KLIPCore.priors.unet import EDMUNet, UNetConfig, UNetPrior
+
+DEFAULT_PRIOR = "abdomen-ct-256"
+"""Name of the prior that is loaded when none is named."""
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_prior(network: EDMUNet, card: ModelCard, folder: Path, dtype: torch.dtype = torch.float16) -> Path:
+    """Write weights and card beside each other and return the weights' path.
+
+    Both are written under a temporary name first: an interrupted save leaves the old pair intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{card.name}.safetensors"
+    partial = path.with_suffix(".safetensors.part")
+    save_file({name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()}, partial)
+    card = replace(card, sha256=file_sha256(partial))
+    partial_card = path.with_suffix(".json.part")
+    partial_card.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+    partial_card.replace(path.with_suffix(".json"))
+    return path
+
+
+def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> UNetPrior:
+    """A shipped prior by name, or anybody's by the path of its ``.safetensors``.
+
+    Raises
+    ------
+    PriorError : no such prior, a card that does not match, or damaged weights.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        return _load(path, device)
+    shipped = files("KLIPCore.priors.zoo") / f"{name_or_path}.safetensors"
+    if not shipped.is_file():
+        names = ", ".join(sorted(f.name.removesuffix(".safetensors") for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".safetensors")))
+        raise PriorError(f"There is no prior called '{name_or_path}'.", f"Choose one of: {names}; or give the path of a .safetensors file.")
+    with as_file(shipped) as real, as_file(files("KLIPCore.priors.zoo") / f"{name_or_path}.json"):
+        return _load(real, device)
+
+
+def _load(path: Path, device: torch.device | str) -> UNetPrior:
+    card_path = path.with_suffix(".json")
+    if not path.is_file() or not card_path.is_file():
+        raise PriorError(f"The prior needs {path.name} and {card_path.name} side by side.", "Give the path of the .safetensors file with its model card beside it.")
+    try:
+        card = ModelCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
+        if card.sha256 and card.sha256 != file_sha256(path):
+            raise PriorError(f"{path.name} is not the file its model card describes (hash differs).", "Copy weights and card again, from the same place.")
+        network = EDMUNet(UNetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in card.network.items() if k != "kind"}))
+        network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    except (SafetensorError, json.JSONDecodeError, RuntimeError, TypeError) as error:
+        raise PriorError(f"{path.name} cannot be loaded ({type(error).__name__}).", "Copy weights and card again, or choose another prior.") from error
+    return UNetPrior(network, card, device)

@@ -1,0 +1,87 @@
+"""Random patches that still look like the same patient group.
+
+Scale, small rotation and brightness vary between scanners and people; left and right do not (the liver has a side), so
+there is no mirroring. The upper window bound varies, because public sets clip bone at different HU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes.
+
+    Attributes
+    ----------
+    warp_probability : how often a patch is resampled (scaled and turned) instead of cut out.
+    scale : largest relative change of size.
+    angle_deg : largest rotation.
+    gain : standard deviation of the relative brightness change.
+    clip_probability, clip_from : how often, and down to which intensity, the upper end is clipped.
+    position_jitter : standard deviation of the shift of the position channels (frame half-widths).
+    """
+
+    warp_probability: float = 0.5
+    scale: float = 0.15
+    angle_deg: float = 6.0
+    gain: float = 0.03
+    clip_probability: float = 0.3
+    clip_from: float = 0.9
+    position_jitter: float = 0.04
+
+
+def sample_patches(slices: Tensor, position: Tensor, n: int, patch: int, rule: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random patches and their position channels.
+
+    Parameters
+    ----------
+    slices : (N, S, S) uint8 framed slices.
+    position : (1, 2, S, S) position channels of the whole frame.
+    n, patch : how many patches, and their side in pixels.
+    rule : what may vary.
+    generator : source of all randomness here.
+
+    Returns
+    -------
+    (n, 1, patch, patch) intensity in [0, 1] and (n, 2, patch, patch) positions.
+    """
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    side = slices.shape[-1]
+    which = torch.randint(len(slices), (n,), generator=generator)
+    corner = (torch.rand(n, 2, generator=generator) * (side - patch) / 2).round().long() * 2
+    out = torch.empty(n, 1, patch, patch)
+    where = torch.empty(n, 2, patch, patch)
+    warp = uniform(n) < rule.warp_probability
+    scale = 1 + rule.scale * (2 * uniform(n) - 1)
+    angle = math.radians(rule.angle_deg) * (2 * uniform(n) - 1)
+    for m in range(n):
+        r, c = int(corner[m, 0]), int(corner[m, 1])
+        image = slices[which[m]].float().div(255.0)
+        if not warp[m]:
+            out[m, 0] = image[r : r + patch, c : c + patch]
+            where[m] = position[0, :, r : r + patch, c : c + patch]
+            continue
+        u = (torch.arange(patch) - (patch - 1) / 2) * scale[m]
+        rows, columns = torch.meshgrid(u, u, indexing="ij")
+        cos, sin = math.cos(float(angle[m])), math.sin(float(angle[m]))
+        y = (r + (patch - 1) / 2 + cos * rows - sin * columns) * 2 / (side - 1) - 1
+        x = (c + (patch - 1) / 2 + sin * rows + cos * columns) * 2 / (side - 1) - 1
+        grid = torch.stack([x, y], -1)[None]
+        out[m] = F.grid_sample(image[None, None], grid, align_corners=True)[0]
+        centre = position[0, :, r : r + patch, c : c + patch]  # the patch is a resized patient: its places stay the frame's
+        where[m] = centre
+    clip = torch.where(uniform(n) < rule.clip_probability, rule.clip_from + (1 - rule.clip_from) * uniform(n), torch.ones(n))
+    out = torch.minimum(out, clip.view(-1, 1, 1, 1))
+    out = out * (1 + rule.gain * torch.randn(n, 1, 1, 1, generator=generator))
+    where = where + rule.position_jitter * torch.randn(n, 2, 1, 1, generator=generator)
+    return out, where

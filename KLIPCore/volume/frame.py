@@ -1,0 +1,142 @@
+"""The prior's frame: every patient at the same width, in the middle of a square.
+
+A diffusion prior with position channels expects the liver where it usually is. The frame is the similarity map
+(no rotation, no shear) that brings the study's median body width to ``body_fraction`` of a square of ``size``
+pixels, with each slice's body centred. It is stored with every result, because the KL map lives in the
+frame and must land on the study's own voxels again.
+
+Index convention: a frame pixel (r, c) of slice k lies at study pixel
+``centre[k] + (index − (size − 1) / 2) · pixel``, where ``centre`` and ``pixel`` are in study rows and columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+
+from KLIPCore.errors import InputError
+
+MIN_BODY_FRACTION = 0.03
+"""A slice whose body fills less than this fraction of its area does not vote on the frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A similarity map between study slices and the prior's square.
+
+    Attributes
+    ----------
+    size : pixels along each side of the square.
+    centres : (D, 2) study (row, column) of each slice's body centre.
+    pixel : (2,) study rows and columns per frame pixel.
+    pixel_mm : edge of a frame pixel in mm.
+    """
+
+    size: int
+    centres: NDArray[np.float64]
+    pixel: NDArray[np.float64]
+    pixel_mm: float
+
+    @classmethod
+    def of_body(
+        cls, masks: NDArray[np.bool_], spacing_mm: tuple[float, float] = (1.0, 1.0), size: int = 256, body_fraction: float = 0.875
+    ) -> Frame:
+        """The frame of a study from its body masks.
+
+        Parameters
+        ----------
+        masks : (D, H, W) body masks in LPS order.
+        spacing_mm : row and column spacing.
+        size : side of the prior's square in pixels.
+        body_fraction : part of that side which the median body width takes.
+
+        Raises
+        ------
+        InputError : no slice shows a body.
+        """
+        boxes = np.full((len(masks), 4), np.nan)
+        for k, mask in enumerate(masks):
+            if mask.mean() > MIN_BODY_FRACTION:
+                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+                boxes[k] = rows[0], rows[-1], columns[0], columns[-1]
+        seen = np.isfinite(boxes[:, 0])
+        if not seen.any():
+            raise InputError("No slice shows a body in this volume.", "Check that the volume is a CT in Hounsfield units and not cropped to an organ.")
+        width_mm = np.median((boxes[seen, 3] - boxes[seen, 2] + 1) * spacing_mm[1])
+        pixel_mm = float(width_mm / (body_fraction * size))
+        centres = np.stack([boxes[:, :2].mean(1), boxes[:, 2:].mean(1)], axis=1)
+        index = np.arange(len(masks))
+        for axis in range(2):  # slices without a body borrow from their neighbours; a median steadies the rest
+            filled = np.interp(index, index[seen], centres[seen, axis])
+            centres[:, axis] = ndi.median_filter(filled, size=5, mode="nearest")
+        return cls(size, centres, pixel_mm / np.asarray(spacing_mm, float), pixel_mm)
+
+    def _coordinates(self, k: int, factor: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Study rows (size·factor,) and columns (size·factor,) of the frame's pixel centres in slice k."""
+        offset = (np.arange(self.size * factor) + 0.5) / factor - self.size / 2
+        return self.centres[k, 0] + offset * self.pixel[0], self.centres[k, 1] + offset * self.pixel[1]
+
+    def pull(self, array: NDArray[np.floating], order: int = 1, factor: int = 1) -> NDArray[np.float32]:
+        """Study slices (D, H, W) → frame slices (D, size·factor, size·factor).
+
+        Parameters
+        ----------
+        array : values on the study's LPS-ordered grid; outside counts as 0.
+        order : 1 for intensities (linear, after an anti-aliasing blur), 0 for masks (nearest).
+        factor : frame pixels are split this many times: the finer grid a measurement is simulated on.
+        """
+        blur = 0.4 * self.pixel / factor
+        out = np.empty((len(array), self.size * factor, self.size * factor), np.float32)
+        for k, image in enumerate(array):
+            image = np.asarray(image, np.float32)
+            if order > 0 and self.pixel.max() / factor > 1:
+                image = ndi.gaussian_filter(image, blur)
+            grid = np.meshgrid(*self._coordinates(k, factor), indexing="ij")
+            ndi.map_coordinates(image, grid, output=out[k], order=order, mode="constant", cval=0.0)
+        return out
+
+    def push(self, framed: NDArray[np.floating], shape: tuple[int, int], order: int = 1, cval: float = 0.0) -> NDArray[np.float32]:
+        """Frame slices (D, n, n) → study slices (D, H, W); ``n`` may be a divisor of ``size`` (a coarser base grid).
+
+        Parameters
+        ----------
+        framed : values at the centres of an n × n division of the frame's square.
+        shape : (H, W) of the study's slices.
+        order : interpolation order.
+        cval : value outside the frame's square.
+        """
+        n = framed.shape[-1]
+        out = np.empty((len(framed), *shape), np.float32)
+        for k, image in enumerate(framed):
+            axes = []
+            for axis, length in enumerate(shape):
+                u = (np.arange(length) - self.centres[k, axis]) / self.pixel[axis] + self.size / 2
+                inside = (u > 0) & (u < self.size)
+                fine = np.clip(u * n / self.size - 0.5, 0, n - 1)  # the rim's half pixels take the rim's value
+                axes.append(np.where(inside, fine, -10.0))
+            grid = np.meshgrid(*axes, indexing="ij")
+            ndi.map_coordinates(np.asarray(image, np.float32), grid, output=out[k], order=order, mode="constant", cval=cval)
+        return out
+
+    def truncated(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(D,) fraction of each slice's body pixels that lies outside the frame's square."""
+        out = np.zeros(len(masks))
+        for k, mask in enumerate(masks):
+            rows, columns = np.nonzero(mask)
+            if len(rows):
+                r = np.abs(rows - self.centres[k, 0]) / self.pixel[0]
+                c = np.abs(columns - self.centres[k, 1]) / self.pixel[1]
+                out[k] = np.mean(np.maximum(r, c) > self.size / 2)
+        return out
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready fields."""
+        return {"size": self.size, "centres": self.centres.tolist(), "pixel": self.pixel.tolist(), "pixel_mm": self.pixel_mm}
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> Frame:
+        """The inverse of :meth:`to_dict`."""
+        return cls(int(fields["size"]), np.array(fields["centres"], float), np.array(fields["pixel"], float), float(fields["pixel_mm"]))

@@ -1,0 +1,78 @@
+"""A CT volume: Hounsfield units on a grid, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.errors import GeometryError, IntensityError
+from KLIPCore.volume.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Identifiers that tie a result to the images it came from; never names or dates of a patient.
+
+    Attributes
+    ----------
+    path : folder or file that was read.
+    study_uid, series_uid : DICOM UIDs, empty for other formats.
+    sop_uids : (D,) SOP instance UIDs in array order, empty for other formats.
+    files : (D,) the files those instances were read from, in array order.
+    modality : DICOM modality, "CT" for formats that do not say.
+    description : the series description or the file's name.
+    """
+
+    path: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_uids: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    modality: str = "CT"
+    description: str = ""
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether every slice is a DICOM instance that a DICOM SEG may refer to."""
+        return bool(self.sop_uids)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Numbers on a grid: HU for a CT, nats for a KL map.
+
+    Attributes
+    ----------
+    array : (D, H, W) float32, in HU unless ``unit`` says otherwise.
+    grid : where the voxels are.
+    source : what the volume was read from.
+    unit : "HU", "nats" or another unit's name.
+    """
+
+    array: NDArray[np.float32]
+    grid: Grid
+    source: Source = Source()
+    unit: str = "HU"
+
+    def __post_init__(self) -> None:
+        array = np.ascontiguousarray(self.array, dtype=np.float32)
+        if array.shape != self.grid.shape:
+            raise GeometryError(f"Array of shape {array.shape} on a grid of shape {self.grid.shape}.", "Pass the grid of this very array.")
+        if not np.isfinite(array).all():
+            raise IntensityError(
+                f"{int((~np.isfinite(array)).sum())} voxels are NaN or infinite.", "Export the study again, or replace those voxels by air (-1000 HU)."
+            )
+        object.__setattr__(self, "array", array)
+
+    def with_array(self, array: NDArray[np.floating], unit: str | None = None) -> Volume:
+        """The same places and source with other numbers of shape (D, H, W)."""
+        return replace(self, array=np.asarray(array, np.float32), unit=self.unit if unit is None else unit)
+
+    def cropped(self, box: tuple[slice, slice, slice]) -> Volume:
+        """The voxels of ``array[box]`` with their own grid and instances."""
+        grid = self.grid.cropped(box)
+        keep = box[0]
+        source = replace(self.source, sop_uids=self.source.sop_uids[keep], files=self.source.files[keep])
+        return Volume(self.array[box].copy(), grid, source, self.unit)
