@@ -10,8 +10,9 @@ Operators act on batches: leading dimensions are kept, trailing ones are ``domai
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -53,6 +54,14 @@ class LinearOperator(ABC):
         """The transpose, itself an operator."""
         return Transpose(self)
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same operator with its tensors, and those of the operators it is made of, on another device."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor | LinearOperator):
+                setattr(moved, name, value.to(device))
+        return moved
+
 
 class Transpose(LinearOperator):
     """Aᵀ as an operator: :attr:`LinearOperator.T`."""
@@ -91,5 +100,7 @@ def _batched(operator: LinearOperator, x: Tensor, domain: tuple[int, ...], rng: 
     if tuple(x.shape[-n:]) != tuple(domain):
         raise ConfigError(f"{type(operator).__name__} takes arrays ending in {tuple(domain)}, not {tuple(x.shape)}.", "Use data of this operator's geometry.")
     lead = x.shape[:-n]
+    if 0 in lead:
+        return x.new_zeros(*lead, *rng)
     flat = x.reshape(-1, *domain)
     return _Apply.apply(flat, operator, transpose).reshape(*lead, *rng)

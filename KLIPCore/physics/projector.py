@@ -1,0 +1,219 @@
+"""X-ray projection: line integrals of an image along every ray, and the exact transpose.
+
+Joseph's method (IEEE Trans. Med. Imaging 1, 192, 1982): follow a ray through the image row by row (or column by column,
+whichever it crosses more steeply), interpolate linearly between the two pixels on either side, and multiply the sum by the
+path length per row. The kernel is a triangle two pixels wide, which is just a box pixel averaged over a bin of one pixel's
+width; where bins are wider than pixels, several rays per bin are averaged (``rays_per_bin``).
+
+Units: lengths in mm, so that a density per mm (attenuation) gives a pure number. An image of ones gives the chord in mm.
+
+The weights are kept as two sparse matrices, for A and for Aᵀ, of one weight per view *orbit* (:mod:`KLIPCore.physics.symmetry`).
+Where they would exceed ``memory_limit_bytes`` they are computed again for each product, a few views at a time: slower, the
+same numbers, and the transpose stays exact because both directions use the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from KLIPCore.errors import ConfigError
+from KLIPCore.physics.geometry import Geometry, ImageGrid2D
+from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.symmetry import ViewOrbits
+
+DEFAULT_MEMORY_LIMIT_BYTES = 2 * 1024**3
+CHUNK_ENTRIES = 1 << 20
+"""Ray crossings handled at a time while weights are computed: about 100 MB of working memory."""
+
+
+class Projector(LinearOperator):
+    """Line integrals of (H, W) images: (n_views, n_detectors), and their transpose (back-projection).
+
+    Attributes
+    ----------
+    geometry, image : the rays and the pixels.
+    dtype : precision of weights and arithmetic.
+    rays_per_bin : rays averaged over each detector bin.
+    estimated_bytes : memory the stored matrices take (an upper estimate, known before they are built).
+    stored : whether the matrices are kept.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        image: ImageGrid2D,
+        *,
+        memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+        rays_per_bin: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        symmetric: bool = True,
+    ) -> None:
+        """Find the scan's symmetries and, if they fit, build the matrices.
+
+        Parameters
+        ----------
+        geometry, image : the rays and the pixels.
+        memory_limit_bytes : matrices above this size are computed on the fly.
+        rays_per_bin : rays averaged over each bin; None: as many as pixels fit across a bin.
+        dtype : torch.float32 or torch.float64.
+        symmetric : whether views related by symmetry share weights (False is for tests).
+
+        Raises
+        ------
+        ConfigError : another dtype, or less than one ray per bin.
+        """
+        if dtype not in (torch.float32, torch.float64):
+            raise ConfigError(f"Projections are computed in float32 or float64, not {dtype}.", "Choose one of the two.")
+        if rays_per_bin is None:
+            rays_per_bin = max(1, math.ceil(geometry.pitch_at_isocentre_mm / image.pixel_mm - 0.25))
+        if rays_per_bin < 1:
+            raise ConfigError("A detector bin needs at least one ray.", "Leave rays_per_bin to the default.")
+        self.geometry, self.image, self.dtype, self.rays_per_bin = geometry, image, dtype, rays_per_bin
+        self.domain_shape, self.range_shape = image.shape, geometry.shape
+        n = geometry.n_views
+        self.orbits = ViewOrbits.find(geometry, image.shape[0] == image.shape[1]) if symmetric else ViewOrbits.none(n)
+        self.estimated_bytes = self._estimate_bytes()
+        self.stored = self.estimated_bytes <= memory_limit_bytes
+        self.device = torch.device("cpu")
+        self._slot, self._reverse = torch.from_numpy(self.orbits.slot), torch.from_numpy(self.orbits.reverse)
+        self._matrix: Tensor | None = None
+        self._transposed: Tensor | None = None
+        if self.stored:
+            matrix = self._build()
+            transposed = matrix.T.tocsr()
+            self._matrix, self._transposed = _to_torch(matrix), _to_torch(transposed)
+
+    def _estimate_bytes(self) -> int:
+        geometry, image = self.geometry, self.image
+        lines = max(image.shape)
+        # entries on one row of the image: every ray touches two pixels, and wide bins all pixels under them
+        per_bin = 2.0 + (self.rays_per_bin - 1) / self.rays_per_bin * geometry.pitch_at_isocentre_mm / image.pixel_mm * math.sqrt(2)
+        rays = min(geometry.n_detectors, math.ceil(lines * image.pixel_mm / geometry.pitch_at_isocentre_mm) + 2)
+        entries = len(self.orbits.base) * rays * lines * per_bin
+        value = 4 if self.dtype == torch.float32 else 8
+        return int(2 * (entries * (4 + value) + 4 * math.prod(image.shape)))
+
+    def to(self, device: torch.device | str) -> Projector:
+        """The same operator with its matrices on another device."""
+        moved = super().to(device)
+        moved.device = torch.device(device)
+        return moved
+
+    # --- weights ---------------------------------------------------------------------------------------------------
+
+    def _chunks(self, device: torch.device, rays_at_once: int | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Pieces of the base views' rays: their range, pixel indices (R, N, 2K) and weights (R, N, 2K), 0 outside the image."""
+        base = self.geometry.views(self.orbits.base)
+        k = self.rays_per_bin
+        lines = [base.lines((j + 0.5) / k - 0.5) for j in range(k)]
+        phi = torch.from_numpy(np.stack([p.ravel() for p, _ in lines], axis=-1)).to(device)  # (rays, K)
+        s = torch.from_numpy(np.stack([d.ravel() for _, d in lines], axis=-1)).to(device)
+        step = rays_at_once or max(1, CHUNK_ENTRIES // (max(self.image.shape) * k))
+        for start in range(0, len(phi), step):
+            piece = slice(start, min(start + step, len(phi)))
+            index, weight = _joseph(phi[piece], s[piece], self.image)
+            yield piece, index, weight / k
+
+    def _build(self) -> sp.csr_matrix:
+        """The base views' weights as a CSR matrix (n_base·n_detectors, H·W), int32 indices."""
+        columns: list[NDArray[np.int32]] = []
+        values: list[NDArray[Any]] = []
+        counts: list[NDArray[np.int64]] = []
+        real = np.float32 if self.dtype == torch.float32 else np.float64
+        for _, index, weight in self._chunks(torch.device("cpu")):
+            keep = weight.numpy() > 0
+            columns.append(index.numpy()[keep].astype(np.int32))
+            values.append(weight.numpy()[keep].astype(real))
+            counts.append(keep.sum((1, 2)))
+        rows = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        matrix = sp.csr_matrix((np.concatenate(values), np.concatenate(columns), rows.astype(np.int32)), shape=(len(rows) - 1, math.prod(self.image.shape)))
+        matrix.sum_duplicates()  # neighbouring rays of one bin share pixels; also sorts
+        return matrix
+
+    # --- products --------------------------------------------------------------------------------------------------
+
+    def _apply(self, x: Tensor) -> Tensor:
+        b, n_bins = len(x), self.range_shape[1]
+        columns = self.orbits.images(x.to(self.dtype).permute(1, 2, 0).contiguous())  # (H·W, turns·B)
+        if self._matrix is not None:
+            y = self._matrix @ columns
+        else:
+            y = columns.new_empty(len(self.orbits.base) * n_bins, columns.shape[1])
+            for piece, index, weight in self._chunks(x.device, self._rays_at_once(columns.shape[1])):
+                y[piece] = torch.einsum("rnk,rnkc->rc", weight.to(self.dtype), columns[index])
+        per_base = y.reshape(len(self.orbits.base), n_bins, len(self.orbits.turns), b).transpose(1, 2).reshape(-1, n_bins, b)
+        views = per_base[self._slot]
+        views = torch.where(self._reverse[:, None, None], views.flip(1), views)
+        return views.permute(2, 0, 1).contiguous().to(x.dtype)
+
+    def _apply_transpose(self, y: Tensor) -> Tensor:
+        b, n_bins = len(y), self.range_shape[1]
+        views = y.to(self.dtype).permute(1, 2, 0)
+        views = torch.where(self._reverse[:, None, None], views.flip(1), views)
+        n_base, n_turns = len(self.orbits.base), len(self.orbits.turns)
+        per_base = views.new_zeros(n_base * n_turns, n_bins, b)
+        per_base[self._slot] = views  # every view has its own slot
+        columns = per_base.reshape(n_base, n_turns, n_bins, b).transpose(1, 2).reshape(n_base * n_bins, n_turns * b)
+        if self._transposed is not None:
+            z = self._transposed @ columns
+        else:
+            z = columns.new_zeros(math.prod(self.domain_shape), columns.shape[1])
+            for piece, index, weight in self._chunks(y.device, self._rays_at_once(columns.shape[1])):
+                z.index_add_(0, index.reshape(-1), (weight.to(self.dtype)[..., None] * columns[piece][:, None, None, :]).reshape(-1, columns.shape[1]))
+        return self.orbits.fold(z, (self.domain_shape[0], self.domain_shape[1])).permute(2, 0, 1).contiguous().to(y.dtype)
+
+    def _rays_at_once(self, n_columns: int) -> int:
+        return max(1, CHUNK_ENTRIES * 8 // (max(self.image.shape) * 2 * self.rays_per_bin * max(n_columns, 4)))
+
+
+def _joseph(phi: Tensor, s: Tensor, image: ImageGrid2D) -> tuple[Tensor, Tensor]:
+    """Joseph weights of rays.
+
+    Parameters
+    ----------
+    phi, s : (R, K) float64 normal angles and signed distances (mm); K rays share a row of the result.
+    image : the pixels.
+
+    Returns
+    -------
+    index : (R, N, 2K) int64 flat pixel indices, N the larger side of the image; 0 where the ray misses.
+    weight : (R, N, 2K) float64 mm; 0 where the ray misses.
+    """
+    (h, w), pixel = image.shape, image.pixel_mm
+    cos, sin = torch.cos(phi), torch.sin(phi)
+    steep = cos.abs() >= sin.abs()  # the normal is nearer to x: the ray runs along y and is followed row by row
+    across_cos, along_sin = torch.where(steep, cos, sin), torch.where(steep, sin, cos)
+    n_across, n_along = torch.where(steep, w, h), torch.where(steep, h, w)
+    stride_across, stride_along = torch.where(steep, 1, w), torch.where(steep, w, 1)
+    line = torch.arange(max(h, w), device=phi.device)[None, :, None]  # (1, N, 1) row (or column) number
+    along = (line - (n_along[:, None, :] - 1) / 2) * pixel
+    position = ((s[:, None, :] - along * along_sin[:, None, :]) / across_cos[:, None, :]) / pixel + (n_across[:, None, :] - 1) / 2
+    lower = torch.floor(position)
+    fraction = position - lower
+    length = pixel / across_cos.abs()[:, None, :]
+    inside = line < n_along[:, None, :]
+    lower_index = lower.to(torch.int64)
+    indices, weights = [], []
+    for neighbour, part in ((lower_index, 1 - fraction), (lower_index + 1, fraction)):
+        valid = inside & (neighbour >= 0) & (neighbour < n_across[:, None, :])
+        flat = neighbour * stride_across[:, None, :] + line * stride_along[:, None, :]
+        indices.append(torch.where(valid, flat, 0))
+        weights.append(torch.where(valid, part * length, 0.0))
+    return torch.cat(indices, dim=-1), torch.cat(weights, dim=-1)
+
+
+def _to_torch(matrix: sp.csr_matrix) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data), matrix.shape, check_invariants=False
+        )

@@ -1,0 +1,123 @@
+"""Linear solves with an operator and its transpose: conjugate gradients, and the two problems built on them.
+
+The measurement enters a diffusion sampler as a small, well-posed problem (docs/method.md, "Guidance"; Chung et al.,
+"Decomposed diffusion sampling", ICLR 2024): given the prior's estimate x̂₀ with uncertainty r²,
+
+    x̂ = argmin ‖x − x̂₀‖² / (2 r²) + ½ Σ w (y − A x)²        ⇔        (I + r² Aᵀ W A)(x̂ − x̂₀) = r² Aᵀ W (y − A x̂₀) .
+
+It is symmetric and positive definite, so conjugate gradients solve it with one A and one Aᵀ an iteration and nothing
+is differentiated through. Everything is batched; each sample has its own step sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from KLIPCore.errors import ConfigError
+from KLIPCore.physics.measurement import Measurement
+
+
+def conjugate_gradients(
+    apply: Callable[[Tensor], Tensor],
+    b: Tensor,
+    n_iterations: int,
+    x0: Tensor | None = None,
+    *,
+    batch_dims: int = 1,
+    relative_tolerance: float = 0.0,
+) -> Tensor:
+    """Solve M x = b for a symmetric positive definite M (Hestenes & Stiefel 1952), samples independent of one another.
+
+    Parameters
+    ----------
+    apply : M, acting on tensors of b's shape, each sample by itself.
+    b : right-hand sides; the first ``batch_dims`` dimensions count samples.
+    n_iterations : iterations, each one ``apply``.
+    x0 : start; zeros when None (which saves one ``apply``).
+    batch_dims : number of leading dimensions that are samples.
+    relative_tolerance : stop when every sample's ‖b − M x‖ is at most this part of ‖b‖.
+
+    Returns
+    -------
+    x of b's shape. A sample whose residual has vanished stays as it is.
+    """
+    if n_iterations < 0:
+        raise ConfigError(f"{n_iterations} iterations cannot be done.", "Ask for a whole number of at least 0.")
+
+    def dot(u: Tensor, v: Tensor) -> Tensor:
+        dims = tuple(range(batch_dims, u.ndim))
+        return (u * v).sum(dims, keepdim=True) if dims else u * v
+
+    x = torch.zeros_like(b) if x0 is None else x0.clone()
+    r = b.clone() if x0 is None else b - apply(x)
+    p = r.clone()
+    rr = dot(r, r)
+    enough = relative_tolerance**2 * dot(b, b)
+    for _ in range(n_iterations):
+        if relative_tolerance > 0 and bool((rr <= enough).all()):
+            break
+        m_p = apply(p)
+        curvature = dot(p, m_p)
+        alive = (rr > 0) & (curvature > 0)  # 0/0 once a sample has converged exactly
+        step = torch.where(alive, rr / torch.where(alive, curvature, 1.0), 0.0)
+        x = x + step * p
+        r = r - step * m_p
+        rr_next = dot(r, r)
+        p = r + torch.where(alive, rr_next / torch.where(alive, rr, 1.0), 0.0) * p
+        rr = rr_next
+    return x
+
+
+def _batch_dims(measurement: Measurement, x: Tensor) -> int:
+    return x.ndim - len(measurement.A.domain_shape)
+
+
+def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n_iterations: int = 8) -> Tensor:
+    """argmin ‖x − x̂‖²/(2 r²) + ½ Σ w (y − A x)², by conjugate gradients from x̂ (DDS).
+
+    Parameters
+    ----------
+    measurement : data, operator and weights.
+    x_hat : (..., *domain_shape) the prior's estimates.
+    r2 : variance r² > 0 of the prior's estimates: a number, or one per sample of x̂'s first dimension(s).
+    n_iterations : iterations; 5 to 10 suffice where the prior is good, more approach the exact minimum.
+
+    Returns
+    -------
+    x of x̂'s shape and type.
+    """
+    variance = torch.as_tensor(r2, dtype=x_hat.dtype, device=x_hat.device)
+    if not bool((variance > 0).all()):
+        raise ConfigError("The prior's variance r² must be positive.", "Use σ² σ_d² / (σ² + σ_d²) of the noise level.")
+    variance = variance.reshape(*variance.shape, *([1] * (x_hat.ndim - variance.ndim)))
+    A, w = measurement.A, measurement.weights
+    with torch.no_grad():
+        b = variance * A.T(w * measurement.residual(x_hat))
+        return x_hat + conjugate_gradients(lambda d: d + variance * A.T(w * A(d)), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))
+
+
+def least_squares(measurement: Measurement, n_iterations: int = 20, damping: float = 0.0, x0: Tensor | None = None) -> Tensor:
+    """argmin ½ Σ w (y − A x)² + ½ damping ‖x‖², by conjugate gradients on the normal equations.
+
+    Stopped early it is a regularised reconstruction: few iterations give smooth images, many fit the noise.
+
+    Parameters
+    ----------
+    measurement : data (..., *range_shape), operator and weights.
+    n_iterations : iterations.
+    damping : Tikhonov weight, in the unit of Aᵀ W A.
+    x0 : (..., *domain_shape) start; zeros when None.
+
+    Returns
+    -------
+    x (..., *domain_shape).
+    """
+    if damping < 0:
+        raise ConfigError(f"A damping of {damping} is negative.", "Use 0 or a positive number.")
+    A, w, y = measurement.A, measurement.weights, measurement.y
+    with torch.no_grad():
+        b = A.T(w * y)
+        return conjugate_gradients(lambda d: A.T(w * A(d)) + damping * d, b, n_iterations, x0, batch_dims=b.ndim - len(A.domain_shape))
