@@ -68,7 +68,9 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
 def _load(path: Path, device: torch.device | str) -> UNetPrior:
     card_path = path.with_suffix(".json")
     if not path.is_file() or not card_path.is_file():
-        raise PriorError(f"The prior needs {path.name} and {card_path.name} side by side.", "Give the path of the .safetensors file with its model card beside it.")
+        raise PriorError(
+            f"The prior needs {path.name} and {card_path.name} side by side.", "Give the path of the .safetensors file with its model card beside it."
+        )
     try:
         card = ModelCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
         if card.sha256 and card.sha256 != file_sha256(path):

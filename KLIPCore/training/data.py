@@ -52,7 +52,9 @@ class DataSource:
         for case in self.cases or ("*",):
             matches = sorted(root.glob(self.pattern.format(case=case)))
             if not matches:
-                raise EmptyInputError(f"No file matches {self.pattern.format(case=case)} below the data folder.", "Check --data and the training configuration.")
+                raise EmptyInputError(
+                    f"No file matches {self.pattern.format(case=case)} below the data folder.", "Check --data and the training configuration."
+                )
             found += matches
         return found
 

@@ -43,7 +43,9 @@ def validation_rmse(network: EDMUNet, clean: Tensor, position: Tensor, seed: int
         for image in clean.split(4):
             noisy = image + sigma * torch.randn(image.shape, generator=generator)
             with torch.autocast(clean.device.type, torch.bfloat16):
-                denoised = network(noisy.contiguous(memory_format=torch.channels_last), torch.full((len(image),), sigma), position.expand(len(image), -1, -1, -1))
+                denoised = network(
+                    noisy.contiguous(memory_format=torch.channels_last), torch.full((len(image),), sigma), position.expand(len(image), -1, -1, -1)
+                )
             error += float(((denoised.float() - image) ** 2).sum())
         out[sigma] = (error / clean.numel()) ** 0.5
     return out

@@ -41,9 +41,7 @@ class Frame:
     pixel_mm: float
 
     @classmethod
-    def of_body(
-        cls, masks: NDArray[np.bool_], spacing_mm: tuple[float, float] = (1.0, 1.0), size: int = 256, body_fraction: float = 0.875
-    ) -> Frame:
+    def of_body(cls, masks: NDArray[np.bool_], spacing_mm: tuple[float, float] = (1.0, 1.0), size: int = 256, body_fraction: float = 0.875) -> Frame:
         """The frame of a study from its body masks.
 
         Parameters

@@ -51,9 +51,7 @@ class Grid:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
     @classmethod
-    def from_itk(
-        cls, shape: tuple[int, int, int], spacing: ArrayLike, origin: ArrayLike, direction: ArrayLike, frame_uid: str = ""
-    ) -> Grid:
+    def from_itk(cls, shape: tuple[int, int, int], spacing: ArrayLike, origin: ArrayLike, direction: ArrayLike, frame_uid: str = "") -> Grid:
         """The grid that ITK describes by ``spacing``, ``origin`` (mm) and ``direction`` (3×3), all in (i, j, k) order."""
         columns = np.asarray(direction, float).reshape(3, 3) * np.asarray(spacing, float)[None, :]
         affine = np.eye(4)
@@ -87,7 +85,7 @@ class Grid:
 
     def to_index(self, point_lps_mm: ArrayLike) -> NDArray[np.float64]:
         """Fractional array index ``(..., 3)`` in (k, j, i) order of LPS points in mm."""
-        return np.linalg.solve(self.affine[:3, :3], (np.asarray(point_lps_mm, float) - self.affine[:3, 3]).T).T
+        return np.asarray(np.linalg.solve(self.affine[:3, :3], (np.asarray(point_lps_mm, float) - self.affine[:3, 3]).T).T, np.float64)
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Grid:
         """The grid of ``array[box]``; slices must have step 1 (or None) and resolve inside the shape."""
@@ -112,9 +110,7 @@ class Grid:
         """
         world_of_new_axis = (2, 1, 0)  # k → z (Superior), j → y (Posterior), i → x (Left)
         directions = self.directions
-        best = max(
-            permutations(range(3)), key=lambda order: sum(abs(directions[w, a]) for w, a in zip(world_of_new_axis, order, strict=True))
-        )
+        best = max(permutations(range(3)), key=lambda order: sum(abs(directions[w, a]) for w, a in zip(world_of_new_axis, order, strict=True)))
         flips = tuple(bool(directions[w, a] < 0) for w, a in zip(world_of_new_axis, best, strict=True))
         return (best[0], best[1], best[2]), (flips[0], flips[1], flips[2])
 

@@ -39,6 +39,32 @@ class Source:
         return bool(self.sop_uids)
 
 
+@dataclass(frozen=True)
+class Orientation:
+    """How an array was turned to LPS order, and the way back. Exact: voxels move, none is interpolated.
+
+    Attributes
+    ----------
+    order : source axis of each turned axis.
+    flips : whether each turned axis is reversed after that.
+    """
+
+    order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    def apply(self, array: NDArray) -> NDArray:
+        """Source array (D, H, W) of any type → turned array, contiguous."""
+        return np.ascontiguousarray(np.flip(array.transpose(self.order), self._reversed_axes))
+
+    def restore(self, array: NDArray) -> NDArray:
+        """Turned array of any type → array in the source's order, contiguous."""
+        return np.ascontiguousarray(np.flip(array, self._reversed_axes).transpose(np.argsort(self.order)))
+
+    @property
+    def _reversed_axes(self) -> tuple[int, ...]:
+        return tuple(axis for axis, flip in enumerate(self.flips) if flip)
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """Numbers on a grid: HU for a CT, nats for a KL map.
@@ -76,3 +102,22 @@ class Volume:
         keep = box[0]
         source = replace(self.source, sop_uids=self.source.sop_uids[keep], files=self.source.files[keep])
         return Volume(self.array[box].copy(), grid, source, self.unit)
+
+    def oriented_lps(self) -> tuple[Volume, Orientation]:
+        """The volume with k running to Superior, j to Posterior and i to Left, as near as its axes allow.
+
+        Slices of the result are counted from the feet. Every voxel keeps its place in the patient.
+
+        Returns
+        -------
+        volume : turned; its source names instances slice by slice only while slices are still what the scanner's were.
+        orientation : takes arrays on the turned grid back to this volume's order.
+        """
+        orientation = Orientation(*self.grid.lps_axes())
+        sop_uids, files = self.source.sop_uids, self.source.files
+        if orientation.order[0] != 0:
+            sop_uids, files = (), ()
+        elif orientation.flips[0]:
+            sop_uids, files = sop_uids[::-1], files[::-1]
+        grid = self.grid.oriented(orientation.order, orientation.flips)
+        return Volume(orientation.apply(self.array), grid, replace(self.source, sop_uids=sop_uids, files=files), self.unit), orientation
