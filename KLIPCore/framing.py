@@ -1,0 +1,116 @@
+"""A study as its prior wants to see it.
+
+Between the file and the mathematics stand four questions: which way is up, where is the patient, at which scale was the
+prior trained, and does this study suit it at all. A :class:`FramedStudy` holds the answers, and the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.priors.prior import ModelCard
+from KLIPCore.volume.body import body_masks
+from KLIPCore.volume.frame import Frame
+from KLIPCore.volume.volume import Orientation, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class FramedStudy:
+    """A study turned to LPS, its body masks, and its frame.
+
+    Attributes
+    ----------
+    study : the volume as it was read.
+    lps : the same voxels, k to Superior, j to Posterior, i to Left: slices counted from the feet.
+    orientation : the way back from ``lps`` arrays to ``study`` arrays.
+    body : (D, H, W) bool body masks on the LPS grid.
+    frame : LPS slices ↔ the prior's square.
+    warnings : sentences about what makes the result less trustworthy.
+    """
+
+    study: Volume
+    lps: Volume
+    orientation: Orientation
+    body: NDArray[np.bool_]
+    frame: Frame
+    warnings: tuple[str, ...]
+
+    def intensity(self, index: int, card: ModelCard, factor: int = 1) -> NDArray[np.float32]:
+        """(size·factor, size·factor) windowed intensity of slice ``index`` in the frame, air outside the body."""
+        windowed = np.where(self.body[index], card.window.apply(self.lps.array[index]), 0.0)
+        return self.frame_of(index).pull(windowed[None], factor=factor)[0]
+
+    def mask(self, index: int) -> NDArray[np.float32]:
+        """(size, size) body mask of slice ``index`` in the frame, 0 or 1."""
+        return self.frame_of(index).pull(self.body[index : index + 1].astype(np.float32), order=0)[0]
+
+    def frame_of(self, index: int) -> Frame:
+        """The frame of one slice."""
+        return Frame(self.frame.size, self.frame.centres[index : index + 1], self.frame.pixel, self.frame.pixel_mm)
+
+    def to_study(self, lps_array: NDArray[np.floating], unit: str) -> Volume:
+        """A volume on the study's own grid from an array on the LPS grid."""
+        return Volume(self.orientation.restore(np.asarray(lps_array, np.float32)), self.study.grid, self.study.source, unit)
+
+
+def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
+    """Turn, mask and frame a study for a prior.
+
+    Parameters
+    ----------
+    study : (D, H, W) volume in HU.
+    card : what the prior was trained for.
+
+    Raises
+    ------
+    InputError : no slice shows a body.
+    """
+    lps, orientation = study.oriented_lps()
+    body = np.stack([body_masks(card.window.apply(s[None]))[0] for s in lps.array])
+    spacing = lps.grid.spacing
+    frame = Frame.of_body(body, (float(spacing[1]), float(spacing[2])), card.size, card.body_fraction)
+    return FramedStudy(study, lps, orientation, body, frame, tuple(_suitability(lps, body, frame, card)))
+
+
+def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
+    """What about this study the prior has not seen, and what that means for the result."""
+    out = []
+    lo, hi = card.pixel_mm_range
+    if not lo <= frame.pixel_mm <= hi:
+        out.append(
+            f"The body is {frame.pixel_mm * card.size * card.body_fraction:.0f} mm wide; the prior knows bodies of {lo * card.size * card.body_fraction:.0f} to "
+            f"{hi * card.size * card.body_fraction:.0f} mm. Texture and organ sizes will look unusual to it, and the map may flag them."
+        )
+    inside = lps.array[body]
+    if inside.size:
+        soft = np.mean((inside > card.window.lo_hu) & (inside < card.window.hi_hu))
+        air = np.mean(inside < -300)
+        bone = np.mean(inside > 300)
+        if air > 0.25:
+            out.append(f"{100 * air:.0f} % of the body is lung or air. The prior was trained on: {card.anatomy}. Expect the map to flag normal anatomy.")
+        elif bone > 0.15:
+            out.append(f"{100 * bone:.0f} % of the body is bone-dense. The prior was trained on: {card.anatomy}. Expect the map to flag normal anatomy.")
+        elif soft < 0.5:
+            out.append(
+                f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to {card.window.hi_hu:g} HU). Check that values are HU."
+            )
+    spacing = lps.grid.spacing
+    if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
+        out.append(
+            f"In-plane resolution ({spacing[1]:.2f} x {spacing[2]:.2f} mm) is coarser than the prior's ({frame.pixel_mm:.2f} mm): fine texture is missing."
+        )
+    if spacing[0] > 10:
+        out.append(f"Slices are {spacing[0]:.1f} mm apart: small lesions may fall between them.")
+    cut = frame.truncated(body).max(initial=0.0)
+    if cut > 0.02:
+        out.append(f"Up to {100 * cut:.0f} % of the body lies outside the prior's square and is not examined.")
+    touching = np.mean([m[:, 0].any() or m[:, -1].any() for m in body])
+    if touching > 0.2:
+        out.append("The body is cut off by the field of view: the scale of the anatomy is a guess, and its rim may be flagged.")
+    axis = np.abs(lps.grid.directions[2, 0])
+    if axis < 0.8:
+        out.append("Slices are not axial. The prior was trained on axial slices; expect the map to flag normal anatomy.")
+    return out

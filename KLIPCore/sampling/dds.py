@@ -1,0 +1,102 @@
+"""DDS: reverse diffusion guided by a proximal step, the house's default posterior sampler.
+
+At level σ the prior offers x̂₀ = D(x, σ). The measurement corrects it (Chung et al., "Decomposed diffusion sampling", 2024):
+
+    x̂ = argmin ‖x − x̂₀‖² / (2 r²) + ½ Σ w (y − A x)²,    r² = σ² σ_d² / (σ² + σ_d²)
+
+by conjugate gradients, without back-propagation through the network. The ancestral step down to σ₊ is then
+
+    mean = x + (σ² − σ₊²)/σ² · (x̂ − x),    v = σ₊² (σ² − σ₊²) / σ²           (Ho et al. 2020 in VE form)
+
+and the prior alone would have used x̂₀ for x̂, so δ = (σ² − σ₊²)/σ² · (x̂ − x̂₀) and the step's nats are
+
+    ‖δ‖² / 2v = (σ² − σ₊²) / (2 σ² σ₊²) · ‖x̂ − x̂₀‖² .
+
+The chain is warm-started: a quick reconstruction plus noise at a middle σ replaces the levels above, which decide
+nothing that such a measurement leaves open. Exact for an isotropic Gaussian prior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from KLIPCore.physics.measurement import Measurement
+from KLIPCore.physics.solve import least_squares, proximal_step
+from KLIPCore.sampling.transition import Transition
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""(B, H, W) states and one noise level → (B, H, W) denoised."""
+
+
+def prior_variance(sigma: float, prior_std: float) -> float:
+    """r² = σ² σ_d² / (σ² + σ_d²): what is left unknown of a pixel of spread σ_d once it is seen with noise σ."""
+    return sigma**2 * prior_std**2 / (sigma**2 + prior_std**2)
+
+
+def dds_transitions(
+    denoise: Denoise,
+    measurement: Measurement,
+    sigmas: Sequence[float],
+    x_start: Tensor,
+    prior_std: float,
+    cg_iterations: int,
+    noise: Callable[[], Tensor],
+) -> Iterator[Transition]:
+    """Guided ancestral steps from ``sigmas[0]`` down to ``sigmas[-1]``.
+
+    Parameters
+    ----------
+    denoise : the prior.
+    measurement : data whose leading dimensions broadcast to the batch.
+    sigmas : falling noise levels, all above 0.
+    x_start : (B, H, W) states at ``sigmas[0]``.
+    prior_std : σ_d of the proximal step.
+    cg_iterations : its iterations.
+    noise : draws (B, H, W) standard normal noise.
+
+    Yields
+    ------
+    one :class:`Transition` a step, with B × H × W tensors; the last one's ``denoised`` is the posterior sample.
+    """
+    x = x_start
+    for sigma, sigma_next in pairwise(sigmas):
+        x0 = denoise(x, sigma)
+        guided = proximal_step(measurement, x0, prior_variance(sigma, prior_std), cg_iterations)
+        share = (sigma**2 - sigma_next**2) / sigma**2
+        variance = sigma_next**2 * share
+        prior_mean = x + share * (x0 - x)
+        guided_mean = x + share * (guided - x)
+        x = guided_mean + math.sqrt(variance) * noise()
+        yield Transition(sigma, sigma_next, prior_mean, guided_mean, variance, x, guided)
+
+
+def unguided_sample(denoise: Denoise, sigmas: Sequence[float], x_start: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+    """Run the prior back alone from ``sigmas[0]``: (B, H, W) clean images it considers likely near ``x_start``."""
+    x = x_start
+    for sigma, sigma_next in pairwise(sigmas):
+        share = (sigma**2 - sigma_next**2) / sigma**2
+        x = x + share * (denoise(x, sigma) - x) + sigma_next * math.sqrt(share) * noise()
+    return denoise(x, float(sigmas[-1]))
+
+
+def warm_start(measurement: Measurement, sigma: float, cg_iterations: int, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """A quick reconstruction and noisy states around it.
+
+    Parameters
+    ----------
+    measurement : data without batch dimension, or with those of ``noise`` but the first.
+    sigma : noise level of the states.
+    cg_iterations : iterations of the early-stopped least-squares reconstruction.
+    noise : (B, H, W) standard normal.
+
+    Returns
+    -------
+    quick : (H, W) least-squares reconstruction.
+    states : (B, H, W) quick + σ · noise.
+    """
+    quick = least_squares(measurement, cg_iterations)
+    return quick, quick + sigma * noise
