@@ -1,0 +1,181 @@
+"""NIfTI, NRRD and MetaImage files ↔ volumes, through SimpleITK.
+
+ITK and this project agree on the world: LPS millimetres. NIfTI says RAS on disk and ITK negates x and y on the way, so
+nothing here flips anything. What ITK does not do is notice that a NIfTI file was cut short: it fills the
+rest with zeros. That is checked here, because zeros are a plausible HU.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from KLIPCore.errors import GeometryError, IntensityError, NotCTError, OutputError, UnreadableFileError
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Source, Volume
+
+FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+"""File extensions read and written; .mhd keeps its numbers in a second file beside it."""
+SHEAR_TOLERANCE = 1e-3
+"""Largest deviation of the direction matrix from orthonormality that still passes for right angles."""
+AGAIN = "Copy or export that file again."
+
+
+def image_format(path: Path) -> str:
+    """The extension of :data:`FORMATS` that a path ends with (in any case), or "" when it is none of them."""
+    name = Path(path).name.lower()
+    return next((f for f in FORMATS if name.endswith(f) and len(name) > len(f)), "")
+
+
+def read_image(path: Path) -> Volume:
+    """A 3-D scalar image as float32 on its grid; its unit is what :func:`write_image` noted, else HU.
+
+    Parameters
+    ----------
+    path : .nii, .nii.gz, .nrrd, .mha or .mhd. A fourth axis of length 1 is dropped.
+
+    Raises
+    ------
+    UnreadableFileError : unknown extension, damaged or cut short.
+    GeometryError : 2-D or 4-D, or sheared axes.
+    NotCTError : colour or vector voxels.
+    IntensityError : NaN or infinite voxels.
+    """
+    path = Path(path)
+    suffix = image_format(path)
+    if not suffix:
+        raise UnreadableFileError(f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    size, components = reader.GetSize(), reader.GetNumberOfComponents()
+    if components > 1 or "vector" in sitk.GetPixelIDValueAsString(reader.GetPixelID()) or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise NotCTError(f"{path.name} has {components} numbers a voxel (colour, vectors or complex numbers).", "Give a volume of single Hounsfield units.")
+    if len(size) == 2:
+        raise GeometryError(f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume.", "Give a 3-D CT volume.")
+    if len(size) > 3 and max(size[3:]) > 1:
+        raise GeometryError(f"{path.name} has {len(size)} dimensions {size}.", "Save one time point or phase as a 3-D volume.")
+    if suffix.startswith(".nii"):
+        _check_nifti_complete(path)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    while image.GetDimension() > 3:
+        image = image[..., 0]
+    source = Source(path=str(path), description=path.name[: -len(suffix)])
+    try:
+        return from_sitk(image, source)
+    except IntensityError as error:
+        raise IntensityError(f"{path.name}: {error.message}", error.remedy) from error
+
+
+def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | GeometryError:
+    text = str(error)
+    if "orthonormal" in text or "direction cosines" in text:
+        return GeometryError(f"{path.name} has sheared or scaled axes that are no voxel grid.", "Resample the volume to a regular grid and save it again.")
+    return UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
+
+
+def _check_nifti_complete(path: Path) -> None:
+    """Whether a NIfTI file holds as many bytes as its own header announces (NIfTI-1: 348 bytes, NIfTI-2: 540)."""
+    damaged = UnreadableFileError(f"{path.name} is cut short: it holds fewer voxels than its header announces.", AGAIN)
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            header = file.read(540)
+            order = "<" if struct.unpack("<i", header[:4])[0] in (348, 540) else ">"
+            if struct.unpack(order + "i", header[:4])[0] == 348:
+                dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
+                offset = int(struct.unpack_from(order + "f", header, 108)[0])
+            else:
+                dims, bits = struct.unpack_from(order + "8q", header, 16), struct.unpack_from(order + "h", header, 14)[0]
+                offset = struct.unpack_from(order + "q", header, 168)[0]
+            expected = offset + int(np.prod([max(d, 1) for d in dims[1 : 1 + dims[0]]], dtype=np.int64)) * bits // 8
+            held = len(header)
+            if packed:
+                while block := file.read(1 << 20):
+                    held += len(block)
+            else:
+                held = path.stat().st_size
+    except (EOFError, OSError, zlib.error, struct.error) as error:
+        raise damaged from error
+    if held < expected:
+        raise damaged
+
+
+def from_sitk(image: sitk.Image, source: Source | None = None) -> Volume:
+    """A 3-D scalar SimpleITK image → volume (D, H, W) float32, unit from the image's "klip_unit" entry, else HU."""
+    array = sitk.GetArrayViewFromImage(image)
+    grid = Grid.from_itk(array.shape, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    unit = image.GetMetaData("klip_unit") if image.HasMetaDataKey("klip_unit") else "HU"
+    return Volume(array.astype(np.float32), grid, source or Source(), unit)
+
+
+def to_sitk(volume: Volume) -> sitk.Image:
+    """A volume → SimpleITK image of float32 with the same voxel places.
+
+    Raises
+    ------
+    GeometryError : axes that are not at right angles, which ITK's formats cannot all express.
+    """
+    directions = volume.grid.directions[:, ::-1]
+    if np.abs(directions.T @ directions - np.eye(3)).max() > SHEAR_TOLERANCE:
+        raise GeometryError("The volume's axes are not at right angles.", "Resample it to a regular grid first.")
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing([float(v) for v in volume.grid.spacing[::-1]])
+    image.SetOrigin([float(v) for v in volume.grid.origin])
+    image.SetDirection([float(v) for v in directions.ravel()])
+    return image
+
+
+def write_image(volume: Volume, path: Path, description: str = "") -> None:
+    """Write a volume as compressed float32, in the format of the path's extension, all or nothing.
+
+    Geometry is exact to float64 in NRRD and MetaImage; NIfTI keeps float32. The description goes where each format has a
+    place for one (NIfTI: ``descrip``, 79 bytes), the unit into NRRD's and MetaImage's own fields.
+
+    Parameters
+    ----------
+    volume : numbers of any unit.
+    path : the file to make or to replace; folders on the way are made.
+    description : one line of ASCII for whoever opens the file elsewhere.
+
+    Raises
+    ------
+    OutputError : unknown extension, or the file cannot be written.
+    GeometryError : axes not at right angles.
+    """
+    path = Path(path)
+    if not image_format(path):
+        raise OutputError(f"{path.name} has no extension of a volume format.", f"Use one of {', '.join(FORMATS)}.")
+    image = to_sitk(volume)
+    line = " ".join(description.split()).encode("ascii", "replace").decode()
+    image.SetMetaData("klip_unit", volume.unit)
+    if line:
+        image.SetMetaData("ITK_FileNotes", line[:79])
+        image.SetMetaData("NRRD_content", line)
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(suffix=".part", prefix=path.name, dir=path.parent))
+        sitk.WriteImage(image, str(part / path.name), useCompression=True)  # in a folder of its own, because .mhd writes two files
+        written = sorted(part.iterdir(), key=lambda file: file.name == path.name)  # the header last
+        for file in written:
+            file.replace(path.parent / file.name)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path} cannot be written.", "Check the path, its permissions and the free space.") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
