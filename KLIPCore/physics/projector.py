@@ -2,8 +2,8 @@
 
 Joseph's method (IEEE Trans. Med. Imaging 1, 192, 1982): follow a ray through the image row by row (or column by column,
 whichever it crosses more steeply), interpolate linearly between the two pixels on either side, and multiply the sum by the
-path length per row. The kernel is a triangle two pixels wide, which is just a box pixel averaged over a bin of one pixel's
-width; where bins are wider than pixels, several rays per bin are averaged (``rays_per_bin``).
+path length per row. The kernel is a triangle two pixels wide, which is just a box pixel averaged over a bin one pixel wide; k rays
+averaged over a bin of k pixels are again just that, so wide bins take as many rays as pixels fit into them.
 
 Units: lengths in mm, so that a density per mm (attenuation) gives a pure number. An image of ones gives the chord in mm.
 
@@ -74,7 +74,7 @@ class Projector(LinearOperator):
         if dtype not in (torch.float32, torch.float64):
             raise ConfigError(f"Projections are computed in float32 or float64, not {dtype}.", "Choose one of the two.")
         if rays_per_bin is None:
-            rays_per_bin = max(1, math.ceil(geometry.pitch_at_isocentre_mm / image.pixel_mm - 0.25))
+            rays_per_bin = max(1, round(geometry.pitch_at_isocentre_mm / image.pixel_mm))
         if rays_per_bin < 1:
             raise ConfigError("A detector bin needs at least one ray.", "Leave rays_per_bin to the default.")
         self.geometry, self.image, self.dtype, self.rays_per_bin = geometry, image, dtype, rays_per_bin

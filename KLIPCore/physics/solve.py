@@ -48,8 +48,8 @@ def conjugate_gradients(
         raise ConfigError(f"{n_iterations} iterations cannot be done.", "Ask for a whole number of at least 0.")
 
     def dot(u: Tensor, v: Tensor) -> Tensor:
-        dims = tuple(range(batch_dims, u.ndim))
-        return (u * v).sum(dims, keepdim=True) if dims else u * v
+        product = torch.linalg.vecdot(u.flatten(batch_dims), v.flatten(batch_dims))
+        return product.reshape(*b.shape[:batch_dims], *([1] * (b.ndim - batch_dims)))
 
     x = torch.zeros_like(b) if x0 is None else x0.clone()
     r = b.clone() if x0 is None else b - apply(x)
@@ -63,10 +63,10 @@ def conjugate_gradients(
         curvature = dot(p, m_p)
         alive = (rr > 0) & (curvature > 0)  # 0/0 once a sample has converged exactly
         step = torch.where(alive, rr / torch.where(alive, curvature, 1.0), 0.0)
-        x = x + step * p
-        r = r - step * m_p
+        x = torch.addcmul(x, step, p)
+        r = torch.addcmul(r, step, m_p, value=-1)
         rr_next = dot(r, r)
-        p = r + torch.where(alive, rr_next / torch.where(alive, rr, 1.0), 0.0) * p
+        p = torch.addcmul(r, torch.where(alive, rr_next / torch.where(alive, rr, 1.0), 0.0), p)
         rr = rr_next
     return x
 

@@ -143,10 +143,11 @@ def _orbits(nx: Array, ny: Array, s: Array, turns: Sequence[Turn]) -> ViewOrbits
     for turn in turns:
         mx, my = turn.normals(nx, ny)
         moved.append((mx, my, _features(mx[:, ends], my[:, ends], s[:, ends]), _features(mx[:, ends[::-1]], my[:, ends[::-1]], s[:, ends[::-1]])))
-    for b in range(n_views):
+    # of each family keep the view whose rays run most nearly along image rows: they meet pixels in the order of memory
+    for b in np.argsort(-np.abs(ny).mean(1).round(6), kind="stable"):
         if owner[b] >= 0:
             continue
-        base.append(b)
+        base.append(int(b))
         owner[b] = b
         # which views does each symmetry carry onto b? equivalently: which moved views coincide with b
         for e, (mx, my, forward, backward) in enumerate(moved):
