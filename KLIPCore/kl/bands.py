@@ -13,6 +13,7 @@ and directions. A band's share is uᵀ P_b u / 2v with P_b = H_bᵀ H_b and Σ P
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 import torch
@@ -44,7 +45,7 @@ def band_masks(height: int, width: int, cutoffs: tuple[float, ...] = DEFAULT_CUT
         t = (octave + torch.log2(torch.tensor(wavelength, dtype=torch.float64)) + 0.5).clamp(0, 1)
         low_pass.append(torch.cos(0.5 * torch.pi * t) ** 2)
     low_pass.append(torch.zeros_like(frequency))
-    return torch.stack([(a - b).clamp_min(0).sqrt() for a, b in zip(low_pass[:-1], low_pass[1:], strict=True)]).float()
+    return torch.stack([(a - b).clamp_min(0).sqrt() for a, b in itertools.pairwise(low_pass)]).float()
 
 
 def split_bands(u: Tensor, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> Tensor:
@@ -63,4 +64,4 @@ def cell_sums(values: Tensor, cell: int) -> Tensor:
 def band_names(cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> list[str]:
     """Human names of the bands, by wavelength in pixels."""
     edges = [2.0, *cutoffs]
-    return [f"{lo:g}–{hi:g} px" for lo, hi in zip(edges[:-1], edges[1:], strict=True)] + [f"> {edges[-1]:g} px"]
+    return [f"{lo:g}–{hi:g} px" for lo, hi in itertools.pairwise(edges)] + [f"> {edges[-1]:g} px"]
