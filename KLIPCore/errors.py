@@ -110,7 +110,7 @@ class DeterministicStepError(KlipError):
     exit_code = 7
 
 
-class Cancelled(KlipError):
+class Cancelled(KlipError):  # noqa: N818  (stopping is not an error of anybody's)
     """The user stopped the run. Finished slices are kept; running again continues."""
 
     exit_code = 130

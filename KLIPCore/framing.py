@@ -79,10 +79,10 @@ def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: Model
     """What about this study the prior has not seen, and what that means for the result."""
     out = []
     lo, hi = card.pixel_mm_range
+    across = card.size * card.body_fraction
     if not lo <= frame.pixel_mm <= hi:
         out.append(
-            f"The body is {frame.pixel_mm * card.size * card.body_fraction:.0f} mm wide; the prior knows bodies of {lo * card.size * card.body_fraction:.0f} to "
-            f"{hi * card.size * card.body_fraction:.0f} mm. Texture and organ sizes will look unusual to it, and the map may flag them."
+            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to {hi * across:.0f} mm. Texture and organ sizes will look unusual to it, and the map may flag them."
         )
     inside = lps.array[body]
     if inside.size:

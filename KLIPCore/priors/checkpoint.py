@@ -65,6 +65,12 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
         return _load(real, device)
 
 
+def shipped_cards() -> list[ModelCard]:
+    """The cards of all priors in the package."""
+    cards = sorted((f for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    return [ModelCard.from_dict(json.loads(f.read_text(encoding="utf-8"))) for f in cards]
+
+
 def _load(path: Path, device: torch.device | str) -> UNetPrior:
     card_path = path.with_suffix(".json")
     if not path.is_file() or not card_path.is_file():
@@ -75,7 +81,7 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
         card = ModelCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
         if card.sha256 and card.sha256 != file_sha256(path):
             raise PriorError(f"{path.name} is not the file its model card describes (hash differs).", "Copy weights and card again, from the same place.")
-        network = EDMUNet(UNetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in card.network.items() if k != "kind"}))
+        network = EDMUNet(UNetConfig.from_dict(card.network))
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except (SafetensorError, json.JSONDecodeError, RuntimeError, TypeError) as error:
         raise PriorError(f"{path.name} cannot be loaded ({type(error).__name__}).", "Copy weights and card again, or choose another prior.") from error

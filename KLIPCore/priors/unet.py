@@ -8,7 +8,9 @@ This is the only module that imports MONAI's networks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,11 @@ class UNetConfig:
     channels: tuple[int, ...] = (64, 128, 192)
     n_res_blocks: int = 1
     unshuffle: int = 2
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> UNetConfig:
+        """From a card's or a configuration's ``network`` entry."""
+        return cls(tuple(fields["channels"]), int(fields["n_res_blocks"]), int(fields["unshuffle"]))
 
 
 def position_channels(size: int) -> Tensor:

@@ -95,7 +95,7 @@ class TrainingConfig:
             if "patches" in fields:
                 fields["patches"] = tuple((int(side), int(n)) for side, n in fields["patches"])
             if "network" in fields:
-                fields["network"] = UNetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields["network"].items()})
+                fields["network"] = UNetConfig.from_dict(fields["network"])
             if "augmentation" in fields:
                 fields["augmentation"] = Augmentation(**fields["augmentation"])
             return cls(**fields)

@@ -1,0 +1,258 @@
+"""The command `klip`: every job of the library from a shell, for people and for programs.
+
+Each command is a thin reading of its options; the work is in the modules they name. Errors of the input print what is wrong
+and what to do, and exit with the class's code (:mod:`KLIPCore.errors`); Ctrl-C and SIGTERM leave a run that can be continued.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from KLIPCore import __version__
+from KLIPCore.errors import Cancelled, ConfigError, KlipError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Where does a CT depart from healthy anatomy? KL maps in nats from diffusion priors.\n\n"
+    "[bold]klip detect STUDY -o OUT[/bold] is the main job; [bold]klip demo[/bold] shows it on a synthetic patient.\n\n"
+    "[dim]Research software. Not a medical device.[/dim]",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"klip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")] = False) -> None:
+    pass  # its option does the work; the help text is the app's
+
+
+class Preset(StrEnum):
+    """Ready-made settings."""
+
+    quick = "quick"
+    default = "default"
+    full = "full"
+
+
+class ProgressStyle(StrEnum):
+    """How progress is told."""
+
+    bar = "bar"
+    json = "json"
+    none = "none"
+
+
+STUDY = Annotated[Path, typer.Argument(help="DICOM folder, NIfTI, NRRD or MHA file.", show_default=False)]
+OUT = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; a stopped run continues in it.", show_default=False)]
+PROGRESS = Annotated[ProgressStyle, typer.Option("--progress", help="bar for people, json lines for programs.")]
+BLOCK = Annotated[float | None, typer.Option("--block-size", help="Edge of a block in mm.", rich_help_panel="Map and regions")]
+DEPTH = Annotated[float | None, typer.Option("--block-depth", help="Extent of a block across slices in mm; 0 is one slice.", rich_help_panel="Map and regions")]
+WINDOW = Annotated[str | None, typer.Option("--window", help="σ window LO:HI in intensity units, e.g. 0.08:0.32.", rich_help_panel="Map and regions")]
+FDR = Annotated[float | None, typer.Option("--fdr", help="False-discovery rate of flagged blocks.", rich_help_panel="Map and regions")]
+SCORE = Annotated[str | None, typer.Option("--score", help="surprise, klip (as published), nats or one-shot.", rich_help_panel="Map and regions")]
+NULL = Annotated[str | None, typer.Option("--null", help="study or twin: what blocks are compared with.", rich_help_panel="Map and regions")]
+MIN_VOLUME = Annotated[float | None, typer.Option("--min-volume", help="Smallest region in mm³.", rich_help_panel="Map and regions")]
+ROI = Annotated[str | None, typer.Option("--roi", help="Only this box: x0:x1,y0:y1,z0:z1 in LPS mm.", rich_help_panel="What to examine")]
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        lo, hi = (float(bound) for bound in text.split(":"))
+    except ValueError as error:
+        raise ConfigError(f"'{text}' is no σ window.", "Write --window LO:HI, e.g. 0.08:0.32.") from error
+    return lo, hi
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Only the options that were given."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None}
+
+
+@app.command()
+def detect(
+    study: STUDY,
+    out: OUT,
+    preset: Annotated[Preset, typer.Option(help="How much work a slice gets.")] = Preset.default,
+    config_file: Annotated[Path | None, typer.Option("--config", help="YAML file of settings; options given here win.")] = None,
+    series: Annotated[str | None, typer.Option(help="DICOM series: its UID, number or place in the listing.", rich_help_panel="What to examine")] = None,
+    slices: Annotated[str | None, typer.Option(help="Python-style range, counted from the feet: 12:17.", rich_help_panel="What to examine")] = None,
+    roi: ROI = None,
+    prior: Annotated[str | None, typer.Option(help="Shipped prior's name, or a .safetensors file with its card beside it.")] = None,
+    geometry: Annotated[str | None, typer.Option(help="parallel or fan.", rich_help_panel="Simulated scan")] = None,
+    views: Annotated[int | None, typer.Option(help="Number of projections.", rich_help_panel="Simulated scan")] = None,
+    arc: Annotated[float | None, typer.Option(help="Arc in degrees; less than 180 is a limited-angle scan.", rich_help_panel="Simulated scan")] = None,
+    noise: Annotated[float | None, typer.Option(help="Gaussian noise, as a fraction of a body's line integral.", rich_help_panel="Simulated scan")] = None,
+    dose: Annotated[float | None, typer.Option(help="Photons a ray for Poisson noise instead, e.g. 1e5.", rich_help_panel="Simulated scan")] = None,
+    samples: Annotated[int | None, typer.Option(help="Posterior samples a slice.", rich_help_panel="Sampling")] = None,
+    steps: Annotated[int | None, typer.Option(help="Noise levels of the chain.", rich_help_panel="Sampling")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", rich_help_panel="Sampling")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Sampling")] = None,
+    block_size: BLOCK = None,
+    block_depth: DEPTH = None,
+    window: WINDOW = None,
+    fdr: FDR = None,
+    score: SCORE = None,
+    null: NULL = None,
+    min_volume: MIN_VOLUME = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run with other settings in OUT.")] = False,
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Map where a CT study departs from the prior, flag regions, write a report."""
+    from KLIPCore.config import PRESETS, Config
+    from KLIPCore.pipeline import detect as run_detect
+    from KLIPCore.progress import show_progress
+    from KLIPCore.selection import parse_box
+
+    base = Config.load(config_file) if config_file else PRESETS[preset.value]
+    changes: dict[str, Any] = _given(prior=prior, device=device)
+    changes["measurement"] = _given(geometry=geometry, n_views=views, arc_deg=arc, noise=noise, photons=dose)
+    changes["sampling"] = _given(n_samples=samples, n_steps=steps, seed=seed)
+    changes["regions"] = _region_options(block_size, block_depth, window, fdr, score, null, min_volume)
+    config = base.updated(changes)
+    layer = config.regions.chosen.layer
+    if layer not in config.record.layers:
+        config = config.updated({"record": {"layers": [*config.record.layers, layer]}})
+    with show_progress(progress.value) as tell:
+        found = run_detect(study, out, config, series=series, slices=slices, roi=parse_box(roi), overwrite=overwrite, progress=tell)
+    _tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
+
+
+@app.command()
+def regions(
+    out: Annotated[Path, typer.Argument(help="Folder that klip detect wrote.", show_default=False)],
+    block_size: BLOCK = None,
+    block_depth: DEPTH = None,
+    window: WINDOW = None,
+    fdr: FDR = None,
+    score: SCORE = None,
+    null: NULL = None,
+    min_volume: MIN_VOLUME = None,
+    roi: ROI = None,
+    study: Annotated[Path | None, typer.Option(help="Where the study is now, if it has moved.")] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html and the DICOM SEG again too.")] = True,
+    progress: PROGRESS = ProgressStyle.none,
+) -> None:
+    """Map and regions again from the trace, with other settings and without sampling."""
+    from KLIPCore.config import Config
+    from KLIPCore.io.results import RunFolder
+    from KLIPCore.pipeline import redo_regions
+    from KLIPCore.progress import show_progress
+    from KLIPCore.selection import parse_box
+
+    base = Config.from_dict(RunFolder(out).run()["config"])
+    config = base.updated({"regions": _region_options(block_size, block_depth, window, fdr, score, null, min_volume)})
+    with show_progress(progress.value) as tell:
+        found = redo_regions(out, config.regions, study=study, roi=parse_box(roi), report=report, progress=tell)
+    _tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/train_abdomen.yaml.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Folder below which the configuration's files lie.", show_default=False)],
+    out: OUT,
+    init: Annotated[Path | None, typer.Option(help=".safetensors to start from.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps instead of the configuration's.")] = None,
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Train a prior; continues where a stopped run left off."""
+    from KLIPCore.progress import show_progress
+    from KLIPCore.training.loop import TrainingConfig, with_steps
+    from KLIPCore.training.loop import train as run_training
+
+    with show_progress(progress.value) as tell:
+        path = run_training(
+            with_steps(TrainingConfig.load(config), steps), data, out, init, lambda step, n, loss: tell("train", step / n, f"step {step}, loss {loss:.4f}")
+        )
+    typer.echo(f"Best weights: {path}")
+
+
+@app.command()
+def priors() -> None:
+    """List the shipped priors and what they were trained for."""
+    from KLIPCore.priors.checkpoint import shipped_cards
+
+    for card in shipped_cards():
+        typer.echo(f"{card.name}\n  anatomy  {card.anatomy}\n  window   {card.window.lo_hu:g} to {card.window.hi_hu:g} HU")
+        typer.echo(f"  licence  {card.licence}\n  sha256   {card.sha256}\n  use      {card.intended_use}")
+
+
+def _region_options(
+    block_size: float | None,
+    block_depth: float | None,
+    window: str | None,
+    fdr: float | None,
+    score: str | None,
+    null: str | None,
+    min_volume: float | None,
+) -> dict[str, Any]:
+    return _given(block_mm=block_size, depth_mm=block_depth, window=_window(window), fdr=fdr, score=score, null=null, min_volume_mm3=min_volume)
+
+
+def _tell_result(table: str, warnings: list[str], out: Path, style: ProgressStyle) -> None:
+    """The closing lines: for programs one JSON line, for people the table and where to look."""
+    if style is ProgressStyle.json:
+        typer.echo(json.dumps({"stage": "result", "fraction": 1.0, "eta_s": 0.0, "detail": str(out / "result.json")}))
+        return
+    for warning in warnings:
+        typer.secho(f"Note: {warning}", fg="yellow", err=True)
+    typer.echo(table)
+    page = out / "report.html"
+    typer.echo(f"\nResults in {out}" + (f"; open {page}" if page.is_file() else ""))
+    typer.secho("Research software. Not a medical device.", dim=True)
+
+
+def _on_terminate(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of `klip`."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGTERM, _on_terminate)  # a program's stop is a person's stop
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except KlipError as error:
+        _tell_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _tell_error(Cancelled("Stopped.", "Run the same command again to continue."))
+        sys.exit(Cancelled.exit_code)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error: an unknown option, a value of the wrong kind
+            typer.secho(f"{error.format_message()}", fg="red", err=True)
+            typer.echo("Try: klip --help", err=True)
+            sys.exit(2)
+        raise
+
+
+def _tell_error(error: KlipError) -> None:
+    """What is wrong and what to do; for programs also as a JSON line."""
+    if "json" in sys.argv:
+        typer.echo(json.dumps({"stage": "error", "error": type(error).__name__, "message": error.message, "remedy": error.remedy}))
+    typer.secho(error.message, fg="red", err=True)
+    if error.remedy:
+        typer.echo(error.remedy, err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Everything a finished run hands over: segments, DICOM SEG, report, result.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from KLIPCore import __version__
+from KLIPCore.config import Config
+from KLIPCore.export.dicom_seg import write_dicom_seg
+from KLIPCore.export.html import ReportInputs, report_pictures, write_html
+from KLIPCore.export.scene import Scene
+from KLIPCore.export.segmentation import write_segmentation
+from KLIPCore.framing import FramedStudy
+from KLIPCore.io.results import RunFolder
+from KLIPCore.kl.map import KLMap, MapVolumes
+from KLIPCore.priors.prior import ModelCard
+from KLIPCore.regions.report import Report, json_ready
+from KLIPCore.volume.volume import Volume
+
+
+def write_outputs(
+    folder: RunFolder,
+    report: Report,
+    kl_map: KLMap,
+    volumes: MapVolumes,
+    framed: FramedStudy,
+    reconstruction: Volume,
+    card: ModelCard,
+    *,
+    with_report: bool = True,
+) -> None:
+    """Write regions and reports; a file that no longer fits (a SEG of regions that are gone) is removed.
+
+    Parameters
+    ----------
+    folder : where to.
+    report : regions, settings, provenance.
+    kl_map, volumes : the map over cells and on the study's grid.
+    framed : the study.
+    reconstruction : posterior mean on the study's grid.
+    card : the prior's card.
+    with_report : whether to write ``report.html`` and ``regions.dcm``; without them old ones are removed.
+
+    Raises
+    ------
+    OutputError : a file cannot be written.
+    """
+    write_segmentation(report.regions, framed.study.grid, folder.file("regions.seg.nrrd"))
+    seg, page = folder.file("regions.dcm"), folder.file("report.html")
+    seg.unlink(missing_ok=True)
+    page.unlink(missing_ok=True)
+    if with_report:
+        if framed.study.source.is_dicom:
+            write_dicom_seg(report.regions, framed.study, seg, version=__version__, parameters=_parameters(kl_map))
+        write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), page)
+    values: dict[str, Any] = report.to_dict()
+    values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
+    values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})
+    folder.write_json("result.json", json_ready(values))
+
+
+def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard) -> ReportInputs:
+    """What the HTML page shows: pictures cropped to, and scaled in, the tested body."""
+    scene = Scene.of(framed.study, volumes.kl_map, report.regions, reconstruction=reconstruction, body=volumes.tested, window=card.window)
+    per_slice = np.zeros(framed.lps.grid.shape[0])
+    per_slice[list(kl_map.indices)] = kl_map.image_nats
+    pictures = report_pictures(scene, per_slice, reconstruction_title="Reconstruction (posterior mean)")
+    depth, rows, columns = framed.lps.grid.shape
+    spacing = framed.lps.grid.spacing
+    measured = Config.from_dict(dict(report.settings)).measurement
+    dose = f"{measured.photons:g} photons a ray" if measured.photons else f"Gaussian noise of {100 * measured.noise:g} % of a body's line integral"
+    return ReportInputs(
+        report=report,
+        pictures=pictures,
+        low=scene.low,
+        high=scene.high,
+        study=f"CT, {depth} slices of {rows} × {columns}, {spacing[0]:.2f} × {spacing[1]:.2f} × {spacing[2]:.2f} mm; {len(kl_map.indices)} slices examined",
+        block=f"{kl_map.block_mm:.0f} × {kl_map.block_mm:.0f} mm, {kl_map.depth_mm:.1f} mm deep",
+        measurement=f"{measured.n_views} {measured.geometry}-beam views over {measured.arc:g}°, {dose}: simulated from the loaded CT, not measured",
+        prior=f"{card.name}: {card.anatomy}",
+    )
+
+
+def _parameters(kl_map: KLMap) -> dict[str, str]:
+    """Settings named in the DICOM SEG's algorithm identification."""
+    lo, hi = kl_map.score.window
+    return {"score": kl_map.score.name, "block_mm": f"{kl_map.block_mm:g}", "sigma_window": f"{lo:g}-{hi:g}", "null": kl_map.null}
