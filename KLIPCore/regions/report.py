@@ -171,10 +171,10 @@ class Report:
             where = f"slice {first.peak_slice}" if first.slices[0] == first.slices[1] else f"slices {first.slices[0]} to {first.slices[1]}"
             text = f"{n} region{'s depart' if n > 1 else ' departs'} significantly from what the prior knows"
             text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL with {number(first.total_nats)} nats."
-        if self.tested_mm3 and self.significant_mm3 is not None:
-            text += f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g} % of the tested volume is flagged."
+        if self.tested_mm3 and self.significant_mm3:
+            text += f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
         if self.false_discovery_rate is not None and n > 0:
-            text += f" At most {100 * self.false_discovery_rate:g} % of the flagged blocks are expected to be false alarms, provided the null model holds."
+            text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged blocks are expected to be false alarms, provided the null model holds."
         if self.omitted_mm3:
             text += f" {self.omitted_mm3 / 1000:.2f} mL of flagged voxels are too small or too many to be listed."
         return text

@@ -80,7 +80,7 @@ def test_the_summary_says_what_matters() -> None:
     report = example()
     assert report.summary().startswith("1 region departs")
     assert "slices 1 to 2" in report.summary()
-    assert "5 %" in report.summary()
+    assert "5\u00a0%" in report.summary()
     assert report.omitted_mm3 == pytest.approx(9 * 20 + 40)  # the small one and 40 mm³ elsewhere
     assert "0.22 mL" in report.summary()
     nothing = Report(())

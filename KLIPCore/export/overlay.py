@@ -1,0 +1,321 @@
+"""The pictures of a report: CT beside reconstruction beside CT with its KL map, a montage, and nats along the body.
+
+Read from faint to bright: where the overlay is invisible the block holds few nats, where it is pale yellow it holds as many as
+any in the study. One scale serves all pictures of a study. Outlines are the regions, each in its own
+colour with its own number; every picture carries its orientation letters, a scale bar in mm and its slice number from the feet.
+Axes are in millimetres, so pixels keep their true shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from KLIPCore.errors import ConfigError
+from KLIPCore.export.images import BACKGROUND, FOREGROUND, MUTED, new_figure, overlay_rgba
+from KLIPCore.export.scene import Scene, direction_letters
+
+HALO = [withStroke(linewidth=2.2, foreground="black")]
+"""Text and lines stay readable over bright bone and dark lung."""
+PANEL_INCH = 4.6
+HEADER_INCH = 0.62
+LEGEND_INCH = 1.25
+
+
+def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstruction", kl_title: str = "KL per block [nats]") -> Figure:
+    """Slice k: CT | reconstruction | CT + KL overlay with outlines and legend (without a reconstruction two panels).
+
+    Parameters
+    ----------
+    k : slice counted from the feet, from 0.
+    reconstruction_title, kl_title : what the second panel and the legend say.
+
+    Raises
+    ------
+    ConfigError : there is no slice k.
+    """
+    if not 0 <= k < scene.slices:
+        raise ConfigError(f"There is no slice {k}.", f"Choose one of 0 to {scene.slices - 1}.")
+    panels = [("CT", scene.ct), ("CT + KL map", scene.ct)]
+    if scene.reconstruction is not None:
+        panels.insert(1, (reconstruction_title, scene.reconstruction))
+    width_mm, height_mm = _size_mm(scene)
+    panel_height = PANEL_INCH * height_mm / width_mm
+    gap = 0.08
+    total_width = len(panels) * (PANEL_INCH + gap) + LEGEND_INCH
+    total_height = panel_height + HEADER_INCH + gap
+    figure = new_figure(total_width, total_height)
+    for n, (title, array) in enumerate(panels):
+        left = gap + n * (PANEL_INCH + gap)
+        axes = figure.add_axes((left / total_width, gap / total_height, PANEL_INCH / total_width, panel_height / total_height))
+        _show_ct(axes, scene, array[k])
+        _letters(axes, scene.letters)
+        if n == 0:
+            _scale_bar(axes, width_mm, height_mm)
+        if n == len(panels) - 1:
+            _show_kl(axes, scene, k)
+            outline_regions(axes, scene, k)
+        figure.text(left / total_width, 1 - 0.50 / total_height, title, color=MUTED, fontsize=11)
+    figure.text(gap / total_width, 1 - 0.24 / total_height, f"Slice {k}", color=FOREGROUND, fontsize=13, fontweight="bold")
+    note = (
+        f"of 0–{scene.slices - 1} from the feet   ·   z = {scene.z_mm(k):.1f} mm   ·   window {scene.window.lo_hu:.0f} to {scene.window.hi_hu:.0f} HU".replace(
+            "-", "−"
+        )
+    )
+    figure.text((gap + 1.15) / total_width, 1 - 0.24 / total_height, note, color=MUTED, fontsize=10.5)
+    bar = figure.add_axes(
+        ((total_width - LEGEND_INCH + 0.28) / total_width, (gap + 0.3) / total_height, 0.17 / total_width, (panel_height - 0.6) / total_height)
+    )
+    colour_bar(bar, scene.low, scene.high, kl_title)
+    return figure
+
+
+def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum: int = 30, columns: int = 6) -> Figure:
+    """Many slices at a glance, from the feet up, each with overlay, outlines and number; regions' peak slices are always there."""
+    chosen = sorted(set(slices)) if slices is not None else _spread(scene, maximum)
+    width_mm, height_mm = _size_mm(scene)
+    columns = min(columns, len(chosen))
+    rows = -(-len(chosen) // columns)
+    tile, gap, header = 13.6 / max(columns, 4), 0.04, 0.12
+    tile_height = tile * height_mm / width_mm
+    total_width = columns * (tile + gap) + gap + LEGEND_INCH
+    total_height = rows * (tile_height + gap) + header
+    figure = new_figure(total_width, total_height)
+    for n, k in enumerate(chosen):
+        row, column = divmod(n, columns)
+        left, bottom = gap + column * (tile + gap), total_height - header - (row + 1) * (tile_height + gap) + gap
+        axes = figure.add_axes((left / total_width, bottom / total_height, tile / total_width, tile_height / total_height))
+        _show_ct(axes, scene, scene.ct[k])
+        _show_kl(axes, scene, k)
+        outline_regions(axes, scene, k, names=False, width=1.0)
+        axes.text(0.03, 0.96, str(k), transform=axes.transAxes, color=FOREGROUND, fontsize=10, fontweight="bold", va="top", path_effects=HALO)
+        if n == 0:
+            _letters(axes, scene.letters, size=8)
+    bar_height = min(total_height - 0.7, 3.6)
+    bar = figure.add_axes(
+        (
+            (total_width - LEGEND_INCH + 0.25) / total_width,
+            (total_height - header - bar_height - 0.3) / total_height,
+            0.17 / total_width,
+            bar_height / total_height,
+        )
+    )
+    colour_bar(bar, scene.low, scene.high, "KL per block [nats]")
+    return figure
+
+
+def profile_figure(scene: Scene, nats_per_slice: NDArray[np.floating], *, expected: NDArray[np.floating] | None = None) -> Figure:
+    """Where along the body the nats are: the patient from the front, and nats per slice at the same height.
+
+    Parameters
+    ----------
+    nats_per_slice : (D,) total nats of each slice, counted from the feet.
+    expected : (D,) what the null expects there, drawn as a dashed line.
+
+    Raises
+    ------
+    ConfigError : not one number a slice.
+    """
+    nats_per_slice = np.asarray(nats_per_slice, float)
+    if nats_per_slice.shape != (scene.slices,) or (expected is not None and np.shape(expected) != (scene.slices,)):
+        raise ConfigError("The profile needs one number a slice.", "Sum the density over each slice of the study.")
+    step = scene.spacing[0]
+    z_low, z_high = -0.5 * step, (scene.slices - 0.5) * step
+    columns = scene.crop[1]
+    width_mm = (columns.stop - columns.start) * scene.spacing[2]
+    height = 4.4
+    picture_width = float(np.clip(height * width_mm / (z_high - z_low), 2.0, 7.5))
+    plot_width, left, middle, bottom, top = 5.6, 0.45, 0.95, 0.62, 0.5
+    total_width, total_height = left + picture_width + middle + plot_width + 0.35, height + bottom + top
+    figure = new_figure(total_width, total_height)
+    front = figure.add_axes((left / total_width, bottom / total_height, picture_width / total_width, height / total_height))
+    mid_row = _coronal_row(scene)
+    slab = scene.ct[:, max(0, mid_row - 2) : mid_row + 3, columns].mean(1)
+    extent = (0.0, width_mm, z_low, z_high)
+    front.imshow(scene.window.apply(slab), cmap="gray", vmin=0, vmax=1, origin="lower", extent=extent, interpolation="bilinear", aspect="auto")
+    faint = scene.low + 0.4 * (scene.high - scene.low)  # the brightest of hundreds of voxels is never dark: show the top of the scale only
+    brightest = overlay_rgba(scene.kl[:, :, columns].max(1), faint, scene.high)
+    front.imshow(brightest, origin="lower", extent=extent, interpolation="bilinear", aspect="auto")
+    _silhouettes(front, scene, width_mm)
+    up = scene.grid.directions[:, 0]
+    _letters(front, (*scene.letters[:2], direction_letters(up), direction_letters(-up)))
+    _plain(front)
+    figure.text(left / total_width, 1 - 0.32 / total_height, "From the front: CT, and the brightest KL along the view", color=MUTED, fontsize=11)
+
+    plot = figure.add_axes(((left + picture_width + middle) / total_width, bottom / total_height, plot_width / total_width, height / total_height))
+    plot.set_facecolor(BACKGROUND)
+    index = np.arange(scene.slices)
+    plot.fill_betweenx(index * step, 0, nats_per_slice, color="#f98e09", alpha=0.28, linewidth=0)
+    plot.plot(nats_per_slice, index * step, color="#fbb61a", linewidth=1.6)
+    if expected is not None:
+        plot.plot(np.asarray(expected, float), index * step, color=FOREGROUND, linewidth=1.0, linestyle=(0, (4, 3)), label="expected by the null")
+        plot.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, labelcolor=FOREGROUND, fontsize=9)
+    plot.set_ylim(z_low, z_high)
+    right = max(float(nats_per_slice.max(initial=0.0)), 0.0 if expected is None else float(np.max(expected))) * 1.25 or 1.0
+    plot.set_xlim(min(0.0, float(nats_per_slice.min(initial=0.0))), right)
+    for n, region in enumerate(scene.regions[:10]):
+        x = right * (0.985 - 0.017 * n)
+        first, last = region.slices
+        plot.plot([x, x], [(first - 0.4) * step, (last + 0.4) * step], color=region.colour, linewidth=3.2, solid_capstyle="butt")
+    plot.yaxis.set_major_locator(_SliceTicks(step))
+    plot.yaxis.set_major_formatter(lambda y, _: f"{round(y / step)}")
+    _style(plot)
+    plot.set_xlabel("nats per slice", color=MUTED)
+    plot.set_ylabel("slice, from the feet", color=MUTED)
+    figure.text((left + picture_width + middle) / total_width, 1 - 0.32 / total_height, "Nats per slice; coloured bars: the regions", color=MUTED, fontsize=11)
+    return figure
+
+
+def _silhouettes(axes: Axes, scene: Scene, width_mm: float) -> None:
+    """The regions' outlines as seen from the front; ``axes`` in mm, slices upwards."""
+    dk, _, di = scene.spacing
+    z, x = (np.arange(-1, scene.slices + 1)) * dk, (np.arange(-1, scene.crop[1].stop - scene.crop[1].start + 1) + 0.5) * di
+    for region in scene.regions:
+        shadow = np.pad((scene.labels[:, :, scene.crop[1]] == region.label).any(1), 1)
+        axes.contour(x, z, shadow.astype(float), levels=[0.5], colors=[region.colour], linewidths=1.1).set_path_effects(HALO)
+    axes.set_xlim(0, width_mm)
+    axes.set_ylim(-0.5 * dk, (scene.slices - 0.5) * dk)
+
+
+def outline_regions(axes: Axes, scene: Scene, k: int, *, names: bool = True, width: float = 1.4) -> None:
+    """Each region's outline on slice k in its colour, with its name beside it."""
+    rows, columns = scene.crop
+    _, dj, di = scene.spacing
+    height_mm, width_mm = (rows.stop - rows.start) * dj, (columns.stop - columns.start) * di
+    for region in scene.regions_on(k):
+        mask = np.pad(scene.labels[k, rows, columns] == region.label, 1)
+        if not mask.any():
+            continue
+        y, x = ((np.arange(n) - 0.5) * d for n, d in zip(mask.shape, (dj, di), strict=True))  # centres in mm, rim included
+        lines = axes.contour(x, y, mask.astype(float), levels=[0.5], colors=[region.colour], linewidths=width)
+        axes.set_xlim(0, width_mm)
+        axes.set_ylim(height_mm, 0)
+        lines.set_path_effects([withStroke(linewidth=width + 1.4, foreground=(0, 0, 0, 0.75))])
+        if names:
+            touched_rows, touched_columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            above = y[touched_rows[0]] > 0.09 * height_mm
+            axes.text(
+                float(np.clip(x[touched_columns].mean(), 0.05 * width_mm, 0.95 * width_mm)),
+                float(y[touched_rows[0]] - 0.012 * height_mm if above else y[touched_rows[-1]] + 0.012 * height_mm),
+                region.name,
+                color=region.colour,
+                fontsize=10,
+                fontweight="bold",
+                ha="center",
+                va="bottom" if above else "top",
+                path_effects=HALO,
+                clip_on=True,
+            )
+
+
+def colour_bar(axes: Axes, low: float, high: float, title: str) -> None:
+    """A legend that shows the overlay as it looks on mid-grey tissue, with nats beside it."""
+    ramp = np.linspace(low, high, 256)
+    rgba = overlay_rgba(ramp, low, high)
+    seen = rgba[:, :3] * rgba[:, 3:] + 0.42 * (1 - rgba[:, 3:])
+    axes.imshow(seen[:, None, :], origin="lower", extent=(0.0, 1.0, low, high), aspect="auto")
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_ylim(low, high)
+    axes.set_ylabel(title, color=FOREGROUND, fontsize=10)
+    axes.yaxis.set_label_position("left")
+    axes.tick_params(colors=FOREGROUND, labelsize=9, length=3)
+    for spine in axes.spines.values():
+        spine.set_color(MUTED)
+
+
+def _size_mm(scene: Scene) -> tuple[float, float]:
+    """Width and height of an axial picture in mm."""
+    rows, columns = scene.crop
+    return (columns.stop - columns.start) * scene.spacing[2], (rows.stop - rows.start) * scene.spacing[1]
+
+
+def _extent(scene: Scene) -> tuple[float, float, float, float]:
+    width_mm, height_mm = _size_mm(scene)
+    return 0.0, width_mm, height_mm, 0.0  # rows grow downwards
+
+
+def _show_ct(axes: Axes, scene: Scene, image: NDArray[np.floating]) -> None:
+    axes.imshow(scene.window.apply(image[scene.crop]), cmap="gray", vmin=0, vmax=1, extent=_extent(scene), interpolation="antialiased")
+    _plain(axes)
+
+
+def _show_kl(axes: Axes, scene: Scene, k: int) -> None:
+    rgba = overlay_rgba(scene.kl[k][scene.crop], scene.low, scene.high)
+    axes.imshow(rgba, extent=_extent(scene), interpolation="nearest")
+
+
+def _plain(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor("black")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _style(axes: Axes) -> None:
+    axes.tick_params(colors=MUTED, labelsize=9)
+    axes.grid(color="#252c36", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color("#3a4350")
+
+
+def _letters(axes: Axes, letters: Iterable[str], size: float = 11) -> None:
+    places: list[tuple[float, float, dict[str, Any]]] = [
+        (0.012, 0.5, {"ha": "left", "va": "center"}),
+        (0.988, 0.5, {"ha": "right", "va": "center"}),
+        (0.5, 0.985, {"ha": "center", "va": "top"}),
+        (0.5, 0.015, {"ha": "center", "va": "bottom"}),
+    ]
+    for letter, (x, y, where) in zip(letters, places, strict=True):
+        axes.text(x, y, letter, transform=axes.transAxes, color="#f2d16b", fontsize=size, path_effects=HALO, **where)
+
+
+def _scale_bar(axes: Axes, width_mm: float, height_mm: float) -> None:
+    length = next((mm for mm in (200, 100, 50, 20, 10, 5, 2, 1) if mm <= 0.28 * width_mm), 1)
+    x, y = 0.03 * width_mm, 0.955 * height_mm
+    line = axes.plot([x, x + length], [y, y], color=FOREGROUND, linewidth=2.4, solid_capstyle="butt")[0]
+    line.set_path_effects([withStroke(linewidth=4, foreground="black")])
+    axes.text(x, y - 0.015 * height_mm, f"{length} mm", color=FOREGROUND, fontsize=10, va="bottom", path_effects=HALO)
+    axes.set_xlim(0, width_mm)
+    axes.set_ylim(height_mm, 0)
+
+
+def _coronal_row(scene: Scene) -> int:
+    """The row that a view from the front cuts: through the strongest region, else the middle of what is shown."""
+    if scene.regions:
+        return int(round(float(scene.grid.to_index(scene.regions[0].centroid_lps_mm)[1])))
+    return (scene.crop[0].start + scene.crop[0].stop) // 2
+
+
+def _spread(scene: Scene, maximum: int) -> list[int]:
+    """Up to ``maximum`` slices: the regions' peaks, the rest spread evenly."""
+    if scene.slices <= maximum:
+        return list(range(scene.slices))
+    chosen = set(scene.key_slices(maximum // 2))
+    for n in range(maximum, 0, -1):
+        both = chosen | {round(k) for k in np.linspace(0, scene.slices - 1, n)}
+        if len(both) <= maximum:
+            return sorted(both)
+    return sorted(chosen)
+
+
+class _SliceTicks(MaxNLocator):
+    """Ticks at whole slice numbers on an axis in mm."""
+
+    def __init__(self, step_mm: float) -> None:
+        super().__init__(9, integer=True)
+        self.step_mm = step_mm
+
+    def tick_values(self, vmin: float, vmax: float) -> NDArray[np.float64]:
+        return np.asarray(super().tick_values(vmin / self.step_mm, vmax / self.step_mm)) * self.step_mm
