@@ -20,7 +20,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
-from KLIPCore.io.listing import DAMAGE, ENHANCED_CLASSES, SeriesInfo, choose_series, list_series, number, quiet_pydicom, read_header
+from KLIPCore.io.listing import DAMAGE, ENHANCED_CLASSES, SeriesInfo, choose_series, list_series, number, quiet_pydicom, read_header, text
 from KLIPCore.io.stack import Plane, stack
 from KLIPCore.volume.volume import Source, Volume
 
@@ -84,7 +84,7 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
         str(path),
         info.study_uid,
         info.series_uid,
-        tuple(str(headers[i].SOPInstanceUID) for i in order),
+        tuple(text(headers[i], "SOPInstanceUID") for i in order),
         tuple(str(info.files[i]) for i in order),
         info.modality,
         info.description,
@@ -94,7 +94,7 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
 
 def _plane(header: Dataset, file: Path) -> Plane:
     try:
-        if not header.get("SOPInstanceUID"):
+        if not text(header, "SOPInstanceUID"):
             raise UnreadableFileError(f"{file.name} is damaged: it has no instance UID.", "Copy or export that file again.")
         return Plane.of_header(header, file.name)
     except GeometryError:
@@ -110,7 +110,14 @@ def _read_enhanced(path: Path, info: SeriesInfo) -> Volume:
         )
     file = info.files[0]
     dataset = _load(file)
-    frames = frame_headers(dataset)
+    damaged = UnreadableFileError(f"The functional groups of {file.name} are damaged or missing.", "Export the study as classic single-frame CT images.")
+    try:
+        with quiet_pydicom():
+            frames = frame_headers(dataset)
+    except (*DAMAGE, TypeError, IndexError) as error:
+        raise damaged from error
+    if not frames:
+        raise damaged
     order, grid = stack([Plane.of_header(frame, f"frame {n} of {file.name}") for n, frame in enumerate(frames, 1)])
     stored = _pixels(dataset, file.name, (len(frames), *grid.shape[1:]) if len(frames) > 1 else grid.shape[1:]).reshape(len(frames), *grid.shape[1:])
     array = np.empty(grid.shape, np.float32)
@@ -222,7 +229,7 @@ def hounsfield(stored: NDArray[np.integer], header: Dataset, label: str, tally: 
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
     if not slope or intercept is None:
         raise IntensityError(f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units.", remedy)
-    kind = str(header.get("RescaleType") or "HU").strip().upper()
+    kind = (text(header, "RescaleType") or "HU").upper()
     if kind not in ("HU", "HU_MOD", "US"):  # US is "unspecified"; plausibility is judged later
         raise IntensityError(f"{label} is rescaled to {kind}, not to Hounsfield units.", remedy)
     tally = tally if tally is not None else _Tally()

@@ -8,6 +8,7 @@ rest with zeros. That is checked here, because zeros are a plausible HU.
 from __future__ import annotations
 
 import gzip
+import math
 import shutil
 import struct
 import tempfile
@@ -52,6 +53,8 @@ def read_image(path: Path) -> Volume:
     suffix = image_format(path)
     if not suffix:
         raise UnreadableFileError(f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}.")
+    if suffix.startswith(".nii"):
+        _check_nifti(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -65,8 +68,6 @@ def read_image(path: Path) -> Volume:
         raise GeometryError(f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume.", "Give a 3-D CT volume.")
     if len(size) > 3 and max(size[3:]) > 1:
         raise GeometryError(f"{path.name} has {len(size)} dimensions {size}.", "Save one time point or phase as a 3-D volume.")
-    if suffix.startswith(".nii"):
-        _check_nifti_complete(path)
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -87,31 +88,27 @@ def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | Geomet
     return UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
 
 
-def _check_nifti_complete(path: Path) -> None:
-    """Whether a NIfTI file holds as many bytes as its own header announces (NIfTI-1: 348 bytes, NIfTI-2: 540)."""
-    damaged = UnreadableFileError(f"{path.name} is cut short: it holds fewer voxels than its header announces.", AGAIN)
+def _check_nifti(path: Path) -> None:
+    """Whether a NIfTI-1 file holds as many bytes as its own header announces."""
+    damaged = UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as file:
-            header = file.read(540)
-            order = "<" if struct.unpack("<i", header[:4])[0] in (348, 540) else ">"
-            if struct.unpack(order + "i", header[:4])[0] == 348:
-                dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
-                offset = int(struct.unpack_from(order + "f", header, 108)[0])
-            else:
-                dims, bits = struct.unpack_from(order + "8q", header, 16), struct.unpack_from(order + "h", header, 14)[0]
-                offset = struct.unpack_from(order + "q", header, 168)[0]
-            expected = offset + int(np.prod([max(d, 1) for d in dims[1 : 1 + dims[0]]], dtype=np.int64)) * bits // 8
+            header = file.read(348)
+            order = "<" if header[:4] in (b"\x5c\1\0\0", b"\x1c\2\0\0") else ">"
+            size = struct.unpack(order + "i", header[:4])[0]
+            if size == 540:
+                raise UnreadableFileError(f"{path.name} is in NIfTI-2 format, which is not read.", "Save it as NIfTI-1 or NRRD.")
+            dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
+            offset = int(struct.unpack_from(order + "f", header, 108)[0])
             held = len(header)
-            if packed:
-                while block := file.read(1 << 20):
-                    held += len(block)
-            else:
-                held = path.stat().st_size
-    except (EOFError, OSError, zlib.error, struct.error) as error:
+            while block := file.read(1 << 20) if packed else b"":  # to the end, where gzip keeps a checksum
+                held += len(block)
+    except (EOFError, OSError, zlib.error, struct.error, ValueError, OverflowError) as error:
         raise damaged from error
-    if held < expected:
+    expected = offset + math.prod(max(d, 1) for d in dims[1 : 1 + dims[0]]) * bits // 8
+    if size != 348 or (held if packed else path.stat().st_size) < expected:
         raise damaged
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage, MediaStorageDirectoryStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage, MediaStorageDirectoryStorage
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, NotCTError, UnreadableFileError
 
@@ -93,9 +93,15 @@ class SeriesInfo:
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Scanners bend the standard in a thousand harmless ways; pydicom's warnings about them help no user of ours."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+    logger = logging.getLogger("pydicom")  # it warns twice, here and by the warnings module
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
@@ -133,6 +139,12 @@ def number(header: Dataset, keyword: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def text(header: Dataset, keyword: str) -> str:
+    """A field as one string without padding; empty when it is absent or several values (a stray backslash)."""
+    value = header.get(keyword)
+    return str(value).strip() if isinstance(value, str) else ""
+
+
 def list_series(folder: Path) -> list[SeriesInfo]:
     """All series below a folder, by study, number and UID. Localizers inside a series are listed apart from it.
 
@@ -149,13 +161,15 @@ def list_series(folder: Path) -> list[SeriesInfo]:
         if path.name.startswith(".") or not path.is_file():  # ._x.dcm is macOS's shadow of x.dcm
             continue
         header = read_header(path, HEADER_TAGS)
-        if header is None or header.get("SOPClassUID") == MediaStorageDirectoryStorage:
+        if header is None:
             continue
-        complete = header.get("SeriesInstanceUID") and header.get("SOPClassUID") and ("Rows" in header or header.SOPClassUID not in CT_CLASSES)
-        if not complete:
+        sop_class, series_uid = text(header, "SOPClassUID"), text(header, "SeriesInstanceUID")
+        if sop_class == MediaStorageDirectoryStorage:  # a DICOMDIR
+            continue
+        if not sop_class or not series_uid or (sop_class in CT_CLASSES and "Rows" not in header):
             raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", "Copy or export that file again.")
         localizer = "LOCALIZER" in (header.get("ImageType") or ())
-        groups[str(header.SeriesInstanceUID), localizer].append((path, header))
+        groups[series_uid, localizer].append((path, header))
     if not groups:
         raise EmptyInputError(f"No DICOM file was found in {folder}.", "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file.")
     infos = [_info(members, localizer) for (_, localizer), members in groups.items()]
@@ -166,15 +180,15 @@ def _info(members: list[tuple[Path, Dataset]], localizer: bool) -> SeriesInfo:
     first = members[0][1]
     series_number = number(first, "SeriesNumber")
     return SeriesInfo(
-        series_uid=str(first.SeriesInstanceUID),
-        study_uid=str(first.get("StudyInstanceUID") or ""),
+        series_uid=text(first, "SeriesInstanceUID"),
+        study_uid=text(first, "StudyInstanceUID"),
         number=None if series_number is None else int(series_number),
-        description=str(first.get("SeriesDescription") or "").strip(),
-        modality=str(first.get("Modality") or "unknown"),
+        description=text(first, "SeriesDescription"),
+        modality=text(first, "Modality") or "unknown",
         n_images=sum(int(number(h, "NumberOfFrames") or 1) for _, h in members if number(h, "Rows")),
         shape=(int(number(first, "Rows") or 0), int(number(first, "Columns") or 0)),
         files=tuple(path for path, _ in members),
-        sop_class=str(first.SOPClassUID),
+        sop_class=text(first, "SOPClassUID"),
         localizer=localizer,
         samples=max(int(number(h, "SamplesPerPixel") or 1) for _, h in members),
     )
@@ -230,5 +244,10 @@ def _not_ct(infos: Sequence[SeriesInfo]) -> NotCTError:
         return NotCTError(f"These are colour pictures, not CT slices:\n{listing(infos)}", remedy)
     if all(info.localizer for info in infos):
         return NotCTError(f"Only localizers (scout views) were found:\n{listing(infos)}", remedy)
-    modalities = ", ".join(sorted({info.modality for info in infos}))
-    return NotCTError(f"No CT slices were found, only {modalities}:\n{listing(infos)}", remedy)
+    kinds = ", ".join(sorted({f"{info.modality} ({_class_name(info.sop_class)})" for info in infos}))
+    return NotCTError(f"No CT slices were found, only {kinds}:\n{listing(infos)}", remedy)
+
+
+def _class_name(sop_class: str) -> str:
+    with quiet_pydicom():
+        return UID(sop_class).name

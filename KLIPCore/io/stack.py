@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import GeometryError
-from KLIPCore.io.listing import DAMAGE, number
+from KLIPCore.io.listing import DAMAGE, number, text
 from KLIPCore.volume.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Plane:
             column,
             spacing,
             abs(thickness) if thickness else None,
-            str(header.get("FrameOfReferenceUID") or ""),
+            text(header, "FrameOfReferenceUID"),
             number(header, "GantryDetectorTilt"),
         )
 

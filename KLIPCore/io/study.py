@@ -13,7 +13,7 @@ import numpy as np
 from KLIPCore.errors import EmptyInputError, IntensityError, NotCTError, UnreadableFileError
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.images import FORMATS, image_format, read_image
-from KLIPCore.io.listing import CT_CLASSES, read_header
+from KLIPCore.io.listing import CT_CLASSES, read_header, text
 from KLIPCore.volume.volume import Volume
 
 AIR_BELOW_HU = -700.0
@@ -54,13 +54,13 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     if path.stat().st_size == 0:
         raise EmptyInputError(f"{path.name} is empty.", "Copy or export that file again.")
     header = read_header(path, ("SOPClassUID", "Modality", "SeriesInstanceUID"))
-    if header is None or "SOPClassUID" not in header:
+    if header is None or not text(header, "SOPClassUID"):
         raise UnreadableFileError(
             f"{path.name} is no DICOM file and no volume file.", f"Give a DICOM folder, one DICOM slice, or a file ending in {', '.join(FORMATS)}."
         )
-    if header.SOPClassUID not in CT_CLASSES and series is None:
-        raise NotCTError(f"{path.name} is no CT image ({header.get('Modality', 'unknown modality')}).", "Give a CT slice or the folder that holds them.")
-    return read_dicom(path.parent, series if series is not None else str(header.get("SeriesInstanceUID", "")))
+    if text(header, "SOPClassUID") not in CT_CLASSES and series is None:
+        raise NotCTError(f"{path.name} is no CT image ({text(header, 'Modality') or 'unknown modality'}).", "Give a CT slice or the folder that holds them.")
+    return read_dicom(path.parent, series if series is not None else text(header, "SeriesInstanceUID"))
 
 
 def check_ct(volume: Volume) -> list[str]:

@@ -85,7 +85,8 @@ class Grid:
 
     def to_index(self, point_lps_mm: ArrayLike) -> NDArray[np.float64]:
         """Fractional array index ``(..., 3)`` in (k, j, i) order of LPS points in mm."""
-        return np.asarray(np.linalg.solve(self.affine[:3, :3], (np.asarray(point_lps_mm, float) - self.affine[:3, 3]).T).T, np.float64)
+        offset = np.asarray(point_lps_mm, float) - self.affine[:3, 3]
+        return np.asarray(np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0], np.float64)
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Grid:
         """The grid of ``array[box]``; slices must have step 1 (or None) and resolve inside the shape."""

@@ -70,9 +70,7 @@ def test_rescale_is_taken_from_each_slice(volume: Volume, series: list[Path], ed
 
 
 @pytest.mark.parametrize(("value", "limit"), [(-2000, None), (-2000, -1990), (63536, None)])
-def test_padding_becomes_air(
-    volume: Volume, series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture, value: int, limit: int | None
-) -> None:
+def test_padding_becomes_air(volume: Volume, series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture, value: int, limit: int | None) -> None:
     """PixelPaddingValue, alone, as one end of a range, or written as the unsigned twin of a signed value."""
 
     def pad(d: Dataset) -> None:

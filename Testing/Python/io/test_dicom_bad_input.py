@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import JPEGLosslessSV1, MRImageStorage, PositronEmissionTomographyImageStorage
+from pydicom.uid import EnhancedCTImageStorage, JPEGLosslessSV1, MRImageStorage, PositronEmissionTomographyImageStorage, SecondaryCaptureImageStorage
 
 from KLIPCore.errors import EmptyInputError, GeometryError, InputError, IntensityError, KlipError, NotCTError, UnreadableFileError
 from KLIPCore.io.dicom import read_dicom
@@ -50,6 +50,13 @@ def test_other_modality(series: list[Path], edit: Edit, modality: str, sop_class
     refused(series[0].parent, NotCTError, f"only {modality}", remedy="Hounsfield")
 
 
+def test_a_photographed_dose_report(series: list[Path], edit: Edit) -> None:
+    """Modality CT, but no CT slices."""
+    for file in series:
+        edit(file, lambda d: setattr(d, "SOPClassUID", SecondaryCaptureImageStorage))
+    refused(series[0].parent, NotCTError, "only CT (Secondary Capture Image Storage)", remedy="Hounsfield")
+
+
 def test_colour_pictures(series: list[Path], edit: Edit) -> None:
     def colour(d: Dataset) -> None:
         d.SamplesPerPixel, d.PhotometricInterpretation, d.PlanarConfiguration = 3, "RGB", 0
@@ -76,9 +83,9 @@ def test_truncated_file(series: list[Path], part: float) -> None:
 
 
 def test_no_cut_ever_gives_a_traceback_or_a_volume(series: list[Path]) -> None:
-    """Every 17th length of the file, the last byte among them."""
+    """Every 41st length of the file, the last byte among them."""
     data = series[4].read_bytes()
-    for length in [*range(0, len(data), 17), len(data) - 1]:
+    for length in [*range(0, len(data), 41), len(data) - 1]:
         series[4].write_bytes(data[:length])
         with pytest.raises(UnreadableFileError):
             read_dicom(series[0].parent)
@@ -230,6 +237,19 @@ def test_damaged_compressed_pixels(series: list[Path]) -> None:
     dataset.PixelData = encapsulate([b"\0" * 70])
     dataset.save_as(series[2])
     refused(series[0].parent, UnreadableFileError, series[2].name, "damaged", remedy="again")
+
+
+def test_enhanced_ct_without_frames(series: list[Path], edit: Edit) -> None:
+    for file in series[1:]:
+        file.unlink()
+    edit(series[0], lambda d: [setattr(d, "SOPClassUID", EnhancedCTImageStorage), setattr(d, "NumberOfFrames", 7)])
+    refused(series[0].parent, UnreadableFileError, series[0].name, "functional groups", remedy="single-frame")
+
+
+def test_enhanced_ct_in_several_files(series: list[Path], edit: Edit) -> None:
+    for file in series:
+        edit(file, lambda d: setattr(d, "SOPClassUID", EnhancedCTImageStorage))
+    refused(series[0].parent, GeometryError, "7 multi-frame files", remedy="single-frame")
 
 
 def test_no_message_names_the_patient(series: list[Path], edit: Edit) -> None:
