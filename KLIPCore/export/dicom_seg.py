@@ -26,6 +26,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.valuerep import format_number_as_ds
 
 from KLIPCore.errors import GeometryError, InputError, UnreadableFileError
 from KLIPCore.export.files import written
@@ -37,8 +38,9 @@ from KLIPCore.volume.volume import Source, Volume
 
 SERIES_DESCRIPTION = "KLIP out-of-distribution regions (research)"
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
-POSITION_TOLERANCE_MM = 0.01
-"""A slice may lie this far from where the grid says: DICOM numbers have up to 16 characters, grids are fitted."""
+STEP_TOLERANCE, PIXEL_TOLERANCE = 0.5, 0.75
+"""How far a file's corner may lie from the grid's, in slice steps and pixels: a series need not be perfectly even to be read
+(:mod:`KLIPCore.io.stack`), and within these bounds there is no doubt which slice and pixel is meant."""
 
 TYPE_2 = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
 """Must be there but may be empty; files that lack them altogether are common."""
@@ -87,6 +89,8 @@ def dicom_seg(
     for k, header in enumerate(headers):
         row, column = _place_in_slice(header, study.grid, k)
         pixels[k, row : row + labels.shape[1], column : column + labels.shape[2]] = labels[k]
+        if not header.get("SliceThickness"):
+            header.SliceThickness = format_number_as_ds(float(study.grid.spacing[0]))
     pixels, ordered = _consecutive(pixels, regions)
     source_number = int(headers[0].get("SeriesNumber") or 0)
     try:
@@ -111,8 +115,9 @@ def dicom_seg(
                 omit_empty_frames=True,
             )
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"The study's DICOM headers do not allow a DICOM Segmentation ({error}).", "Use the .seg.nrrd instead, or repair the headers."
+        raise InputError(  # without the cause's own text, which may quote the patient's data
+            "The study's DICOM headers do not allow a DICOM Segmentation: a field it needs is missing or malformed (a frame of reference, a date, ...).",
+            "Use the .seg.nrrd instead, or repair the headers.",
         ) from error
     return segmentation
 
@@ -185,6 +190,8 @@ def source_headers(source: Source) -> list[Dataset]:
                 setattr(header, keyword, "")
         if header.PatientSex not in ("M", "F", "O"):
             header.PatientSex = ""
+        if headers:  # differences below the reader's tolerance, which the object has no place for
+            header.ImageOrientationPatient = headers[0].ImageOrientationPatient
         headers.append(header)
     return headers
 
@@ -198,11 +205,13 @@ def _place_in_slice(header: Dataset, grid: Grid, k: int) -> tuple[int, int]:
     start = (round(row), round(column))
     of_array = np.array([[0, 0], [0, grid.shape[2] - 1], [grid.shape[1] - 1, 0]], float)  # three corners fix a plane
     in_file = header.ImagePositionPatient + (of_array + start) * (row_mm, column_mm) @ directions[::-1]
-    distance = np.linalg.norm(in_file - grid.to_world(np.insert(of_array, 0, k, axis=1)), axis=1).max()
+    off = grid.to_index(in_file) - np.insert(of_array, 0, k, axis=1)  # (slices, rows, columns) between file and grid
+    near = np.abs(off[:, 0]).max() < STEP_TOLERANCE and np.abs(off[:, 1:]).max() < PIXEL_TOLERANCE
     fits = 0 <= start[0] <= header.Rows - grid.shape[1] and 0 <= start[1] <= header.Columns - grid.shape[2]
-    if distance > POSITION_TOLERANCE_MM or not fits:
+    if not (near and fits):
+        apart = np.linalg.norm(off * grid.spacing, axis=1).max()
         raise GeometryError(
-            f"Slice {k} of the volume is not the DICOM image it refers to (they lie {distance:.2f} mm apart).",
+            f"Slice {k} of the volume is not the DICOM image it refers to (their corners lie {apart:.2f} mm apart).",
             "Export regions on the study's own grid, not on a resampled or turned one.",
         )
     return start

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -22,7 +22,7 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.export.images import BACKGROUND, FOREGROUND, MUTED, new_figure, overlay_rgba
 from KLIPCore.export.scene import Scene, direction_letters
 
-HALO = [withStroke(linewidth=2.2, foreground="black")]
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black")]
 """Text and lines stay readable over bright bone and dark lung."""
 PANEL_INCH = 4.6
 HEADER_INCH = 0.62
@@ -64,15 +64,11 @@ def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstru
             outline_regions(axes, scene, k)
         figure.text(left / total_width, 1 - 0.50 / total_height, title, color=MUTED, fontsize=11)
     figure.text(gap / total_width, 1 - 0.24 / total_height, f"Slice {k}", color=FOREGROUND, fontsize=13, fontweight="bold")
-    note = (
-        f"of 0–{scene.slices - 1} from the feet   ·   z = {scene.z_mm(k):.1f} mm   ·   window {scene.window.lo_hu:.0f} to {scene.window.hi_hu:.0f} HU".replace(
-            "-", "−"
-        )
-    )
+    window = f"window {scene.window.lo_hu:.0f} to {scene.window.hi_hu:.0f} HU"
+    note = f"of 0–{scene.slices - 1} from the feet   ·   z = {scene.z_mm(k):.1f} mm   ·   {window}".replace("-", "−")
     figure.text((gap + 1.15) / total_width, 1 - 0.24 / total_height, note, color=MUTED, fontsize=10.5)
-    bar = figure.add_axes(
-        ((total_width - LEGEND_INCH + 0.28) / total_width, (gap + 0.3) / total_height, 0.17 / total_width, (panel_height - 0.6) / total_height)
-    )
+    place = (total_width - LEGEND_INCH + 0.28, gap + 0.3, 0.17, panel_height - 0.6)  # inches
+    bar = figure.add_axes((place[0] / total_width, place[1] / total_height, place[2] / total_width, place[3] / total_height))
     colour_bar(bar, scene.low, scene.high, kl_title)
     return figure
 
@@ -294,7 +290,7 @@ def _scale_bar(axes: Axes, width_mm: float, height_mm: float) -> None:
 def _coronal_row(scene: Scene) -> int:
     """The row that a view from the front cuts: through the strongest region, else the middle of what is shown."""
     if scene.regions:
-        return int(round(float(scene.grid.to_index(scene.regions[0].centroid_lps_mm)[1])))
+        return round(float(scene.grid.to_index(scene.regions[0].centroid_lps_mm)[1]))
     return (scene.crop[0].start + scene.crop[0].stop) // 2
 
 
@@ -317,5 +313,5 @@ class _SliceTicks(MaxNLocator):
         super().__init__(9, integer=True)
         self.step_mm = step_mm
 
-    def tick_values(self, vmin: float, vmax: float) -> NDArray[np.float64]:
-        return np.asarray(super().tick_values(vmin / self.step_mm, vmax / self.step_mm)) * self.step_mm
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        return [self.step_mm * k for k in super().tick_values(vmin / self.step_mm, vmax / self.step_mm)]

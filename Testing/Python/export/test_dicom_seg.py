@@ -132,6 +132,39 @@ def test_missing_and_odd_header_fields_are_survived(study: Volume, tmp_path: Pat
     assert not seg.AccessionNumber
 
 
+@pytest.mark.parametrize("jitter", ["position", "orientation", "no thickness"])
+def test_series_that_are_not_perfectly_even_are_served(study: Volume, tmp_path: Path, jitter: str) -> None:
+    for n, file in enumerate(study.source.files):
+        dataset = pydicom.dcmread(file)
+        if jitter == "position" and n == 2:
+            dataset.ImagePositionPatient = [dataset.ImagePositionPatient[0], dataset.ImagePositionPatient[1], float(dataset.ImagePositionPatient[2]) + 0.15]
+        if jitter == "orientation" and n == 3:
+            dataset.ImageOrientationPatient = [float(dataset.ImageOrientationPatient[0]), float(dataset.ImageOrientationPatient[1]) + 5e-4] + [
+                float(v) for v in dataset.ImageOrientationPatient[2:]
+            ]
+        if jitter == "no thickness":
+            del dataset.SliceThickness, dataset.SpacingBetweenSlices
+        dataset.save_as(file)
+    again = read_dicom(tmp_path / "study")
+    regions = two_regions(kl_map(again.grid, again.source))
+    path = write_dicom_seg(regions, again, tmp_path / "seg.dcm", version="0")
+    assert path is not None
+    read = hd.seg.segread(path).get_pixels_by_source_instance(list(again.source.sop_uids), ignore_spatial_locations=True, assert_missing_frames_are_empty=True)
+    np.testing.assert_array_equal(read[..., 0], regions[0].full_mask(SHAPE))
+    measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SliceThickness) == pytest.approx(5.0, abs=1e-3)
+
+
+def test_a_refusal_quotes_no_patient_data(study: Volume) -> None:
+    for file in study.source.files:
+        dataset = pydicom.dcmread(file)
+        del dataset.FrameOfReferenceUID
+        dataset.save_as(file)
+    with pytest.raises(InputError, match="frame of reference") as caught:
+        dicom_seg(two_regions(kl_map(study.grid, study.source)), study, version="0")
+    assert "SYNTHETIC" not in str(caught.value)
+
+
 def test_wrong_studies_are_refused(study: Volume, tmp_path: Path) -> None:
     kl = kl_map(study.grid, study.source)
     regions = two_regions(kl)
@@ -143,7 +176,7 @@ def test_wrong_studies_are_refused(study: Volume, tmp_path: Path) -> None:
     with pytest.raises(GeometryError, match="no longer the image"):
         dicom_seg(regions, replace(study, source=swapped), version="0")
     affine = study.grid.affine.copy()
-    affine[:3, 2] *= 1.01
+    affine[:3, 2] *= 1.2
     with pytest.raises(GeometryError, match="mm apart"):
         dicom_seg(regions, replace(study, grid=Grid(SHAPE, affine)), version="0")
     shifted = study.grid.affine.copy()
