@@ -82,7 +82,8 @@ def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: Model
     across = card.size * card.body_fraction
     if not lo <= frame.pixel_mm <= hi:
         out.append(
-            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to {hi * across:.0f} mm. Texture and organ sizes will look unusual to it, and the map may flag them."
+            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to {hi * across:.0f} mm. "
+            "Texture and organ sizes will look unusual to it, and the map may flag them."
         )
     inside = lps.array[body]
     if inside.size:
