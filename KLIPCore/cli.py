@@ -185,6 +185,23 @@ def train(
 
 
 @app.command()
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/eval_lits_dev.yaml.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Folder below which the configuration's files lie.", show_default=False)],
+    out: OUT,
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Measure localization on scans with masks; continues where it was stopped."""
+    from KLIPCore.evaluation.localization import EvaluationConfig, markdown
+    from KLIPCore.evaluation.localization import evaluate as run_evaluation
+    from KLIPCore.progress import show_progress
+
+    with show_progress(progress.value) as tell:
+        table = run_evaluation(EvaluationConfig.load(config), data, out, tell)
+    typer.echo(markdown(table))
+
+
+@app.command()
 def priors() -> None:
     """List the shipped priors and what they were trained for."""
     from KLIPCore.priors.checkpoint import shipped_cards

@@ -270,10 +270,18 @@ class Config:
                 f"The configuration {path.name} cannot be read ({type(error).__name__}).", "Write it as YAML, as docs/conventions.md shows."
             ) from error
         _require(isinstance(values, dict), f"The configuration {path.name} holds no settings.", "Write it as YAML, as docs/conventions.md shows.")
-        preset = values.get("preset", "default")
-        base = PRESETS.get(preset)
-        _require(base is not None, f"There is no preset '{preset}'.", f"Choose from {', '.join(PRESETS)}.")
-        return base.updated(values)  # type: ignore[union-attr]
+        return cls.from_preset(values.get("preset", "default")).updated(values)
+
+    @classmethod
+    def from_preset(cls, name: str) -> Config:
+        """One of :data:`PRESETS`.
+
+        Raises
+        ------
+        ConfigError : there is no such preset.
+        """
+        _require(name in PRESETS, f"There is no preset '{name}'.", f"Choose from {', '.join(PRESETS)}.")
+        return PRESETS[name]
 
     def updated(self, values: dict[str, Any]) -> Config:
         """This configuration with some settings changed; nested parts are merged."""
