@@ -1,24 +1,20 @@
 """NIfTI, NRRD and MetaImage files ↔ volumes, through SimpleITK.
 
 ITK and this project agree on the world: LPS millimetres. NIfTI says RAS on disk and ITK negates x and y on the way, so
-nothing here flips anything. What ITK does not do is notice that a NIfTI file was cut short: it fills the
-rest with zeros. That is checked here, because zeros are a plausible HU.
+nothing here flips anything. What ITK does not notice about a damaged file, :mod:`KLIPCore.io.integrity` does.
 """
 
 from __future__ import annotations
 
-import gzip
-import math
 import shutil
-import struct
 import tempfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from KLIPCore.errors import GeometryError, IntensityError, NotCTError, OutputError, UnreadableFileError
+from KLIPCore.io.integrity import check_integrity, damaged
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 
@@ -26,7 +22,6 @@ FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """File extensions read and written; .mhd keeps its numbers in a second file beside it."""
 SHEAR_TOLERANCE = 1e-3
 """Largest deviation of the direction matrix from orthonormality that still passes for right angles."""
-AGAIN = "Copy or export that file again."
 
 
 def image_format(path: Path) -> str:
@@ -53,8 +48,7 @@ def read_image(path: Path) -> Volume:
     suffix = image_format(path)
     if not suffix:
         raise UnreadableFileError(f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}.")
-    if suffix.startswith(".nii"):
-        _check_nifti(path)
+    check_integrity(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -85,31 +79,7 @@ def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | Geomet
     text = str(error)
     if "orthonormal" in text or "direction cosines" in text:
         return GeometryError(f"{path.name} has sheared or scaled axes that are no voxel grid.", "Resample the volume to a regular grid and save it again.")
-    return UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
-
-
-def _check_nifti(path: Path) -> None:
-    """Whether a NIfTI-1 file holds as many bytes as its own header announces."""
-    damaged = UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            header = file.read(348)
-            order = "<" if header[:4] in (b"\x5c\1\0\0", b"\x1c\2\0\0") else ">"
-            size = struct.unpack(order + "i", header[:4])[0]
-            if size == 540:
-                raise UnreadableFileError(f"{path.name} is in NIfTI-2 format, which is not read.", "Save it as NIfTI-1 or NRRD.")
-            dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
-            offset = int(struct.unpack_from(order + "f", header, 108)[0])
-            held = len(header)
-            while block := file.read(1 << 20) if packed else b"":  # to the end, where gzip keeps a checksum
-                held += len(block)
-    except (EOFError, OSError, zlib.error, struct.error, ValueError, OverflowError) as error:
-        raise damaged from error
-    expected = offset + math.prod(max(d, 1) for d in dims[1 : 1 + dims[0]]) * bits // 8
-    if size != 348 or (held if packed else path.stat().st_size) < expected:
-        raise damaged
+    return damaged(path)
 
 
 def from_sitk(image: sitk.Image, source: Source | None = None) -> Volume:

@@ -28,6 +28,8 @@ SAME_PLACE_MM = 1e-2
 """Slices nearer than this are doubles: no CT reconstructs at steps this small."""
 LATERAL_TOLERANCE_PIXELS = 0.1
 """How far, over the whole stack, slices may wander off the normal before that counts as gantry tilt."""
+RIGHT_ANGLE = 1e-4
+"""A k step further off the normal than this (part of its length) is laid onto it: no file format keeps a shear."""
 STEP_TOLERANCE = 0.05
 """How far a slice may lie from its place on the even grid, as part of the step: positions rounded to 0.1 mm pass."""
 
@@ -128,6 +130,9 @@ def stack(planes: Sequence[Plane]) -> tuple[list[int], Grid]:
         _check_tilt(planes, heights, normal)
         _check_spacing(planes, heights, steps)
         step = (planes[-1].position - planes[0].position) / (len(planes) - 1)
+        along = normal * (step @ normal)
+        if np.abs(step - along).max() > RIGHT_ANGLE * np.linalg.norm(step):  # a few slices with rounded positions
+            step = along
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([step, first.along_column * first.spacing[0], first.along_row * first.spacing[1]])
     affine[:3, 3] = planes[0].position

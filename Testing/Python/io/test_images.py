@@ -172,13 +172,28 @@ def test_nifti_2_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "x.nii.gz", UnreadableFileError, "NIfTI-2", remedy="NIfTI-1")
 
 
-def test_gzip_with_a_wrong_checksum(tmp_path: Path) -> None:
-    path = tmp_path / "x.nii.gz"
-    write_image(kl_map(), path)
-    data = bytearray(path.read_bytes())
-    data[-6] ^= 0xFF  # in the CRC
-    path.write_bytes(data)
-    refused(path, UnreadableFileError, remedy="again")
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".mhd"])
+def test_one_wrong_byte_in_compressed_numbers(tmp_path: Path, suffix: str) -> None:
+    """ITK does not look at the checksums of NRRD and MetaImage and returns other numbers."""
+    path = tmp_path / f"map{suffix}"
+    write_image(Volume(np.random.default_rng(0).normal(size=(9, 20, 20)).astype(np.float32), oblique((9, 20, 20), 0)), path)
+    body = path.with_suffix(".zraw") if suffix == ".mhd" else path
+    data = body.read_bytes()
+    rng = np.random.default_rng(1)
+    for place in [*rng.integers(1000, len(data) - 8, 20), len(data) - 5 + (suffix == ".mhd")]:  # the last: in the checksum
+        flipped = bytearray(data)
+        flipped[place] ^= int(rng.integers(1, 256))
+        body.write_bytes(flipped)
+        refused(path, UnreadableFileError, remedy="again")
+    body.write_bytes(data)
+    assert read_image(path).array.shape == (9, 20, 20)
+
+
+def test_uncompressed_files_of_others(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32))
+    for suffix in FORMATS:
+        sitk.WriteImage(image, str(tmp_path / f"x{suffix}"), useCompression=False)
+        np.testing.assert_array_equal(read_image(tmp_path / f"x{suffix}").array, sitk.GetArrayFromImage(image))
 
 
 def test_unknown_extension(tmp_path: Path) -> None:
