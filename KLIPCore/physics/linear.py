@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.physics.rows import RowMatrix
 
 
 class LinearOperator(ABC):
@@ -58,7 +59,7 @@ class LinearOperator(ABC):
         """The same operator with its tensors, and those of the operators it is made of, on another device."""
         moved = copy.copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, Tensor | LinearOperator):
+            if isinstance(value, Tensor | LinearOperator | RowMatrix):
                 setattr(moved, name, value.to(device))
         return moved
 

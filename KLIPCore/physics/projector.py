@@ -15,24 +15,18 @@ same numbers, and the transpose stays exact because both directions use the same
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.geometry import Geometry, ImageGrid2D
 from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
 from KLIPCore.physics.symmetry import ViewOrbits
 
 DEFAULT_MEMORY_LIMIT_BYTES = 2 * 1024**3
-CHUNK_ENTRIES = 1 << 20
-"""Ray crossings handled at a time while weights are computed: about 100 MB of working memory."""
 
 
 class Projector(LinearOperator):
@@ -82,15 +76,10 @@ class Projector(LinearOperator):
         n = geometry.n_views
         self.orbits = ViewOrbits.find(geometry, image.shape[0] == image.shape[1]) if symmetric else ViewOrbits.none(n)
         self.estimated_bytes = self._estimate_bytes()
-        self.stored = self.estimated_bytes <= memory_limit_bytes
-        self.device = torch.device("cpu")
+        self.stored = self.estimated_bytes <= min(memory_limit_bytes, 16 * MAX_ENTRIES)
         self._slot, self._reverse = torch.from_numpy(self.orbits.slot), torch.from_numpy(self.orbits.reverse)
-        self._matrix: Tensor | None = None
-        self._transposed: Tensor | None = None
-        if self.stored:
-            matrix = self._build()
-            transposed = matrix.T.tocsr()
-            self._matrix, self._transposed = _to_torch(matrix), _to_torch(transposed)
+        shape = (len(self.orbits.base) * geometry.n_detectors, math.prod(image.shape))
+        self._matrix = RowMatrix(self._rows, shape, 2 * rays_per_bin * max(image.shape), dtype, self.stored)
 
     def _estimate_bytes(self) -> int:
         geometry, image = self.geometry, self.image
@@ -102,54 +91,21 @@ class Projector(LinearOperator):
         value = 4 if self.dtype == torch.float32 else 8
         return int(2 * (entries * (4 + value) + 4 * math.prod(image.shape)))
 
-    def to(self, device: torch.device | str) -> Projector:
-        """The same operator with its matrices on another device."""
-        moved = super().to(device)
-        moved.device = torch.device(device)
-        return moved
-
-    # --- weights ---------------------------------------------------------------------------------------------------
-
-    def _chunks(self, device: torch.device, rays_at_once: int | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Pieces of the base views' rays: their range, pixel indices (R, N, 2K) and weights (R, N, 2K), 0 outside the image."""
+    def _rows(self, device: torch.device, at_once: int) -> Rows:
+        """The base views' rays: pixel indices (R, N, 2K) and weights in mm, 0 outside the image."""
         base = self.geometry.views(self.orbits.base)
         k = self.rays_per_bin
         lines = [base.lines((j + 0.5) / k - 0.5) for j in range(k)]
         phi = torch.from_numpy(np.stack([p.ravel() for p, _ in lines], axis=-1)).to(device)  # (rays, K)
         s = torch.from_numpy(np.stack([d.ravel() for _, d in lines], axis=-1)).to(device)
-        step = rays_at_once or max(1, CHUNK_ENTRIES // (max(self.image.shape) * k))
-        for start in range(0, len(phi), step):
-            piece = slice(start, min(start + step, len(phi)))
+        for start in range(0, len(phi), at_once):
+            piece = slice(start, min(start + at_once, len(phi)))
             index, weight = _joseph(phi[piece], s[piece], self.image)
             yield piece, index, weight / k
 
-    def _build(self) -> sp.csr_matrix:
-        """The base views' weights as a CSR matrix (n_base·n_detectors, H·W), int32 indices."""
-        columns: list[NDArray[np.int32]] = []
-        values: list[NDArray[Any]] = []
-        counts: list[NDArray[np.int64]] = []
-        real = np.float32 if self.dtype == torch.float32 else np.float64
-        for _, index, weight in self._chunks(torch.device("cpu")):
-            keep = weight.numpy() > 0
-            columns.append(index.numpy()[keep].astype(np.int32))
-            values.append(weight.numpy()[keep].astype(real))
-            counts.append(keep.sum((1, 2)))
-        rows = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        matrix = sp.csr_matrix((np.concatenate(values), np.concatenate(columns), rows.astype(np.int32)), shape=(len(rows) - 1, math.prod(self.image.shape)))
-        matrix.sum_duplicates()  # neighbouring rays of one bin share pixels; also sorts
-        return matrix
-
-    # --- products --------------------------------------------------------------------------------------------------
-
     def _apply(self, x: Tensor) -> Tensor:
         b, n_bins = len(x), self.range_shape[1]
-        columns = self.orbits.images(x.to(self.dtype).permute(1, 2, 0).contiguous())  # (H·W, turns·B)
-        if self._matrix is not None:
-            y = self._matrix @ columns
-        else:
-            y = columns.new_empty(len(self.orbits.base) * n_bins, columns.shape[1])
-            for piece, index, weight in self._chunks(x.device, self._rays_at_once(columns.shape[1])):
-                y[piece] = torch.einsum("rnk,rnkc->rc", weight.to(self.dtype), columns[index])
+        y = self._matrix.forward(self.orbits.images(x.to(self.dtype).permute(1, 2, 0).contiguous()))
         per_base = y.reshape(len(self.orbits.base), n_bins, len(self.orbits.turns), b).transpose(1, 2).reshape(-1, n_bins, b)
         views = per_base[self._slot]
         views = torch.where(self._reverse[:, None, None], views.flip(1), views)
@@ -162,17 +118,8 @@ class Projector(LinearOperator):
         n_base, n_turns = len(self.orbits.base), len(self.orbits.turns)
         per_base = views.new_zeros(n_base * n_turns, n_bins, b)
         per_base[self._slot] = views  # every view has its own slot
-        columns = per_base.reshape(n_base, n_turns, n_bins, b).transpose(1, 2).reshape(n_base * n_bins, n_turns * b)
-        if self._transposed is not None:
-            z = self._transposed @ columns
-        else:
-            z = columns.new_zeros(math.prod(self.domain_shape), columns.shape[1])
-            for piece, index, weight in self._chunks(y.device, self._rays_at_once(columns.shape[1])):
-                z.index_add_(0, index.reshape(-1), (weight.to(self.dtype)[..., None] * columns[piece][:, None, None, :]).reshape(-1, columns.shape[1]))
+        z = self._matrix.transpose(per_base.reshape(n_base, n_turns, n_bins, b).transpose(1, 2).reshape(n_base * n_bins, n_turns * b))
         return self.orbits.fold(z, (self.domain_shape[0], self.domain_shape[1])).permute(2, 0, 1).contiguous().to(y.dtype)
-
-    def _rays_at_once(self, n_columns: int) -> int:
-        return max(1, CHUNK_ENTRIES * 8 // (max(self.image.shape) * 2 * self.rays_per_bin * max(n_columns, 4)))
 
 
 def _joseph(phi: Tensor, s: Tensor, image: ImageGrid2D) -> tuple[Tensor, Tensor]:
@@ -209,11 +156,3 @@ def _joseph(phi: Tensor, s: Tensor, image: ImageGrid2D) -> tuple[Tensor, Tensor]
         indices.append(torch.where(valid, flat, 0))
         weights.append(torch.where(valid, part * length, 0.0))
     return torch.cat(indices, dim=-1), torch.cat(weights, dim=-1)
-
-
-def _to_torch(matrix: sp.csr_matrix) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data), matrix.shape, check_invariants=False
-        )

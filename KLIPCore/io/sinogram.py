@@ -1,0 +1,183 @@
+"""Sinograms on disc: line integrals with the geometry that measured them.
+
+A sinogram without its geometry cannot be reconstructed, so one file holds both: a NumPy ``.npz`` that any tool can open,
+
+    sinogram      (n_views, n_detectors) float32 line integrals (−log of transmitted over incident intensity)
+    angles_rad    (n_views,) float64 view angles
+    geometry      a JSON string: format, version, type ("parallel" or "fan") and the fields of that geometry
+
+in the conventions of :mod:`KLIPCore.physics.geometry`. Nothing in it is pickled; reading it cannot run code.
+
+:func:`read_htc2022` reads real measurements of the Helsinki Tomography Challenge 2022 and turns *their* conventions
+into ours; the geometry itself stays as documented.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, IntensityError, OutputError, UnreadableFileError
+from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D
+
+FORMAT, VERSION = "klip-sinogram", 1
+
+HTC2022_SOURCE_ORIGIN_MM, HTC2022_SOURCE_DETECTOR_MM, HTC2022_PITCH_MM = 410.66, 553.74, 0.2
+HTC2022_IMAGE = ImageGrid2D((512, 512), HTC2022_PITCH_MM * HTC2022_SOURCE_ORIGIN_MM / HTC2022_SOURCE_DETECTOR_MM)
+"""The grid of the challenge's truth masks: 512 × 512 pixels as large as a bin at the isocentre, 0.1483 mm."""
+
+
+def write_sinogram(path: str | Path, sinogram: ArrayLike, geometry: Geometry) -> Path:
+    """Write a sinogram and its geometry.
+
+    Parameters
+    ----------
+    path : the file; ``.npz`` is added where it is missing.
+    sinogram : (n_views, n_detectors) line integrals.
+    geometry : the scan.
+
+    Returns
+    -------
+    The path written.
+
+    Raises
+    ------
+    GeometryError : the array is not of the geometry's shape.
+    IntensityError : the array holds values that are not finite.
+    OutputError : the file cannot be written.
+    """
+    target = Path(path)
+    target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+    data = np.asarray(sinogram, np.float32)
+    _check(data, geometry)
+    fields = geometry.to_dict()
+    angles = np.array(fields.pop("angles_rad"), np.float64)
+    text = json.dumps({"format": FORMAT, "version": VERSION, **fields})
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("wb") as stream:
+            np.savez_compressed(stream, sinogram=data, angles_rad=angles, geometry=np.array(text))
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"The sinogram cannot be written ({error.strerror or error}).", "Choose a folder that exists and can be written.") from error
+    return target
+
+
+def read_sinogram(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
+    """Read what :func:`write_sinogram` wrote.
+
+    Returns
+    -------
+    sinogram (n_views, n_detectors) float32, and its geometry.
+
+    Raises
+    ------
+    EmptyInputError : there is no such file.
+    UnreadableFileError : it is no sinogram file, is damaged, or a field is missing or cannot be understood.
+    GeometryError : the array is not of the geometry's shape.
+    IntensityError : the array holds values that are not finite.
+    """
+    arrays = _load(Path(path), ("sinogram", "angles_rad", "geometry"))
+    try:
+        fields = json.loads(str(arrays["geometry"]))
+        if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        if fields.pop("version", None) != VERSION:
+            raise ValueError(f"its version is not {VERSION}")
+        geometry = Geometry.from_dict({**fields, "angles_rad": np.asarray(arrays["angles_rad"], float).ravel().tolist()})
+        sinogram = np.asarray(arrays["sinogram"], np.float32)
+    except (ValueError, TypeError, ConfigError) as error:
+        raise UnreadableFileError(f"The sinogram file {Path(path).name} cannot be understood ({error}).", "Write it with write_sinogram().") from error
+    _check(sinogram, geometry)
+    return sinogram, geometry
+
+
+def read_htc2022(path: str | Path, limited: bool = False) -> tuple[NDArray[np.float32], FanBeam, NDArray[np.bool_] | None]:
+    """Read a measured disc of the Helsinki Tomography Challenge 2022 (Zenodo 6984868, CC BY 4.0), converted to ``.npz``.
+
+    Fields read: ``sinogram`` (n_views, 560) log-transformed, ``angles_deg``, ``seg`` (512, 512) truth (may be missing),
+    ``limited_angles_deg`` (may be empty). Distances come from ``geometry_and_scan_parameters.json`` beside the file, or are
+    the challenge's published ones.
+
+    The challenge's picture is ours seen from behind. With its angles α and bins as they are, our geometry gives
+    the truth mask upside down; mirrored in y, a line of view α at detector coordinate u is a line of view π − α at −u. So
+
+        θ = π − α ,    bins in reverse order
+
+    makes reconstructions agree with the truth masks as stored, in place and sense of rotation
+    (Dice above 0.99 on all discs; no other of the eight orientations exceeds 0.99 on any but the near-symmetric ones).
+    The detector offset, fitted by comparing opposite rays, is 0.02 to 0.04 mm, a fifth of a bin: taken as 0.
+
+    Parameters
+    ----------
+    path : one ``htc2022_*.npz``.
+    limited : keep only the views of the challenge's limited arc.
+
+    Returns
+    -------
+    sinogram (n_views, 560) float32, geometry, and truth mask (512, 512) on ``HTC2022_IMAGE`` or None.
+
+    Raises
+    ------
+    EmptyInputError, UnreadableFileError, GeometryError, IntensityError : as :func:`read_sinogram`.
+    ConfigError : a limited arc is asked of a disc that has none.
+    """
+    path = Path(path)
+    arrays = _load(path, ("sinogram", "angles_deg"))
+    name = path.stem.removeprefix("htc2022_")
+    scanner: dict[str, Any] = {}
+    beside = path.with_name("geometry_and_scan_parameters.json")
+    try:
+        if beside.is_file():
+            scanner = json.loads(beside.read_text()).get(name, {})
+        source_origin = float(scanner.get("distanceSourceOrigin", HTC2022_SOURCE_ORIGIN_MM))
+        source_detector = float(scanner.get("distanceSourceDetector", HTC2022_SOURCE_DETECTOR_MM))
+        pitch = float(scanner.get("pixelSizePost", HTC2022_PITCH_MM))
+        degrees = np.asarray(arrays["angles_deg"], float)
+        sinogram = np.ascontiguousarray(np.asarray(arrays["sinogram"], np.float32)[:, ::-1])
+        geometry = FanBeam(tuple(math.pi - np.deg2rad(degrees)), sinogram.shape[1], pitch, 0.0, source_origin, source_detector)
+    except (ValueError, TypeError, AttributeError, IndexError, ConfigError) as error:
+        raise UnreadableFileError(f"The measured disc {path.name} cannot be understood ({error}).", "Use an unchanged file of the challenge.") from error
+    _check(sinogram, geometry)
+    if limited:
+        wanted = np.asarray(arrays.get("limited_angles_deg", ()), float)
+        keep = np.flatnonzero((np.abs(degrees[:, None] - wanted[None, :]) < 1e-3).any(1)) if wanted.size else np.array([], int)
+        if not keep.size:
+            raise ConfigError(f"The disc {name} has no limited arc.", "Use one of the test discs (01a to 07c).")
+        sinogram, geometry = sinogram[keep], geometry.views(keep)
+    truth = np.asarray(arrays["seg"]) > 0 if "seg" in arrays else None
+    return sinogram, geometry, truth
+
+
+def _load(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """All arrays of an ``.npz`` without pickles."""
+    if not path.is_file():
+        raise EmptyInputError(f"There is no sinogram file {path.name}.", "Check the path.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+            arrays = {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise UnreadableFileError(f"The file {path.name} is not a readable .npz archive ({error}).", "Write or copy it again.") from error
+    missing = [key for key in required if key not in arrays]
+    if missing:
+        raise UnreadableFileError(f"The file {path.name} lacks {', '.join(missing)}.", "A sinogram file holds the data, the view angles and the geometry.")
+    return arrays
+
+
+def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
+    if sinogram.shape != geometry.shape:
+        raise GeometryError(
+            f"The sinogram has shape {sinogram.shape}, its geometry {geometry.shape}.", "Rows are views, columns are detector bins; give every view its angle."
+        )
+    if not np.isfinite(sinogram).all():
+        raise IntensityError("The sinogram holds values that are not finite.", "Replace dead bins and starved rays before the logarithm.")
