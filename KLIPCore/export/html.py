@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from KLIPCore.export.files import write_bytes
 from KLIPCore.export.images import Picture, encode, overlay_rgba
-from KLIPCore.export.overlay import montage_figure, profile_figure, slice_figure
+from KLIPCore.export.overlay import montage_figure, slice_figure
+from KLIPCore.export.profile import profile_figure
 from KLIPCore.export.scene import Scene
 from KLIPCore.regions.report import Report, json_ready, number
 

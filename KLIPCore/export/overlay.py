@@ -1,4 +1,4 @@
-"""The pictures of a report: CT beside reconstruction beside CT with its KL map, a montage, and nats along the body.
+"""The pictures of a report: CT beside reconstruction beside CT with its KL map, and a montage.
 
 Read from faint to bright: where the overlay is invisible the block holds few nats, where it is pale yellow it holds as many as
 any in the study. One scale serves all pictures of a study. Outlines are the regions, each in its own
@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.export.images import BACKGROUND, FOREGROUND, MUTED, new_figure, overlay_rgba
-from KLIPCore.export.scene import Scene, direction_letters
+from KLIPCore.export.images import FOREGROUND, MUTED, new_figure, overlay_rgba
+from KLIPCore.export.scene import Scene
 
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black")]
 """Text and lines stay readable over bright bone and dark lung."""
@@ -56,7 +56,7 @@ def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstru
         left = gap + n * (PANEL_INCH + gap)
         axes = figure.add_axes((left / total_width, gap / total_height, PANEL_INCH / total_width, panel_height / total_height))
         _show_ct(axes, scene, array[k])
-        _letters(axes, scene.letters)
+        edge_letters(axes, scene.letters)
         if n == 0:
             _scale_bar(axes, width_mm, height_mm)
         if n == len(panels) - 1:
@@ -74,7 +74,7 @@ def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstru
 
 
 def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum: int = 30, columns: int = 6) -> Figure:
-    """Many slices at a glance, from the feet up, each with overlay, outlines and number; regions' peak slices are always there."""
+    """Examined slices at a glance, from the feet up, each with overlay, outlines and number; regions' peak slices are always there."""
     chosen = sorted(set(slices)) if slices is not None else _spread(scene, maximum)
     width_mm, height_mm = _size_mm(scene)
     columns = min(columns, len(chosen))
@@ -93,7 +93,7 @@ def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum
         outline_regions(axes, scene, k, names=False, width=1.0)
         axes.text(0.03, 0.96, str(k), transform=axes.transAxes, color=FOREGROUND, fontsize=10, fontweight="bold", va="top", path_effects=HALO)
         if n == 0:
-            _letters(axes, scene.letters, size=8)
+            edge_letters(axes, scene.letters, size=8)
     bar_height = min(total_height - 0.7, 3.6)
     bar = figure.add_axes(
         (
@@ -105,79 +105,6 @@ def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum
     )
     colour_bar(bar, scene.low, scene.high, "KL per block [nats]")
     return figure
-
-
-def profile_figure(scene: Scene, nats_per_slice: NDArray[np.floating], *, expected: NDArray[np.floating] | None = None) -> Figure:
-    """Where along the body the nats are: the patient from the front, and nats per slice at the same height.
-
-    Parameters
-    ----------
-    nats_per_slice : (D,) total nats of each slice, counted from the feet.
-    expected : (D,) what the null expects there, drawn as a dashed line.
-
-    Raises
-    ------
-    ConfigError : not one number a slice.
-    """
-    nats_per_slice = np.asarray(nats_per_slice, float)
-    if nats_per_slice.shape != (scene.slices,) or (expected is not None and np.shape(expected) != (scene.slices,)):
-        raise ConfigError("The profile needs one number a slice.", "Sum the density over each slice of the study.")
-    step = scene.spacing[0]
-    z_low, z_high = -0.5 * step, (scene.slices - 0.5) * step
-    columns = scene.crop[1]
-    width_mm = (columns.stop - columns.start) * scene.spacing[2]
-    height = 4.4
-    picture_width = float(np.clip(height * width_mm / (z_high - z_low), 2.0, 7.5))
-    plot_width, left, middle, bottom, top = 5.6, 0.45, 0.95, 0.62, 0.5
-    total_width, total_height = left + picture_width + middle + plot_width + 0.35, height + bottom + top
-    figure = new_figure(total_width, total_height)
-    front = figure.add_axes((left / total_width, bottom / total_height, picture_width / total_width, height / total_height))
-    mid_row = _coronal_row(scene)
-    slab = scene.ct[:, max(0, mid_row - 2) : mid_row + 3, columns].mean(1)
-    extent = (0.0, width_mm, z_low, z_high)
-    front.imshow(scene.window.apply(slab), cmap="gray", vmin=0, vmax=1, origin="lower", extent=extent, interpolation="bilinear", aspect="auto")
-    faint = scene.low + 0.4 * (scene.high - scene.low)  # the brightest of hundreds of voxels is never dark: show the top of the scale only
-    brightest = overlay_rgba(scene.kl[:, :, columns].max(1), faint, scene.high)
-    front.imshow(brightest, origin="lower", extent=extent, interpolation="bilinear", aspect="auto")
-    _silhouettes(front, scene, width_mm)
-    up = scene.grid.directions[:, 0]
-    _letters(front, (*scene.letters[:2], direction_letters(up), direction_letters(-up)))
-    _plain(front)
-    figure.text(left / total_width, 1 - 0.32 / total_height, "From the front: CT, and the brightest KL along the view", color=MUTED, fontsize=11)
-
-    plot = figure.add_axes(((left + picture_width + middle) / total_width, bottom / total_height, plot_width / total_width, height / total_height))
-    plot.set_facecolor(BACKGROUND)
-    index = np.arange(scene.slices)
-    plot.fill_betweenx(index * step, 0, nats_per_slice, color="#f98e09", alpha=0.28, linewidth=0)
-    plot.plot(nats_per_slice, index * step, color="#fbb61a", linewidth=1.6)
-    if expected is not None:
-        plot.plot(np.asarray(expected, float), index * step, color=FOREGROUND, linewidth=1.0, linestyle=(0, (4, 3)), label="expected by the null")
-        plot.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, labelcolor=FOREGROUND, fontsize=9)
-    plot.set_ylim(z_low, z_high)
-    right = max(float(nats_per_slice.max(initial=0.0)), 0.0 if expected is None else float(np.max(expected))) * 1.25 or 1.0
-    plot.set_xlim(min(0.0, float(nats_per_slice.min(initial=0.0))), right)
-    for n, region in enumerate(scene.regions[:10]):
-        x = right * (0.985 - 0.017 * n)
-        first, last = region.slices
-        plot.plot([x, x], [(first - 0.4) * step, (last + 0.4) * step], color=region.colour, linewidth=3.2, solid_capstyle="butt")
-    plot.yaxis.set_major_locator(_SliceTicks(step))
-    plot.yaxis.set_major_formatter(lambda y, _: f"{round(y / step)}")
-    _style(plot)
-    plot.set_xlabel("nats per slice", color=MUTED)
-    plot.set_ylabel("slice, from the feet", color=MUTED)
-    figure.text((left + picture_width + middle) / total_width, 1 - 0.32 / total_height, "Nats per slice; coloured bars: the regions", color=MUTED, fontsize=11)
-    return figure
-
-
-def _silhouettes(axes: Axes, scene: Scene, width_mm: float) -> None:
-    """The regions' outlines as seen from the front; ``axes`` in mm, slices upwards."""
-    dk, _, di = scene.spacing
-    z, x = (np.arange(-1, scene.slices + 1)) * dk, (np.arange(-1, scene.crop[1].stop - scene.crop[1].start + 1) + 0.5) * di
-    for region in scene.regions:
-        shadow = np.pad((scene.labels[:, :, scene.crop[1]] == region.label).any(1), 1)
-        axes.contour(x, z, shadow.astype(float), levels=[0.5], colors=[region.colour], linewidths=1.1).set_path_effects(HALO)
-    axes.set_xlim(0, width_mm)
-    axes.set_ylim(-0.5 * dk, (scene.slices - 0.5) * dk)
 
 
 def outline_regions(axes: Axes, scene: Scene, k: int, *, names: bool = True, width: float = 1.4) -> None:
@@ -241,7 +168,7 @@ def _extent(scene: Scene) -> tuple[float, float, float, float]:
 
 def _show_ct(axes: Axes, scene: Scene, image: NDArray[np.floating]) -> None:
     axes.imshow(scene.window.apply(image[scene.crop]), cmap="gray", vmin=0, vmax=1, extent=_extent(scene), interpolation="antialiased")
-    _plain(axes)
+    bare(axes)
 
 
 def _show_kl(axes: Axes, scene: Scene, k: int) -> None:
@@ -249,7 +176,8 @@ def _show_kl(axes: Axes, scene: Scene, k: int) -> None:
     axes.imshow(rgba, extent=_extent(scene), interpolation="nearest")
 
 
-def _plain(axes: Axes) -> None:
+def bare(axes: Axes) -> None:
+    """No ticks, no frame, black ground: an image and nothing else."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor("black")
@@ -257,16 +185,8 @@ def _plain(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def _style(axes: Axes) -> None:
-    axes.tick_params(colors=MUTED, labelsize=9)
-    axes.grid(color="#252c36", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color("#3a4350")
-
-
-def _letters(axes: Axes, letters: Iterable[str], size: float = 11) -> None:
+def edge_letters(axes: Axes, letters: Iterable[str], size: float = 11) -> None:
+    """Orientation letters at the left, right, top and bottom edge."""
     places: list[tuple[float, float, dict[str, Any]]] = [
         (0.012, 0.5, {"ha": "left", "va": "center"}),
         (0.988, 0.5, {"ha": "right", "va": "center"}),
@@ -287,31 +207,14 @@ def _scale_bar(axes: Axes, width_mm: float, height_mm: float) -> None:
     axes.set_ylim(height_mm, 0)
 
 
-def _coronal_row(scene: Scene) -> int:
-    """The row that a view from the front cuts: through the strongest region, else the middle of what is shown."""
-    if scene.regions:
-        return round(float(scene.grid.to_index(scene.regions[0].centroid_lps_mm)[1]))
-    return (scene.crop[0].start + scene.crop[0].stop) // 2
-
-
 def _spread(scene: Scene, maximum: int) -> list[int]:
-    """Up to ``maximum`` slices: the regions' peaks, the rest spread evenly."""
-    if scene.slices <= maximum:
-        return list(range(scene.slices))
+    """Up to ``maximum`` examined slices: the regions' peaks, the rest spread evenly."""
+    examined = np.array(scene.examined)
+    if len(examined) <= maximum:
+        return list(scene.examined)
     chosen = set(scene.key_slices(maximum // 2))
     for n in range(maximum, 0, -1):
-        both = chosen | {round(k) for k in np.linspace(0, scene.slices - 1, n)}
+        both = chosen | {int(k) for k in examined[np.linspace(0, len(examined) - 1, n).round().astype(int)]}
         if len(both) <= maximum:
             return sorted(both)
     return sorted(chosen)
-
-
-class _SliceTicks(MaxNLocator):
-    """Ticks at whole slice numbers on an axis in mm."""
-
-    def __init__(self, step_mm: float) -> None:
-        super().__init__(9, integer=True)
-        self.step_mm = step_mm
-
-    def tick_values(self, vmin: float, vmax: float) -> list[float]:
-        return [self.step_mm * k for k in super().tick_values(vmin / self.step_mm, vmax / self.step_mm)]

@@ -46,6 +46,7 @@ class Scene:
     window : HU shown from black to white.
     low, high : nats at which the overlay begins to show, and is brightest.
     crop : rows and columns around the body that pictures show.
+    examined : slices with any tested voxel, from the feet; the others were not looked at.
     """
 
     ct: NDArray[np.float32]
@@ -58,6 +59,7 @@ class Scene:
     low: float
     high: float
     crop: tuple[slice, slice]
+    examined: tuple[int, ...]
 
     @classmethod
     def of(
@@ -78,7 +80,8 @@ class Scene:
         ----------
         ct, kl_map, reconstruction : volumes on one grid.
         regions : found on that grid.
-        body : (D, H, W) bool in the volumes' order: pictures are cropped to it and the scale is set in it; None: everywhere.
+        body : (D, H, W) bool in the volumes' order, where the scan was tested: pictures are cropped to it and the scale is set in it;
+            None: everywhere.
         low, high : nats at which the overlay begins and is brightest; None: the 80th and 99.9th percentile in the body, the same for
             all pictures of the study.
 
@@ -113,6 +116,7 @@ class Scene:
             low=low,
             high=max(high, low + 1e-6),
             crop=_around(turned(inside), oriented),
+            examined=tuple(int(k) for k in np.flatnonzero(turned(inside).any((1, 2)))),
         )
 
     @property

@@ -11,7 +11,8 @@ from PIL import Image
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.export.images import encode, kl_colour_map, new_figure, overlay_rgba
-from KLIPCore.export.overlay import HEADER_INCH, PANEL_INCH, colour_bar, montage_figure, profile_figure, slice_figure
+from KLIPCore.export.overlay import HEADER_INCH, PANEL_INCH, colour_bar, montage_figure, slice_figure
+from KLIPCore.export.profile import profile_figure
 from KLIPCore.export.scene import Scene
 from KLIPCore.regions.find import find_regions
 from KLIPCore.volume.grid import Grid
@@ -131,6 +132,38 @@ def test_the_profile_draws_the_numbers_at_their_slices() -> None:
     assert [plot.yaxis.get_major_formatter()(5.0 * k, 0) for k in range(3)] == ["0", "1", "2"]
     ticks = np.array(plot.get_yticks()) / 5.0
     np.testing.assert_allclose(ticks, np.round(ticks), atol=1e-9)
+
+
+@pytest.mark.parametrize(("slices", "step"), [(60, 5.0), (300, 5.0), (30, 4.0)])
+def test_the_front_view_has_the_true_shape(slices: int, step: float) -> None:
+    grid = Grid.from_itk((slices, 8, 40), (10.0, 10.0, step), (0, 0, 0), np.eye(3))
+    kl = Volume(np.zeros(grid.shape, np.float32), grid, unit="nats")
+    figure = profile_figure(Scene.of(kl, kl), np.zeros(slices))
+    front, plot = figure.axes
+    box = front.get_position()
+    width, height = figure.get_size_inches() * (box.width, box.height)
+    assert height / width == pytest.approx(slices * step / 400)
+    assert front.get_position().y0 == plot.get_position().y0
+    assert front.get_ylim() == plot.get_ylim()
+
+
+def test_a_single_slice_has_no_front_view() -> None:
+    grid = Grid.from_itk((1, 8, 40), (1, 1, 5), (0, 0, 0), np.eye(3))
+    kl = Volume(np.ones(grid.shape, np.float32), grid, unit="nats")
+    assert len(profile_figure(Scene.of(kl, kl), np.ones(1)).axes) == 1
+    assert len(montage_figure(Scene.of(kl, kl)).axes) == 2
+
+
+def test_slices_not_examined_are_left_out() -> None:
+    grid = Grid.from_itk((9, 8, 8), (1, 1, 5), (0, 0, 0), np.eye(3))
+    body = np.zeros(grid.shape, bool)
+    body[3:6] = True
+    kl = Volume(np.ones(grid.shape, np.float32), grid, unit="nats")
+    example = Scene.of(kl, kl, body=body)
+    assert example.examined == (3, 4, 5)
+    assert [a.texts[0].get_text() for a in montage_figure(example).axes if a.texts] == ["3", "4", "5"]
+    drawn = profile_figure(example, np.arange(9.0)).axes[1].lines[0].get_xdata()
+    np.testing.assert_array_equal(np.isfinite(drawn), body.any((1, 2)))
 
 
 def test_a_legend_says_nats() -> None:
