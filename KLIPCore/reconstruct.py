@@ -116,7 +116,8 @@ def otsu_threshold(image: ArrayLike, n_bins: int = 512) -> float:
     above = values.size - below
     with np.errstate(invalid="ignore", divide="ignore"):
         between = below * above * (mass[:-1] / below - (mass[-1] - mass[:-1]) / above) ** 2
-    return float(edges[1 + int(np.nanargmax(between))])
+    best = np.flatnonzero(between >= np.nanmax(between) * (1 - 1e-12))  # an empty stretch between two heaps is a tie: its middle
+    return float(edges[1:][best].mean())
 
 
 def dice(mask: ArrayLike, truth: ArrayLike) -> float:

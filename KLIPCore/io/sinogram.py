@@ -162,7 +162,8 @@ def _load(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise EmptyInputError(f"There is no sinogram file {path.name}.", "Check the path.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             arrays = {key: archive[key] for key in archive.files}

@@ -9,14 +9,22 @@ import torch
 from laws import ALL_LAWS, TOLERANCE, adjoint_error
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.physics.blur import Blur, GaussianBlur
+from KLIPCore.physics.cone import ConeBeam, ConeProjector
+from KLIPCore.physics.downsample import Downsample
+from KLIPCore.physics.fourier import UndersampledFourier, cartesian_mask
 from KLIPCore.physics.geometry import FanBeam, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.mask import Identity, Mask
+from KLIPCore.physics.missing import SelectRays, interior
 from KLIPCore.physics.projector import Projector
 
 IMAGE = ImageGrid2D((24, 20), 1.5)
 SQUARE = ImageGrid2D((16, 16), 2.0)
 PARALLEL = ParallelBeam.sparse(7, IMAGE)
 FAN = FanBeam((0.1, 1.2, 4.0), 25, 3.1, 1.3, 100.0, 180.0)
+CONE = ConeBeam(FanBeam((0.2, 1.7, 3.0), 14, 4.0, 0.7, 60.0, 100.0), 5, 5.0)
+CONE_IMAGE = ImageGrid2D((10, 8), 3.0)
 CURVED = FanBeam.sparse(8, SQUARE, source_origin_mm=60.0, source_detector_mm=90.0, equiangular=True)
 
 OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
@@ -27,6 +35,16 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "fan, offset": lambda dtype: Projector(FAN, IMAGE, dtype=dtype),
     "fan, equiangular": lambda dtype: Projector(CURVED, SQUARE, dtype=dtype),
     "fan, on the fly": lambda dtype: Projector(CURVED, SQUARE, dtype=dtype, memory_limit_bytes=0),
+    "cone": lambda dtype: ConeProjector(CONE, CONE_IMAGE, 4, 2.5, dtype=dtype),
+    "cone, on the fly": lambda dtype: ConeProjector(CONE, CONE_IMAGE, 4, 2.5, dtype=dtype, memory_limit_bytes=0),
+    "missing rays": lambda dtype: SelectRays(Projector(PARALLEL, IMAGE, dtype=dtype), interior(PARALLEL, 9.0)),
+    "identity": lambda dtype: Identity((3, 5, 4)),
+    "inpainting": lambda dtype: Mask(torch.arange(42).reshape(6, 7) % 3 > 0),
+    "gaussian blur": lambda dtype: GaussianBlur((13, 11), 1.2),
+    "lopsided blur": lambda dtype: Blur((9, 12), torch.arange(1.0, 16.0).reshape(3, 5)),
+    "super-resolution": lambda dtype: Downsample((12, 8), 4),
+    "fourier, real": lambda dtype: UndersampledFourier(cartesian_mask((9, 12), 2.0, torch.Generator().manual_seed(1))),
+    "fourier, complex": lambda dtype: UndersampledFourier(cartesian_mask((8, 11), 3.0, torch.Generator().manual_seed(1)), complex_image=True),
 }
 
 
@@ -60,3 +78,33 @@ class _Unmatched(LinearOperator):
 
 def test_laws_catch_an_unmatched_pair() -> None:
     assert adjoint_error(_Unmatched(), torch.float64) > 1e3 * TOLERANCE[torch.float32]
+
+
+def test_operators_move_with_their_parts() -> None:
+    moved = SelectRays(Projector(PARALLEL, IMAGE), interior(PARALLEL, 9.0)).to("meta")
+    assert moved.keep.device.type == "meta"
+    assert moved.operator._slot.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Mask(torch.zeros(3, 3, dtype=torch.bool)),
+        lambda: Mask(torch.ones(3, 3)),
+        lambda: Blur((5, 5), torch.ones(2, 3)),
+        lambda: GaussianBlur((5, 5), 0.0),
+        lambda: Downsample((5, 6), 2),
+        lambda: UndersampledFourier(torch.zeros(4, 4, dtype=torch.bool)),
+        lambda: cartesian_mask((4, 4), 0.5, torch.Generator()),
+        lambda: SelectRays(Identity((4,)), torch.zeros(4, dtype=torch.bool)),
+        lambda: SelectRays(Identity((4,)), torch.ones(5, dtype=torch.bool)),
+        lambda: ConeBeam(CURVED, 3, 1.0),
+        lambda: ConeBeam(FAN, 0, 1.0),
+        lambda: ConeProjector(CONE, ImageGrid2D((50, 50), 3.0), 4, 2.5),
+        lambda: ConeProjector(CONE, CONE_IMAGE, 0, 2.5),
+    ],
+)
+def test_impossible_operators_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert caught.value.remedy
