@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
+from KLIPCore.errors import InputError
 from KLIPCore.export.dicom_seg import write_dicom_seg
 from KLIPCore.export.html import ReportInputs, report_pictures, write_html
 from KLIPCore.export.scene import Scene
@@ -30,7 +32,7 @@ def write_outputs(
     card: ModelCard,
     *,
     with_report: bool = True,
-) -> None:
+) -> Report:
     """Write regions and reports; a file that no longer fits (a SEG of regions that are gone) is removed.
 
     Parameters
@@ -43,6 +45,10 @@ def write_outputs(
     card : the prior's card.
     with_report : whether to write ``report.html`` and ``regions.dcm``; without them old ones are removed.
 
+    Returns
+    -------
+    the report, with a warning more where the study's headers allow no DICOM SEG.
+
     Raises
     ------
     OutputError : a file cannot be written.
@@ -53,12 +59,16 @@ def write_outputs(
     page.unlink(missing_ok=True)
     if with_report:
         if framed.study.source.is_dicom:
-            write_dicom_seg(report.regions, framed.study, seg, version=__version__, parameters=_parameters(kl_map))
+            try:
+                write_dicom_seg(report.regions, framed.study, seg, version=__version__, parameters=_parameters(kl_map))
+            except InputError as error:  # the headers of this study allow no SEG: that must not cost the rest of the run
+                report = replace(report, warnings=(*report.warnings, f"No DICOM SEG was written. {error}"))
         write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), page)
     values: dict[str, Any] = report.to_dict()
     values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
     values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})
     folder.write_json("result.json", json_ready(values))
+    return report
 
 
 def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard) -> ReportInputs:

@@ -211,7 +211,7 @@ def finish(
     write_image(volumes.kl_map, folder.file("kl_map.nrrd"), description="KL in nats of the block centred at each voxel")
     reconstruction = reconstruction_volume(trace, framed, card)
     write_image(reconstruction, folder.file("reconstruction.nrrd"), description="posterior mean, HU, clipped to the prior's window")
-    write_outputs(folder, made, kl_map, volumes, framed, reconstruction, card, with_report=report)
+    made = write_outputs(folder, made, kl_map, volumes, framed, reconstruction, card, with_report=report)
     return Detection(made, kl_map, volumes, framed, folder)
 
 
@@ -290,7 +290,7 @@ def _run_record(
     return {
         "version": __version__,
         "fingerprint": fingerprint,
-        "study": {"path": str(path.resolve()), "series": series, "hash": volume_hash(volume), "shape": list(volume.grid.shape)},
+        "study": {"path": str(path.resolve()), "series": volume.source.series_uid or series, "hash": volume_hash(volume), "shape": list(volume.grid.shape)},
         "config": config.to_dict(),
         "prior": prior,
         "slices_asked": slices,
