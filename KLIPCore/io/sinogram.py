@@ -112,8 +112,9 @@ def read_htc2022(path: str | Path, limited: bool = False) -> tuple[NDArray[np.fl
 
         θ = π − α ,    bins in reverse order
 
-    makes reconstructions agree with the truth masks as stored, in place and sense of rotation
-    (Dice above 0.99 on all discs; no other of the eight orientations exceeds 0.99 on any but the near-symmetric ones).
+    makes reconstructions agree with the truth masks as stored, in place and sense of rotation. With 240 of the views and
+    Otsu's threshold, Dice is 0.998 or more on all fourteen discs; the seven other orientations reach at most 0.983 on any
+    disc with holes, and the other sense of rotation, in whichever orientation, is worse on every disc.
     The detector offset, fitted by comparing opposite rays, is 0.02 to 0.04 mm, a fifth of a bin: taken as 0.
 
     Parameters

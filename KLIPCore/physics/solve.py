@@ -56,7 +56,7 @@ def conjugate_gradients(
     p = r.clone()
     rr = dot(r, r)
     enough = relative_tolerance**2 * dot(b, b)
-    for _ in range(n_iterations):
+    for i in range(n_iterations):
         if relative_tolerance > 0 and bool((rr <= enough).all()):
             break
         m_p = apply(p)
@@ -64,6 +64,8 @@ def conjugate_gradients(
         alive = (rr > 0) & (curvature > 0)  # 0/0 once a sample has converged exactly
         step = torch.where(alive, rr / torch.where(alive, curvature, 1.0), 0.0)
         x = torch.addcmul(x, step, p)
+        if i + 1 == n_iterations:
+            break
         r = torch.addcmul(r, step, m_p, value=-1)
         rr_next = dot(r, r)
         p = torch.addcmul(r, torch.where(alive, rr_next / torch.where(alive, rr, 1.0), 0.0), p)
@@ -83,7 +85,9 @@ def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n
     measurement : data, operator and weights.
     x_hat : (..., *domain_shape) the prior's estimates.
     r2 : variance r² > 0 of the prior's estimates: a number, or one per sample of x̂'s first dimension(s).
-    n_iterations : iterations; 5 to 10 suffice where the prior is good, more approach the exact minimum.
+    n_iterations : iterations; more approach the exact minimum. Measured for 60 parallel views of 256² and
+        σ_y = 0.2 % of the largest line integral: 8 leave 13 % of the correction undone at r = 0.03, 20 % at r = 0.08 to 0.11;
+        12 leave 6 % and 15 %. What is left lies in the directions that 60 views hardly see.
 
     Returns
     -------
