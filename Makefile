@@ -1,0 +1,70 @@
+# `make demo` and `make test` do everything, from an empty folder on; `make` lists the rest.
+# Set-up happens once, in .venv, and again when pyproject.toml changes (.stamps/ remembers).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+# PyTorch comes first and alone. On Linux a plain torch brings CUDA libraries (several gigabytes); where the configured package
+# index or find-links offers a CPU build of this version (2.13.0+cpu), pip prefers it. For another build:
+# make setup TORCH='torch==2.13.0+cu130', or any file or requirement pip understands; to change it later, make clean first.
+TORCH ?= torch==2.13.0
+# Further arguments for pytest: make test ARGS='-k grid'
+ARGS ?=
+
+BIN := .venv/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+# Small tensors gain nothing from many threads and lose to their traffic: at most four.
+THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
+
+.PHONY: help setup demo test check lint types clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .stamps/run ## make .venv with the command klip in it
+
+demo: .stamps/run ## find planted lesions in a synthetic patient; results in demo/
+	$(BIN)/klip demo -o demo
+
+test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest $(ARGS)
+
+check: lint types test ## everything a change must pass: style, types, tests, who may import whom
+
+lint: .stamps/dev ## style (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .stamps/dev ## types of KLIPCore (mypy)
+	$(BIN)/mypy
+
+clean: ## remove what these commands made, .venv included
+	rm -rf .venv .stamps demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find KLIPCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)'. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); KLIPCore needs Python 3.11 or newer. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments. Install its venv module (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+
+.stamps/torch: .venv/pyvenv.cfg
+	@mkdir -p .stamps
+	@echo "Installing $(TORCH) (once; it is large)"
+	@$(PIP) '$(TORCH)'
+	@touch $@
+
+.stamps/run: .stamps/torch pyproject.toml
+	@echo "Installing KLIPCore and what it needs"
+	@$(PIP) --editable .
+	@touch $@
+
+.stamps/test .stamps/dev: .stamps/%: .stamps/torch pyproject.toml
+	@echo "Installing KLIPCore and what its $* needs"
+	@$(PIP) --editable '.[$*]'
+	@touch $@
