@@ -63,7 +63,8 @@ PROGRESS = Annotated[ProgressStyle, typer.Option("--progress", help="bar for peo
 BLOCK = Annotated[float | None, typer.Option("--block-size", help="Edge of a block in mm.", rich_help_panel="Map and regions")]
 DEPTH = Annotated[float | None, typer.Option("--block-depth", help="Extent of a block across slices in mm; 0 is one slice.", rich_help_panel="Map and regions")]
 WINDOW = Annotated[str | None, typer.Option("--window", help="σ window LO:HI in intensity units, e.g. 0.08:0.32.", rich_help_panel="Map and regions")]
-FDR = Annotated[float | None, typer.Option("--fdr", help="False-discovery rate of flagged blocks.", rich_help_panel="Map and regions")]
+FDR = Annotated[float | None, typer.Option("--fdr", help="False-discovery rate of flagged regions.", rich_help_panel="Map and regions")]
+BLOCK_P = Annotated[float | None, typer.Option("--block-p", help="Touching blocks below this p-value form a region.", rich_help_panel="Map and regions")]
 SCORE = Annotated[str | None, typer.Option("--score", help="surprise, klip (as published), nats or one-shot.", rich_help_panel="Map and regions")]
 NULL = Annotated[str | None, typer.Option("--null", help="study or twin: what blocks are compared with.", rich_help_panel="Map and regions")]
 MIN_VOLUME = Annotated[float | None, typer.Option("--min-volume", help="Smallest region in mm³.", rich_help_panel="Map and regions")]
@@ -108,6 +109,7 @@ def detect(
     block_depth: DEPTH = None,
     window: WINDOW = None,
     fdr: FDR = None,
+    block_p: BLOCK_P = None,
     score: SCORE = None,
     null: NULL = None,
     min_volume: MIN_VOLUME = None,
@@ -124,7 +126,7 @@ def detect(
     changes: dict[str, Any] = _given(prior=prior, device=device)
     changes["measurement"] = _given(geometry=geometry, n_views=views, arc_deg=arc, noise=noise, photons=dose)
     changes["sampling"] = _given(n_samples=samples, n_steps=steps, seed=seed)
-    changes["regions"] = _region_options(block_size, block_depth, window, fdr, score, null, min_volume)
+    changes["regions"] = _region_options(block_size, block_depth, window, fdr, block_p, score, null, min_volume)
     config = base.updated(changes)
     layer = config.regions.chosen.layer
     if layer not in config.record.layers:
@@ -141,6 +143,7 @@ def regions(
     block_depth: DEPTH = None,
     window: WINDOW = None,
     fdr: FDR = None,
+    block_p: BLOCK_P = None,
     score: SCORE = None,
     null: NULL = None,
     min_volume: MIN_VOLUME = None,
@@ -157,10 +160,47 @@ def regions(
     from KLIPCore.selection import parse_box
 
     base = Config.from_dict(RunFolder(out).run()["config"])
-    config = base.updated({"regions": _region_options(block_size, block_depth, window, fdr, score, null, min_volume)})
+    config = base.updated({"regions": _region_options(block_size, block_depth, window, fdr, block_p, score, null, min_volume)})
     with show_progress(progress.value) as tell:
         found = redo_regions(out, config.regions, study=study, roi=parse_box(roi), report=report, progress=tell)
     _tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Folder that klip detect wrote.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--to", help="Folder for the exported files.", show_default=False)],
+    formats: Annotated[str, typer.Option(help="Comma-separated: nifti, nrrd (labels), stl, obj, vtp (surfaces).")] = "nifti,stl",
+) -> None:
+    """Write the regions of a finished run in other formats."""
+    from KLIPCore.commands import export_regions
+
+    for path in export_regions(out, folder, [kind.strip() for kind in formats.split(",") if kind.strip()]):
+        typer.echo(str(path))
+
+
+@app.command()
+def reconstruct(
+    sinogram: Annotated[Path, typer.Argument(help="Sinogram .npz with its geometry; or a folder of HTC 2022 discs for a table.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Image to write: NRRD, NIfTI or MHA.")] = None,
+    method: Annotated[str, typer.Option(help="fbp, cg or tv; for a folder several, comma-separated.")] = "fbp",
+    views: Annotated[str | None, typer.Option(help="Evenly spread views to keep; for a folder several, comma-separated.")] = None,
+    size: Annotated[int, typer.Option(help="Image side in pixels.")] = 512,
+    pixel: Annotated[float | None, typer.Option(help="Pixel edge in mm; fitted to the field of view when not given.")] = None,
+) -> None:
+    """Reconstruct measured projections: filtered back-projection, conjugate gradients or total variation."""
+    from KLIPCore.commands import reconstruct_file, reconstruct_folder
+
+    try:
+        numbers = [int(v) for v in views.split(",")] if views else []
+    except ValueError as error:
+        raise ConfigError(f"'{views}' is no number of views.", "Write --views 60, or for a folder --views 720,60.") from error
+    if sinogram.is_dir():
+        typer.echo(reconstruct_folder(sinogram, method.split(","), numbers or (720, 60)))
+        return
+    if out is None:
+        raise ConfigError("No output was named.", "Give -o OUT.nrrd.")
+    typer.echo(reconstruct_file(sinogram, out, method, numbers[0] if numbers else None, size, pixel))
 
 
 @app.command()
@@ -202,6 +242,38 @@ def evaluate(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the synthetic study and the results.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 0,
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Make a synthetic patient with known lesions, find them, and say how well that went."""
+    from KLIPCore.demo import run_demo
+    from KLIPCore.progress import show_progress
+
+    with show_progress(progress.value) as tell:
+        text = run_demo(out, tell, seed=seed)
+    typer.echo(text)
+
+
+@app.command()
+def selftest(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Check operator laws, Gaussian truth and the shipped prior on this computer."""
+    from KLIPCore.selection import choose_device
+    from KLIPCore.selftest import run_selftest
+
+    results = run_selftest(choose_device(device))
+    for name, passed, detail in results:
+        typer.secho(f"{'pass' if passed else 'FAIL'}  {name}: {detail}", fg=None if passed else "red")
+    failed = sum(not passed for _, passed, _ in results)
+    typer.echo(f"{len(results) - failed} of {len(results)} checks passed.")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def priors() -> None:
     """List the shipped priors and what they were trained for."""
     from KLIPCore.priors.checkpoint import shipped_cards
@@ -216,11 +288,14 @@ def _region_options(
     block_depth: float | None,
     window: str | None,
     fdr: float | None,
+    block_p: float | None,
     score: str | None,
     null: str | None,
     min_volume: float | None,
 ) -> dict[str, Any]:
-    return _given(block_mm=block_size, depth_mm=block_depth, window=_window(window), fdr=fdr, score=score, null=null, min_volume_mm3=min_volume)
+    return _given(
+        block_mm=block_size, depth_mm=block_depth, window=_window(window), fdr=fdr, forming_p=block_p, score=score, null=null, min_volume_mm3=min_volume
+    )
 
 
 def _tell_result(table: str, warnings: list[str], out: Path, style: ProgressStyle) -> None:

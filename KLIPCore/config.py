@@ -181,7 +181,9 @@ class RegionConfig:
     block_mm : in-plane edge of a block; a few times the smallest lesion sought.
     depth_mm : edge of a block across slices; one slice when 0.
     null : ``study`` (the bulk of this study's own blocks), ``twin`` (prior-consistent twins, re-measured).
-    fdr : false-discovery rate of the flagged blocks.
+    forming_p : touching blocks with a p-value below this form a region.
+    fdr : false-discovery rate of the flagged regions. 0.5 suits a screening display: at most half of what is outlined is expected
+        to be chance, and a scan in which nothing is unusual shows nothing more often than not.
     min_volume_mm3 : smaller regions are dropped.
     max_regions : only the strongest are kept.
     """
@@ -191,7 +193,8 @@ class RegionConfig:
     block_mm: float = 12.0
     depth_mm: float = 0.0
     null: Literal["study", "twin"] = "study"
-    fdr: float = 0.05
+    forming_p: float = 0.01
+    fdr: float = 0.5
     min_volume_mm3: float = 100.0
     max_regions: int = 30
 
@@ -201,6 +204,7 @@ class RegionConfig:
         _require(0 < self.block_mm <= 500, f"Blocks of {self.block_mm} mm are out of range.", "Choose 2 to 100 mm.")
         _require(0 <= self.depth_mm <= 500, f"Blocks {self.depth_mm} mm deep are out of range.", "Choose 0 (one slice) to 100 mm.")
         _require(self.null in ("study", "twin"), f"There is no null '{self.null}'.", "Choose study or twin.")
+        _require(0 < self.forming_p < 0.5, f"A block p-value of {self.forming_p} is out of range.", "Choose e.g. 0.01.")
         _require(0 < self.fdr < 1, f"A false-discovery rate of {self.fdr} is out of range.", "Choose e.g. 0.05.")
         _require(self.min_volume_mm3 >= 0 and self.max_regions >= 1, "Region limits must not be negative.", "Use the defaults.")
 

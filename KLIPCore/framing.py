@@ -14,34 +14,31 @@ from numpy.typing import NDArray
 from KLIPCore.priors.prior import ModelCard
 from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.frame import Frame
+from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Orientation, Volume
 
 
 @dataclass(frozen=True, eq=False)
-class FramedStudy:
-    """A study turned to LPS, its body masks, and its frame.
+class Framing:
+    """Where a study's voxels lie in the prior's frame: all that a map needs to land on the study again.
 
     Attributes
     ----------
-    study : the volume as it was read.
-    lps : the same voxels, k to Superior, j to Posterior, i to Left: slices counted from the feet.
-    orientation : the way back from ``lps`` arrays to ``study`` arrays.
-    body : (D, H, W) bool body masks on the LPS grid.
+    grid : the study's own grid.
+    orientation : between the study's array order and LPS order (k to Superior, j to Posterior, i to Left).
+    body : (D, H, W) bool body masks on the LPS grid; slices counted from the feet.
     frame : LPS slices ↔ the prior's square.
-    warnings : sentences about what makes the result less trustworthy.
     """
 
-    study: Volume
-    lps: Volume
+    grid: Grid
     orientation: Orientation
     body: NDArray[np.bool_]
     frame: Frame
-    warnings: tuple[str, ...]
 
-    def intensity(self, index: int, card: ModelCard, factor: int = 1) -> NDArray[np.float32]:
-        """(size·factor, size·factor) windowed intensity of slice ``index`` in the frame, air outside the body."""
-        windowed = np.where(self.body[index], card.window.apply(self.lps.array[index]), 0.0)
-        return self.frame_of(index).pull(windowed[None], factor=factor)[0]
+    @property
+    def lps_grid(self) -> Grid:
+        """The same voxels in LPS order."""
+        return self.grid.oriented(self.orientation.order, self.orientation.flips)
 
     def mask(self, index: int) -> NDArray[np.float32]:
         """(size, size) body mask of slice ``index`` in the frame, 0 or 1."""
@@ -53,7 +50,34 @@ class FramedStudy:
 
     def to_study(self, lps_array: NDArray[np.floating], unit: str) -> Volume:
         """A volume on the study's own grid from an array on the LPS grid."""
-        return Volume(self.orientation.restore(np.asarray(lps_array, np.float32)), self.study.grid, self.study.source, unit)
+        return Volume(self.orientation.restore(np.asarray(lps_array, np.float32)), self.grid, unit=unit)
+
+
+@dataclass(frozen=True, eq=False)
+class FramedStudy(Framing):
+    """A framed study with its images.
+
+    Attributes
+    ----------
+    study : the volume as it was read.
+    lps : the same voxels in LPS order.
+    warnings : sentences about what makes the result less trustworthy.
+    """
+
+    study: Volume
+    lps: Volume
+    warnings: tuple[str, ...] = ()
+
+    def intensity(self, index: int, card: ModelCard, factor: int = 1) -> NDArray[np.float32]:
+        """(size·factor, size·factor) windowed intensity of slice ``index`` in the frame, air outside the body."""
+        windowed = np.where(self.body[index], card.window.apply(self.lps.array[index]), 0.0)
+        return self.frame_of(index).pull(windowed[None], factor=factor)[0]
+
+    @classmethod
+    def of(cls, study: Volume, body: NDArray[np.bool_], frame: Frame, warnings: tuple[str, ...] = ()) -> FramedStudy:
+        """A study whose body masks and frame are known."""
+        lps, orientation = study.oriented_lps()
+        return cls(study.grid, orientation, body, frame, study, lps, warnings)
 
 
 def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
@@ -68,11 +92,11 @@ def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
     ------
     InputError : no slice shows a body.
     """
-    lps, orientation = study.oriented_lps()
+    lps, _ = study.oriented_lps()
     body = np.stack([body_masks(card.window.apply(s[None]))[0] for s in lps.array])
     spacing = lps.grid.spacing
     frame = Frame.of_body(body, (float(spacing[1]), float(spacing[2])), card.size, card.body_fraction)
-    return FramedStudy(study, lps, orientation, body, frame, tuple(_suitability(lps, body, frame, card)))
+    return FramedStudy.of(study, body, frame, tuple(_suitability(lps, body, frame, card)))
 
 
 def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:

@@ -15,6 +15,7 @@ from KLIPCore.export.html import ReportInputs, report_pictures, write_html
 from KLIPCore.export.scene import Scene
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.framing import FramedStudy
+from KLIPCore.io.images import write_image
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.map import KLMap, MapVolumes
 from KLIPCore.priors.prior import ModelCard
@@ -22,28 +23,23 @@ from KLIPCore.regions.report import Report, json_ready
 from KLIPCore.volume.volume import Volume
 
 
-def write_outputs(
-    folder: RunFolder,
-    report: Report,
-    kl_map: KLMap,
-    volumes: MapVolumes,
-    framed: FramedStudy,
-    reconstruction: Volume,
-    card: ModelCard,
-    *,
-    with_report: bool = True,
-) -> Report:
-    """Write regions and reports; a file that no longer fits (a SEG of regions that are gone) is removed.
+def write_map(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapVolumes) -> None:
+    """Write ``kl_map.nrrd``, ``regions.seg.nrrd`` and ``result.json``.
 
-    Parameters
-    ----------
-    folder : where to.
-    report : regions, settings, provenance.
-    kl_map, volumes : the map over cells and on the study's grid.
-    framed : the study.
-    reconstruction : posterior mean on the study's grid.
-    card : the prior's card.
-    with_report : whether to write ``report.html`` and ``regions.dcm``; without them old ones are removed.
+    Raises
+    ------
+    OutputError : a file cannot be written.
+    """
+    write_image(volumes.kl_map, folder.file("kl_map.nrrd"), description="KL in nats of the block centred at each voxel")
+    write_segmentation(report.regions, volumes.kl_map.grid, folder.file("regions.seg.nrrd"))
+    values: dict[str, Any] = report.to_dict()
+    values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
+    values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})
+    folder.write_json("result.json", json_ready(values))
+
+
+def write_report(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard) -> Report:
+    """Write ``report.html`` and, for a DICOM study with regions, ``regions.dcm``.
 
     Returns
     -------
@@ -53,21 +49,12 @@ def write_outputs(
     ------
     OutputError : a file cannot be written.
     """
-    write_segmentation(report.regions, framed.study.grid, folder.file("regions.seg.nrrd"))
-    seg, page = folder.file("regions.dcm"), folder.file("report.html")
-    seg.unlink(missing_ok=True)
-    page.unlink(missing_ok=True)
-    if with_report:
-        if framed.study.source.is_dicom:
-            try:
-                write_dicom_seg(report.regions, framed.study, seg, version=__version__, parameters=_parameters(kl_map))
-            except InputError as error:  # the headers of this study allow no SEG: that must not cost the rest of the run
-                report = replace(report, warnings=(*report.warnings, f"No DICOM SEG was written. {error}"))
-        write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), page)
-    values: dict[str, Any] = report.to_dict()
-    values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
-    values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})
-    folder.write_json("result.json", json_ready(values))
+    if framed.study.source.is_dicom:
+        try:
+            write_dicom_seg(report.regions, framed.study, folder.file("regions.dcm"), version=__version__, parameters=_parameters(kl_map))
+        except InputError as error:  # the headers of this study allow no SEG: that must not cost the rest of the run
+            report = replace(report, warnings=(*report.warnings, f"No DICOM SEG was written. {error}"))
+    write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), folder.file("report.html"))
     return report
 
 

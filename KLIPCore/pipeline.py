@@ -22,19 +22,20 @@ import torch
 from KLIPCore import __version__
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import Cancelled, ConfigError, TraceError
-from KLIPCore.framing import FramedStudy, frame_study
+from KLIPCore.framing import FramedStudy, Framing, frame_study
 from KLIPCore.io.images import write_image
 from KLIPCore.io.results import RunFolder
 from KLIPCore.io.study import check_ct, read_study
 from KLIPCore.kl.map import KLMap, MapVolumes, make_map
 from KLIPCore.kl.trace import KLTrace
-from KLIPCore.outputs import write_outputs
+from KLIPCore.outputs import write_map, write_report
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import ModelCard, Prior
-from KLIPCore.regions.find import find_regions
+from KLIPCore.regions.find import Region, find_regions
 from KLIPCore.regions.report import Report
 from KLIPCore.scan import Scanner, trace_slice
 from KLIPCore.selection import Box, box_mask, check_memory, choose_device, parse_slices
+from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
 Progress = Callable[[str, float, str], None]
@@ -53,14 +54,14 @@ class Detection:
     report : regions, settings, provenance.
     kl_map : nats, p and q over base cells.
     volumes : the map on the study's grid.
-    study : the framed study.
+    study : where the study's voxels lie; with its images after :func:`detect`.
     folder : where everything was written.
     """
 
     report: Report
     kl_map: KLMap
     volumes: MapVolumes
-    study: FramedStudy
+    study: Framing
     folder: RunFolder
 
 
@@ -108,7 +109,7 @@ def detect(
     fingerprint = config.fingerprint(prior.card.sha256, volume_hash(volume))
     folder = RunFolder(out)
     folder.open(_run_record(study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings]), overwrite)
-    folder.write_body(framed.body, framed.frame)
+    folder.write_framing(framed)
     seconds = sample_slices(folder, framed, config, prior, device, indices, fingerprint, tell)
     result = finish(folder, framed, config.regions, prior.card, tell, roi)
     tell("done", 1.0, f"{len(indices)} slices, {seconds:.0f} s of sampling")
@@ -125,7 +126,7 @@ def sample_slices(
     Cancelled : stopped from the keyboard; finished slices are kept.
     """
     started = time.monotonic()
-    done = set(folder.finished(indices, fingerprint))
+    done = set(folder.finished(indices, fingerprint, ()))
     todo = [index for index in indices if index not in done]
     lo, hi = SAMPLING_SHARE
     if todo:
@@ -136,7 +137,7 @@ def sample_slices(
                 tell("sample", lo + (hi - lo) * (len(done) + n) / len(indices), f"slice {index} ({len(done) + n + 1} of {len(indices)})")
                 trace_slice(scanner, framed, index, twin=config.regions.null == "twin").save(folder.slice_file(index), fingerprint)
         except KeyboardInterrupt as stop:
-            kept = len(folder.finished(indices, fingerprint))
+            kept = len(folder.finished(indices, fingerprint, ()))
             raise Cancelled(f"Stopped. {kept} of {len(indices)} slices are done and kept.", "Run the same command again to continue.") from stop
     return time.monotonic() - started
 
@@ -152,7 +153,8 @@ def redo_regions(
     config : new settings; those of the run when None.
     study : where the study is now, when it has moved.
     roi : LPS box in mm instead of the run's own.
-    report : whether to write the HTML report and the DICOM SEG again too.
+    report : whether to write the HTML report and the DICOM SEG again, for which the study is read; without, old ones are removed.
+    progress : called as work goes on.
 
     Raises
     ------
@@ -161,31 +163,74 @@ def redo_regions(
     tell = progress or (lambda stage, fraction, detail: None)
     folder = RunFolder(out)
     run = folder.run()
-    tell("read", 0.0, "reading the study")
-    volume = read_study(study or Path(run["study"]["path"]), run["study"]["series"])
-    if volume_hash(volume) != run["study"]["hash"]:
-        raise TraceError("The study is not the one this trace was made from.", "Give the original with --study.")
-    body, frame = folder.read_body()
-    lps, orientation = volume.oriented_lps()
-    framed = FramedStudy(volume, lps, orientation, body, frame, ())
+    framing: Framing = folder.read_framing()
+    if report:
+        tell("read", 0.0, "reading the study")
+        volume = read_study(study or Path(run["study"]["path"]), run["study"]["series"])
+        if volume_hash(volume) != run["study"]["hash"]:
+            raise TraceError("The study is not the one this trace was made from.", "Give the original with --study.")
+        framing = FramedStudy.of(volume, framing.body, framing.frame)
     settings = config or Config.from_dict(run["config"]).regions
     box = roi if roi is not None else _box(run.get("roi"))
-    result = finish(folder, framed, settings, ModelCard.from_dict(run["prior"]), tell, box, report=report)
+    result = finish(folder, framing, settings, ModelCard.from_dict(run["prior"]), tell, box)
     tell("done", 1.0, f"{len(result.report.regions)} regions")
     return result
 
 
-def finish(
-    folder: RunFolder, framed: FramedStudy, settings: RegionConfig, card: ModelCard, tell: Progress, roi: Box | None, *, report: bool = True
-) -> Detection:
-    """From the trace in ``folder`` to every output file."""
+def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, roi: Box | None) -> Detection:
+    """From the trace in ``folder`` to the output files; with the study's images (a :class:`FramedStudy`) also the report."""
     run = folder.run()
-    trace = folder.trace(run["slices"], run["fingerprint"])
+    layer = settings.chosen.layer
+    trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
     tell("map", SAMPLING_SHARE[1], "adding up nats")
-    mask = box_mask(framed.lps.grid, roi) if roi is not None else None
-    kl_map = make_map(trace, framed, settings, mask)
-    volumes = kl_map.volumes(framed, settings.fdr)
-    regions = find_regions(
+    mask = box_mask(framing.lps_grid, roi) if roi is not None else None
+    kl_map = make_map(trace, framing, settings, mask)
+    volumes = kl_map.volumes(framing, settings.fdr)
+    regions = regions_of(volumes, settings)
+    voxel = framing.grid.voxel_volume_mm3
+    config = replace(Config.from_dict(run["config"]), regions=settings)
+    made = Report(
+        regions=tuple(regions),
+        settings=config.to_dict(),
+        provenance=provenance(run, trace, kl_map),
+        significant_mm3=float(volumes.significant.sum() * voxel),
+        tested_mm3=float(volumes.tested.sum() * voxel),
+        slices=framing.lps_grid.shape[0],
+        false_discovery_rate=settings.fdr,
+        warnings=tuple(run["warnings"]),
+    )
+    tell("export", 0.95, "writing results")
+    for name in ("report.html", "regions.dcm"):  # of other regions: they must not stay
+        folder.file(name).unlink(missing_ok=True)
+    if isinstance(framing, FramedStudy):
+        reconstruction = reconstruction_volume(trace, framing, card)
+        write_image(reconstruction, folder.file("reconstruction.nrrd"), description="posterior mean, HU, clipped to the prior's window")
+        made = write_report(folder, made, kl_map, volumes, framing, reconstruction, card)
+    write_map(folder, made, kl_map, volumes)
+    return Detection(made, kl_map, volumes, framing, folder)
+
+
+def read_regions(out: Path) -> tuple[list[Region], Grid]:
+    """The regions of a finished run, found again from its trace with its last settings, and the study's grid.
+
+    Raises
+    ------
+    TraceError : no finished run there.
+    """
+    folder = RunFolder(out)
+    run = folder.run()
+    framing = folder.read_framing()
+    settings = Config.from_dict(folder.result()["settings"]).regions
+    layer = settings.chosen.layer
+    trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
+    box = _box(run.get("roi"))
+    kl_map = make_map(trace, framing, settings, box_mask(framing.lps_grid, box) if box else None)
+    return regions_of(kl_map.volumes(framing, settings.fdr), settings), framing.grid
+
+
+def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
+    """Connected regions of the reported clusters."""
+    return find_regions(
         volumes.kl_map,
         volumes.significant,
         volumes.p,
@@ -195,29 +240,11 @@ def finish(
         minimum_volume_mm3=settings.min_volume_mm3,
         maximum_regions=settings.max_regions,
     )
-    voxel = framed.study.grid.voxel_volume_mm3
-    config = replace(Config.from_dict(run["config"]), regions=settings)
-    made = Report(
-        regions=tuple(regions),
-        settings=config.to_dict(),
-        provenance=provenance(run, trace, kl_map),
-        significant_mm3=float(volumes.significant.sum() * voxel),
-        tested_mm3=float(volumes.tested.sum() * voxel),
-        slices=framed.lps.grid.shape[0],
-        false_discovery_rate=settings.fdr,
-        warnings=tuple(run["warnings"]),
-    )
-    tell("export", 0.95, "writing results")
-    write_image(volumes.kl_map, folder.file("kl_map.nrrd"), description="KL in nats of the block centred at each voxel")
-    reconstruction = reconstruction_volume(trace, framed, card)
-    write_image(reconstruction, folder.file("reconstruction.nrrd"), description="posterior mean, HU, clipped to the prior's window")
-    made = write_outputs(folder, made, kl_map, volumes, framed, reconstruction, card, with_report=report)
-    return Detection(made, kl_map, volumes, framed, folder)
 
 
-def reconstruction_volume(trace: KLTrace, framed: FramedStudy, card: ModelCard) -> Volume:
+def reconstruction_volume(trace: KLTrace, framed: Framing, card: ModelCard) -> Volume:
     """The posterior mean in HU on the study's grid; air (the window's lower end) where nothing was sampled."""
-    lps = framed.lps.grid
+    lps = framed.lps_grid
     out = np.zeros(lps.shape, np.float32)
     for s in trace.slices:
         out[s.index] = framed.frame_of(s.index).push(s.reconstruction[None], lps.shape[1:])[0]

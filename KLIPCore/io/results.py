@@ -4,7 +4,7 @@
 
     OUT/
       run.json              settings, fingerprint, study, prior: what the trace depends on
-      body.npz              body masks and frame on the LPS grid
+      body.npz              the study's grid, body masks and frame
       trace/slice_0012.npz  one file a sampled slice, counted from the feet (KLIPCore.kl.trace)
       reconstruction.nrrd   posterior mean, HU, on the study's grid
       kl_map.nrrd           nats of the block centred at each voxel, float32, on the study's grid
@@ -21,16 +21,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from KLIPCore.errors import OutputError, TraceError
+from KLIPCore.framing import Framing
 from KLIPCore.kl.trace import KLTrace, SliceTrace
 from KLIPCore.volume.frame import Frame
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Orientation
 
 OWN_FILES = ("run.json", "body.npz", "reconstruction.nrrd", "kl_map.nrrd", "regions.seg.nrrd", "regions.dcm", "report.html", "result.json")
 """What a run writes besides ``trace/``; nothing else is ever removed."""
@@ -113,21 +116,34 @@ class RunFolder:
         except (json.JSONDecodeError, TypeError) as error:
             raise TraceError(f"The run record in {self.path} is damaged.", "Run klip detect again with --overwrite.") from error
 
+    def result(self) -> dict[str, Any]:
+        """``result.json``.
+
+        Raises
+        ------
+        TraceError : the run has not finished.
+        """
+        try:
+            return dict(json.loads(self.file("result.json").read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError) as error:
+            raise TraceError(f"There is no finished run in {self.path}.", "Run klip detect to its end first.") from error
+
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write one JSON file, whole or not at all."""
         part = self.file(name + ".part")
         part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(self.file(name))
 
-    def write_body(self, body: NDArray[np.bool_], frame: Frame) -> None:
-        """Store body masks (D, H, W) and frame."""
+    def write_framing(self, framing: Framing) -> None:
+        """Store grid, body masks and frame."""
         part = self.file("body.npz.part")
+        fields = {"frame": framing.frame.to_dict(), "shape": framing.grid.shape, "frame_uid": framing.grid.frame_uid}
         with part.open("wb") as stream:
-            np.savez_compressed(stream, bits=np.packbits(body), shape=np.array(body.shape), frame=np.array(json.dumps(frame.to_dict())))
+            np.savez_compressed(stream, bits=np.packbits(framing.body), affine=framing.grid.affine, fields=np.array(json.dumps(fields)))
         part.replace(self.file("body.npz"))
 
-    def read_body(self) -> tuple[NDArray[np.bool_], Frame]:
-        """The inverse of :meth:`write_body`.
+    def read_framing(self) -> Framing:
+        """The inverse of :meth:`write_framing`.
 
         Raises
         ------
@@ -135,31 +151,34 @@ class RunFolder:
         """
         try:
             with np.load(self.file("body.npz"), allow_pickle=False) as stored:
-                shape = tuple(int(n) for n in stored["shape"])
+                fields = json.loads(str(stored["fields"]))
+                grid = Grid(tuple(fields["shape"]), stored["affine"], fields["frame_uid"])
+                orientation = Orientation(*grid.lps_axes())
+                shape = grid.oriented(orientation.order, orientation.flips).shape
                 body = np.unpackbits(stored["bits"], count=int(np.prod(shape))).astype(bool).reshape(shape)
-                return body, Frame.from_dict(json.loads(str(stored["frame"])))
+                return Framing(grid, orientation, body, Frame.from_dict(fields["frame"]))
         except (OSError, ValueError, KeyError) as error:
             raise TraceError(f"The body masks in {self.path} are missing or damaged.", "Run klip detect again; finished slices are kept.") from error
 
-    def finished(self, indices: list[int], fingerprint: str) -> dict[int, SliceTrace]:
-        """Traces of those slices that are done; a damaged file counts as not done."""
+    def finished(self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None) -> dict[int, SliceTrace]:
+        """Traces of those slices that are done, with the named layers; a damaged file counts as not done."""
         out = {}
         for index in indices:
             if self.slice_file(index).is_file():
                 try:
-                    out[index] = SliceTrace.load(self.slice_file(index), fingerprint)
+                    out[index] = SliceTrace.load(self.slice_file(index), fingerprint, layers)
                 except TraceError:
                     self.slice_file(index).unlink()
         return out
 
-    def trace(self, indices: list[int], fingerprint: str) -> KLTrace:
-        """The trace of a run's slices, as far as they are done.
+    def trace(self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None) -> KLTrace:
+        """The trace of a run's slices, as far as they are done; only the named layers when given.
 
         Raises
         ------
         TraceError : none is done.
         """
-        done = self.finished(indices, fingerprint)
+        done = self.finished(indices, fingerprint, layers)
         if not done:
             raise TraceError(f"No slice in {self.path} has been sampled yet.", "Run klip detect first.")
         return KLTrace(tuple(done[index] for index in sorted(done)))

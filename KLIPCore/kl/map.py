@@ -10,15 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from KLIPCore.config import RegionConfig, Score
 from KLIPCore.errors import TraceError
-from KLIPCore.framing import FramedStudy
+from KLIPCore.framing import Framing
 from KLIPCore.kl.blocks import block_nats
+from KLIPCore.kl.clusters import Clusters, find_clusters
 from KLIPCore.kl.null import LogNormalNull, twin_p_values
 from KLIPCore.kl.trace import KLTrace
-from KLIPCore.regions.fdr import q_values
+from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.volume import Volume
 
 MIN_BODY = 0.5
@@ -35,7 +37,9 @@ class KLMap:
     nats : (n, h, w) float32 nats of the block centred at each cell.
     cells : (n, h, w) float32 nats of each cell itself: every nat once.
     tested : (n, h, w) bool, cells inside the body and the region of interest.
-    p, q : (n, h, w) p-values and false-discovery-rate-adjusted ones; 1 where not tested.
+    p : (n, h, w) p-values of single blocks; 1 where not tested.
+    clusters : touching unusual blocks, with their significance.
+    forming_p : blocks below this p-value form clusters.
     score : what was measured.
     block_mm, depth_mm : the block's edges; depth is one slice's spacing at least.
     null : name of the null.
@@ -47,7 +51,8 @@ class KLMap:
     cells: NDArray[np.float32]
     tested: NDArray[np.bool_]
     p: NDArray[np.float64]
-    q: NDArray[np.float64]
+    clusters: Clusters
+    forming_p: float
     score: Score
     block_mm: float
     depth_mm: float
@@ -59,36 +64,38 @@ class KLMap:
         """(n,) nats of each whole slice: the sum over its tested body."""
         return np.where(self.tested, self.cells, 0.0).sum((1, 2), dtype=np.float64)
 
-    def volumes(self, study: FramedStudy, fdr: float) -> MapVolumes:
+    def volumes(self, study: Framing, fdr: float) -> MapVolumes:
         """The map on the study's own grid; slices that were not sampled are 0 (p = 1)."""
-        lps = study.lps.grid
-        rows, columns = lps.shape[1:]
+        lps = study.lps_grid
         frame = study.frame
-        cell_mm3 = (frame.pixel_mm * frame.size / self.nats.shape[-1]) ** 2 * lps.spacing[0]
-        out = {name: np.zeros(lps.shape, np.float32) for name in ("nats", "density", "log_p", "log_q", "tested")}
-        stacks = {
-            "nats": (self.nats, 1),
-            "density": (self.cells / cell_mm3, 0),
-            "log_p": (-np.log10(np.maximum(self.p, 1e-300)), 1),
-            "log_q": (-np.log10(np.maximum(self.q, 1e-300)), 1),
-            "tested": (self.tested, 0),
-        }
+        per_mm3 = 1.0 / ((frame.pixel_mm * frame.size / self.nats.shape[-1]) ** 2 * lps.spacing[0])
+        log_p = (-np.log10(np.maximum(self.p, 1e-300))).astype(np.float32)
+        reported = self.clusters.spread(self.clusters.q) <= fdr
+        near = ndi.grey_dilation(np.where(reported, self.clusters.labels, 0), size=(1, 3, 3))  # interpolation may still exceed the threshold there
+        nats, density = np.zeros(lps.shape, np.float32), np.zeros(lps.shape, np.float32)
+        labels, tested = np.zeros(lps.shape, np.int32), np.zeros(lps.shape, bool)
         for n, k in enumerate(self.indices):
-            own = study.frame_of(k)
-            for name, (stack, order) in stacks.items():
-                out[name][k] = own.push(stack[n : n + 1].astype(np.float32), (rows, columns), order=order)[0]
-        tested = (out["tested"] > 0.5) & study.body
-        out["nats"] = np.maximum(np.where(study.body, out["nats"], 0.0), 0.0)
-        significant = tested & (out["log_q"] >= -np.log10(fdr))
-        p = np.where(tested, 10.0 ** -out["log_p"], 1.0)
-        q = np.where(tested, 10.0 ** -out["log_q"], 1.0)
+            own, shape = study.frame_of(k), lps.shape[1:]
+
+            def to_slice(cells: NDArray, order: int, own: Frame = own, shape: tuple[int, int] = shape) -> NDArray[np.float32]:
+                return own.push(cells[None], shape, order=order)[0]
+
+            body = study.body[k]
+            nats[k] = np.maximum(to_slice(self.nats[n], 1), 0.0) * body
+            density[k] = to_slice(self.cells[n], 0) * per_mm3
+            tested[k] = (to_slice(self.tested[n], 0) > 0.5) & body
+            if near[n].any():
+                unusual = tested[k] & (to_slice(log_p[n], 1) >= -np.log10(self.forming_p))
+                labels[k] = np.where(unusual, to_slice(near[n], 0), 0)
+        back = study.orientation.restore
+        labels = back(labels)
         return MapVolumes(
-            kl_map=study.to_study(out["nats"], "nats"),
-            density=study.orientation.restore(out["density"]),
-            p=study.orientation.restore(p),
-            q=study.orientation.restore(q),
-            tested=study.orientation.restore(tested),
-            significant=study.orientation.restore(significant),
+            kl_map=study.to_study(nats, "nats"),
+            density=back(density),
+            p=np.concatenate([[1.0], self.clusters.p]).astype(np.float32)[labels],
+            q=np.concatenate([[1.0], self.clusters.q]).astype(np.float32)[labels],
+            tested=back(tested),
+            significant=labels > 0,
         )
 
 
@@ -100,19 +107,19 @@ class MapVolumes:
     ----------
     kl_map : nats of the block centred at each voxel; 0 outside the body and in slices not sampled.
     density : nats per mm³, each nat once.
-    p, q : p-values and adjusted ones, 1 where not tested.
+    p, q : p-value and false-discovery rate of the reported cluster at each voxel, 1 outside.
     tested, significant : bool.
     """
 
     kl_map: Volume
     density: NDArray[np.float32]
-    p: NDArray[np.float64]
-    q: NDArray[np.float64]
+    p: NDArray[np.float32]
+    q: NDArray[np.float32]
     tested: NDArray[np.bool_]
     significant: NDArray[np.bool_]
 
 
-def make_map(trace: KLTrace, study: FramedStudy, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
+def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
     """Blocks, null, p- and q-values from a trace.
 
     Parameters
@@ -132,7 +139,7 @@ def make_map(trace: KLTrace, study: FramedStudy, config: RegionConfig, roi: NDAr
     cells = trace.nats(score.layer, score.part, score.window, score.bands)
     n_cells = cells.shape[-1]
     cell_mm = study.frame.pixel_mm * study.frame.size / n_cells
-    spacing = float(study.lps.grid.spacing[0])
+    spacing = float(study.lps_grid.spacing[0])
     depth = max(1.0, config.depth_mm / spacing)
 
     def blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -156,4 +163,7 @@ def make_map(trace: KLTrace, study: FramedStudy, config: RegionConfig, roi: NDAr
         null = LogNormalNull.fit(nats[tested])
         p[tested] = null.p_values(nats[tested])
         width = null.width
-    return KLMap(tuple(trace.indices), nats, cells, tested, p, q_values(p, tested), score, max(config.block_mm, cell_mm), depth * spacing, config.null, width)
+    clusters = find_clusters(p, tested, config.forming_p, np.array(trace.indices))
+    return KLMap(
+        tuple(trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, max(config.block_mm, cell_mm), depth * spacing, config.null, width
+    )

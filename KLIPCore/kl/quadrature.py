@@ -16,8 +16,9 @@ own noise would carry it (docs/method.md says what is then measured).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -62,12 +63,34 @@ def gauss_legendre_nodes(n: int, lo: float, hi: float) -> Nodes:
     return Nodes(np.exp(np.log(lo) + half * (t + 1.0)), weight, np.exp(edges))
 
 
+def panel_nodes(edges: Sequence[float], n: int) -> Nodes:
+    """Gauss–Legendre with n nodes in each panel between neighbouring ``edges``: every union of panels is a σ window exactly.
+
+    Parameters
+    ----------
+    edges : σ of the panels' borders, rising, at least two.
+    n : nodes per panel.
+
+    Raises
+    ------
+    ConfigError : fewer than two edges, or they do not rise from above 0.
+    """
+    if len(edges) < 2:
+        raise ConfigError("One edge bounds no σ interval.", "Give at least two rising edges.")
+    panels = [gauss_legendre_nodes(n, lo, hi) for lo, hi in pairwise(edges)]
+    return Nodes(
+        np.concatenate([p.sigma for p in panels]),
+        np.concatenate([p.weight for p in panels]),
+        np.concatenate([[panels[0].edges[0]], *(p.edges[1:] for p in panels)]),
+    )
+
+
 def whitened_push(posterior_mean: Tensor, prior_mean: Tensor, sigma: float, weight: float) -> Tensor:
     """u = √w (D_post − D) / σ, of the arguments' shape: its squares are nats."""
     return (posterior_mean - prior_mean) * float(np.sqrt(weight) / sigma)
 
 
-def antithetic_noise(shape: tuple[int, ...], n_pairs: int, generator: torch.Generator) -> Tensor:
+def antithetic_noise(shape: tuple[int, ...], n_pairs: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
     """(2 · n_pairs, *shape) standard normal noise in pairs z, −z: odd orders of the noise cancel in their mean."""
-    z = torch.randn(n_pairs, *shape, generator=generator)
+    z = torch.randn(n_pairs, *shape, generator=generator, dtype=dtype)
     return torch.stack([z, -z], dim=1).reshape(2 * n_pairs, *shape)

@@ -17,6 +17,7 @@ On disk a slice is one ``.npz``; nats are stored as signed square roots in float
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -156,8 +157,14 @@ class SliceTrace:
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path, fingerprint: str | None = None) -> SliceTrace:
+    def load(cls, path: Path, fingerprint: str | None = None, layers: Collection[str] | None = None) -> SliceTrace:
         """Read one back.
+
+        Parameters
+        ----------
+        path : the slice's file.
+        fingerprint : of the run it must belong to; None takes any.
+        layers : names of the layers to unpack; None for all.
 
         Raises
         ------
@@ -166,11 +173,12 @@ class SliceTrace:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 meta = json.loads(str(stored["meta"]))
-                layers = {
+                unpacked = {
                     name: Layer(name, stored[f"{name}.edges"], _unpack(stored[f"{name}.energy"]), _unpack(stored[f"{name}.mean"]), n)
                     for name, n in meta["layers"].items()
+                    if layers is None or name in layers
                 }
-                made = cls(meta["index"], layers, stored["reconstruction"].astype(np.float32), meta["info"])
+                made = cls(meta["index"], unpacked, stored["reconstruction"].astype(np.float32), meta["info"])
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise TraceError(
                 f"The trace file {path.name} is damaged ({type(error).__name__}).", "Delete it and run detect again; only that slice is redone."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage as ndi
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from KLIPCore.errors import InputError
@@ -86,37 +87,35 @@ class Frame:
         order : 1 for intensities (linear, after an anti-aliasing blur), 0 for masks (nearest).
         factor : frame pixels are split this many times: the finer grid a measurement is simulated on.
         """
-        blur = 0.4 * self.pixel / factor
         out = np.empty((len(array), self.size * factor, self.size * factor), np.float32)
         for k, image in enumerate(array):
             image = np.asarray(image, np.float32)
             if order > 0 and self.pixel.max() / factor > 1:
-                image = ndi.gaussian_filter(image, blur)
-            grid = np.meshgrid(*self._coordinates(k, factor), indexing="ij")
-            ndi.map_coordinates(image, grid, output=out[k], order=order, mode="constant", cval=0.0)
+                image = ndi.gaussian_filter(image, 0.4 * self.pixel / factor)
+            rows, columns = (_weights(u, n, order) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
+            out[k] = rows @ (columns @ image.T).T
         return out
 
-    def push(self, framed: NDArray[np.floating], shape: tuple[int, int], order: int = 1, cval: float = 0.0) -> NDArray[np.float32]:
+    def push(self, framed: NDArray[np.floating], shape: tuple[int, int], order: int = 1) -> NDArray[np.float32]:
         """Frame slices (D, n, n) → study slices (D, H, W); ``n`` may be a divisor of ``size`` (a coarser base grid).
 
         Parameters
         ----------
-        framed : values at the centres of an n × n division of the frame's square.
+        framed : values at the centres of an n × n division of the frame's square; outside it counts as 0.
         shape : (H, W) of the study's slices.
-        order : interpolation order.
-        cval : value outside the frame's square.
+        order : 1 (linear) or 0 (nearest).
         """
         n = framed.shape[-1]
         out = np.empty((len(framed), *shape), np.float32)
         for k, image in enumerate(framed):
-            axes = []
+            matrices = []
             for axis, length in enumerate(shape):
                 u = (np.arange(length) - self.centres[k, axis]) / self.pixel[axis] + self.size / 2
                 inside = (u > 0) & (u < self.size)
                 fine = np.clip(u * n / self.size - 0.5, 0, n - 1)  # the rim's half pixels take the rim's value
-                axes.append(np.where(inside, fine, -10.0))
-            grid = np.meshgrid(*axes, indexing="ij")
-            ndi.map_coordinates(np.asarray(image, np.float32), grid, output=out[k], order=order, mode="constant", cval=cval)
+                matrices.append(_weights(np.where(inside, fine, np.nan), n, order))
+            rows, columns = matrices
+            out[k] = rows @ (columns @ np.asarray(image, np.float32).T).T
         return out
 
     def truncated(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -138,3 +137,19 @@ class Frame:
     def from_dict(cls, fields: dict) -> Frame:
         """The inverse of :meth:`to_dict`."""
         return cls(int(fields["size"]), np.array(fields["centres"], float), np.array(fields["pixel"], float), float(fields["pixel_mm"]))
+
+
+def _weights(positions: NDArray[np.float64], n: int, order: int) -> sp.csr_array:
+    """(len(positions), n) interpolation weights along one axis: linear or nearest; rows of zeros outside [0, n − 1] and at NaN.
+
+    Interpolation on a rectilinear grid is separable, so a slice is resampled by two thin sparse products.
+    """
+    inside = np.flatnonzero((positions >= -0.5) & (positions <= n - 0.5))
+    if order == 0:
+        nearest = np.clip(np.floor(positions[inside] + 0.5), 0, n - 1).astype(np.int64)
+        return sp.csr_array((np.ones(len(inside), np.float32), (inside, nearest)), shape=(len(positions), n))
+    u = np.clip(positions[inside], 0, n - 1)
+    low = np.minimum(u.astype(np.int64), max(n - 2, 0))
+    share = (u - low).astype(np.float32)
+    rows, columns = np.concatenate([inside, inside]), np.concatenate([low, np.minimum(low + 1, n - 1)])
+    return sp.csr_array((np.concatenate([1 - share, share]), (rows, columns)), shape=(len(positions), n))

@@ -9,11 +9,11 @@ from KLIPCore.volume.volume import Volume
 
 SPACING_MM = (5.0, 2.5, 2.5)
 LESION_LPS_MM = (-70.0, -5.0, 10.0)
-LESION_RADIUS_MM = 16.0
+LESION_RADIUS_MM = 10.0
 
 
 def small_study(n_slices: int = 4, lesion: bool = True, seed: int = 0) -> Volume:
-    """(n_slices, 144, 160) HU: fat and skin around muscle, a liver, a spine, noise; a hyperdense ball in the liver."""
+    """(n_slices, 144, 160) HU: fat and skin around muscle, a liver, a spine, noise; a hypodense ball in the liver."""
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, SPACING_MM[2]], [0, SPACING_MM[1], 0], [SPACING_MM[0], 0, 0]])
     affine[:3, 3] = (-200.0, -180.0, 0.0)
@@ -32,6 +32,6 @@ def small_study(n_slices: int = 4, lesion: bool = True, seed: int = 0) -> Volume
     hu[ellipse(0, 75, 22, 22)] = 240
     if lesion:
         lx, ly, lz = LESION_LPS_MM
-        hu[(x - lx) ** 2 + (y - ly) ** 2 + (z - lz) ** 2 <= LESION_RADIUS_MM**2] = 230
+        hu[(x - lx) ** 2 + (y - ly) ** 2 + (z - lz) ** 2 <= LESION_RADIUS_MM**2] = 60
     noise = np.random.default_rng(seed).normal(0, 8, grid.shape)
     return Volume((hu + np.where(hu > -900, noise, 0)).astype(np.float32), grid)

@@ -17,9 +17,11 @@ from small_study import LESION_LPS_MM, LESION_RADIUS_MM
 
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import OutputError, TraceError
+from KLIPCore.framing import FramedStudy
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.results import OWN_FILES, RunFolder
 from KLIPCore.pipeline import Detection, detect, redo_regions
+from KLIPCore.volume.volume import Volume
 
 
 def test_everything_promised_is_there(run: Detection) -> None:
@@ -43,17 +45,17 @@ def test_the_map_is_float32_nats_of_the_body(run: Detection) -> None:
     assert image.GetPixelID() == sitk.sitkFloat32
     nats = sitk.GetArrayFromImage(image)
     assert (nats >= 0).all()
-    assert nats[run.study.study.array < -900].max() < nats.max()
+    assert nats[study_of(run).array < -900].max() < nats.max()
     assert nats[:, 0, 0].max() == 0
 
 
 def test_the_lesion_holds_the_largest_nats(run: Detection) -> None:
-    """A hyperdense ball of 32 mm in a homogeneous liver is what the prior expects least."""
-    grid = run.study.study.grid
+    """A ball of 20 mm, 50 HU darker than a homogeneous liver: what the prior expects least there."""
+    grid = run.study.grid
     kl = run.volumes.kl_map.array
     k, j, i = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
     distance = np.linalg.norm(grid.to_world(np.stack([k, j, i], -1)) - np.array(LESION_LPS_MM), axis=-1)
-    liver = (run.study.study.array > 60) & (distance < 45)
+    liver = (study_of(run).array > 60) & (distance < 45)
     inside = liver & (distance < LESION_RADIUS_MM)
     outside = liver & (distance > LESION_RADIUS_MM + 12)
     assert np.median(kl[inside]) > 2 * np.median(kl[outside])
@@ -124,7 +126,7 @@ def test_a_roi_limits_what_is_tested(run: Detection, tmp_path: Path) -> None:
     shutil.copytree(run.folder.path, out)
     box = ((-120.0, -20.0), (-60.0, 40.0), (-1.0, 30.0))
     found = redo_regions(out, FAST.regions, roi=box, report=False)
-    points = found.study.study.grid.to_world(np.argwhere(found.volumes.tested))
+    points = found.study.grid.to_world(np.argwhere(found.volumes.tested))
     assert len(points) > 0
     assert points[:, 0].min() > -120 - 10
     assert points[:, 0].max() < -20 + 10
@@ -184,15 +186,20 @@ def test_a_nifti_gives_the_same_map_without_dicom_seg(run: Detection, dicom_stud
 def test_a_flipped_study_gets_the_same_nats_in_the_same_places(run: Detection, tmp_path: Path) -> None:
     """Slices stored from head to feet: other array order, same patient, same slice numbers from the feet."""
     from KLIPCore.io.images import write_image
-    from KLIPCore.volume.volume import Volume
 
-    study = run.study.study
+    study = study_of(run)
     flipped = Volume(study.array[::-1], study.grid.oriented((0, 1, 2), (True, False, False)))
     path = tmp_path / "flipped.nrrd"
     write_image(flipped, path)
     found = detect(path, tmp_path / "out", FAST, slices="1")
     assert found.kl_map.indices == (1,)
     np.testing.assert_allclose(found.volumes.kl_map.array[::-1][1], run_slice_map(run, 1), rtol=1e-3, atol=1e-4)
+
+
+def study_of(run: Detection) -> Volume:
+    """The images a finished detection was made from."""
+    assert isinstance(run.study, FramedStudy)
+    return run.study.study
 
 
 def run_slice_map(run: Detection, k: int) -> np.ndarray:
