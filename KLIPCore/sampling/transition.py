@@ -8,9 +8,9 @@ the estimator reads δ and v and knows nothing of tomography.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from KLIPCore.errors import DeterministicStepError
@@ -54,4 +54,4 @@ class Transition:
 
     def whitened_push(self) -> Tensor:
         """δ √(weight / 2v), (B, C, H, W): its squares are nats per pixel."""
-        return self.shift * float(torch.tensor(self.weight / (2.0 * self.variance)).sqrt())
+        return self.shift * math.sqrt(self.weight / (2.0 * self.variance))
