@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 ARGS ?=
 
 BIN := .venv/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
@@ -24,6 +24,7 @@ help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .stamps/run ## make .venv with the command klip in it
+	@echo "Ready: $(BIN)/klip, or klip after '. $(BIN)/activate'"
 
 demo: .stamps/run ## find planted lesions in a synthetic patient; results in demo/
 	$(BIN)/klip demo -o demo
