@@ -9,6 +9,7 @@ import importlib
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import typer
 import yaml
 
+from KLIPCore import __version__
 from KLIPCore.cli import app
 from KLIPCore.config import SCORES, Config
 
@@ -173,6 +175,16 @@ def test_the_example_configuration_is_read_and_complete(tmp_path: Path) -> None:
     assert {name: set(part) if isinstance(part, dict) else None for name, part in shown.items()} == {
         name: set(part) if isinstance(part, dict) else None for name, part in Config().to_dict().items()
     }
+
+
+def test_one_version_everywhere() -> None:
+    found = {
+        "pyproject.toml": tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"],
+        "KLIPCore": __version__,
+        "CITATION.cff": str(yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))["version"]),
+        "CHANGELOG.md": re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[0],
+    }
+    assert len(set(found.values())) == 1, found
 
 
 def test_every_score_is_explained_in_the_method() -> None:

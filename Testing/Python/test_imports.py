@@ -32,10 +32,11 @@ selection            | volume                                                   
 
 io                   | volume                                                           | numpy SimpleITK pydicom
 io.sinogram          | physics.geometry                                                 |
-io.results           | kl.trace                                                         |
+io.results           | kl.trace framing                                                 |
 
 physics              | volume                                                           | numpy scipy torch
 phantoms             | physics volume                                                   | numpy scipy
+phantoms.patient     | priors sampling.schedule                                         | torch
 reconstruct          | physics io.sinogram                                              | numpy torch
 
 priors               | volume physics                                                   | numpy scipy torch
@@ -58,7 +59,8 @@ scan                 | config framing volume physics priors sampling kl         
 outputs              | config framing volume io priors kl regions export                | numpy
 pipeline             | config framing volume io priors kl regions scan outputs selection | numpy torch
 evaluation           | config framing volume io priors kl regions selection phantoms pipeline | numpy scipy torch yaml
-cli                  | config io.results selection progress pipeline evaluation training priors.checkpoint | typer
+commands             | volume io physics regions export reconstruct pipeline            | numpy PIL
+cli                  | config io.results selection progress pipeline evaluation training priors.checkpoint commands demo selftest | typer
 """
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
