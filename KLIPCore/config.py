@@ -200,7 +200,11 @@ class RegionConfig:
 
     def __post_init__(self) -> None:
         _require(self.score in SCORES, f"There is no score '{self.score}'.", f"Choose from {', '.join(SCORES)}.")
-        _require(self.window is None or 0 <= self.window[0] < self.window[1], "The σ window is empty.", "Give it as LO:HI with LO < HI, e.g. 0.08:0.32.")
+        _require(
+            self.window is None or (len(self.window) == 2 and 0 <= self.window[0] < self.window[1]),
+            "The σ window is empty.",
+            "Give it as LO:HI with LO < HI, e.g. 0.08:0.32.",
+        )
         _require(0 < self.block_mm <= 500, f"Blocks of {self.block_mm} mm are out of range.", "Choose 2 to 100 mm.")
         _require(0 <= self.depth_mm <= 500, f"Blocks {self.depth_mm} mm deep are out of range.", "Choose 0 (one slice) to 100 mm.")
         _require(self.null in ("study", "twin"), f"There is no null '{self.null}'.", "Choose study or twin.")
@@ -248,10 +252,7 @@ class Config:
         ConfigError : an unknown field, or a value out of range.
         """
         parts: dict[str, Any] = {"measurement": MeasurementConfig, "sampling": SamplingConfig, "record": RecordConfig, "regions": RegionConfig}
-        known = {f.name for f in fields(cls)}
-        unknown = set(values) - known
-        _require(not unknown, f"Unknown settings: {', '.join(sorted(unknown))}.", f"Known are {', '.join(sorted(known))}.")
-        made = dict(values)
+        made = _known(cls, "the configuration", values)
         for name, part in parts.items():
             if name in made:
                 made[name] = _part(part, name, made[name])
@@ -308,10 +309,23 @@ class Config:
 def _part(part: type, name: str, values: Any) -> Any:
     """One section of a configuration from a mapping, lists made tuples."""
     _require(isinstance(values, dict), f"The section '{name}' must hold settings.", "Write it as a mapping.")
-    known = {f.name for f in fields(part)}
-    unknown = set(values) - known
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in _known(part, name, values).items()}
+    try:
+        return part(**values)
+    except TypeError as error:  # a word where a number belongs
+        raise ConfigError(f"A setting in '{name}' is of the wrong kind ({error}).", "Write it as docs/conventions.md shows.") from error
+
+
+def _known(part: type, name: str, values: dict[Any, Any]) -> dict[str, Any]:
+    """The settings of a section, if all belong there and whole numbers and words are such."""
+    values = {"null" if key is None else str(key): value for key, value in values.items()}  # YAML takes the bare word null for nothing
+    known = {f.name: f.default for f in fields(part)}
+    unknown = set(values) - set(known)
     _require(not unknown, f"Unknown settings in '{name}': {', '.join(sorted(unknown))}.", f"Known are {', '.join(sorted(known))}.")
-    return part(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    for key, value in values.items():
+        kind = type(known[key])
+        _require(kind not in (int, str) or type(value) is kind, f"The setting '{key}' cannot be {value!r}.", f"Write it like its default, {known[key]!r}.")
+    return values
 
 
 PRESETS: dict[str, Config] = {

@@ -10,6 +10,19 @@ from KLIPCore.config import DEFAULT_SCORE, PRESETS, SCORES, Config, MeasurementC
 from KLIPCore.errors import ConfigError
 
 
+WRONG_KINDS = (
+    "regions: {fdr: high}",
+    "regions: {window: 3}",
+    "regions: {window: [0.1, 0.2, 0.3]}",
+    "regions: {1: 2}",
+    "measurement: {n_views: 3.5}",
+    "record: {layers: cold}",
+    "device: 3",
+    "1: 2",
+    "preset: [1]",
+)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_survive_a_round_trip_and_record_their_default_score(name: str) -> None:
     config = PRESETS[name]
@@ -27,6 +40,12 @@ def test_the_fingerprint_follows_what_decides_the_trace_and_nothing_else() -> No
     assert base.fingerprint("a") != base.updated({"sampling": {"seed": 1}}).fingerprint("a")
 
 
+def test_yaml_takes_the_bare_word_null_for_nothing_and_is_understood_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("regions: {null: twin}\n")
+    assert Config.load(path).regions.null == "twin"
+
+
 def test_yaml_on_top_of_a_preset(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("preset: quick\nmeasurement: {n_views: 24}\nregions: {window: [0.1, 0.2]}\n")
@@ -36,7 +55,7 @@ def test_yaml_on_top_of_a_preset(tmp_path: Path) -> None:
     assert config.regions.chosen.window == (0.1, 0.2)
 
 
-@pytest.mark.parametrize("text", ["preset: nobody", "measurement: {n_vews: 3}", "colour: red", "measurement: 3", "- a", "{{{"])
+@pytest.mark.parametrize("text", ["preset: nobody", "measurement: {n_vews: 3}", "colour: red", "measurement: 3", "- a", "{{{", *WRONG_KINDS])
 def test_wrong_files_are_explained(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
