@@ -275,7 +275,7 @@ class Config:
                 f"The configuration {path.name} cannot be read ({type(error).__name__}).", "Write it as YAML, as docs/conventions.md shows."
             ) from error
         _require(isinstance(values, dict), f"The configuration {path.name} holds no settings.", "Write it as YAML, as docs/conventions.md shows.")
-        return cls.from_preset(values.get("preset", "default")).updated(values)
+        return cls.from_preset(str(values.get("preset", "default"))).updated(values)
 
     @classmethod
     def from_preset(cls, name: str) -> Config:

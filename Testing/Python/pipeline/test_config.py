@@ -9,7 +9,6 @@ import pytest
 from KLIPCore.config import DEFAULT_SCORE, PRESETS, SCORES, Config, MeasurementConfig, RegionConfig
 from KLIPCore.errors import ConfigError
 
-
 WRONG_KINDS = (
     "regions: {fdr: high}",
     "regions: {window: 3}",
