@@ -17,6 +17,11 @@ On disk a slice is one ``.npz``; nats are stored as signed square roots in float
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
+import struct
+import zipfile
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +36,9 @@ from KLIPCore.errors import TraceError
 from KLIPCore.kl.bands import DEFAULT_CUTOFFS, cell_sums, split_bands
 
 Part = Literal["energy", "mean", "variance"]
+
+DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What reading a truncated or altered ``.npz`` raises, depending on where it was hit (RuntimeError covers unknown compression, too)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +179,7 @@ class SliceTrace:
         TraceError : the file is damaged, or belongs to a run with other settings than ``fingerprint``.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:  # numpy leaves a damaged file open
                 meta = json.loads(str(stored["meta"]))
                 unpacked = {
                     name: Layer(name, stored[f"{name}.edges"], _unpack(stored[f"{name}.energy"]), _unpack(stored[f"{name}.mean"]), n)
@@ -179,7 +187,7 @@ class SliceTrace:
                     if layers is None or name in layers
                 }
                 made = cls(meta["index"], unpacked, stored["reconstruction"].astype(np.float32), meta["info"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except DAMAGE as error:
             raise TraceError(
                 f"The trace file {path.name} is damaged ({type(error).__name__}).", "Delete it and run detect again; only that slice is redone."
             ) from error
