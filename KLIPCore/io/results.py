@@ -21,6 +21,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,14 +152,14 @@ class RunFolder:
         TraceError : missing or damaged.
         """
         try:
-            with np.load(self.file("body.npz"), allow_pickle=False) as stored:
+            with self.file("body.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 fields = json.loads(str(stored["fields"]))
                 grid = Grid(tuple(fields["shape"]), stored["affine"], fields["frame_uid"])
                 orientation = Orientation(*grid.lps_axes())
                 shape = grid.oriented(orientation.order, orientation.flips).shape
                 body = np.unpackbits(stored["bits"], count=int(np.prod(shape))).astype(bool).reshape(shape)
                 return Framing(grid, orientation, body, Frame.from_dict(fields["frame"]))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise TraceError(f"The body masks in {self.path} are missing or damaged.", "Run klip detect again; finished slices are kept.") from error
 
     def finished(self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None) -> dict[int, SliceTrace]:

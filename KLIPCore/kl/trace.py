@@ -17,8 +17,6 @@ On disk a slice is one ``.npz``; nats are stored as signed square roots in float
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 import struct
 import zipfile
 import zlib
