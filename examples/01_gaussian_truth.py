@@ -49,6 +49,9 @@ CHAIN_LO, CHAIN_HI = 0.01, 10.0
 
 SAMPLES = 8
 CHAINS = 128
+FOR_APPROXIMATIONS = 64
+"""Exact posterior samples behind the table of approximations."""
+
 RUNS = 10
 """Runs behind the root-mean-square errors."""
 
@@ -167,7 +170,7 @@ APPROXIMATIONS: dict[str, Callable[[GaussianBenchmark], Denoise]] = {
 
 def approximations(b: GaussianBenchmark, edges: list[float]) -> dict[str, list[tuple[float, float]]]:
     """(energy, mean part) of every window for every approximation of D_post, from the same exact samples and noise."""
-    samples = b.posterior.sample(64, torch.Generator().manual_seed(0))[:, 0]
+    samples = b.posterior.sample(FOR_APPROXIMATIONS, torch.Generator().manual_seed(0))[:, 0]
     out: dict[str, list[tuple[float, float]]] = {}
     for name, make in APPROXIMATIONS.items():
         posterior: Callable[[Tensor, float], Tensor] = make(b)

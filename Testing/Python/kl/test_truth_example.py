@@ -18,7 +18,7 @@ def test_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    for name, value in {"NODES": (10,), "STEPS": (20, 40, 80, 160), "CHAINS": 16, "RUNS": 2}.items():
+    for name, value in {"NODES": (10,), "STEPS": (20, 40, 80, 160), "CHAINS": 16, "RUNS": 2, "FOR_APPROXIMATIONS": 4}.items():
         monkeypatch.setattr(example, name, value)
     monkeypatch.setattr(sys, "argv", ["example", "--out", str(tmp_path / "figure.png")])
     example.main()

@@ -118,9 +118,9 @@ def test_stationary_posterior_is_the_dense_one() -> None:
     torch.testing.assert_close(free.mean, exact.mean[0], rtol=1e-8, atol=1e-9)
     x = states(prior.dense(), 0.2)
     torch.testing.assert_close(free.denoise(x, 0.2), exact.denoise(x, 0.2), rtol=1e-8, atol=1e-9)
-    draws = free.sample(4000, generator)[:, 0].flatten(1)
-    assert float(((draws.mean(0) - exact.mean.flatten()) / exact.covariance.diagonal().div(4000).sqrt()).abs().max()) < 4.5
-    assert float((draws.var(0) / exact.covariance.diagonal() - 1).abs().max()) < 5 * math.sqrt(2 / 4000)
+    draws = free.sample(1500, generator)[:, 0].flatten(1)
+    assert float(((draws.mean(0) - exact.mean.flatten()) / exact.covariance.diagonal().div(1500).sqrt()).abs().max()) < 4.5
+    assert float((draws.var(0) / exact.covariance.diagonal() - 1).abs().max()) < 5 * math.sqrt(2 / 1500)
 
 
 @given(seed=st.integers(0, 10_000), n_data=st.integers(1, 6), sigma=st.floats(1e-3, 10.0))
