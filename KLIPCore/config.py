@@ -239,6 +239,15 @@ class Config:
     regions: RegionConfig = field(default_factory=RegionConfig)
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        score, record, chain = self.regions.chosen, self.record, self.sampling
+        lo, hi = (chain.sigma_end, chain.sigma_start) if score.layer == "path" else (record.sigma_lo, record.sigma_hi)
+        _require(
+            score.window[0] < hi and score.window[1] > lo,
+            f"The σ window {score.window[0]:g} to {score.window[1]:g} lies outside what would be recorded ({lo:g} to {hi:g}).",
+            "Choose a window inside it, or record a wider interval.",
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields."""
         return dict(json.loads(json.dumps(asdict(self))))
