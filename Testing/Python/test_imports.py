@@ -60,6 +60,8 @@ outputs              | config framing volume io priors kl regions export        
 pipeline             | config framing volume io priors kl regions scan outputs selection | numpy torch
 evaluation           | config framing volume io priors kl regions selection phantoms pipeline | numpy scipy torch yaml
 commands             | volume io physics regions export reconstruct pipeline            | numpy PIL
+demo                 | config framing volume io priors kl regions export selection phantoms evaluation pipeline | numpy scipy
+selftest             | physics phantoms priors sampling kl                              | torch
 cli                  | config io.results selection progress pipeline evaluation training priors.checkpoint commands demo selftest | typer
 """
 
