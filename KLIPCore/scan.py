@@ -168,9 +168,8 @@ def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generat
     nodes = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi)
     if "renoised" in r.layers:
         sums["renoised"] = LayerSum("renoised", nodes.edges, card.size, r.cell)
-        z = noise()  # common to all nodes
         for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
-            prior_mean = scanner.denoise(samples + sigma * z, sigma)
+            prior_mean = scanner.denoise(samples + sigma * noise(), sigma)  # fresh noise a node: common noise doubles the error of the sum
             posterior_mean = proximal_step(repeated, prior_mean, prior_variance(float(sigma), s.prior_std), s.cg_iterations)
             sums["renoised"].add(float(sigma), whitened_push(posterior_mean, prior_mean, float(sigma), float(weight)))
     if "cold" in r.layers:
