@@ -40,6 +40,9 @@ from KLIPCore.volume.volume import Orientation
 OWN_FILES = ("run.json", "body.npz", "reconstruction.nrrd", "kl_map.nrrd", "regions.seg.nrrd", "regions.dcm", "report.html", "result.json")
 """What a run writes besides ``trace/``; nothing else is ever removed."""
 
+BESIDE = ("synthetic",)
+"""What may lie in the folder before a run starts: the study that :mod:`KLIPCore.demo` made."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -92,7 +95,7 @@ class RunFolder:
                         "Choose another folder with -o, or replace that run with --overwrite.",
                     )
                 self.clear()
-        elif any(self.path.iterdir()):
+        elif any(item.name not in BESIDE for item in self.path.iterdir()):
             raise OutputError(f"{self.path} is not empty and holds no earlier run.", "Choose a new or empty folder with -o.")
         self.trace_folder.mkdir(exist_ok=True)
         self.write_json("run.json", run)

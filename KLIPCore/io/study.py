@@ -94,7 +94,8 @@ def check_ct(volume: Volume) -> list[str]:
         raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", remedy)
     if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
         raise IntensityError(f"{span}: no CT of a body has such values.", remedy)
-    return _warnings(array, lo, hi)
+    synthetic = ["The study calls itself synthetic: it shows no patient."] if "synthetic" in volume.source.description.lower() else []
+    return [*synthetic, *_warnings(array, lo, hi)]
 
 
 def _warnings(array: np.ndarray, lo: float, hi: float) -> list[str]:
