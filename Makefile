@@ -18,10 +18,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test check lint types clean
+.PHONY: help setup demo test check lint types docs-images clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .stamps/run ## make .venv with the command klip in it
 	@echo "Ready: $(BIN)/klip, or klip after '. $(BIN)/activate'"
@@ -40,6 +40,10 @@ lint: .stamps/dev ## style (ruff)
 
 types: .stamps/dev ## types of KLIPCore (mypy)
 	$(BIN)/mypy
+
+docs-images: demo ## draw the pictures of the documents again
+	$(BIN)/python docs/make_images.py
+	$(BIN)/python examples/01_gaussian_truth.py
 
 clean: ## remove what these commands made, .venv included
 	rm -rf .venv .stamps demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
