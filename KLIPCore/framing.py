@@ -17,6 +17,12 @@ from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Orientation, Volume
 
+CHEST_AIR = 0.3
+"""A slice with more than this part of its body below -300 HU shows lungs; their bases do so in abdominal scans too."""
+
+CHEST_MM = 60.0
+"""Lungs over more than this height are a chest, not the top of an abdomen."""
+
 
 @dataclass(frozen=True, eq=False)
 class Framing:
@@ -99,6 +105,12 @@ def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
     return FramedStudy.of(study, body, frame, tuple(_suitability(lps, body, frame, card)))
 
 
+def _chest(lps: Volume, body: NDArray[np.bool_]) -> list[int]:
+    """Slices in which lung is more than abdominal scans show at their upper end: none unless they span :data:`CHEST_MM`."""
+    air = [k for k, mask in enumerate(body) if mask.any() and np.mean(lps.array[k][mask] < -300) > CHEST_AIR]
+    return air if air and (air[-1] - air[0] + 1) * lps.grid.spacing[0] > CHEST_MM else []
+
+
 def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
     """What about this study the prior has not seen, and what that means for the result."""
     out = []
@@ -112,11 +124,14 @@ def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: Model
     inside = lps.array[body]
     if inside.size:
         soft = np.mean((inside > card.window.lo_hu) & (inside < card.window.hi_hu))
-        air = np.mean(inside < -300)
         bone = np.mean(inside > 300)
-        if air > 0.25:
-            out.append(f"{100 * air:.0f} % of the body is lung or air. The prior was trained on: {card.anatomy}. Expect the map to flag normal anatomy.")
-        elif bone > 0.15:
+        chest = _chest(lps, body)
+        if chest:
+            out.append(
+                f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: {card.anatomy}. "
+                "Expect the map to flag normal anatomy there; leave them out with --slices."
+            )
+        if bone > 0.15:
             out.append(f"{100 * bone:.0f} % of the body is bone-dense. The prior was trained on: {card.anatomy}. Expect the map to flag normal anatomy.")
         elif soft < 0.5:
             out.append(
