@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.errors import InputError
-from KLIPCore.export.dicom_seg import write_dicom_seg
-from KLIPCore.export.html import ReportInputs, report_pictures, write_html
-from KLIPCore.export.scene import Scene
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.framing import FramedStudy
 from KLIPCore.io.images import write_image
@@ -21,6 +18,9 @@ from KLIPCore.kl.map import KLMap, MapVolumes
 from KLIPCore.priors.prior import ModelCard
 from KLIPCore.regions.report import Report, json_ready
 from KLIPCore.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from KLIPCore.export.html import ReportInputs
 
 
 def write_map(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapVolumes) -> None:
@@ -49,6 +49,9 @@ def write_report(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapV
     ------
     OutputError : a file cannot be written.
     """
+    from KLIPCore.export.dicom_seg import write_dicom_seg  # highdicom and matplotlib: a second that maps without a report need not wait
+    from KLIPCore.export.html import write_html
+
     if framed.study.source.is_dicom:
         try:
             write_dicom_seg(report.regions, framed.study, folder.file("regions.dcm"), version=__version__, parameters=_parameters(kl_map))
@@ -60,6 +63,9 @@ def write_report(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapV
 
 def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard) -> ReportInputs:
     """What the HTML page shows: pictures cropped to, and scaled in, the tested body."""
+    from KLIPCore.export.html import ReportInputs, report_pictures
+    from KLIPCore.export.scene import Scene
+
     scene = Scene.of(framed.study, volumes.kl_map, report.regions, reconstruction=reconstruction, body=volumes.tested, window=card.window)
     per_slice = np.zeros(framed.lps.grid.shape[0])
     per_slice[list(kl_map.indices)] = kl_map.image_nats

@@ -229,12 +229,13 @@ def read_regions(out: Path) -> tuple[list[Region], Grid]:
 
 
 def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
-    """Connected regions of the reported clusters."""
+    """One region a reported cluster."""
     return find_regions(
         volumes.kl_map,
         volumes.significant,
         volumes.p,
         volumes.density,
+        components=volumes.labels,
         tested=volumes.tested,
         q_values=volumes.q,
         minimum_volume_mm3=settings.min_volume_mm3,

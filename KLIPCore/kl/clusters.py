@@ -23,7 +23,7 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 N_SIMULATIONS = 32
 """Random fields drawn: E(m) is resolved to 1/32 cluster a study."""
@@ -74,9 +74,9 @@ def find_clusters(p_values: NDArray[np.floating], tested: NDArray[np.bool_], for
     places = np.asarray(places) - places[0]
     dense = np.zeros((int(places[-1]) + 1, *p_values.shape[1:]))
     mask = np.zeros(dense.shape, bool)
-    dense[places] = norm.isf(np.clip(p_values, 1e-15, 1 - 1e-15))
+    dense[places] = -ndtri(np.clip(p_values, 1e-15, 1 - 1e-15))
     mask[places] = tested
-    z0 = float(norm.isf(forming_p))
+    z0 = float(-ndtri(forming_p))
     labels, mass = _clusters(dense, mask, z0)
     if not len(mass):
         empty = np.zeros(0)

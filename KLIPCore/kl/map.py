@@ -95,7 +95,7 @@ class KLMap:
             p=np.concatenate([[1.0], self.clusters.p]).astype(np.float32)[labels],
             q=np.concatenate([[1.0], self.clusters.q]).astype(np.float32)[labels],
             tested=back(tested),
-            significant=labels > 0,
+            labels=labels,
         )
 
 
@@ -108,7 +108,8 @@ class MapVolumes:
     kl_map : nats of the block centred at each voxel; 0 outside the body and in slices not sampled.
     density : nats per mm³, each nat once.
     p, q : p-value and false-discovery rate of the reported cluster at each voxel, 1 outside.
-    tested, significant : bool.
+    tested : bool.
+    labels : int32, number of the reported cluster at each voxel, 0 outside.
     """
 
     kl_map: Volume
@@ -116,7 +117,12 @@ class MapVolumes:
     p: NDArray[np.float32]
     q: NDArray[np.float32]
     tested: NDArray[np.bool_]
-    significant: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+
+    @property
+    def significant(self) -> NDArray[np.bool_]:
+        """Voxels of reported clusters."""
+        return self.labels > 0
 
 
 def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from KLIPCore.errors import TraceError
 
@@ -70,7 +70,7 @@ class LogNormalNull:
 
     def p_values(self, nats: NDArray[np.floating]) -> NDArray[np.float64]:
         """P(healthy block ≥ nats), of the argument's shape."""
-        return np.asarray(norm.sf(self.z(nats)))
+        return np.asarray(ndtr(-self.z(nats)))
 
 
 def _floored(nats: NDArray[np.float64]) -> NDArray[np.float64]:

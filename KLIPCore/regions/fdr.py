@@ -22,7 +22,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from KLIPCore.errors import ConfigError, IntensityError
 
@@ -47,6 +46,8 @@ def q_values(p_values: NDArray[np.floating], tested: NDArray[np.bool_] | None = 
     ConfigError : shapes differ, or the method is unknown.
     IntensityError : a tested p-value is not a number in [0, 1].
     """
+    from scipy.stats import false_discovery_control  # most of a second to import; maps whose q-values are known do without
+
     p_values = np.asarray(p_values, np.float64)
     mask = np.ones(p_values.shape, bool) if tested is None else np.asarray(tested, bool)
     if mask.shape != p_values.shape:

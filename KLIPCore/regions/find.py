@@ -141,6 +141,7 @@ def find_regions(
     p_values: NDArray[np.floating],
     density: NDArray[np.floating],
     *,
+    components: NDArray[np.integer] | None = None,
     tested: NDArray[np.bool_] | None = None,
     q_values: NDArray[np.floating] | None = None,
     minimum_volume_mm3: float = 0.0,
@@ -156,6 +157,7 @@ def find_regions(
     significant : (D, H, W) bool.
     p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested.
     density : (D, H, W) nats per mm³, each nat counted once.
+    components : (D, H, W) integers above 0 that already say which significant voxels belong together; None: those that touch.
     tested : (D, H, W) bool, where a test was made (the body); None: everywhere, which makes q-values larger than need be.
     q_values : (D, H, W) adjusted p-values; None: Benjamini–Hochberg over ``tested``.
     minimum_volume_mm3 : smaller regions are dropped.
@@ -173,7 +175,14 @@ def find_regions(
     ConfigError : a limit is out of its range.
     """
     grid = kl_map.grid
-    arrays = {"significance mask": significant, "p-values": p_values, "density": density, "mask of tested voxels": tested, "q-values": q_values}
+    arrays = {
+        "significance mask": significant,
+        "p-values": p_values,
+        "density": density,
+        "components": components,
+        "mask of tested voxels": tested,
+        "q-values": q_values,
+    }
     for what, array in arrays.items():
         if array is not None and np.shape(array) != grid.shape:
             raise GeometryError(f"The {what} has shape {np.shape(array)}, the KL map {grid.shape}.", "Pass all of them on the study's own grid.")
@@ -184,13 +193,17 @@ def find_regions(
     if order_by not in ("total", "peak"):
         raise ConfigError(f"Regions cannot be ordered by {order_by!r}.", 'Order them by "total" or "peak".')
 
-    components, n = ndi.label(np.asarray(significant, bool), structure=NEIGHBOURS)
+    if components is None:
+        components, n = ndi.label(np.asarray(significant, bool), structure=NEIGHBOURS)
+    else:
+        components = np.where(significant, components, 0)
+        n = int(components.max(initial=0))
     voxel_mm3 = grid.voxel_volume_mm3
     large = np.bincount(components.ravel(), minlength=n + 1) * voxel_mm3 >= minimum_volume_mm3 * (1 - 1e-9)
     boxes = ndi.find_objects(components)
     found: list[tuple[float, int]] = []
     for component in range(1, n + 1):
-        if large[component]:
+        if large[component] and boxes[component - 1] is not None:
             box = boxes[component - 1]
             inside = components[box] == component
             score = float(np.sum(density[box][inside], dtype=np.float64)) if order_by == "total" else float(kl_map.array[box][inside].max())

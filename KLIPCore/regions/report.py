@@ -174,7 +174,7 @@ class Report:
         if self.tested_mm3 and self.significant_mm3:
             text += f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
         if self.false_discovery_rate is not None and n > 0:
-            text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged blocks are expected to be false alarms, provided the null model holds."
+            text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged regions are expected to be chance, provided the null model holds."
         if self.omitted_mm3:
             text += f" {self.omitted_mm3 / 1000:.2f} mL of flagged voxels are too small or too many to be listed."
         return text

@@ -177,3 +177,19 @@ def test_bad_input_is_refused() -> None:
 def test_make_grid_is_oblique() -> None:
     grid = make_grid(SHAPE, np.array([0.3, 0.2, 0.1]), np.array([5, 0.8, 0.7]), np.zeros(3), (2, 1, 0), False)
     assert np.count_nonzero(np.abs(grid.directions) > 0.01) == 9
+
+
+def test_given_components_decide_what_belongs_together() -> None:
+    """Two touching halves may be two regions, and two islands one, when the caller knows better than adjacency."""
+    grid = Grid((1, 4, 12), np.eye(4))
+    nats = np.ones(grid.shape, np.float32)
+    significant = np.zeros(grid.shape, bool)
+    significant[0, 1, 0:4] = True
+    significant[0, 1, 8:10] = True
+    components = np.zeros(grid.shape, int)
+    components[0, 1, 0:2] = 7
+    components[0, 1, 2:4] = 3
+    components[0, 1, 8:10] = 3
+    found = find_regions(Volume(nats, grid, unit="nats"), significant, np.full(grid.shape, 0.01), nats, components=components)
+    assert sorted(int(r.mask.sum()) for r in found) == [2, 4]
+    assert int((label_volume(found, grid) > 0).sum()) == 6
