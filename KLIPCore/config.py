@@ -311,6 +311,8 @@ class Config:
         """Hash of everything that decides the trace (not the regions, not the device), plus ``extra`` identifiers."""
         values = self.to_dict()
         decisive = {name: values[name] for name in ("measurement", "sampling", "record")}
+        if self.regions.null == "twin":
+            decisive["twin"] = True  # twins are sampled too
         text = json.dumps([decisive, *extra], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

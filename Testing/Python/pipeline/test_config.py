@@ -37,6 +37,7 @@ def test_the_fingerprint_follows_what_decides_the_trace_and_nothing_else() -> No
     assert base.fingerprint("a") == base.updated({"regions": {"block_mm": 20.0}, "device": "cpu"}).fingerprint("a")
     assert base.fingerprint("a") != base.fingerprint("b")
     assert base.fingerprint("a") != base.updated({"sampling": {"seed": 1}}).fingerprint("a")
+    assert base.fingerprint("a") != base.updated({"regions": {"null": "twin"}}).fingerprint("a"), "twins are sampled too"
 
 
 def test_yaml_takes_the_bare_word_null_for_nothing_and_is_understood_all_the_same(tmp_path: Path) -> None:
