@@ -67,8 +67,8 @@ class Region:
     peak_nats : largest block KL in it, nats.
     peak_lps_mm : centre of that voxel, (x, y, z) LPS mm.
     total_nats : integral of the nats density over it.
-    p_value : smallest p-value in it (of one block, before any correction).
-    q_value : smallest false-discovery-rate-adjusted p-value in it.
+    p_value : smallest p-value in it; from a KL map, the chance of even one such cluster in a scan like this.
+    q_value : smallest adjusted p-value in it; from a KL map, the false-discovery rate at which the cluster is still reported.
     slices : first and last slice it touches, both included, counted from the feet starting at 0.
     peak_slice : the slice of the peak, counted likewise.
     colour : RGB in 0..1.

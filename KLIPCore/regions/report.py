@@ -46,7 +46,7 @@ class RegionRow:
     extent : e.g. ``"31 × 24 × 15"``, mm along x, y, z.
     peak_nats : nats of the strongest block.
     total_nats : nats of the whole region.
-    p_value, q_value : smallest in the region; q is corrected for the number of blocks tested.
+    p_value, q_value : the region's, as :class:`KLIPCore.regions.find.Region` explains.
     """
 
     label: int
@@ -165,11 +165,11 @@ class Report:
         """Two or three plain sentences for somebody who reads nothing else."""
         n = len(self.regions)
         if n == 0:
-            text = "No region departs significantly from what the prior knows."
+            text = "No region stands out from what the prior expects."
         else:
             first = self.regions[0]
             where = f"slice {first.peak_slice}" if first.slices[0] == first.slices[1] else f"slices {first.slices[0]} to {first.slices[1]}"
-            text = f"{n} region{'s depart' if n > 1 else ' departs'} significantly from what the prior knows"
+            text = f"{n} region{'s stand' if n > 1 else ' stands'} out from what the prior expects"
             text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL with {number(first.total_nats)} nats."
         if self.tested_mm3 and self.significant_mm3:
             text += f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."

@@ -118,7 +118,7 @@ def test_foreign_text_is_escaped(inputs: ReportInputs) -> None:
 
 def test_no_regions_no_pictures_no_settings_is_still_a_page() -> None:
     page = Page(render_html(ReportInputs(Report(()), ReportPictures(), 1.0, 2.0)))
-    assert "No region departs significantly" in page.text
+    assert "No region stands out" in page.text
     assert "no proof of health" in page.text
     assert page.values("src") == []
     assert "provenance" not in page.values("id")

@@ -78,13 +78,13 @@ def test_an_unwritable_folder_is_named_and_leaves_nothing(tmp_path: Path) -> Non
 
 def test_the_summary_says_what_matters() -> None:
     report = example()
-    assert report.summary().startswith("1 region departs")
+    assert report.summary().startswith("1 region stands out")
     assert "slices 1 to 2" in report.summary()
     assert "5\u00a0%" in report.summary()
     assert report.omitted_mm3 == pytest.approx(9 * 20 + 40)  # the small one and 40 mm³ elsewhere
     assert "0.22 mL" in report.summary()
     nothing = Report(())
-    assert nothing.summary() == nothing.text_table() == "No region departs significantly from what the prior knows."
+    assert nothing.summary() == nothing.text_table() == "No region stands out from what the prior expects."
     assert nothing.omitted_mm3 is None
 
 
