@@ -155,7 +155,7 @@ def regions(
     """Map and regions again from the trace, with other settings and without sampling."""
     from KLIPCore.config import Config
     from KLIPCore.io.results import RunFolder
-    from KLIPCore.pipeline import redo_regions
+    from KLIPCore.mapping import redo_regions
     from KLIPCore.progress import show_progress
     from KLIPCore.selection import parse_box
 

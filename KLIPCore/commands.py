@@ -124,7 +124,7 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
     """
     from KLIPCore.export.labels import write_labels
     from KLIPCore.export.mesh import write_meshes
-    from KLIPCore.pipeline import read_regions
+    from KLIPCore.mapping import read_regions
 
     known = {"nifti", "nrrd", "stl", "obj", "vtp"}
     if not kinds or set(kinds) - known:

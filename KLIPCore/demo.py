@@ -39,10 +39,11 @@ from KLIPCore.framing import Framing
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import read_image
 from KLIPCore.kl.map import KLMap
+from KLIPCore.mapping import Detection
 from KLIPCore.phantoms.abdomen import Abdomen
 from KLIPCore.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
 from KLIPCore.phantoms.patient import N_STEPS, draw_patient
-from KLIPCore.pipeline import Detection, detect
+from KLIPCore.pipeline import detect
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.regions.find import Region, label_volume, region_colour

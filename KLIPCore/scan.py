@@ -22,8 +22,9 @@ from torch import Tensor
 
 from KLIPCore.config import Config
 from KLIPCore.framing import FramedStudy
+from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
-from KLIPCore.kl.trace import LayerSum, SliceTrace
+from KLIPCore.kl.trace import SliceTrace
 from KLIPCore.physics.dose import WindowedCT
 from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement, simulate

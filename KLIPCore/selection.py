@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import psutil
-import torch
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, ResourceError
 from KLIPCore.volume.grid import Grid
+
+if TYPE_CHECKING:
+    import torch
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 """LPS mm intervals ((x0, x1), (y0, y1), (z0, z1))."""
@@ -93,6 +97,8 @@ def choose_device(name: str) -> torch.device:
     ResourceError : that device is not there.
     ConfigError : no such name.
     """
+    import torch  # the rest of this module is used where there is none
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -28,7 +28,8 @@ from KLIPCore.io.images import read_image
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.map import KLMap, make_map
 from KLIPCore.kl.trace import KLTrace
-from KLIPCore.pipeline import sample_slices, volume_hash
+from KLIPCore.mapping import volume_hash
+from KLIPCore.pipeline import sample_slices
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.selection import choose_device

@@ -7,12 +7,13 @@ By Tweedie's formula the score of the noised prior is (D(x, σ) − x) / σ², s
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from KLIPCore.errors import PriorError
 from KLIPCore.volume.units import Window
+
+if TYPE_CHECKING:  # a model card is read in places that have no torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from KLIPCore.errors import OutputError, TraceError
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.io.images import read_image
 from KLIPCore.io.results import RunFolder
+from KLIPCore.mapping import Detection
 from KLIPCore.phantoms.abdomen import Abdomen
 from KLIPCore.phantoms.lesions import place_tumours
 from KLIPCore.phantoms.patient import patient_grid
-from KLIPCore.pipeline import Detection, detect
+from KLIPCore.pipeline import detect
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume

@@ -57,18 +57,28 @@ export.mesh          |                                                          
 training             | volume io priors                                                 | numpy torch SimpleITK yaml safetensors
 scan                 | config framing volume physics priors sampling kl                 | numpy torch
 outputs              | config framing volume io priors kl regions export                | numpy
-pipeline             | config framing volume io priors kl regions scan outputs selection | numpy torch
-evaluation           | config framing volume io priors kl regions selection phantoms pipeline | numpy scipy torch yaml
-commands             | volume io physics regions export reconstruct pipeline            | numpy PIL
-demo                 | config framing volume io priors kl regions export selection phantoms evaluation pipeline | numpy scipy
+mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
+pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
+evaluation           | config framing volume io priors kl regions selection phantoms mapping pipeline | numpy scipy torch yaml
+commands             | volume io physics regions export reconstruct mapping             | numpy PIL
+demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | config io.results selection progress pipeline evaluation training priors.checkpoint commands demo selftest | typer
+cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint commands demo selftest | typer
 """
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
 """Slicer's application lives in KLIPSlicer alone; unpickling can run anybody's code."""
 
-LIGHT = ("KLIPCore", "KLIPCore.cli", "KLIPCore.errors", "KLIPCore.config", "KLIPCore.volume.volume", "KLIPCore.io.study", "KLIPCore.regions.report")
+LIGHT = (
+    "KLIPCore",
+    "KLIPCore.cli",
+    "KLIPCore.errors",
+    "KLIPCore.config",
+    "KLIPCore.volume.volume",
+    "KLIPCore.io.study",
+    "KLIPCore.regions.report",
+    "KLIPCore.mapping",
+)
 """What Slicer's own process and `klip --help` import: it must not load the heavy ones."""
 
 HEAVY = ("torch", "monai", "vtk", "vtkmodules", "highdicom", "matplotlib")

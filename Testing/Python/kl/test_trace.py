@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from KLIPCore.errors import TraceError
+from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.bands import split_bands
 from KLIPCore.kl.quadrature import gauss_legendre_nodes
-from KLIPCore.kl.trace import KLTrace, Layer, LayerSum, SliceTrace
+from KLIPCore.kl.trace import KLTrace, Layer, SliceTrace
 
 SIZE, CELL, CUTOFFS = 16, 4, (4.0, 8.0)
 EDGES = np.array([0.05, 0.1, 0.2, 0.4])

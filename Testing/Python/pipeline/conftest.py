@@ -10,7 +10,8 @@ from small_study import small_study
 
 from KLIPCore.config import Config, RecordConfig, RegionConfig, SamplingConfig
 from KLIPCore.io.dicom_series import write_dicom_series
-from KLIPCore.pipeline import Detection, detect
+from KLIPCore.mapping import Detection
+from KLIPCore.pipeline import detect
 
 FAST = Config(
     preset="quick",

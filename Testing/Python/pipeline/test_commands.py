@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from KLIPCore.commands import export_regions, reconstruct_file, reconstruct_folder
 from KLIPCore.errors import ConfigError, OutputError, TraceError
 from KLIPCore.io.sinogram import write_sinogram
+from KLIPCore.mapping import Detection
 from KLIPCore.phantoms.ellipses import EllipsePhantom
 from KLIPCore.physics.geometry import FanBeam, ImageGrid2D
-from KLIPCore.pipeline import Detection
 
 
 def test_a_sinogram_file_becomes_an_image_of_the_right_values(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from KLIPCore.errors import OutputError, TraceError
 from KLIPCore.framing import FramedStudy
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.results import OWN_FILES, RunFolder
-from KLIPCore.pipeline import Detection, detect, redo_regions
+from KLIPCore.mapping import Detection, redo_regions
+from KLIPCore.pipeline import detect
 from KLIPCore.volume.volume import Volume
 
 
