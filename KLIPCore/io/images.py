@@ -137,7 +137,7 @@ def write_image(volume: Volume, path: Path, description: str = "") -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(suffix=".part", prefix=path.name, dir=path.parent))
-        sitk.WriteImage(image, str(part / path.name), useCompression=True)  # in a folder of its own, because .mhd writes two files
+        sitk.WriteImage(image, str(part / path.name), useCompression=True, compressionLevel=1)  # in a folder of its own, because .mhd writes two files
         written = sorted(part.iterdir(), key=lambda file: file.name == path.name)  # the header last
         for file in written:
             file.replace(path.parent / file.name)
