@@ -199,13 +199,14 @@ def find_regions(
         components = np.where(significant, components, 0)
         n = int(components.max(initial=0))
     voxel_mm3 = grid.voxel_volume_mm3
-    large = np.bincount(components.ravel(), minlength=n + 1) * voxel_mm3 >= minimum_volume_mm3 * (1 - 1e-9)
     boxes = ndi.find_objects(components)
     found: list[tuple[float, int]] = []
     for component in range(1, n + 1):
-        if large[component] and boxes[component - 1] is not None:
-            box = boxes[component - 1]
-            inside = components[box] == component
+        box = boxes[component - 1]
+        if box is None:  # a number that no significant voxel bears
+            continue
+        inside = components[box] == component
+        if inside.sum() * voxel_mm3 >= minimum_volume_mm3 * (1 - 1e-9):
             score = float(np.sum(density[box][inside], dtype=np.float64)) if order_by == "total" else float(kl_map.array[box][inside].max())
             found.append((-score, component))
     found.sort()  # ties: the one met first in the array
