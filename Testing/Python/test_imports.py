@@ -58,6 +58,7 @@ training             | volume io priors                                         
 scan                 | config framing volume physics priors sampling kl                 | numpy torch
 outputs              | config framing volume io priors kl regions export                | numpy
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
+live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
 evaluation           | config framing volume io priors kl regions selection phantoms mapping pipeline | numpy scipy torch yaml
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
@@ -78,6 +79,7 @@ LIGHT = (
     "KLIPCore.io.study",
     "KLIPCore.regions.report",
     "KLIPCore.mapping",
+    "KLIPCore.live",
 )
 """What Slicer's own process and `klip --help` import: it must not load the heavy ones."""
 
