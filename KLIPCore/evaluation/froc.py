@@ -1,0 +1,129 @@
+"""FROC: of the lesions, how many are marked, against how many false marks a reader must look at.
+
+A mark is a local maximum of the map; its score is the map's value there. A mark within ``reach`` of a lesion finds it, all others
+are false; marks on one lesion count once. Lowering the threshold gives more of both: the free-response curve (Bunch et al. 1977;
+the figure of merit of LUNA16 and DeepLesion). Counting a *lesion* as found or not is what a reader does; blocks, as in an AUROC, give
+a large lesion more votes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+
+from KLIPCore.errors import ConfigError
+
+Marks = tuple[NDArray[np.intp], NDArray[np.float64]]
+"""(n, ndim) places in cells, (n,) scores; strongest first."""
+
+
+def find_marks(scores: NDArray[np.floating], tested: NDArray[np.bool_], separation: int) -> Marks:
+    """Local maxima of a map: no stronger one within ``separation`` cells.
+
+    Parameters
+    ----------
+    scores : map over cells, 2-D or 3-D.
+    tested : same shape; marks are set only there.
+    separation : cells; two marks are further apart than this along some axis.
+    """
+    values = np.where(tested, np.asarray(scores, np.float64), -np.inf)
+    size = 2 * separation + 1
+    peak = (values == ndi.maximum_filter(values, size=size, mode="constant", cval=-np.inf)) & np.isfinite(values)
+    labels, n = ndi.label(peak, structure=np.ones((3,) * peak.ndim, bool))  # a plateau is one mark
+    places = np.array([np.argwhere(labels == k + 1)[0] for k in range(n)], np.intp).reshape(n, peak.ndim)
+    found = values[tuple(places.T)]
+    order = np.argsort(-found, kind="stable")
+    return places[order], found[order]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMarks:
+    """What the marks of one image are worth.
+
+    Attributes
+    ----------
+    best : (n_lesions,) score of the strongest mark on each lesion, −inf where there is none.
+    diameter_mm : (n_lesions,) diameter of the disc (ball) of the lesion's size.
+    false : scores of marks on no lesion.
+    """
+
+    best: NDArray[np.float64]
+    diameter_mm: NDArray[np.float64]
+    false: NDArray[np.float64]
+
+
+def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float, pixel_mm: float) -> ImageMarks:
+    """Which marks lie on which lesions.
+
+    Parameters
+    ----------
+    marks : places in cells of ``cell`` pixels.
+    lesion : (H, W) bool in pixels; touching pixels (corners included) are one lesion.
+    cell : pixels along a cell.
+    reach : a mark finds a lesion when a pixel of it is at most this many pixels from the mark's cell centre along each axis.
+    pixel_mm : edge of a pixel.
+    """
+    labels, n = ndi.label(lesion, structure=np.ones((3, 3), bool))
+    places, scores = marks
+    centres = (places + 0.5) * cell - 0.5
+    best = np.full(n, -np.inf)
+    is_false = np.ones(len(scores), bool)
+    for k in range(n):
+        pixels = np.argwhere(labels == k + 1)
+        gap = np.abs(centres[:, None, :] - pixels[None]).max(-1).min(1) if len(centres) else np.zeros(0)
+        on = gap <= reach
+        is_false &= ~on
+        if on.any():
+            best[k] = scores[on].max()
+    area = np.bincount(labels.ravel(), minlength=n + 1)[1:] * pixel_mm**2
+    return ImageMarks(best, 2 * np.sqrt(area / np.pi), scores[is_false])
+
+
+@dataclass(frozen=True, eq=False)
+class Froc:
+    """A free-response curve.
+
+    Attributes
+    ----------
+    false_per_image : rising.
+    sensitivity : part of the lesions that are found there.
+    n_lesions, n_images : behind it.
+    """
+
+    false_per_image: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+    n_lesions: int
+    n_images: int
+
+    def at(self, false_per_image: float) -> float:
+        """Largest sensitivity with at most this many false marks an image; NaN without lesions."""
+        if self.n_lesions == 0:
+            return float("nan")
+        return float(self.sensitivity[self.false_per_image <= false_per_image].max(initial=0.0))
+
+
+def froc(images: Sequence[ImageMarks], min_diameter_mm: float = 0.0) -> Froc:
+    """The curve over all thresholds.
+
+    Parameters
+    ----------
+    images : one an image (or scan).
+    min_diameter_mm : smaller lesions are not asked for; marks on them are neither hits nor false.
+
+    Raises
+    ------
+    ConfigError : no image.
+    """
+    if not images:
+        raise ConfigError("There is no image to make a curve of.", "Evaluate at least one slice.")
+    best = np.concatenate([i.best[i.diameter_mm >= min_diameter_mm] for i in images])
+    false = np.concatenate([i.false for i in images])
+    thresholds = np.unique(np.concatenate([best[np.isfinite(best)], false]))[::-1]
+    n_false = len(false) - np.searchsorted(np.sort(false), thresholds, side="left")
+    n_found = len(best) - np.searchsorted(np.sort(best), thresholds, side="left")
+    sensitivity = n_found / len(best) if len(best) else np.full(len(thresholds), np.nan)
+    return Froc(np.concatenate([[0.0], n_false / len(images)]), np.concatenate([[0.0 if len(best) else np.nan], sensitivity]), len(best), len(images))
