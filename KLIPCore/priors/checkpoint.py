@@ -15,10 +15,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from KLIPCore.errors import PriorError
+from KLIPCore.priors.networks import build_network, network_config
 from KLIPCore.priors.prior import ModelCard
-from KLIPCore.priors.unet import EDMUNet, UNetConfig, UNetPrior
+from KLIPCore.priors.unet import UNetPrior
 
 DEFAULT_PRIOR = "abdomen-ct-256"
 """Name of the prior that is loaded when none is named."""
@@ -30,7 +32,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def save_prior(network: EDMUNet, card: ModelCard, folder: Path, dtype: torch.dtype = torch.float16) -> Path:
+def save_prior(network: nn.Module, card: ModelCard, folder: Path, dtype: torch.dtype = torch.float16) -> Path:
     """Write weights and card beside each other and return the weights' path.
 
     Both are written under a temporary name first: an interrupted save leaves the old pair intact.
@@ -81,7 +83,7 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
         card = ModelCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
         if card.sha256 and card.sha256 != file_sha256(path):
             raise PriorError(f"{path.name} is not the file its model card describes (hash differs).", "Copy weights and card again, from the same place.")
-        network = EDMUNet(UNetConfig.from_dict(card.network))
+        network = build_network(network_config(card.network))
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except (SafetensorError, json.JSONDecodeError, RuntimeError, TypeError) as error:
         raise PriorError(f"{path.name} cannot be loaded ({type(error).__name__}).", "Copy weights and card again, or choose another prior.") from error

@@ -3,14 +3,14 @@
 Pixel-unshuffle (each 2×2 square becomes four channels) puts the network on a grid of half the size: four times
 cheaper per slice, at no loss of resolution. Only the middle block attends; the rest is local, so the network is trained
 mostly on patches and applied to whole slices, and two position channels tell it which part of the body it looks at.
-This is the only module that imports MONAI's networks.
+:mod:`KLIPCore.priors.networks` finds the class that a card names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -29,16 +29,51 @@ class UNetConfig:
     channels : feature channels per resolution level.
     n_res_blocks : residual blocks per level.
     unshuffle : side of the squares folded into channels.
+    positions : whether row and column are given as two more channels; a network that always sees whole slices can do without.
     """
 
     channels: tuple[int, ...] = (64, 128, 192)
     n_res_blocks: int = 1
     unshuffle: int = 2
+    positions: bool = True
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> UNetConfig:
-        """From a card's or a configuration's ``network`` entry."""
-        return cls(tuple(fields["channels"]), int(fields["n_res_blocks"]), int(fields["unshuffle"]))
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """From a card's or a configuration's ``network`` entry.
+
+        Raises
+        ------
+        TypeError : a field is unknown.
+        """
+        return cls(**{**{k: v for k, v in fields.items() if k != "kind"}, "channels": tuple(fields.get("channels", cls.channels))})
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be divisible by this number of pixels."""
+        return int(self.unshuffle * 2 ** (len(self.channels) - 1))
+
+
+def folded_unet(config: UNetConfig) -> nn.Module:
+    """MONAI's diffusion U-Net on a grid folded by ``config.unshuffle``, with two position channels more where asked for."""
+    from monai.networks.nets import DiffusionModelUNet  # heavy: only when a network is really built
+
+    n_folded = config.unshuffle**2
+    return DiffusionModelUNet(
+        spatial_dims=2,
+        in_channels=n_folded + 2 * config.positions,
+        out_channels=n_folded,
+        num_res_blocks=config.n_res_blocks,
+        channels=config.channels,
+        attention_levels=(False,) * len(config.channels),
+        norm_num_groups=8,
+        num_head_channels=16,
+    )
+
+
+def fold(x: Tensor, position: Tensor, config: UNetConfig) -> Tensor:
+    """(B, 1, H, W) images and (B, 2, H, W) positions as the channels that :func:`folded_unet` takes."""
+    image = F.pixel_unshuffle(x, config.unshuffle)
+    return torch.cat([image, F.avg_pool2d(position, config.unshuffle)], 1) if config.positions else image
 
 
 def position_channels(size: int) -> Tensor:
@@ -57,45 +92,32 @@ class EDMUNet(nn.Module):
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
-        from monai.networks.nets import DiffusionModelUNet  # heavy: only when a network is really built
-
         self.config = config or UNetConfig()
-        n_folded = self.config.unshuffle**2
-        self.net = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=n_folded + 2,
-            out_channels=n_folded,
-            num_res_blocks=self.config.n_res_blocks,
-            channels=self.config.channels,
-            attention_levels=(False,) * len(self.config.channels),
-            norm_num_groups=8,
-            num_head_channels=16,
-        )
+        self.net = folded_unet(self.config)
 
     @property
     def multiple(self) -> int:
         """Image sides must be divisible by this number of pixels."""
-        return int(self.config.unshuffle * 2 ** (len(self.config.channels) - 1))
+        return self.config.multiple
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
         """Denoised images (B, 1, H, W) from noisy ones, noise levels (B,) and positions (B, 2, H, W)."""
         s = sigma.view(-1, 1, 1, 1)
-        folded = torch.cat([F.pixel_unshuffle(c_in(s) * x, self.config.unshuffle), F.avg_pool2d(position, self.config.unshuffle)], 1)
-        raw = self.net(folded, c_noise(sigma))
+        raw = self.net(fold(c_in(s) * x, position, self.config), c_noise(sigma))
         return c_skip(s) * x + c_out(s) * F.pixel_shuffle(raw.float(), self.config.unshuffle)
 
 
 class UNetPrior:
-    """:class:`EDMUNet` with its card, as a :class:`KLIPCore.priors.prior.Prior`.
+    """A network with its card, as a :class:`KLIPCore.priors.prior.Prior`.
 
     Parameters
     ----------
-    network : the trained network.
+    network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that returns the denoised images.
     card : what it was trained for.
     device : where it runs; bfloat16 autocast is used where the device computes in it natively.
     """
 
-    def __init__(self, network: EDMUNet, card: ModelCard, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, device: torch.device | str = "cpu") -> None:
         self._card = card
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,9 +135,5 @@ class UNetPrior:
         """
         position = self.position.expand(len(x), -1, -1, -1)
         with torch.set_grad_enabled(x.requires_grad), torch.autocast(self.device.type, torch.bfloat16):
-            return self.network(x.contiguous(memory_format=torch.channels_last), sigma.to(x), position).float()
-
-
-def network_fields(config: UNetConfig) -> dict[str, object]:
-    """The card's ``network`` entry for a configuration."""
-    return {"kind": "EDMUNet", **asdict(config)}
+            denoised: Tensor = self.network(x.contiguous(memory_format=torch.channels_last), sigma.to(x), position)
+            return denoised.float()

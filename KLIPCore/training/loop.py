@@ -20,14 +20,18 @@ import numpy as np
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from KLIPCore.errors import ConfigError, PriorError
+from KLIPCore.errors import Cancelled, ConfigError
 from KLIPCore.priors.checkpoint import save_prior
+from KLIPCore.priors.ddpm import DDPMConfig, DDPMUNet
+from KLIPCore.priors.networks import build_network, network_config, network_fields
 from KLIPCore.priors.prior import ModelCard
-from KLIPCore.priors.unet import EDMUNet, UNetConfig, network_fields, position_channels
+from KLIPCore.priors.unet import UNetConfig, position_channels
 from KLIPCore.training.augment import Augmentation, sample_patches
 from KLIPCore.training.data import DataSource, load_training_set
-from KLIPCore.training.loss import denoising_loss, draw_sigma, validation_rmse
+from KLIPCore.training.loss import denoising_loss, draw_sigma, step_loss, validation_rmse
+from KLIPCore.training.start import start_from
 from KLIPCore.volume.units import Window
 
 log = logging.getLogger(__name__)
@@ -51,6 +55,8 @@ class TrainingConfig:
     save_every : steps between checkpoints.
     n_validation : validation slices.
     seed : of everything random.
+    backbone : one of :data:`BACKBONES`, for the card; what it means is in ``network`` and ``patches``.
+    network : shape of the network; a :class:`DDPMConfig` makes it a DDPM.
     """
 
     name: str
@@ -75,6 +81,7 @@ class TrainingConfig:
     save_every: int = 200
     n_validation: int = 16
     seed: int = 0
+    backbone: str = "patch"
     network: UNetConfig = UNetConfig()
     augmentation: Augmentation = Augmentation()
     extra: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +102,7 @@ class TrainingConfig:
             if "patches" in fields:
                 fields["patches"] = tuple((int(side), int(n)) for side, n in fields["patches"])
             if "network" in fields:
-                fields["network"] = UNetConfig.from_dict(fields["network"])
+                fields["network"] = network_config(fields["network"])
             if "augmentation" in fields:
                 fields["augmentation"] = Augmentation(**fields["augmentation"])
             return cls(**fields)
@@ -111,13 +118,14 @@ class TrainingConfig:
 class _State:
     """What a resumed run needs: networks, optimiser, generator, counters."""
 
-    network: EDMUNet
-    average: EDMUNet
+    network: nn.Module
+    average: nn.Module
     optimiser: torch.optim.AdamW
     generator: torch.Generator
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")
+    started_from: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
@@ -129,7 +137,7 @@ class _State:
         tensors["generator"] = self.generator.get_state()
         part = folder / "state.safetensors.part"
         save_file({k: v.detach().contiguous() for k, v in tensors.items()}, part)
-        counters = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history}
+        counters = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history, "started_from": self.started_from}
         (folder / "state.json.part").write_text(json.dumps(counters), encoding="utf-8")
         part.replace(folder / "state.safetensors")
         (folder / "state.json.part").replace(folder / "state.json")
@@ -151,6 +159,7 @@ class _State:
         self.generator.set_state(tensors["generator"])
         self.step, self.seconds = counters["step"], counters["seconds"]
         self.best, self.history = counters["best"], counters["history"]
+        self.started_from = counters.get("started_from", "")
 
 
 def train(config: TrainingConfig, data: Path, out: Path, init: Path | None = None, progress: Callable[[int, int, float], None] | None = None) -> Path:
@@ -178,17 +187,14 @@ def train(config: TrainingConfig, data: Path, out: Path, init: Path | None = Non
     position = position_channels(config.size)
 
     torch.manual_seed(config.seed)
-    network = EDMUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if init is not None:
-        try:
-            network.load_state_dict({k: v.float() for k, v in load_file(init).items()})
-        except (RuntimeError, OSError) as error:
-            raise PriorError(f"{init.name} does not fit the configured network.", "Start from weights of the same network, or from none.") from error
-    average = EDMUNet(config.network)
+    network = build_network(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    resuming = (out / "state.json").is_file()
+    started_from = start_from(network, init) if init is not None and not resuming else ""
+    average = build_network(config.network)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
-    state = _State(network, average, optimiser, torch.Generator().manual_seed(config.seed))
-    if (out / "state.json").is_file():
+    state = _State(network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from)
+    if resuming:
         state.restore(out)
         log.info("resumed at step %d", state.step)
 
@@ -200,49 +206,79 @@ def train(config: TrainingConfig, data: Path, out: Path, init: Path | None = Non
             "validation_data": held_out_entries,
             "steps": step,
             "seconds": round(state.seconds),
-            "initialised_from": init.name if init else "",
+            "initialised_from": state.started_from,
+            "backbone": config.backbone,
             "validation_rmse": {f"{s:g}": round(e, 5) for s, e in validation.items()},
             "history": state.history,
         }
         return ModelCard(
             name=config.name, anatomy=config.anatomy, window=config.window, size=config.size, body_fraction=config.body_fraction,
-            sigma_min=config.sigma_min, sigma_max=config.sigma_max, network=network_fields(config.network), training=training,
-            licence=config.licence, intended_use=config.intended_use,
+            sigma_min=config.sigma_min, sigma_max=config.sigma_max, position_channels=config.network.positions,
+            network=network_fields(config.network), training=training, licence=config.licence, intended_use=config.intended_use,
         )  # fmt: skip
 
     losses: list[float] = []
     started = time.monotonic()
     before = state.seconds
-    while state.step < config.steps:
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate(state.step)
-        side, n = config.patches[state.step % len(config.patches)]
-        patches, where = sample_patches(stack, position, n, side, config.augmentation, state.generator)
-        sigma = draw_sigma(n, config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max, state.generator)
-        loss = denoising_loss(network, patches, where, sigma, state.generator)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        decay = min(config.ema, (1 + state.step) / (10 + state.step))
-        with torch.no_grad():
-            for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(weight, 1 - decay)
-        losses.append(float(loss.detach()))
-        state.step += 1
-        state.seconds = before + time.monotonic() - started
-        if progress and state.step % 10 == 0:
-            progress(state.step, config.steps, float(np.mean(losses[-100:])))
-        if state.step % config.save_every == 0 or state.step == config.steps:
-            validation = validation_rmse(average, clean, position)
-            figure = float(np.mean([error / s for s, error in validation.items()]))
-            state.history.append({"step": state.step, "loss": round(float(np.mean(losses[-config.save_every :])), 5), "validation": round(figure, 5)})
-            log.info("step %d loss %.5f validation %s", state.step, state.history[-1]["loss"], validation)
-            if figure < state.best:
-                state.best = figure
-                save_prior(average, card(state.step, validation), out)
-            state.save(out)
+    try:
+        while state.step < config.steps:
+            for group in optimiser.param_groups:
+                group["lr"] = config.rate(state.step)
+            side, n = config.patches[state.step % len(config.patches)]
+            patches, where = sample_patches(stack, position, n, side, config.augmentation, state.generator)
+            if isinstance(network, DDPMUNet):
+                loss = step_loss(network, patches, where, state.generator)
+            else:
+                sigma = draw_sigma(n, config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max, state.generator)
+                loss = denoising_loss(network, patches, where, sigma, state.generator)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            decay = min(config.ema, (1 + state.step) / (10 + state.step))
+            with torch.no_grad():
+                for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+                    mean.lerp_(weight, 1 - decay)
+            losses.append(float(loss.detach()))
+            state.step += 1
+            state.seconds = before + time.monotonic() - started
+            if progress and state.step % 10 == 0:
+                progress(state.step, config.steps, float(np.mean(losses[-100:])))
+            if state.step % config.save_every == 0 or state.step == config.steps:
+                validation = validation_rmse(average, clean, position)
+                figure = float(np.mean([error / s for s, error in validation.items()]))
+                state.history.append({"step": state.step, "loss": round(float(np.mean(losses[-config.save_every :])), 5), "validation": round(figure, 5)})
+                log.info("step %d loss %.5f validation %s", state.step, state.history[-1]["loss"], validation)
+                if figure < state.best:
+                    state.best = figure
+                    save_prior(average, card(state.step, validation), out)
+                state.save(out)
+    except KeyboardInterrupt:
+        state.save(out)
+        raise Cancelled(f"Stopped at step {state.step}.", "Run the same command again to continue.") from None
     return out / f"{config.name}.safetensors"
+
+
+BACKBONES: dict[str, dict[str, Any]] = {
+    "patch": {},
+    "whole": {"network": UNetConfig(positions=False), "patches": ((256, 1),), "learning_rate": 2e-4},
+    "ddpm": {"network": DDPMConfig(), "patches": ((256, 1),), "learning_rate": 2e-4},
+}
+"""What each backbone changes in a configuration: patches with positions (PaDIS), whole slices under EDM, whole slices under DDPM."""
+
+
+def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfig:
+    """``config`` for another backbone on the same data, named after it; unchanged when ``backbone`` is None or its own.
+
+    Raises
+    ------
+    ConfigError : no such backbone.
+    """
+    if backbone is None or backbone == config.backbone:
+        return config
+    if backbone not in BACKBONES:
+        raise ConfigError(f"There is no backbone called '{backbone}'.", f"Choose one of: {', '.join(BACKBONES)}.")
+    return replace(config, name=f"{config.name}-{backbone}", backbone=backbone, **BACKBONES[backbone])
 
 
 def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:

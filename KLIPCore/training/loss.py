@@ -1,12 +1,12 @@
-"""Denoising score matching, and the figures by which a prior is judged."""
+"""What training minimises, and the figures by which a prior is judged."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from KLIPCore.priors.ddpm import DDPMUNet
 from KLIPCore.priors.precond import loss_weight
-from KLIPCore.priors.unet import EDMUNet
 
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Noise levels at which the validation error is reported (intensity units)."""
@@ -17,22 +17,35 @@ def draw_sigma(n: int, log_mean: float, log_std: float, lo: float, hi: float, ge
     return (torch.randn(n, generator=generator) * log_std + log_mean).exp().clamp(lo, hi)
 
 
-def denoising_loss(network: EDMUNet, clean: Tensor, position: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+def denoising_loss(network: nn.Module, clean: Tensor, position: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
     """Mean of λ(σ) (D(x₀ + σ z, σ) − x₀)² over a batch (B, 1, H, W): Karras et al. 2022, equation 2 with their λ."""
     s = sigma.view(-1, 1, 1, 1)
-    noisy = clean + s * torch.randn(clean.shape, generator=generator)
+    noisy = clean + s * torch.randn(clean.shape, generator=generator).to(clean.device)
     with torch.autocast(clean.device.type, torch.bfloat16):
         denoised = network(noisy.contiguous(memory_format=torch.channels_last), sigma, position)
     return (loss_weight(s) * (denoised.float() - clean) ** 2).mean()
 
 
+def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean squared error of ε or v at uniformly drawn steps, over a batch (B, 1, H, W): Ho et al. 2020, equation 14."""
+    scheduler, config = network.scheduler, network.config
+    u = config.scale * clean + config.shift
+    steps = torch.randint(config.n_steps, (len(clean),), generator=generator).to(clean.device)
+    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+    noised = scheduler.add_noise(u, noise, steps)
+    wanted = noise if config.prediction == "epsilon" else scheduler.get_velocity(u, noise, steps)
+    with torch.autocast(clean.device.type, torch.bfloat16):
+        guess = network.predict(noised.contiguous(memory_format=torch.channels_last), steps.float(), position)
+    return ((guess.float() - wanted) ** 2).mean()
+
+
 @torch.inference_mode()
-def validation_rmse(network: EDMUNet, clean: Tensor, position: Tensor, seed: int = 0) -> dict[float, float]:
+def validation_rmse(network: nn.Module, clean: Tensor, position: Tensor, seed: int = 0) -> dict[float, float]:
     """Root-mean-square denoising error per noise level, same noise at every call.
 
     Parameters
     ----------
-    network : the denoiser.
+    network : the denoiser, called as (x, sigma, position).
     clean : (B, 1, H, W) held-out slices.
     position : (1, 2, H, W) position channels.
     """
@@ -41,11 +54,10 @@ def validation_rmse(network: EDMUNet, clean: Tensor, position: Tensor, seed: int
         generator = torch.Generator().manual_seed(seed)
         error = 0.0
         for image in clean.split(4):
-            noisy = image + sigma * torch.randn(image.shape, generator=generator)
+            noisy = image + sigma * torch.randn(image.shape, generator=generator).to(image.device)
+            levels = torch.full((len(image),), sigma, device=image.device)
             with torch.autocast(clean.device.type, torch.bfloat16):
-                denoised = network(
-                    noisy.contiguous(memory_format=torch.channels_last), torch.full((len(image),), sigma), position.expand(len(image), -1, -1, -1)
-                )
+                denoised = network(noisy.contiguous(memory_format=torch.channels_last), levels, position.expand(len(image), -1, -1, -1))
             error += float(((denoised.float() - image) ** 2).sum())
         out[sigma] = (error / clean.numel()) ** 0.5
     return out

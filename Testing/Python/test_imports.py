@@ -41,6 +41,7 @@ reconstruct          | physics io.sinogram                                      
 
 priors               | volume physics                                                   | numpy scipy torch
 priors.unet          |                                                                  | monai
+priors.ddpm          |                                                                  | monai
 priors.checkpoint    |                                                                  | safetensors
 framing              | volume priors.prior                                              | numpy
 
@@ -55,6 +56,7 @@ export.dicom_seg     |                                                          
 export.mesh          |                                                                  | vtkmodules
 
 training             | volume io priors                                                 | numpy torch SimpleITK yaml safetensors
+training.start       |                                                                  | monai
 scan                 | config framing volume physics priors sampling kl                 | numpy torch
 outputs              | config framing volume io priors kl regions export                | numpy
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy

@@ -1,0 +1,50 @@
+"""From a card's ``network`` entry to a network, and back.
+
+Every network is a module called as ``network(x, sigma, position)`` that returns the denoised images; the entry's ``kind``
+says which class and the other fields are its configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from KLIPCore.errors import PriorError
+from KLIPCore.priors.ddpm import DDPMConfig, DDPMUNet
+from KLIPCore.priors.unet import EDMUNet, UNetConfig
+
+KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
+    "EDMUNet": (EDMUNet, UNetConfig),
+    "DDPMUNet": (DDPMUNet, DDPMConfig),
+}
+"""Kind → (network, its configuration)."""
+
+
+def network_config(fields: Mapping[str, Any]) -> Any:
+    """The configuration that a ``network`` entry describes; an entry without ``kind`` is an EDMUNet's.
+
+    Raises
+    ------
+    PriorError : the kind or a field is unknown.
+    """
+    kind = fields.get("kind", "EDMUNet")
+    if kind not in KINDS:
+        raise PriorError(f"A network of the kind '{kind}' is not known.", f"This version knows: {', '.join(KINDS)}.")
+    try:
+        return KINDS[kind][1].from_dict(fields)
+    except (TypeError, KeyError, ValueError) as error:
+        raise PriorError(f"The network's description cannot be used ({error}).", "Use the card written beside the weights by the same version.") from error
+
+
+def build_network(config: Any) -> nn.Module:
+    """A freshly initialised network of a configuration's kind."""
+    network, _ = next(pair for pair in KINDS.values() if type(config) is pair[1])
+    return network(config)
+
+
+def network_fields(config: Any) -> dict[str, Any]:
+    """The card's ``network`` entry for a configuration: the inverse of :func:`network_config`."""
+    return {"kind": next(kind for kind, pair in KINDS.items() if type(config) is pair[1]), **asdict(config)}
