@@ -102,7 +102,7 @@ def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
     body = np.stack([body_masks(card.window.apply(s[None]))[0] for s in lps.array])
     spacing = lps.grid.spacing
     frame = Frame.of_body(body, (float(spacing[1]), float(spacing[2])), card.size, card.body_fraction)
-    return FramedStudy.of(study, body, frame, tuple(_suitability(lps, body, frame, card)))
+    return FramedStudy.of(study, body, frame, tuple(suitability(lps, body, frame, card)))
 
 
 def _chest(lps: Volume, body: NDArray[np.bool_]) -> list[int]:
@@ -111,8 +111,16 @@ def _chest(lps: Volume, body: NDArray[np.bool_]) -> list[int]:
     return air if air and (air[-1] - air[0] + 1) * lps.grid.spacing[0] > CHEST_MM else []
 
 
-def _suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
-    """What about this study the prior has not seen, and what that means for the result."""
+def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
+    """What about this study the prior has not seen, and what that means for the result: one sentence each.
+
+    Parameters
+    ----------
+    lps : the study in LPS order.
+    body : (D, H, W) bool body masks like it.
+    frame : of those bodies.
+    card : what the prior was trained for.
+    """
     out = []
     lo, hi = card.pixel_mm_range
     across = card.size * card.body_fraction

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, ResourceError
@@ -119,6 +118,8 @@ def check_memory(grid: Grid, extra_bytes: int = 0) -> None:
     ------
     ResourceError : the estimate exceeds the free memory; says what to lower.
     """
+    import psutil  # box and range are parsed in places that have none
+
     needed = FIXED_BYTES + BYTES_PER_VOXEL * int(np.prod(grid.shape)) + extra_bytes
     free = int(psutil.virtual_memory().available)
     if needed > free:

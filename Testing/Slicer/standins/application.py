@@ -1,0 +1,139 @@
+"""``slicer.app`` and the small modules beside it: settings, translation, the DICOM database's one question."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer.util
+from PySide6 import QtCore, QtWidgets
+
+
+class Settings:
+    """``qt.QSettings()`` of a test: in memory, never the user's."""
+
+    values: dict[str, Any] = {}  # noqa: RUF012  (one for all, as QSettings is)
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """A stored value."""
+        return self.values.get(key, default)
+
+    def setValue(self, key: str, value: Any) -> None:
+        """Store a value."""
+        self.values[key] = value
+
+    def remove(self, key: str) -> None:
+        """Forget a value."""
+        self.values.pop(key, None)
+
+
+class ModuleManager(QtCore.QObject):
+    """Knows which modules are there."""
+
+    moduleAboutToBeUnloaded = QtCore.Signal(str)
+
+
+class Application(QtCore.QObject):
+    """What module code asks of ``slicer.app``."""
+
+    startupCompleted = QtCore.Signal()
+    aboutToQuit = QtCore.Signal()
+    applicationName = "Slicer"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temporaryPath = tempfile.mkdtemp(prefix="klip-slicer-test-")
+        self._modules = ModuleManager()
+
+    def connect(self, signal: str, slot: Any) -> None:
+        """Connect by signature."""
+        getattr(self, signal.split("(")[0]).connect(slot)
+
+    def disconnect(self, signal: str, slot: Any) -> None:
+        """Undo :meth:`connect`."""
+        getattr(self, signal.split("(")[0]).disconnect(slot)
+
+    def moduleManager(self) -> ModuleManager:
+        """The modules."""
+        return self._modules
+
+    def translate(self, context: str, text: str) -> str:
+        """No language but the source's."""
+        return text
+
+    def userSettings(self) -> Settings:
+        """The user's settings."""
+        return Settings()
+
+    def settings(self) -> Settings:
+        """This revision's settings."""
+        return Settings()
+
+    def testingEnabled(self) -> bool:
+        """Message boxes answer themselves in tests, in Slicer as here."""
+        return True
+
+    def processEvents(self) -> None:
+        """Let Qt work."""
+        QtWidgets.QApplication.processEvents()
+
+    def setOverrideCursor(self, cursor: Any) -> None:
+        """Show another cursor."""
+        QtWidgets.QApplication.setOverrideCursor(cursor)
+
+    def restoreOverrideCursor(self) -> None:
+        """Show the former cursor."""
+        QtWidgets.QApplication.restoreOverrideCursor()
+
+    def layoutManager(self) -> None:
+        """There are no views in a layout."""
+
+    def startupEnvironment(self) -> Any:
+        """The environment before Slicer's launcher changed it: here nothing has."""
+        return QtCore.QProcessEnvironment.systemEnvironment()
+
+
+class DicomDatabase:
+    """Answers where a DICOM instance's file is, from the files that a test gives it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    isOpen = True
+
+    def add(self, folder: Path) -> None:
+        """Index the files of a folder."""
+        import pydicom
+
+        for path in sorted(folder.iterdir()):
+            self.files[str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)] = str(path)
+
+    def fileForInstance(self, uid: str) -> str:
+        """Its path, or nothing."""
+        return self.files.get(uid, "")
+
+
+def tr(text: str) -> str:
+    """Translation into the source's own language."""
+    return text
+
+
+def install(package: Any) -> None:
+    """Complete the package ``slicer``."""
+    package.qApplication = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["slicer"])
+    package.app = Application()
+    package.dicomDatabase = DicomDatabase()
+    qt.QSettings = Settings
+    i18n = types.ModuleType("slicer.i18n")
+    i18n.tr, i18n.translate = tr, lambda context, text: text  # type: ignore[attr-defined]
+    package.i18n = sys.modules["slicer.i18n"] = i18n
+    checkout = Path(__file__).resolve().parents[3]
+    package.util.modulePath = lambda name: str(checkout / name / f"{name}.py")
+    package.util.mainWindow = lambda *_: None
+    sys.path.insert(0, str(checkout / "KLIPSlicer"))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,0 +1,142 @@
+"""qMRML's two widgets that the panel uses: the one that holds a scene, and the one that selects a node in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ctk
+import qt
+import slicer
+import slicer.util
+from PySide6 import QtCore, QtWidgets
+
+from .ctk_widgets import ctkRangeWidget, ctkSliderWidget
+
+Signal, Property = QtCore.Signal, QtCore.Property
+
+__all__ = ["qMRMLNodeComboBox", "qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox", "qMRMLWidget"]
+
+
+class qMRMLWidget(qt.QWidget):
+    """A widget with a scene, which it passes on to those that the `.ui` file connects."""
+
+    mrmlSceneChanged = Signal(object)
+    signatures = frozenset({"mrmlSceneChanged(vtkMRMLScene*)"})
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._scene = None
+        self.isEntered = True
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Take a scene and say so."""
+        self._scene = scene
+        self.mrmlSceneChanged.emit(scene)
+
+    def mrmlScene(self) -> Any:
+        """The scene."""
+        return self._scene
+
+
+class qMRMLNodeComboBox(qt.QWidget):
+    """Selects a node of some classes."""
+
+    currentNodeChanged = Signal(object)
+    currentNodeIDChanged = Signal(str)
+    nodeAddedByUser = Signal(object)
+    signatures = frozenset({"currentNodeChanged(vtkMRMLNode*)", "currentNodeIDChanged(QString)", "nodeAddedByUser(vtkMRMLNode*)"})
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._settings: dict[str, Any] = {"types": [], "none": False, "add": True, "remove": True, "rename": False, "children": True}
+        self._scene: Any = None
+        self._id: str | None = None
+        self._tags: list[int] = []
+        self._box = QtWidgets.QComboBox(self)
+        row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._box)
+        self._box.activated.connect(self._on_activated)
+
+    def _kept(self, name: str, value: Any) -> None:
+        self._settings[name] = value
+        self._fill()
+
+    nodeTypes = Property("QStringList", lambda s: s._settings["types"], lambda s, v: s._kept("types", list(v)))
+    noneEnabled = Property(bool, lambda s: s._settings["none"], lambda s, v: s._kept("none", v))
+    addEnabled = Property(bool, lambda s: s._settings["add"], lambda s, v: s._kept("add", v))
+    removeEnabled = Property(bool, lambda s: s._settings["remove"], lambda s, v: s._kept("remove", v))
+    renameEnabled = Property(bool, lambda s: s._settings["rename"], lambda s, v: s._kept("rename", v))
+    showChildNodeTypes = Property(bool, lambda s: s._settings["children"], lambda s, v: s._kept("children", v))
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Offer this scene's nodes from now on."""
+        if self._scene is not None:
+            for tag in self._tags:
+                self._scene.RemoveObserver(tag)
+        self._scene, self._tags = scene, []
+        if scene is not None:
+            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
+                self._tags.append(scene.AddObserver(event, lambda *_: QtCore.QTimer.singleShot(0, self._fill)))
+        self._fill()
+
+    def _nodes(self) -> list[Any]:
+        if self._scene is None:
+            return []
+        wanted = self._settings["types"]
+        found = [node for kind in wanted for node in slicer.util.getNodesByClass(kind, self._scene)]
+        return [n for n in found if not n.GetHideFromEditors() and (self._settings["children"] or n.GetClassName() in wanted)]
+
+    def _fill(self) -> None:
+        self._box.clear()
+        nodes = self._nodes()
+        if self._settings["none"]:
+            self._box.addItem("None", None)
+        for node in nodes:
+            self._box.addItem(node.GetName(), node.GetID())
+        if self._settings["add"]:
+            for kind in self._settings["types"]:
+                self._box.addItem(f"Create new {kind.removeprefix('vtkMRML').removesuffix('Node')}", "+" + kind)
+        ids = [node.GetID() for node in nodes]
+        if self._id not in ids:
+            self.setCurrentNodeID(ids[0] if ids and not self._settings["none"] else None)
+        self._show()
+
+    def _show(self) -> None:
+        self._box.setCurrentIndex(self._box.findData(self._id) if self._id else (0 if self._settings["none"] else -1))
+
+    def _on_activated(self, place: int) -> None:
+        chosen = self._box.itemData(place)
+        if isinstance(chosen, str) and chosen.startswith("+"):
+            node = self._scene.AddNewNodeByClass(chosen[1:])
+            self._fill()
+            self.setCurrentNodeID(node.GetID())
+            self.nodeAddedByUser.emit(node)
+        else:
+            self.setCurrentNodeID(chosen)
+
+    def setCurrentNodeID(self, identifier: str | None) -> None:
+        """Select a node by its ID."""
+        if identifier == self._id:
+            return
+        self._id = identifier
+        self._show()
+        self.currentNodeIDChanged.emit(identifier or "")
+        self.currentNodeChanged.emit(self.currentNode())
+
+    def setCurrentNode(self, node: Any) -> None:
+        """Select a node."""
+        if node is not None and self._box.findData(node.GetID()) < 0:
+            self._fill()
+        self.setCurrentNodeID(node.GetID() if node is not None else None)
+
+    def currentNode(self) -> Any:
+        """The selected node, or None."""
+        return self._scene.GetNodeByID(self._id) if self._scene is not None and self._id else None
+
+    currentNodeID = Property(str, lambda s: s._id or "", setCurrentNodeID)
+
+
+qMRMLSliderWidget = type("qMRMLSliderWidget", (ctkSliderWidget,), {})
+qMRMLRangeWidget = type("qMRMLRangeWidget", (ctkRangeWidget,), {})
+qMRMLSpinBox = type("qMRMLSpinBox", (ctk.ctkDoubleSpinBox,), {})
