@@ -35,6 +35,19 @@ TERMINOLOGY = "~".join(
 )
 
 
+def segment_tags(region: Region) -> dict[str, str]:
+    """What a region's segment carries beside its name and colour: terminology, status and numbers."""
+    return {
+        "TerminologyEntry": TERMINOLOGY,
+        "Segmentation.Status": "inprogress",
+        "KLIP.PeakNats": f"{region.peak_nats:.6g}",
+        "KLIP.TotalNats": f"{region.total_nats:.6g}",
+        "KLIP.VolumeMm3": f"{region.volume_mm3:.6g}",
+        "KLIP.PValue": f"{region.p_value:.6g}",
+        "KLIP.QValue": f"{region.q_value:.6g}",
+    }
+
+
 def segment_fields(regions: Sequence[Region]) -> dict[str, str]:
     """The NRRD header fields that make a label image a Slicer segmentation."""
     fields = {
@@ -44,15 +57,7 @@ def segment_fields(regions: Sequence[Region]) -> dict[str, str]:
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
     for n, region in enumerate(regions):
-        tags = {
-            "TerminologyEntry": TERMINOLOGY,
-            "Segmentation.Status": "inprogress",
-            "KLIP.PeakNats": f"{region.peak_nats:.6g}",
-            "KLIP.TotalNats": f"{region.total_nats:.6g}",
-            "KLIP.VolumeMm3": f"{region.volume_mm3:.6g}",
-            "KLIP.PValue": f"{region.p_value:.6g}",
-            "KLIP.QValue": f"{region.q_value:.6g}",
-        }
+        tags = segment_tags(region)
         k, j, i = region.box
         fields |= {
             f"Segment{n}_ID": f"KLIP_{region.label}",

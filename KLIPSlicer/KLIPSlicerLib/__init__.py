@@ -1,0 +1,1 @@
+"""The parts of the KLIPSlicer module; one noun a file."""

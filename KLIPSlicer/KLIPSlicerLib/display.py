@@ -1,0 +1,161 @@
+"""How a KL map is shown: colors, the range they span, the threshold below which nothing shows, a legend, the slice views.
+
+A KL map is a continuous float32 volume. Saved as whole numbers, or shown with a range taken from its extremes, it would be
+one flat color; so the range comes from the null. In every scan looked at, log nats of body blocks are close to normal
+(:mod:`KLIPCore.kl.null`), and positions on that scale keep their meaning when a slider moves: a larger block has more
+nats everywhere, but the same share of it is unusual. A :class:`NatsRange` therefore knows its limits both in nats and
+in standard deviations of log nats, and carries a user's own limits from one setting to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from KLIPCore.errors import TraceError
+from KLIPCore.kl.null import LogNormalNull
+from KLIPSlicerLib.paths import resourcePath
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+COLOR_NODE_NAME = "KL map colors"
+LEGEND_TITLE = "KL (nats per block)"
+MAP_OPACITY = 0.6
+"""Of the map over the CT, to begin with: colors are plain to see and so is the tissue under them."""
+
+THRESHOLD_Z = 2.0
+"""Blocks above this many standard deviations of log nats show: 2 % of a scan in which nothing is unusual. Regions are formed
+a little higher (:class:`KLIPCore.config.RegionConfig`), so every region lies on colors."""
+
+BRIGHTEST_Z = 4.5
+"""At least this many standard deviations span the colors, so that a scan without findings does not glow."""
+
+STRIDE = 3
+"""In-plane step of the voxels that the range is taken from: blocks are many voxels wide, neighbors say the same."""
+
+
+@dataclass(frozen=True)
+class NatsRange:
+    """What the colors mean, in nats.
+
+    Attributes
+    ----------
+    threshold : below it nothing shows.
+    low, high : nats of the first and the last color.
+    center, width : log nats of the bulk of the body: median, and robust standard deviation.
+    """
+
+    threshold: float
+    low: float
+    high: float
+    center: float
+    width: float
+
+    @classmethod
+    def ofMap(cls, kl: NDArray[np.float32]) -> NatsRange:
+        """The range for a map (k, j, i) in nats that is 0 outside the body."""
+        sample = kl[:, ::STRIDE, ::STRIDE]
+        body = sample[sample > 0]
+        try:
+            null = LogNormalNull.fit(body)
+        except TraceError:  # a few voxels, or all of them alike: show what there is
+            top = float(body.max()) if body.size else 1.0
+            return cls(0.5 * top, 0.0, top, math.log(max(0.5 * top, 1e-12)), 1.0)
+        z = np.log(float(body.max())) - null.centre
+        brightest = max(BRIGHTEST_Z * null.width, min(z, 2 * BRIGHTEST_Z * null.width))
+        threshold = math.exp(null.centre + THRESHOLD_Z * null.width)
+        return cls(threshold, threshold, math.exp(null.centre + brightest), null.centre, null.width)
+
+    def moved(self, nats: float, new: NatsRange) -> float:
+        """Nats that are as unusual under ``new`` as ``nats`` is under this range."""
+        if nats <= 0:
+            return nats
+        return math.exp(new.center + (math.log(nats) - self.center) / self.width * new.width)
+
+
+def klColorNode(scene: Any) -> Any:
+    """The scene's color table for KL maps, made from ``Resources/ColorTables/KLIP.ctbl`` when it is not there."""
+    for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode", scene):
+        if node.GetAttribute("KLIP.ColorTable"):
+            return node
+    colors = readColorTable(resourcePath("ColorTables/KLIP.ctbl"))
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", COLOR_NODE_NAME)
+    wasModifying = node.StartModify()
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(colors))
+    for n, (red, green, blue) in enumerate(colors):
+        node.SetColor(n, f"kl_{n}", red, green, blue, 1.0)
+    node.SetAttribute("KLIP.ColorTable", "1")
+    node.SetAttribute("Category", "KLIP")
+    node.EndModify(wasModifying)
+    return node
+
+
+def readColorTable(path: Path) -> list[tuple[float, float, float]]:
+    """RGB in 0..1 of a ``.ctbl`` file, in the order of its lines."""
+    rows = (line.split() for line in path.read_text(encoding="ascii").splitlines() if line and not line.startswith("#"))
+    return [(int(r) / 255, int(g) / 255, int(b) / 255) for _, _, r, g, b, _ in rows]
+
+
+def setUpMapDisplay(mapNode: Any) -> None:
+    """Give a map its colors, and a legend in the slice views."""
+    mapNode.CreateDefaultDisplayNodes()
+    display = mapNode.GetDisplayNode()
+    display.SetAndObserveColorNodeID(klColorNode(mapNode.GetScene()).GetID())
+    display.SetAutoWindowLevel(False)
+    display.SetInterpolate(True)
+    legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
+    legend.SetTitleText(LEGEND_TITLE)
+    legend.SetNumberOfLabels(5)
+    legend.SetPosition(0.96, 0.5)
+    legend.SetSize(0.14, 0.5)
+    legend.SetVisibility(True)
+
+
+def legendOf(mapNode: Any) -> Any:
+    """A map's legend display node, or None."""
+    return slicer.modules.colors.logic().GetColorLegendDisplayNode(mapNode)
+
+
+def applyRange(mapNode: Any, values: NatsRange) -> None:
+    """Set threshold and colors of a map; one notification."""
+    display = mapNode.GetDisplayNode()
+    wasModifying = display.StartModify()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(values.low, values.high)
+    display.SetThreshold(values.threshold, 1e30)
+    display.SetApplyThreshold(True)
+    display.EndModify(wasModifying)
+    legend = legendOf(mapNode)
+    if legend is not None:
+        legend.SetLabelFormat("%.0f" if values.high >= 100 else "%.1f" if values.high >= 3 else "%.2f")
+
+
+def showInSliceViews(inputNode: Any, mapNode: Any, opacity: float = MAP_OPACITY) -> None:
+    """The CT behind, the map in front, in all slice views."""
+    slicer.util.setSliceViewerLayers(background=inputNode, foreground=mapNode, foregroundOpacity=opacity)
+    legend = legendOf(mapNode)
+    if legend is not None:
+        legend.Modified()  # views look whether its volume is shown when the legend changes, not when their layers do
+
+
+def sliceCompositesShowing(mapNode: Any) -> list[Any]:
+    """The composite nodes of the slice views that have the map in front."""
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", mapNode.GetScene())
+    return [node for node in composites if node.GetForegroundVolumeID() == mapNode.GetID()]
+
+
+def jumpSliceViews(scene: Any, worldRas: Any) -> None:
+    """All slice views to a world point, centered on it, and the crosshair with them."""
+    r, a, s = (float(v) for v in worldRas)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    if crosshair is not None:
+        crosshair.SetCrosshairRAS(r, a, s)

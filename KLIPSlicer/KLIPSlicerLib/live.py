@@ -1,0 +1,203 @@
+"""What the sliders need of a run: read while it grows, kept small, stored with the scene.
+
+A run's trace keeps both parts of every layer in every scale band. The sliders ask less: each score
+(:data:`KLIPCore.config.SCORES`) reads one part of one layer, and most read all bands at once. :func:`slim` leaves the rest
+out, without changing any number that :meth:`KLIPCore.live.LiveMap.update` gives; what is left is a quarter of the trace.
+That quarter travels with the scene as text (:func:`encode`), for two reasons: a scene is moved, mailed and archived
+without the run folder, and its block-size slider shall still work; and Slicer saves text nodes in every format of
+scene, while binary data of an extension's own it does not. Reconstructions are not stored there: the scene has them as a
+volume.
+
+:class:`GrowingRun` reads a run folder slice by slice, so that results show while later slices are still being sampled.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from KLIPCore.config import SCORES
+from KLIPCore.errors import TraceError
+from KLIPCore.io.results import RunFolder
+from KLIPCore.kl.trace import KLTrace, Layer, SliceTrace
+from KLIPCore.live import LiveMap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT = 1
+"""Raised when the stored form changes."""
+
+TWIN = "twin-"
+
+
+class GrowingRun:
+    """A run folder, finished or still being written.
+
+    Parameters
+    ----------
+    folder : what ``klip detect -o`` was given.
+
+    Raises
+    ------
+    TraceError : no run was started there yet.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = RunFolder(Path(folder))
+        self.run: dict[str, Any] = self.folder.run()
+        self.framing = self.folder.read_framing()
+        self.slices: dict[int, SliceTrace] = {}
+
+    def readNew(self) -> list[SliceTrace]:
+        """The slices that were finished since the last call, slimmed, in rising order; may be none."""
+        missing = [index for index in self.run["slices"] if index not in self.slices]
+        new = self.folder.finished(missing, self.run["fingerprint"])
+        self.slices |= {index: slim(piece) for index, piece in new.items()}
+        return [self.slices[index] for index in sorted(new)]
+
+    @property
+    def isComplete(self) -> bool:
+        """Whether all slices of the run were read."""
+        return len(self.slices) == len(self.run["slices"])
+
+    def liveMap(self) -> LiveMap:
+        """The slices read so far, ready for sliders.
+
+        Raises
+        ------
+        TraceError : none was read.
+        """
+        if not self.slices:
+            raise TraceError("No slice is finished yet.", "Wait for the first one.")
+        return LiveMap(self.run, self.framing, KLTrace(tuple(self.slices[index] for index in sorted(self.slices))))
+
+
+def wanted(layer: str) -> tuple[set[str], bool]:
+    """The parts of a layer that any score reads, and whether all of them take all bands at once."""
+    scores = [score for score in SCORES.values() if score.layer == layer.removeprefix(TWIN)]
+    return {score.part for score in scores}, all(score.bands is None for score in scores)
+
+
+def slim(piece: SliceTrace) -> SliceTrace:
+    """A slice's trace with only what scores read; every score gives the very same numbers.
+
+    Parts that no score reads become NaN, so that asking for them fails instead of answering wrongly.
+    """
+    layers = {}
+    for name, layer in piece.layers.items():
+        parts, allBands = wanted(name)
+        if "variance" in parts:
+            parts = {"energy", "mean"}
+        kept = {}
+        for part in ("energy", "mean"):
+            values = layer.part(part)
+            if allBands:
+                values = values.sum(1, keepdims=True)
+            kept[part] = values if part in parts else np.broadcast_to(np.float32(np.nan), values.shape)
+        if parts:
+            layers[name] = replace(layer, energy=kept["energy"], mean=kept["mean"])
+    return replace(piece, layers=layers)
+
+
+def encode(live: LiveMap) -> str:
+    """A live map as text (base64 of an uncompressed ``.npz``: compression gains a tenth and costs seconds).
+
+    Parameters
+    ----------
+    live : of slices that :func:`slim` returned.
+    """
+    pieces = live.trace.slices
+    names = list(pieces[0].layers)
+    arrays: dict[str, NDArray[Any]] = {"framing": np.frombuffer(_framingBytes(live), np.uint8)}
+    layers = {}
+    for name in names:
+        first = pieces[0].layers[name]
+        parts = [part for part in ("energy", "mean") if not np.isnan(first.part(part).flat[0])]
+        layers[name] = {"parts": parts, "independent": [piece.layers[name].n_independent for piece in pieces]}
+        arrays[f"{name}.edges"] = np.stack([piece.layers[name].edges for piece in pieces])
+        for part in parts:
+            arrays[f"{name}.{part}"] = _small(np.stack([piece.layers[name].part(part) for piece in pieces]))
+    meta = {
+        "format": FORMAT,
+        "run": live.run,
+        "indices": live.trace.indices,
+        "infos": [piece.info for piece in pieces],
+        "layers": layers,
+    }
+    arrays["meta"] = np.array(json.dumps(meta))
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return base64.b64encode(buffer.getbuffer()).decode("ascii")
+
+
+def decode(text: str) -> LiveMap:
+    """The inverse of :func:`encode`.
+
+    Raises
+    ------
+    TraceError : the text is damaged, or was written by a newer version.
+    """
+    try:
+        with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as stored:
+            meta = json.loads(str(stored["meta"]))
+            if meta["format"] != FORMAT:
+                raise TraceError("The scene was saved by another version of KLIPSlicer.", "Update the extension, or run the detection again.")
+            layers = {name: _layers(stored, name, fields) for name, fields in meta["layers"].items()}
+            nothing = np.zeros((0, 0), np.float32)
+            pieces = tuple(
+                SliceTrace(index, {name: made[n] for name, made in layers.items()}, nothing, info)
+                for n, (index, info) in enumerate(zip(meta["indices"], meta["infos"], strict=True))
+            )
+            framing = _framingFrom(bytes(stored["framing"]))
+    except (ValueError, KeyError, TypeError, EOFError, OSError, binascii.Error, zipfile.BadZipFile) as error:
+        raise TraceError(f"The KL trace stored in the scene is damaged ({type(error).__name__}).", "Run the detection again.") from error
+    return LiveMap(meta["run"], framing, KLTrace(pieces))
+
+
+def _layers(stored: Any, name: str, fields: dict[str, Any]) -> list[Layer]:
+    """One layer of all slices."""
+    edges = stored[f"{name}.edges"]
+    values = {part: _large(stored[f"{name}.{part}"]) for part in fields["parts"]}
+    absent = np.broadcast_to(np.float32(np.nan), next(iter(values.values())).shape)
+    energy, mean = values.get("energy", absent), values.get("mean", absent)
+    return [Layer(name, edges[n], energy[n], mean[n], independent) for n, independent in enumerate(fields["independent"])]
+
+
+def _small(nats: NDArray[np.float32]) -> NDArray[Any]:
+    """Signed square roots in float16 where that loses nothing (as it does not for nats that were stored so), else nats."""
+    roots = (np.sign(nats) * np.sqrt(np.abs(nats))).astype(np.float16)
+    return roots if np.array_equal(_large(roots), nats) else nats
+
+
+def _large(values: NDArray[Any]) -> NDArray[np.float32]:
+    """The inverse of :func:`_small`."""
+    if values.dtype != np.float16:
+        return values
+    wide = values.astype(np.float32)
+    return np.sign(wide) * wide**2
+
+
+def _framingBytes(live: LiveMap) -> bytes:
+    """Grid, body masks and frame as the run folder stores them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = RunFolder(Path(name))
+        folder.write_framing(live.framing)
+        return folder.file("body.npz").read_bytes()
+
+
+def _framingFrom(data: bytes) -> Any:
+    """The inverse of :func:`_framingBytes`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = RunFolder(Path(name))
+        folder.file("body.npz").write_bytes(data)
+        return folder.read_framing()

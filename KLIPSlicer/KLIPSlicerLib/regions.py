@@ -1,0 +1,215 @@
+"""Regions as nodes: a segmentation with one segment each, and a table with one row each.
+
+All segments share one labelmap of the study's full extent, as Slicer keeps segments that do not overlap. So a slider's new
+answer is one copy into that labelmap's voxels and one notification, whatever the number of regions; segments are only
+added or removed when their number changes.
+
+Segments are drawn as outlines: the map's colors show inside them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from KLIPCore.export.segmentation import segment_tags
+from KLIPCore.regions.report import RegionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from KLIPCore.regions.find import Region
+    from KLIPCore.volume.grid import Grid
+
+OUTLINE_PIXELS = 2
+"""Thickness of outlines in slice views."""
+
+DIGITS = 4
+"""Significant digits of numbers in the table."""
+
+COLUMNS = ("Region", "Slices", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q", "Segment")
+"""Of the table; the last is the segment's identifier. Slices are counted from the feet, starting at 0."""
+
+
+def segmentId(region: Region) -> str:
+    """Identifier of a region's segment; the same in exported ``.seg.nrrd`` files."""
+    return f"KLIP_{region.label}"
+
+
+def contains(region: Region, grid: Grid, pointLps: Sequence[float]) -> bool:
+    """Whether an LPS point lies in a voxel of the region, which was found on ``grid``."""
+    index = np.rint(grid.to_index(pointLps)).astype(int)
+    inBox = all(part.start <= n < part.stop for part, n in zip(region.box, index, strict=True))
+    return inBox and bool(region.mask[tuple(n - part.start for part, n in zip(region.box, index, strict=True))])
+
+
+# ---- segmentation
+
+
+def newSegmentation(inputNode: Any, name: str) -> Any:
+    """An empty segmentation on the input's voxels, under the same parent transform."""
+    node = inputNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(inputNode)
+    node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
+    node.CreateDefaultDisplayNodes()
+    shown = node.GetDisplayNode()
+    shown.SetVisibility2DFill(False)
+    shown.SetVisibility2DOutline(True)
+    shown.SetSliceIntersectionThickness(OUTLINE_PIXELS)
+    return node
+
+
+def updateSegmentation(node: Any, geometryNode: Any, labels: NDArray[np.integer], found: Sequence[Region]) -> None:
+    """Make a segmentation show these regions.
+
+    Parameters
+    ----------
+    node : the segmentation; what it held is replaced.
+    geometryNode : a volume node on whose voxels ``labels`` lie.
+    labels : (k, j, i), 0 outside, ``region.label`` inside.
+    found : the regions.
+    """
+    segmentation = node.GetSegmentation()
+    shows3D = segmentation.ContainsRepresentation(_closedSurface())
+    wasModifying = node.StartModify()
+    if shows3D:
+        segmentation.RemoveRepresentation(_closedSurface())
+    highest = max((region.label for region in found), default=1)
+    image = _sharedLabelmap(segmentation, geometryNode, np.dtype(np.uint8 if highest < 256 else np.uint16))
+    wanted = {segmentId(region): region for region in found}
+    for identifier in list(segmentation.GetSegmentIDs()):
+        if identifier not in wanted:
+            _removeSegment(segmentation, identifier)
+    np.copyto(_voxels(image), labels, casting="unsafe")
+    for identifier, region in wanted.items():
+        segment = segmentation.GetSegment(identifier)
+        isNew = segment is None
+        if isNew:
+            segment = slicer.vtkSegment()
+        _describe(segment, region)
+        if segment.GetRepresentation(_binaryLabelmap()) is not image:
+            segment.AddRepresentation(_binaryLabelmap(), image)
+        segment.SetLabelValue(region.label)
+        if isNew:
+            segmentation.AddSegment(segment, identifier)
+    image.Modified()
+    if shows3D:
+        node.CreateClosedSurfaceRepresentation()
+    node.EndModify(wasModifying)
+
+
+def copyOfSegments(node: Any, identifiers: Sequence[str], name: str) -> Any:
+    """A segmentation of its own with copies of some segments, which no slider touches."""
+    copy = node.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
+    geometry = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    copy.GetSegmentation().SetConversionParameter(geometry, node.GetSegmentation().GetConversionParameter(geometry))
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    copy.SetNodeReferenceID(role, node.GetNodeReferenceID(role))
+    copy.CreateDefaultDisplayNodes()
+    for identifier in identifiers:
+        copy.GetSegmentation().CopySegmentFromSegmentation(node.GetSegmentation(), identifier)
+    return copy
+
+
+def setShow3D(node: Any, shown: bool) -> None:
+    """Show or hide surfaces; hidden ones are not computed when a slider moves."""
+    if shown:
+        node.CreateClosedSurfaceRepresentation()
+    else:
+        node.RemoveClosedSurfaceRepresentation()
+    node.GetDisplayNode().SetVisibility3D(shown)
+
+
+def _binaryLabelmap() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def _closedSurface() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
+
+
+def _sharedLabelmap(segmentation: Any, geometryNode: Any, dtype: np.dtype) -> Any:
+    """The labelmap that the segments share; a new one where there is none of that type, extent and place."""
+    extent = geometryNode.GetImageData().GetExtent()
+    matrix = vtk.vtkMatrix4x4()
+    geometryNode.GetIJKToRASMatrix(matrix)
+    vtkType = vtk.VTK_UNSIGNED_CHAR if dtype == np.uint8 else vtk.VTK_UNSIGNED_SHORT
+    if segmentation.GetNumberOfSegments():
+        image = segmentation.GetNthSegment(0).GetRepresentation(_binaryLabelmap())
+        if image is not None and image.GetExtent() == extent and image.GetScalarType() == vtkType:
+            present = vtk.vtkMatrix4x4()
+            image.GetImageToWorldMatrix(present)
+            apart = slicer.util.arrayFromVTKMatrix(present) - slicer.util.arrayFromVTKMatrix(matrix)
+            if np.abs(apart).max() < 1e-9:
+                return image
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(extent)
+    image.SetImageToWorldMatrix(matrix)
+    image.AllocateScalars(vtkType, 1)
+    return image
+
+
+def _removeSegment(segmentation: Any, identifier: str) -> None:
+    """Take a segment out. It lets go of the shared labelmap first, which Slicer would otherwise copy for it."""
+    segment = segmentation.GetSegment(identifier)
+    segment.AddRepresentation(_binaryLabelmap(), slicer.vtkOrientedImageData())
+    segmentation.RemoveSegment(identifier)
+
+
+def _voxels(image: Any) -> NDArray[Any]:
+    """(k, j, i) voxels of an image, not a copy."""
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def _describe(segment: Any, region: Region) -> None:
+    """Name, color, terminology and numbers."""
+    segment.SetName(region.name)
+    segment.SetColor(*region.colour)
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    for key, value in segment_tags(region).items():
+        segment.SetTag(key, value)
+
+
+# ---- table
+
+
+def newTable(scene: Any, name: str) -> Any:
+    """A table without rows."""
+    node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    updateTable(node, ())
+    return node
+
+
+def updateTable(node: Any, found: Sequence[Region]) -> None:
+    """Make a table show these regions, one row each."""
+    rows = [RegionRow.of(region) for region in found]
+    numbers = {
+        "Volume [mL]": [row.volume_ml for row in rows],
+        "Peak [nats]": [row.peak_nats for row in rows],
+        "Total [nats]": [row.total_nats for row in rows],
+        "p": [row.p_value for row in rows],
+        "q": [row.q_value for row in rows],
+    }
+    texts = {
+        "Region": [row.name for row in rows],
+        "Slices": [row.slices for row in rows],
+        "Segment": [segmentId(region) for region in found],
+    }
+    wasModifying = node.StartModify()
+    node.RemoveAllColumns()
+    for title in COLUMNS:
+        column = vtk.vtkStringArray() if title in texts else vtk.vtkDoubleArray()
+        column.SetName(title)
+        for value in texts[title] if title in texts else numbers[title]:
+            column.InsertNextValue(value if title in texts else float(f"{value:.{DIGITS}g}"))
+        node.AddColumn(column)
+    node.EndModify(wasModifying)

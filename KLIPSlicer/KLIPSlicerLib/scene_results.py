@@ -1,0 +1,378 @@
+"""Everything one detection puts into the scene, and the sliders' way to it.
+
+::
+
+    study (subject hierarchy)
+    ├── CT                          the input
+    └── KLIP: CT                    a folder
+        ├── CT reconstruction       posterior mean, HU
+        ├── CT KL map               float32 nats of the block centered at each voxel
+        ├── CT regions              one segment a region: name, color, terminology, numbers as tags
+        ├── CT region table
+        └── CT KLIP trace           what the sliders need, as text (KLIPSlicerLib.live)
+
+The text node is the detection: it refers to all the others, each of them refers back to it, and its attributes hold the
+settings. So a detection is found again from any of its nodes after the scene was saved and loaded, run folder or not.
+
+All volumes have the input's own matrix and parent transform, to the bit. One shared labelmap serves all segments: moving a
+slider overwrites its voxels and the map's, and tells each node once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from KLIPCore.config import RegionConfig
+from KLIPCore.errors import TraceError
+from KLIPCore.kl.trace import KLTrace
+from KLIPCore.mapping import reconstruction_volume
+from KLIPCore.priors.prior import ModelCard
+from KLIPSlicerLib import display, live, nodes, regions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from KLIPCore.kl.trace import SliceTrace
+    from KLIPCore.live import LiveMap, LiveView
+    from KLIPCore.regions.find import Region
+
+TRACE, INPUT, RECONSTRUCTION, MAP = "KLIP.Trace", "KLIP.Input", "KLIP.Reconstruction", "KLIP.Map"
+SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"
+"""Reference roles: from the text node to the others, and (``TRACE``) from each of them back."""
+
+ROLES = (RECONSTRUCTION, MAP, SEGMENTATION, TABLE)
+SETTINGS, HIDDEN, FOLDER = "KLIP.Settings", "KLIP.Hidden", "KLIP.RunFolder"
+"""Attributes of the text node, as JSON: the sliders' settings, peaks of regions that were unchecked, the run folder."""
+
+
+class SceneResults:
+    """One detection in the scene. Make it with :meth:`create` or :meth:`restore`.
+
+    Attributes
+    ----------
+    traceNode : the text node that holds everything together.
+    view : what the present settings show; None until the first :meth:`show`.
+    """
+
+    def __init__(self, traceNode: Any) -> None:
+        self.traceNode = traceNode
+        self.view: LiveView | None = None
+        self.range: display.NatsRange | None = None
+        self._live: LiveMap | None = None
+        self._growing: live.GrowingRun | None = None
+        self._order: nodes.VoxelOrder | None = None
+
+    # ---- made, restored, removed
+
+    @classmethod
+    def create(cls, inputNode: Any, runFolder: str | Path) -> SceneResults:
+        """Put a run into the scene: finished, or growing with at least one slice done.
+
+        Parameters
+        ----------
+        inputNode : the CT that was examined.
+        runFolder : what ``klip detect -o`` was given.
+
+        Raises
+        ------
+        TraceError : no run there, or none of its slices is done.
+        GeometryError : the run is of another volume.
+        """
+        growing = live.GrowingRun(runFolder)
+        new = growing.readNew()
+        liveMap = growing.liveMap()
+        order = nodes.VoxelOrder.between(growing.framing.grid, nodes.gridOfNode(inputNode))
+        made = cls(_makeNodes(inputNode))
+        made._growing, made._live, made._order = growing, liveMap, order
+        made.traceNode.SetAttribute(FOLDER, str(growing.folder.path))
+        made._reconstruct(new)
+        try:
+            made.show(liveMap.settings)
+        except TraceError:
+            made.remove()
+            raise
+        made.showInSliceViews()
+        if growing.isComplete:
+            made.finish()
+        return made
+
+    @classmethod
+    def restore(cls, referencingNode: Any) -> SceneResults | None:
+        """The detection that a node belongs to, e.g. after a scene was loaded; None when it belongs to none.
+
+        Nothing in the scene changes, not even segments that were edited by hand: that is up to the next slider.
+
+        Parameters
+        ----------
+        referencingNode : any node of a detection, or a node that refers to one with the role ``KLIP.Trace``.
+
+        Raises
+        ------
+        TraceError : the stored trace is damaged or missing.
+        """
+        traceNode = referencingNode
+        if traceNode is not None and not traceNode.GetNodeReference(MAP):
+            traceNode = referencingNode.GetNodeReference(TRACE)
+        if traceNode is None or not traceNode.GetNodeReference(MAP):
+            return None
+        made = cls(traceNode)
+        made._live = live.decode(traceNode.GetText())
+        made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
+        made.view = made._live.update(made.settings)
+        made.range = display.NatsRange.ofMap(made.view.kl_map.array)
+        return made
+
+    @staticmethod
+    def allInScene(scene: Any) -> list[Any]:
+        """The text nodes of all detections in a scene, for :meth:`restore`; the last one made comes last."""
+        return [n for n in slicer.util.getNodesByClass("vtkMRMLTextNode", scene) if n.GetNodeReference(MAP) is not None]
+
+    def remove(self) -> None:
+        """Take everything of this detection out of the scene; the input stays."""
+        scene = self.traceNode.GetScene()
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(self.traceNode))
+        for node in [*(self.traceNode.GetNodeReference(role) for role in ROLES), self.traceNode]:
+            if node is not None:
+                scene.RemoveNode(node)
+        if folder and hierarchy.GetItemOwnerPluginName(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
+            hierarchy.RemoveItem(folder)
+
+    # ---- nodes
+
+    @property
+    def inputNode(self) -> Any:
+        """The CT, or None when it was deleted."""
+        return self.traceNode.GetNodeReference(INPUT)
+
+    @property
+    def reconstructionNode(self) -> Any:
+        """Posterior mean in HU."""
+        return self.traceNode.GetNodeReference(RECONSTRUCTION)
+
+    @property
+    def mapNode(self) -> Any:
+        """Nats of the block centered at each voxel."""
+        return self.traceNode.GetNodeReference(MAP)
+
+    @property
+    def segmentationNode(self) -> Any:
+        """One segment a region."""
+        return self.traceNode.GetNodeReference(SEGMENTATION)
+
+    @property
+    def tableNode(self) -> Any:
+        """One row a region."""
+        return self.traceNode.GetNodeReference(TABLE)
+
+    @property
+    def runFolder(self) -> str:
+        """Where the run was written; it may be gone."""
+        return self.traceNode.GetAttribute(FOLDER) or ""
+
+    # ---- live
+
+    @property
+    def live(self) -> LiveMap:
+        """The trace behind the sliders."""
+        if self._live is None:
+            raise TraceError("There is no trace behind these results.", "Run the detection again.")
+        return self._live
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What stands out under the present settings, strongest first."""
+        return () if self.view is None else self.view.regions
+
+    @property
+    def settings(self) -> RegionConfig:
+        """The present settings of the sliders."""
+        stored = json.loads(self.traceNode.GetAttribute(SETTINGS) or "null")
+        if stored is None:
+            return self.live.settings
+        return RegionConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+
+    def show(self, settings: RegionConfig) -> None:
+        """Map, regions and table under other settings; no sampling.
+
+        Raises
+        ------
+        TraceError : the trace cannot answer them; what was shown stays.
+        """
+        view = self.live.update(settings)
+        assert self._order is not None
+        hidden = self._hiddenPeaks()
+        nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array))
+        self._showRange(display.NatsRange.ofMap(view.kl_map.array))
+        labels = self._order.apply(view.labels)
+        self.view = view
+        regions.updateSegmentation(self.segmentationNode, self.mapNode, labels, view.regions)
+        regions.updateTable(self.tableNode, view.regions)
+        self.traceNode.SetAttribute(SETTINGS, json.dumps(asdict(settings)))
+        self._hide(hidden)
+
+    def addPartial(self) -> int:
+        """Read slices that were finished meanwhile and show them.
+
+        Returns
+        -------
+        how many there were; when the run is complete, its trace is stored with the scene.
+        """
+        if self._growing is None:
+            return 0
+        new = self._growing.readNew()
+        if new:
+            self._live = self._growing.liveMap()
+            self._reconstruct(new)
+            self.show(self.settings)
+            if self._growing.isComplete:
+                self.finish()
+        return len(new)
+
+    def finish(self) -> None:
+        """Store the trace with the scene, for a run that ended or was cancelled; no more slices are expected."""
+        self.traceNode.SetText(live.encode(self.live))
+        self._growing = None
+
+    # ---- display
+
+    def showInSliceViews(self) -> None:
+        """The CT behind, the map in front, in all slice views."""
+        display.showInSliceViews(self.inputNode, self.mapNode)
+
+    @property
+    def opacity(self) -> float:
+        """Of the map over the CT, 0 to 1."""
+        views = display.sliceCompositesShowing(self.mapNode)
+        return views[0].GetForegroundOpacity() if views else display.MAP_OPACITY
+
+    def setOpacity(self, opacity: float) -> None:
+        """Of the map over the CT, 0 to 1, in the slice views that show it."""
+        for composite in display.sliceCompositesShowing(self.mapNode):
+            composite.SetForegroundOpacity(opacity)
+
+    @property
+    def threshold(self) -> float:
+        """Nats below which the map is not shown."""
+        return float(self.mapNode.GetDisplayNode().GetLowerThreshold())
+
+    def setThreshold(self, nats: float | None) -> None:
+        """Nats below which the map is not shown; None follows the null again.
+
+        A threshold set here, or in the Volumes module, keeps its meaning when the block size changes: it stays as unusual.
+        """
+        assert self.range is not None
+        value = self.range.threshold if nats is None else nats
+        self.mapNode.GetDisplayNode().SetThreshold(value, 1e30)
+
+    def setRegionVisible(self, i: int, visible: bool) -> None:
+        """Show or hide region ``i`` of :attr:`regions`; hidden regions are not exported."""
+        segment = regions.segmentId(self.regions[i])
+        self.segmentationNode.GetDisplayNode().SetSegmentVisibility(segment, bool(visible))
+        self.traceNode.SetAttribute(HIDDEN, json.dumps(self._hiddenPeaks()))
+
+    def isRegionVisible(self, i: int) -> bool:
+        """Whether region ``i`` is shown, here or in the Segmentations module."""
+        return bool(self.segmentationNode.GetDisplayNode().GetSegmentVisibility(regions.segmentId(self.regions[i])))
+
+    @property
+    def visibleRegions(self) -> list[Region]:
+        """The regions that are shown, strongest first."""
+        return [region for i, region in enumerate(self.regions) if self.isRegionVisible(i)]
+
+    def jumpTo(self, i: int) -> None:
+        """All slice views to the strongest block of region ``i``."""
+        world = nodes.worldFromLps(self.mapNode, self.regions[i].peak_lps_mm)
+        display.jumpSliceViews(self.traceNode.GetScene(), world)
+
+    def setShow3D(self, shown: bool) -> None:
+        """Show or hide the regions' surfaces in 3-D views; while shown, they follow the sliders."""
+        regions.setShow3D(self.segmentationNode, shown)
+
+    # ---- inner parts
+
+    def _showRange(self, new: display.NatsRange) -> None:
+        """Follow the null; limits that a user moved keep their place on its scale."""
+        node, old = self.mapNode.GetDisplayNode(), self.range
+        shown = new
+        if old is not None:
+            present = {
+                "threshold": float(node.GetLowerThreshold()),
+                "low": float(node.GetWindowLevelMin()),
+                "high": float(node.GetWindowLevelMax()),
+            }
+            moved = {k: v for k, v in present.items() if not np.isclose(v, getattr(old, k), rtol=1e-4)}
+            shown = replace(new, **{k: old.moved(v, new) for k, v in moved.items()})
+        display.applyRange(self.mapNode, shown)
+        self.range = new
+
+    def _reconstruct(self, new: Sequence[SliceTrace]) -> None:
+        """Add slices to the reconstruction; what is not sampled yet is air, the lowest value there is."""
+        assert self._order is not None
+        card = ModelCard.from_dict(self.live.run["prior"])
+        volume = reconstruction_volume(KLTrace(tuple(new)), self.live.framing, card)
+        added = self._order.apply(volume.array)
+        node = self.reconstructionNode
+        if node.GetAttribute("KLIP.Filled"):
+            added = np.maximum(slicer.util.arrayFromVolume(node), added)
+        nodes.setVoxels(node, added)
+        if not node.GetAttribute("KLIP.Filled"):
+            node.SetAttribute("KLIP.Filled", "1")
+            node.CreateDefaultDisplayNodes()
+            window = node.GetDisplayNode()
+            window.SetAutoWindowLevel(False)
+            window.SetWindowLevelMinMax(card.window.lo_hu, card.window.hi_hu)
+
+    def _hiddenPeaks(self) -> list[list[float]]:
+        """LPS peaks of unchecked regions, past ones included: what a slider makes vanish and return stays unchecked."""
+        peaks = json.loads(self.traceNode.GetAttribute(HIDDEN) or "[]")
+        for i, region in enumerate(self.regions):
+            peaks = [peak for peak in peaks if not regions.contains(region, self.live.framing.grid, peak)]
+            if not self.isRegionVisible(i):
+                peaks.append(list(region.peak_lps_mm))
+        return peaks
+
+    def _hide(self, peaks: list[list[float]]) -> None:
+        """Hide the regions that hold one of these points, show the others."""
+        shown = self.segmentationNode.GetDisplayNode()
+        for region in self.regions:
+            held = any(regions.contains(region, self.live.framing.grid, peak) for peak in peaks)
+            shown.SetSegmentVisibility(regions.segmentId(region), not held)
+        self.traceNode.SetAttribute(HIDDEN, json.dumps(peaks))
+
+
+def _makeNodes(inputNode: Any) -> Any:
+    """The nodes of a detection, empty, referring to each other, beside their input in the subject hierarchy."""
+    scene, name = inputNode.GetScene(), inputNode.GetName()
+    traceNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} KLIP trace")
+    traceNode.SetEncoding(1)  # VTK_ENCODING_US_ASCII: base64
+    # a file of its own beside the scene; not hidden from editors, because Slicer saves no files of hidden nodes
+    traceNode.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
+    made = {
+        RECONSTRUCTION: nodes.newVolumeLike(inputNode, f"{name} reconstruction"),
+        MAP: nodes.newVolumeLike(inputNode, f"{name} KL map"),
+        SEGMENTATION: regions.newSegmentation(inputNode, f"{name} regions"),
+        TABLE: regions.newTable(scene, f"{name} region table"),
+    }
+    traceNode.SetNodeReferenceID(INPUT, inputNode.GetID())
+    for role, node in made.items():
+        traceNode.SetNodeReferenceID(role, node.GetID())
+        node.SetNodeReferenceID(TRACE, traceNode.GetID())
+    display.setUpMapDisplay(made[MAP])
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parent = hierarchy.GetItemParent(_item(hierarchy, inputNode)) or hierarchy.GetSceneItemID()
+    folder = hierarchy.CreateFolderItem(parent, f"KLIP: {name}")
+    for node in [*made.values(), traceNode]:
+        hierarchy.SetItemParent(_item(hierarchy, node), folder)
+    return traceNode
+
+
+def _item(hierarchy: Any, node: Any) -> int:
+    """A node's item in the subject hierarchy; made when the application has not done so."""
+    return hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
