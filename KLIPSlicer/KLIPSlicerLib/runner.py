@@ -7,6 +7,7 @@ or ``onFailed`` with a sentence that says what is wrong and what to do.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -43,6 +44,14 @@ class Callbacks:
     onFinished: Callable[[], None] = _nothing
     onCancelled: Callable[[], None] = _nothing
     onFailed: Callable[[str], None] = _nothing
+
+
+def klipCoreFolder() -> Path:
+    """The folder that the package KLIPCore lies in: the other process must run the very code that Slicer's reads results with."""
+    found = importlib.util.find_spec("KLIPCore")
+    if found is None or found.origin is None:
+        raise RuntimeError("KLIPCore is missing. Install the KLIPSlicer extension again.")
+    return Path(found.origin).parents[1]
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,6 @@ class Runner:
         """
         if self.running:
             raise RuntimeError("A run is in progress.")
-        from .paths import klipCoreParent
-
         self._buffer, self._errors, self._failure, self._cancelled, self._slices, self._group = b"", [], "", False, 0, 0
         process = qt.QProcess()
         variables = qt.QProcessEnvironment.systemEnvironment()
@@ -106,7 +113,7 @@ class Runner:
         self._process = process
         self._program = interpreter.program
         leader = Path(__file__).with_name("process_leader.py")
-        process.start(interpreter.program, [str(leader), str(klipCoreParent()), *arguments, "--progress", "json"])
+        process.start(interpreter.program, [str(leader), str(klipCoreFolder()), *arguments, "--progress", "json"])
 
     def cancel(self) -> None:
         """Ask the run to stop; within :data:`GRACE_MSEC` it is ended. Finished slices stay on disk."""

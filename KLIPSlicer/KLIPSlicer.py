@@ -1,0 +1,240 @@
+"""The KLIPSlicer module of 3D Slicer: where does a CT depart from healthy anatomy?
+
+This file holds what Slicer asks for: module, widget, logic and test. What they do is in KLIPSlicerLib, one noun a file; the
+mathematics is in KLIPCore and runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import slicer.util
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from KLIPSlicerLib.paths import makeKlipCoreImportable, resourcePath
+
+makeKlipCoreImportable()
+
+
+class KLIPSlicer(ScriptedLoadableModule):
+    """What the module selector shows."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("KLIP: out-of-distribution detection")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
+        parent.dependencies = []
+        parent.contributors = ["KLIPSlicer contributors"]
+        parent.helpText = _(
+            """
+<p>Marks where a CT departs from the healthy anatomy that a diffusion prior knows, as a map in nats and as regions.</p>
+<ol>
+<li>Choose a CT of the abdomen, with contrast. Read what the prior knows, and any warning below it.</li>
+<li>Press <b>Detect OOD</b>. First results appear while later slices are still examined; <b>Cancel</b> keeps what is finished.</li>
+<li>Move <b>Block size</b>: small blocks show small things, large ones faint and extended changes. Nothing is computed again.</li>
+<li>Click a region to see it in all views. Uncheck what you do not want, then <b>Export…</b></li>
+</ol>
+<p>The scan is simulated from the loaded volume; nothing is sent anywhere. Missing Python packages are asked for when you press
+Detect for the first time.</p>
+<p><b>Research software. Not a medical device.</b> It does not diagnose, and an unmarked place is not thereby healthy.</p>
+"""
+        )
+        parent.acknowledgementText = _(
+            "An independent implementation of KLIP: A. Kheirandish, J. Hong, S. Fridovich-Keil, CVPR 2026, arXiv 2605.31596."
+        )
+        for name in ("Icons/KLIPSlicer.svg", "Icons/KLIPSlicer.png"):  # in a checkout Resources is not beside the module
+            try:
+                parent.icon = qt.QIcon(str(resourcePath(name)))
+                break
+            except FileNotFoundError:
+                continue
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offer the synthetic study in Slicer's Sample Data module; it is made on the spot, nothing is downloaded."""
+    from KLIPSlicerLib.sample_study import registerSyntheticStudy
+
+    registerSyntheticStudy()
+
+
+class KLIPSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel's shell: loads the `.ui` file and follows the scene. What the controls do is in KLIPSlicerLib.panel."""
+
+    def __init__(self, parent: Any = None) -> None:
+        VTKObservationMixin.__init__(self)
+        self.logic: KLIPSlicerLogic | None = None
+        self.panel: Any = None
+        self._parameterNode: Any = None
+        self._parameterNodeGuiTag: Any = None
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    def setup(self) -> None:
+        """Called when the user opens the module for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from KLIPSlicerLib.panel import Panel
+
+        uiWidget = slicer.util.loadUI(str(resourcePath("UI/KLIPSlicer.ui")))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = KLIPSlicerLogic()
+        self.panel = Panel(self.ui)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        slicer.app.connect("aboutToQuit()", self.onQuit)
+        self.initializeParameterNode()
+        self.panel.restoreFromScene()
+
+    def cleanup(self) -> None:
+        """Called when the module is unloaded."""
+        self.onQuit()
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def onQuit(self) -> None:
+        """Leave no process behind."""
+        if self.panel is not None:
+            self.panel.cleanUp()
+
+    def enter(self) -> None:
+        """Called each time the user opens this module."""
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """Called each time the user opens a different module; a run goes on."""
+
+    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
+        """The scene is about to be emptied."""
+        self.panel.closeScene()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+        """The scene is empty."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, _caller: Any, _event: Any) -> None:
+        """A scene was loaded: a detection in it works again."""
+        self.setParameterNode(None)
+        self.initializeParameterNode()
+        self.panel.restoreFromScene()
+
+    def initializeParameterNode(self) -> None:
+        """Make sure that there is a parameter node, and choose the first CT when none is chosen."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if self._parameterNode.inputVolume is None:
+            first = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            if first is not None:
+                self._parameterNode.inputVolume = first
+
+    def setParameterNode(self, parameterNode: Any) -> None:
+        """Connect the controls with these choices; None disconnects them."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
+        self._parameterNode = parameterNode
+        self.panel.setParameters(parameterNode)
+        if parameterNode is not None:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
+            self.panel.refresh()
+
+
+class KLIPSlicerLogic(ScriptedLoadableModuleLogic):
+    """What the module does without its panel, for scripts and batches of cases."""
+
+    def getParameterNode(self) -> Any:
+        """The scene's choices."""
+        from KLIPSlicerLib.parameters import KLIPSlicerParameterNode
+
+        return KLIPSlicerParameterNode(super().getParameterNode())
+
+    def detect(self, inputVolume: Any, *, otherPython: str = "", folder: str = "", timeoutSeconds: float = 3600.0, **choices: Any) -> Any:
+        """Examine a volume, wait, and return what is in the scene then (KLIPSlicerLib.scene_results.SceneResults).
+
+        :param inputVolume: a CT volume node.
+        :param otherPython: a Python in which klip's packages are installed; Slicer's own when empty.
+        :param folder: where run folders are kept; Slicer's temporary folder when empty.
+        :param choices: attributes of the parameter node, e.g. ``preset="quick", blockSize=20.0``.
+        :raises RuntimeError: the detection failed, was cancelled, or took too long; the message says what to do.
+        """
+        from KLIPSlicerLib.dependencies import Choices, Dependencies
+        from KLIPSlicerLib.detection import Detection, Listener
+
+        ended: list[Any] = []
+        parameters = self.getParameterNode()
+        parameters.inputVolume = inputVolume
+        for name, value in choices.items():
+            setattr(parameters, name, value)
+        dependencies = Dependencies(Choices(otherPython))
+        detection = Detection(
+            Listener(
+                onFinished=ended.append,
+                onCancelled=lambda _results: ended.append(RuntimeError(_("The detection was cancelled."))),
+                onFailed=lambda sentence: ended.append(RuntimeError(sentence)),
+            )
+        )
+        root = Path(folder) if folder else Path(slicer.app.temporaryPath) / "KLIPSlicer"
+        detection.start(parameters, dependencies.ensure(), dependencies.environment(), root)
+        until = time.monotonic() + timeoutSeconds
+        while not ended and time.monotonic() < until:
+            slicer.app.processEvents()
+            time.sleep(0.02)
+        if not ended:
+            detection.cancelAndWait()
+            raise RuntimeError(_("The detection took longer than {n} s and was stopped.").format(n=timeoutSeconds))
+        if isinstance(ended[0], Exception):
+            raise ended[0]
+        return ended[0]
+
+
+class KLIPSlicerTest(ScriptedLoadableModuleTest):
+    """Runs inside the Slicer application (Developer mode, “Reload and Test”).
+
+    Written against Slicer's source and run on the stand-ins of Testing/Slicer; no Slicer application has run it yet.
+    """
+
+    def setUp(self) -> None:
+        """An empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        """All of them."""
+        self.setUp()
+        self.test_DetectOnSmallStudy()
+
+    def test_DetectOnSmallStudy(self) -> None:
+        """A simulated abdomen through the real `klip`, the slider, a round trip of the segmentation."""
+        from KLIPSlicerLib.self_test import smallStudyNode
+
+        self.delayDisplay("Making a simulated abdomen")
+        node = smallStudyNode()
+        self.delayDisplay("Examining it; missing packages are asked for")
+        logic = KLIPSlicerLogic()
+        results = logic.detect(node, otherPython=qt.QSettings().value("KLIPSlicer/OtherPython") or "", preset="quick", steps=3, samples=1)
+        self.assertIsNotNone(results.mapNode)
+        array = slicer.util.arrayFromVolume(results.mapNode)
+        self.assertEqual(array.shape, slicer.util.arrayFromVolume(node).shape)
+        self.assertGreater(float(array.max()), 0.0)
+        from dataclasses import replace
+
+        results.show(replace(results.settings, block_mm=30.0))
+        self.assertGreater(float(slicer.util.arrayFromVolume(results.mapNode).max()), 0.0)
+        self.assertEqual(results.segmentationNode.GetSegmentation().GetNumberOfSegments(), len(results.regions))
+        self.delayDisplay("Test passed")

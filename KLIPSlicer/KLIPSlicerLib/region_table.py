@@ -1,0 +1,175 @@
+"""The table of regions: what stands out, how much, how surely, where.
+
+Sorting is done here and not by the table widget, which would sort "9.8" after "12.1". A row is always known by its region's place in
+the results, whatever the order on screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import qt
+
+from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from KLIPCore.regions.find import Region
+
+SWATCH = 12
+"""Pixels of a color's square."""
+
+
+def columns() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
+    """Heading, tooltip, value to sort by and text of each column."""
+    return [
+        (
+            _("Region"),
+            _("Name and color. Uncheck to hide the region and to keep it out of exports."),
+            lambda r: r.label,
+            lambda r: r.name,
+        ),
+        (
+            _("Nats"),
+            _("Total departure from healthy anatomy, in nats: the larger, the less the prior expected it."),
+            lambda r: r.total_nats,
+            lambda r: _number(r.total_nats),
+        ),
+        (_("Peak"), _("Nats of the strongest block in the region."), lambda r: r.peak_nats, lambda r: _number(r.peak_nats)),
+        (
+            "p",
+            _("How often chance alone would mark even one region like this in such a scan. Small is surer."),
+            lambda r: r.p_value,
+            lambda r: _probability(r.p_value),
+        ),
+        (
+            _("mL"),
+            _("Volume of the marked region. It may reach up to half a block beyond what caused it."),
+            lambda r: r.volume_ml,
+            lambda r: _number(r.volume_ml),
+        ),
+        (
+            _("Slices"),
+            _("First and last slice, counted from the feet, from 0."),
+            lambda r: r.slices,
+            lambda r: f"{r.slices[0]}–{r.slices[1]}" if r.slices[1] > r.slices[0] else f"{r.slices[0]}",
+        ),
+    ]
+
+
+class RegionTable:
+    """Fills a QTableWidget and says what was clicked.
+
+    onJump(i) and onVisible(i, visible) are called with the region's place in the results.
+    """
+
+    def __init__(self, widget: Any, onJump: Callable[[int], None], onVisible: Callable[[int, bool], None]) -> None:
+        self._widget, self._onJump, self._onVisible = widget, onJump, onVisible
+        self._columns = columns()
+        self._regions: Sequence[Region] = ()
+        self._visible: Callable[[int], bool] = lambda i: True
+        self._order: list[int] = []
+        self._sorting: tuple[int, bool] = (1, True)  # most nats first
+        self._filling = False
+        self._toggledRow = -1
+        widget.setColumnCount(len(self._columns))
+        widget.setHorizontalHeaderLabels([heading for heading, *_rest in self._columns])
+        for n, (_heading, tip, *_rest) in enumerate(self._columns):
+            widget.horizontalHeaderItem(n).setToolTip(tip)
+        widget.verticalHeader().setVisible(False)
+        widget.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        widget.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        widget.setAlternatingRowColors(True)
+        widget.setShowGrid(False)
+        header = widget.horizontalHeader()
+        header.setStretchLastSection(True)
+        header.setSortIndicatorShown(True)
+        header.setHighlightSections(False)
+        header.sectionClicked.connect(self.sortBy)
+        widget.connect("cellClicked(int,int)", self._onClicked)
+        widget.connect("cellActivated(int,int)", self._onClicked)
+        widget.connect("itemChanged(QTableWidgetItem*)", self._onChanged)
+
+    def show(self, regions: Sequence[Region], visible: Callable[[int], bool]) -> None:
+        """Show these regions.
+
+        :param visible: whether region i is checked.
+        """
+        self._regions, self._visible = regions, visible
+        self._fill()
+
+    def sortBy(self, column: int) -> None:
+        """Sort by a column; once more, the other way round. Numbers start with the largest, names, p and places with the smallest."""
+        before, descending = self._sorting
+        self._sorting = (column, not descending if column == before else column in (1, 2, 4))
+        self._fill()
+
+    @property
+    def order(self) -> list[int]:
+        """Places of the regions in the results, from the first row to the last."""
+        return list(self._order)
+
+    def _fill(self) -> None:
+        column, descending = self._sorting
+        key = self._columns[column][2]
+        self._order = sorted(range(len(self._regions)), key=lambda i: key(self._regions[i]), reverse=descending)
+        self._filling = True
+        self._widget.setRowCount(len(self._order))
+        for row, i in enumerate(self._order):
+            for n, (_heading, _tip, _value, text) in enumerate(self._columns):
+                self._widget.setItem(row, n, self._item(i, n, text(self._regions[i])))
+        self._filling = False
+        header = self._widget.horizontalHeader()
+        header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
+        self._widget.resizeColumnsToContents()
+
+    def _item(self, i: int, column: int, text: str) -> Any:
+        region = self._regions[i]
+        item = qt.QTableWidgetItem(text)
+        if column == 0:
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+            item.setCheckState(qt.Qt.Checked if self._visible(i) else qt.Qt.Unchecked)
+            swatch = qt.QPixmap(SWATCH, SWATCH)
+            swatch.fill(qt.QColor(region.hex_colour))
+            item.setIcon(qt.QIcon(swatch))
+        else:
+            item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+        item.setToolTip(
+            _("{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.").format(
+                name=region.name,
+                nats=_number(region.total_nats),
+                p=_probability(region.p_value),
+                q=_probability(region.q_value),
+            )
+        )
+        return item
+
+    def _onChanged(self, item: Any) -> None:
+        if self._filling or item.column() != 0 or item.row() >= len(self._order):
+            return
+        self._toggledRow = item.row()  # the click that follows in the same event belongs to the checkbox
+        qt.QTimer.singleShot(0, self._forgetToggle)
+        self._onVisible(self._order[item.row()], item.checkState() == qt.Qt.Checked)
+
+    def _forgetToggle(self) -> None:
+        self._toggledRow = -1
+
+    def _onClicked(self, row: int, column: int) -> None:
+        toggled, self._toggledRow = self._toggledRow, -1
+        if row < len(self._order) and not (column == 0 and row == toggled):
+            self._onJump(self._order[row])
+
+
+def _number(value: float) -> str:
+    """Three digits that mean something."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _probability(value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
