@@ -17,6 +17,7 @@ levels this is exactly DDPM's formula; between them t is interpolated in ln σ, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 
 from KLIPCore.errors import PriorError
 from KLIPCore.priors.unet import UNetConfig, fold, folded_unet
+
+if TYPE_CHECKING:
+    from monai.networks.schedulers import DDPMScheduler
 
 PREDICTIONS = ("epsilon", "v_prediction")
 """What the network may guess, in the words of MONAI's scheduler."""
@@ -53,6 +57,14 @@ class DDPMConfig(UNetConfig):
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
             raise PriorError(f"A DDPM that predicts '{self.prediction}' is not known.", f"Use one of: {', '.join(PREDICTIONS)}.")
+
+
+def scheduler_of(schedule: str, n_steps: int, beta_start: float, beta_end: float, prediction: str) -> DDPMScheduler:
+    """MONAI's DDPM scheduler, without clipping: a score map must see what is really there."""
+    from monai.networks.schedulers import DDPMScheduler  # heavy: only when a network is really built
+
+    ends: dict[str, Any] = {} if schedule == "cosine" else {"beta_start": beta_start, "beta_end": beta_end}
+    return DDPMScheduler(num_train_timesteps=n_steps, schedule=schedule, prediction_type=prediction, clip_sample=False, **ends)
 
 
 class VPSchedule(nn.Module):
@@ -85,8 +97,38 @@ class VPSchedule(nn.Module):
         return (lower + part.clamp(0, 1)).to(sigma)
 
 
-class DDPMUNet(nn.Module):
-    """A DDPM's network as a denoiser D(x; σ, position) of single-channel images.
+class VPDenoiser(nn.Module):
+    """Any network trained on numbered steps, as a denoiser D(x; σ, position); a subclass says what it predicts.
+
+    Parameters
+    ----------
+    scheduler : MONAI's DDPM scheduler, whose ᾱ and ``prediction_type`` are taken.
+    scale, shift : the network's intensity u = scale·x + shift.
+    """
+
+    def __init__(self, scheduler: DDPMScheduler, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scheduler = scheduler
+        self.scale, self.shift = scale, shift
+        self.vp = VPSchedule(scheduler.alphas_cumprod)
+
+    def predict(self, noised: Tensor, time: Tensor, position: Tensor) -> Tensor:
+        """The network's guess (ε or v) from u_t (B, C, H, W), step numbers (B,) and positions (B, 2, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
+        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions (B, 2, H, W)."""
+        sigma_u = self.scale * sigma
+        root = torch.rsqrt(1 + sigma_u**2).view(-1, 1, 1, 1)  # √ᾱ
+        noised = (self.scale * x + self.shift) * root
+        guess = self.predict(noised, self.vp.time(sigma_u), position)
+        other = root * sigma_u.view(-1, 1, 1, 1)  # √(1 − ᾱ)
+        clean = (noised - other * guess) / root if self.scheduler.prediction_type == "epsilon" else root * noised - other * guess
+        return (clean - self.shift) / self.scale
+
+
+class DDPMUNet(VPDenoiser):
+    """The house's own network trained as a DDPM.
 
     Parameters
     ----------
@@ -94,20 +136,10 @@ class DDPMUNet(nn.Module):
     """
 
     def __init__(self, config: DDPMConfig | None = None) -> None:
-        super().__init__()
-        from monai.networks.schedulers import DDPMScheduler  # heavy: only when a network is really built
-
-        self.config = config or DDPMConfig()
+        c = config or DDPMConfig()
+        super().__init__(scheduler_of(c.schedule, c.n_steps, c.beta_start, c.beta_end, c.prediction), c.scale, c.shift)
+        self.config = c
         self.net = folded_unet(self.config)
-        self.scheduler = DDPMScheduler(
-            num_train_timesteps=self.config.n_steps,
-            schedule=self.config.schedule,
-            prediction_type=self.config.prediction,
-            beta_start=self.config.beta_start,
-            beta_end=self.config.beta_end,
-            clip_sample=False,
-        )
-        self.vp = VPSchedule(self.scheduler.alphas_cumprod)
 
     @property
     def multiple(self) -> int:
@@ -115,17 +147,6 @@ class DDPMUNet(nn.Module):
         return self.config.multiple
 
     def predict(self, noised: Tensor, time: Tensor, position: Tensor) -> Tensor:
-        """The network's guess (ε or v) from u_t (B, 1, H, W), step numbers (B,) and positions (B, 2, H, W)."""
+        """See :meth:`VPDenoiser.predict`."""
         raw = self.net(fold(noised, position, self.config), time)
         return F.pixel_shuffle(raw.float(), self.config.unshuffle)
-
-    def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
-        """Denoised images (B, 1, H, W) from noisy ones, noise levels (B,) in intensity units and positions (B, 2, H, W)."""
-        c = self.config
-        sigma_u = c.scale * sigma
-        root = torch.rsqrt(1 + sigma_u**2).view(-1, 1, 1, 1)  # √ᾱ
-        noised = (c.scale * x + c.shift) * root
-        guess = self.predict(noised, self.vp.time(sigma_u), position)
-        other = root * sigma_u.view(-1, 1, 1, 1)  # √(1 − ᾱ)
-        clean = (noised - other * guess) / root if c.prediction == "epsilon" else root * noised - other * guess
-        return (clean - c.shift) / c.scale

@@ -14,11 +14,15 @@ from torch import nn
 
 from KLIPCore.errors import PriorError
 from KLIPCore.priors.ddpm import DDPMConfig, DDPMUNet
+from KLIPCore.priors.diffusers_unet import DiffusersConfig, DiffusersUNet
+from KLIPCore.priors.song_unet import SongConfig, SongUNet
 from KLIPCore.priors.unet import EDMUNet, UNetConfig
 
 KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "EDMUNet": (EDMUNet, UNetConfig),
     "DDPMUNet": (DDPMUNet, DDPMConfig),
+    "DiffusersUNet": (DiffusersUNet, DiffusersConfig),
+    "SongUNet": (SongUNet, SongConfig),
 }
 """Kind → (network, its configuration)."""
 

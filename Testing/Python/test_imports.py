@@ -42,13 +42,16 @@ reconstruct          | physics io.sinogram                                      
 priors               | volume physics                                                   | numpy scipy torch
 priors.unet          |                                                                  | monai
 priors.ddpm          |                                                                  | monai
+priors.diffusers_unet |                                                                 | monai
+priors.convert       |                                                                  | safetensors
 priors.checkpoint    |                                                                  | safetensors
 framing              | volume priors.prior                                              | numpy
 
 sampling             | physics priors                                                   | numpy torch
 
 kl                   | sampling.transition                                              | numpy scipy torch
-kl.map               | config framing volume regions.fdr                                |
+kl.map               | config framing volume                                            |
+kl.landing           | framing volume                                                   |
 regions              | volume                                                           | numpy scipy
 
 export               | volume io regions                                                | numpy SimpleITK pydicom matplotlib PIL jinja2
