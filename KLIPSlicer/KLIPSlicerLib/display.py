@@ -114,8 +114,8 @@ def setUpMapDisplay(mapNode: Any) -> None:
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
     legend.SetTitleText(LEGEND_TITLE)
     legend.SetNumberOfLabels(5)
-    legend.SetPosition(0.96, 0.5)
-    legend.SetSize(0.14, 0.5)
+    legend.SetPosition(0.97, 0.5)
+    legend.SetSize(0.07, 0.45)  # the text grows with the width
     legend.SetVisibility(True)
 
 

@@ -8,6 +8,9 @@ Nothing of it is a mock: the pixels are those of Slicer.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +63,7 @@ def start() -> Any:
     application.SetMRMLScene(scene)
     application.GetColorLogic().SetMRMLScene(scene)
     application.GetColorLogic().AddDefaultColorNodes()
+    _set_fonts(application)
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
     for factory in (slicer.vtkMRMLSliceViewDisplayableManagerFactory, slicer.vtkMRMLThreeDViewDisplayableManagerFactory):
@@ -85,6 +89,20 @@ def start() -> Any:
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     start.application = application  # type: ignore[attr-defined]  (lives as long as the process)
     return scene
+
+
+def _set_fonts(application: Any) -> None:
+    """Fonts for legends: the application brings its own in its share folder, which a wheel lacks; matplotlib's serve as well."""
+    import matplotlib
+
+    share = Path(tempfile.mkdtemp(prefix="klip-slicer-share-"))
+    atexit.register(shutil.rmtree, share, ignore_errors=True)
+    application.SetShareDirectory(str(share))
+    fonts = Path(application.GetFontsDirectory())
+    fonts.mkdir(parents=True)
+    shutil.copy(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", fonts)
+    for family in (vtk.VTK_ARIAL, vtk.VTK_COURIER, vtk.VTK_TIMES):
+        application.SetFontFileName(family, "DejaVuSans.ttf")
 
 
 def application() -> Any:

@@ -1,0 +1,48 @@
+"""Paths and fixtures of the tests on 3D Slicer's own core; without it they are skipped.
+
+``slicer-core`` runs in this very process: it brings the classes of Slicer and uses the environment's VTK.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE.parent / "Python", HERE.parents[1] / "KLIPSlicer"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+collect_ignore_glob = [] if importlib.util.find_spec("slicer") else ["test_*.py"]
+
+
+@pytest.fixture
+def scene() -> Iterator[Any]:
+    """Slicer's scene, empty before and after."""
+    import headless
+
+    yield headless.clear()
+    headless.clear()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished run on a straight study, with two balls of known place (made_run.py)."""
+    import made_run
+
+    return made_run.make_run(tmp_path_factory.mktemp("made") / "run")
+
+
+@pytest.fixture
+def shown(scene: Any, made: Any) -> Any:
+    """The made run in the scene, as SceneResults."""
+    from inputs import show_run
+
+    return show_run(made)
