@@ -57,12 +57,12 @@ RUNS = 10
 
 
 def quadrature(b: GaussianBenchmark | MixtureBenchmark, n_nodes: int, seed: int = 0, *, refined: bool = True) -> KLEstimate:
-    """KL from eight exact posterior samples; ``refined`` with Stein's control variate, two noise pairs and two probes."""
+    """KL from eight exact posterior samples; ``refined`` with Stein's control variate."""
     generator = torch.Generator().manual_seed(seed)
     samples = b.posterior.sample(SAMPLES, generator)[:, 0]
     nodes = gauss_legendre_nodes(n_nodes, LO, HI)
     if refined:
-        return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), nodes, generator, control_variate="stein", n_pairs=2, n_probes=2)
+        return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), nodes, generator, control_variate="stein")
     return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), nodes, generator)
 
 
@@ -84,7 +84,7 @@ def quadrature_tables(b: GaussianBenchmark, exact: GaussianKL) -> dict[bool, lis
     truth = exact.window(LO, HI)
     print(f"\nRe-noised quadrature, whole image, {SAMPLES} samples; closed form {truth:.2f} nats (σ {LO:g} to {HI:g}; {exact.nats():.2f} in all)")
     for n_nodes in NODES:
-        for better, name in ((False, f"{n_nodes} nodes"), (True, f"{n_nodes} nodes, Stein, 2 pairs, 2 probes")):
+        for better, name in ((False, f"{n_nodes} nodes"), (True, f"{n_nodes} nodes, Stein")):
             made = quadrature(b, n_nodes, refined=better)
             rms[better].append(rms_error(b, n_nodes, truth, refined=better))
             row(name, made.nats, truth, made.standard_error, rms[better][-1])
@@ -100,7 +100,7 @@ def quadrature_tables(b: GaussianBenchmark, exact: GaussianKL) -> dict[bool, lis
     edges = [0.01, 0.04, 0.08, 0.32, 2.0]
     generator = torch.Generator().manual_seed(1)
     samples = b.posterior.sample(SAMPLES, generator)[:, 0]
-    made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 5), generator, control_variate="stein", n_pairs=2, n_probes=2)
+    made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 5), generator, control_variate="stein")
     print("\nThe same, by σ window (5 nodes each)")
     for lo, hi in pairwise(edges):
         nats, error = made.window(lo, hi)
@@ -126,7 +126,7 @@ def mixture_table() -> None:
     print(f"\nMixture of two (posterior weights {odds}), {SAMPLES} samples; one-dimensional integrals give {truth:.2f} nats")
     for n_nodes in NODES:
         made = quadrature(b, n_nodes)
-        row(f"{n_nodes} nodes, Stein, 2 pairs, 2 probes", made.nats, truth, made.standard_error, rms_error(b, n_nodes, truth, refined=True))
+        row(f"{n_nodes} nodes, Stein", made.nats, truth, made.standard_error, rms_error(b, n_nodes, truth, refined=True))
 
 
 def chains(b: GaussianBenchmark) -> dict[str, dict[int, PathKL]]:

@@ -38,42 +38,42 @@ def run(b: Benchmark, n_nodes: int, seed: int, lo: float = 1e-3, hi: float = 10.
     return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), gauss_legendre_nodes(n_nodes, lo, hi), generator, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("n_nodes", "goal", "n_runs"), [(20, 0.02, 16), (50, 0.01, 8)])
+@pytest.mark.parametrize(("n_nodes", "goal", "n_runs"), [(20, 0.02, 6), (50, 0.01, 3)])
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_accuracy_with_eight_samples(name: str, n_nodes: int, goal: float, n_runs: int) -> None:
-    """20 nodes: 2 %; 50 nodes: 1 %. The root mean square over seeds lies within the goal, and no run is twice off."""
+    """20 nodes: within 2 %; 50 nodes: within 1 %, in every run here (docs/method.md has the rates over 100 runs each)."""
     b = BENCHMARKS[name]()
     expected = truth(b, 1e-3, 10.0)
-    errors = np.array([run(b, n_nodes, seed, control_variate="stein", n_pairs=2, n_probes=2).nats / expected - 1 for seed in range(n_runs)])
-    assert math.sqrt(float(np.square(errors).mean())) < goal
-    assert float(np.abs(errors).max()) < 2 * goal
+    errors = np.array([run(b, n_nodes, seed, control_variate="stein").nats / expected - 1 for seed in range(n_runs)])
+    assert float(np.abs(errors).max()) < goal
+    assert math.sqrt(float(np.square(errors).mean())) < 0.007
 
 
 @pytest.mark.parametrize("control_variate", ["none", "stein"])
 def test_intervals_cover_the_truth_at_their_rate(control_variate: str) -> None:
-    """Student-t intervals at 68 and 95 % over 300 seeds."""
+    """Student-t intervals at 68 and 95 % over 200 seeds."""
     b = inpainting(size=6, unseen_rows=2)
     expected = truth(b, 0.005, 3.0)
     covered = {0.68: 0, 0.95: 0}
-    for seed in range(300):
-        estimate = run(b, 12, seed, 0.005, 3.0, control_variate=control_variate)
+    for seed in range(200):
+        estimate = run(b, 12, seed, 0.005, 3.0, control_variate=control_variate, probe_spacing=2)
         for confidence in covered:
             lo, hi = estimate.interval(confidence)
             covered[confidence] += lo < expected < hi
     for confidence, count in covered.items():
-        assert count / 300 == pytest.approx(confidence, abs=3.5 * math.sqrt(confidence * (1 - confidence) / 300))
+        assert count / 200 == pytest.approx(confidence, abs=3.0 * math.sqrt(confidence * (1 - confidence) / 200))
 
 
 def test_each_device_against_noise_pays() -> None:
-    """The claims of the module's docstring: Stein's identity at least halves the error, common noise makes it much worse."""
+    """The claims of the module's docstring: Stein's identity divides the error by four at least, common noise makes it much worse."""
     b = inpainting(size=10, unseen_rows=2)
     expected = truth(b, 1e-3, 10.0)
 
     def spread(**options: object) -> float:
-        return float(np.std([run(b, 20, seed, **options).nats / expected - 1 for seed in range(40)]))
+        return float(np.std([run(b, 20, seed, **options).nats / expected - 1 for seed in range(24)]))
 
     plain, common, stein = spread(), spread(common_noise=True), spread(control_variate="stein")
-    assert stein < 0.6 * plain
+    assert stein < 0.25 * plain
     assert common > 1.4 * plain
 
 
@@ -204,7 +204,7 @@ def test_seeds_and_single_precision() -> None:
     samples = b.posterior.sample(32, generator)[:, 0].float()
     made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), gauss_legendre_nodes(16, 0.01, 3.0), generator, control_variate="stein")
     assert made.nats == pytest.approx(truth(b, 0.01, 3.0), abs=4 * made.standard_error)
-    assert made.n_evaluations == 16 * 2 * 32 * 2
+    assert made.n_evaluations == 16 * (2 * 64 * (1 + 9) + 4 * 32 + 1)  # states and probes with their fields, the linear part, the mean
 
 
 def test_panels_are_windows() -> None:
