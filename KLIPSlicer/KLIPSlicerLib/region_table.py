@@ -84,7 +84,7 @@ class RegionTable:
         widget.setAlternatingRowColors(True)
         widget.setShowGrid(False)
         header = widget.horizontalHeader()
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         header.setSortIndicatorShown(True)
         header.setHighlightSections(False)
         header.sectionClicked.connect(self.sortBy)

@@ -33,11 +33,19 @@ class QUiLoader(QtUiTools.QUiLoader):
         return layout
 
     def load(self, file: Any, parent: Any = None) -> Any:
-        widget = super().load(file, parent)
+        root = ElementTree.parse(Path(QtCore.QFile.fileName(file))).getroot()
+        ours = []
+        for connections in root.iter("connections"):
+            for connection in list(connections):
+                parts = [str(connection.findtext(part)) for part in ("sender", "signal", "receiver", "slot")]
+                if "vtk" in parts[1]:  # Qt knows the others itself
+                    ours.append(parts)
+                    connections.remove(connection)
+        buffer = QtCore.QBuffer()
+        buffer.setData(ElementTree.tostring(root))
+        buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
+        widget = super().load(buffer, parent)
         named = {QtCore.QObject.objectName(o): o for o in [widget, *QtCore.QObject.findChildren(widget, QtCore.QObject)]}
-        path = QtCore.QFile.fileName(file)
-        for connection in ElementTree.parse(Path(path)).getroot().iter("connection"):
-            sender, signal, receiver, slot = (str(connection.findtext(part)) for part in ("sender", "signal", "receiver", "slot"))
-            if "vtk" in signal:  # Qt knows the others itself
-                getattr(named[sender], signal.split("(")[0]).connect(getattr(named[receiver], slot.split("(")[0]))
+        for sender, signal, receiver, slot in ours:
+            getattr(named[sender], signal.split("(")[0]).connect(getattr(named[receiver], slot.split("(")[0]))
         return widget

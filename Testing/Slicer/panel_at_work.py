@@ -1,0 +1,78 @@
+"""The module's panel, opened for a test, and a DICOM study on disk for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials (pip install klipcore[test])")
+
+import standins
+
+slicer = standins.install()
+
+import headless
+import psutil
+from small_study import small_study
+from standins import person
+
+from KLIPCore.io.dicom_series import write_dicom_series
+
+
+@contextmanager
+def opened_panel(folder: Path) -> Iterator[Any]:
+    """The module's widget, as Slicer shows it: in an empty scene, with this test's Python and a results folder of its own."""
+    import KLIPSlicer
+    import qt
+
+    headless.clear()
+    qt.QSettings.values.clear()
+    qt.QSettings().setValue("KLIPSlicer/OtherPython", sys.executable)
+    qt.QSettings().setValue("KLIPSlicer/ResultsFolder", str(folder / "results"))
+    widget = KLIPSlicer.KLIPSlicerWidget()
+    widget.parent.resize(480, 1500)
+    try:
+        yield widget
+    finally:
+        widget.cleanup()
+        widget.parent.close()
+        widget.parent.deleteLater()
+        person.events(0.05)
+        headless.clear()
+        person.events(0.05)
+
+
+def fast_choices(widget: Any) -> None:
+    """As little sampling as makes a map."""
+    parameters = widget._parameterNode
+    parameters.preset, parameters.steps, parameters.samples = "quick", 3, 1
+
+
+def dicom_study(folder: Path) -> Path:
+    """The small simulated abdomen with a lesion, as a DICOM series."""
+    write_dicom_series(small_study(), folder, seed=1)
+    return folder
+
+
+def load_study(folder: Path) -> Any:
+    """Load a DICOM folder as Slicer's DICOM module does: Slicer's own reader, instance UIDs, database."""
+    node = headless.load_dicom([str(path) for path in sorted(folder.iterdir())])
+    slicer.dicomDatabase.add(folder)
+    return node
+
+
+def klip_processes() -> list[psutil.Process]:
+    """Processes that this one has started, directly or not, and that are alive."""
+    alive = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return alive

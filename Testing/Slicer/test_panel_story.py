@@ -1,0 +1,151 @@
+"""The whole story with real clicks: load a DICOM study, Detect, Cancel, Detect again, slider, table, export. Real `klip`, real scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import panel_at_work
+import pydicom
+import pytest
+from panel_at_work import klip_processes, opened_panel, slicer
+from small_study import LESION_LPS_MM
+from standins import person
+
+from KLIPSlicerLib.nodes import worldFromLps
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return panel_at_work.dicom_study(tmp_path_factory.mktemp("story") / "ct")
+
+
+@pytest.fixture
+def widget(tmp_path: Path) -> Iterator[Any]:
+    with opened_panel(tmp_path) as opened:
+        yield opened
+
+
+def view_offsets() -> dict[str, float]:
+    """Where the slice views are."""
+    return {node.GetName(): node.GetSliceOffset() for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
+
+
+def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import headless
+
+    ui = widget.ui
+    assert not ui.detectButton.enabled
+    assert "Choose a CT volume" in ui.detectButton.toolTip
+    node = panel_at_work.load_study(study)
+    person.wait(lambda: ui.inputSelector.currentNode() is node, 5, "the loaded volume is chosen")
+    person.wait(lambda: ui.warningLabel.visible, 5, "the coarse grid is warned about")
+    assert "coarser than the prior's" in ui.warningLabel.text
+    assert ui.detectButton.enabled
+    views = [headless.SliceView("Red"), headless.SliceView("Yellow")]
+    panel_at_work.fast_choices(widget)
+
+    # Detect: first results come while later slices are still examined
+    person.click(ui.detectButton)
+    assert ui.detectButton.text == "Cancel"
+    person.wait(lambda: "slice" in ui.statusLabel.text, 120, "progress names the slice")
+    person.wait(lambda: widget.panel.results is not None, 120, "first results")
+    assert widget.panel.detection.running
+    assert ui.progressBar.visible
+    assert 0 < ui.progressBar.value < 1000
+    assert "left" in ui.statusLabel.text
+    partial = widget.panel.results
+    assert np.count_nonzero(slicer.util.arrayFromVolume(partial.mapNode).any(axis=(1, 2))) < 4
+
+    # Cancel: everything is gone within two seconds, what is finished stays
+    assert klip_processes()
+    pressed = time.monotonic()
+    person.click(ui.detectButton)
+    person.wait(lambda: not klip_processes(), 5, "all processes are gone")
+    took = time.monotonic() - pressed
+    assert took < 2.0
+    person.wait(lambda: not widget.panel.detection.running, 5, "the panel knows")
+    assert "Finished slices are kept" in ui.statusLabel.text
+    assert ui.detectButton.text == "Detect OOD"
+    folder = widget.panel.detection.runFolder
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "trace").iterdir()}
+    assert 1 <= len(kept) < 4
+    assert not list(folder.rglob("*.part"))
+    assert widget.panel.results.mapNode is not None  # what was finished is still shown
+
+    # Detect again: continued, not done twice
+    person.click(ui.detectButton)
+    person.wait(lambda: not widget.panel.detection.running, 240, "the run ends")
+    assert "stands out" in ui.statusLabel.text, ui.statusLabel.text
+    assert {name: (folder / "trace" / name).stat().st_mtime_ns for name in kept} == kept
+    results = widget.panel.results
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1  # the partial results were replaced
+    [region] = results.regions
+    assert np.linalg.norm(np.subtract(region.centroid_lps_mm, LESION_LPS_MM)) < 15  # the lesion that is there
+    assert ui.regionTable.rowCount == 1
+    assert ui.regionTable.item(0, 0).text() == region.name
+
+    # the slider: another map from the same trace, at once
+    before = slicer.util.arrayFromVolume(results.mapNode).copy()
+    person.drag(ui.blockSizeSlider, 0.7)
+    person.wait(lambda: results.settings.block_mm > 20, 2, "the map follows the slider")
+    assert widget._parameterNode.blockSize == pytest.approx(results.settings.block_mm)
+    assert slicer.util.arrayFromVolume(results.mapNode).max() > before.max()
+    assert not klip_processes()
+
+    # the table: a click jumps, a checkbox hides
+    for view in views:
+        view.node.SetSliceOffset(500.0)
+    person.click_cell(ui.regionTable, 0, 1)
+    world = worldFromLps(results.mapNode, results.regions[0].peak_lps_mm)
+    assert view_offsets()["Red"] == pytest.approx(world[2], abs=1e-3)
+    assert view_offsets()["Yellow"] == pytest.approx(world[0], abs=1e-3)
+    for view in views:
+        view.node.SetSliceOffset(500.0)
+    person.click_checkbox(ui.regionTable, 0)
+    assert not results.isRegionVisible(0)
+    assert view_offsets()["Red"] == 500.0  # a checkbox does not jump
+    assert not ui.exportButton.enabled
+    assert ui.exportButton.toolTip == "No region is checked."
+    person.click_checkbox(ui.regionTable, 0)
+    assert results.isRegionVisible(0)
+
+    # export: DICOM SEG with the source's identifiers, through a real file dialog
+    target = tmp_path / "exported.dcm"
+    person.answer_file_dialog(str(target))
+    person.choose_from_menu(ui.exportButton, "export dicom-seg")
+    person.wait(target.is_file, 20, f"the file is there ({ui.statusLabel.text})")
+    segmentation, source = pydicom.dcmread(target), pydicom.dcmread(next(study.iterdir()))
+    assert segmentation.StudyInstanceUID == source.StudyInstanceUID
+    assert segmentation.PatientID == source.PatientID
+    assert segmentation.FrameOfReferenceUID == source.FrameOfReferenceUID
+    referenced = {item.ReferencedSOPInstanceUID for item in segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    assert referenced <= set(node.GetAttribute("DICOM.instanceUIDs").split())
+    assert [str(s.SegmentLabel) for s in segmentation.SegmentSequence] == [r.name for r in results.regions]
+    person.choose_from_menu(ui.exportButton, "export scene")
+    person.wait(lambda: len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2, 5, "a segmentation of its own")
+    with capsys.disabled():
+        print(f"\n[panel] Cancel: all processes gone after {took:.2f} s")
+
+
+def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path) -> None:
+    """And that file is removed when the run ends, even by Cancel before anything was done."""
+    node = panel_at_work.load_study(study)
+    slicer.util.arrayFromVolume(node)[0, 0, 0] += 1
+    slicer.util.arrayFromVolumeModified(node)
+    person.wait(lambda: widget.ui.inputSelector.currentNode() is node and widget.ui.detectButton.enabled, 5, "ready")
+    panel_at_work.fast_choices(widget)
+    person.click(widget.ui.detectButton)
+    written = list(widget.panel.outputFolder().glob("input/*.nrrd"))
+    assert len(written) == 1
+    person.wait(klip_processes, 10, "it runs")
+    pressed = time.monotonic()
+    person.click(widget.ui.detectButton)
+    person.wait(lambda: not klip_processes() and not widget.panel.detection.running, 5, "it is gone")
+    assert time.monotonic() - pressed < 2.0
+    assert not written[0].exists()
+    assert widget.panel.results is None
+    assert "Stopped" in widget.ui.statusLabel.text
