@@ -149,10 +149,10 @@ def regions(
     min_volume: MIN_VOLUME = None,
     roi: ROI = None,
     study: Annotated[Path | None, typer.Option(help="Where the study is now, if it has moved.")] = None,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html and the DICOM SEG again too.")] = True,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html and the DICOM SEG again too; takes some seconds.")] = False,
     progress: PROGRESS = ProgressStyle.none,
 ) -> None:
-    """Map and regions again from the trace, with other settings and without sampling."""
+    """Map and regions again from the trace, with other settings and without sampling. Removes the report of the old regions; --report makes a new one."""
     from KLIPCore.config import Config
     from KLIPCore.io.results import RunFolder
     from KLIPCore.mapping import redo_regions

@@ -11,6 +11,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.framing import Framing
 from KLIPCore.io.results import RunFolder
-from KLIPCore.kl.map import make_map
+from KLIPCore.kl.map import MapMaker
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.mapping import regions_of
 from KLIPCore.regions.find import Region
@@ -85,6 +86,10 @@ class LiveMap:
         box = self.run.get("roi")
         return None if box is None else ((box[0][0], box[0][1]), (box[1][0], box[1][1]), (box[2][0], box[2][1]))
 
+    @cached_property
+    def _maker(self) -> MapMaker:
+        return MapMaker(self.trace, self.framing, None if self.roi is None else box_mask(self.framing.lps_grid, self.roi))
+
     def update(self, settings: RegionConfig) -> LiveView:
         """Map and regions under other settings.
 
@@ -92,8 +97,7 @@ class LiveMap:
         ------
         TraceError : the trace cannot answer: a score whose layer was not recorded, a window outside it, too few blocks.
         """
-        mask = None if self.roi is None else box_mask(self.framing.lps_grid, self.roi)
-        volumes = make_map(self.trace, self.framing, settings, mask).volumes(self.framing, settings.fdr)
+        volumes = self._maker.volumes(settings)
         regions = tuple(regions_of(volumes, settings))
         labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
         for region in regions:
@@ -130,6 +134,8 @@ class LiveMap:
 
         try:
             with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if "run.json" not in archive.namelist():  # cut off where an inner archive happens to end
+                    raise TraceError("The stored KL trace is damaged.", "Run the detection again.")
                 archive.extractall(name)
                 return cls.open(Path(name))
         except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:

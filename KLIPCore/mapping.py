@@ -24,8 +24,7 @@ from KLIPCore.errors import TraceError
 from KLIPCore.framing import FramedStudy, Framing
 from KLIPCore.io.images import write_image
 from KLIPCore.io.results import RunFolder
-from KLIPCore.io.study import read_study
-from KLIPCore.kl.map import KLMap, MapVolumes, make_map
+from KLIPCore.kl.map import KLMap, MapMaker, MapVolumes
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.outputs import write_map, write_report
 from KLIPCore.priors.prior import ModelCard
@@ -63,7 +62,7 @@ class Detection:
 
 
 def redo_regions(
-    out: Path, config: RegionConfig | None = None, *, study: Path | None = None, roi: Box | None = None, report: bool = True, progress: Progress | None = None
+    out: Path, config: RegionConfig | None = None, *, study: Path | None = None, roi: Box | None = None, report: bool = False, progress: Progress | None = None
 ) -> Detection:
     """Map and regions again from the trace in ``out``, with another block size, window, score or rate; no sampling.
 
@@ -85,6 +84,8 @@ def redo_regions(
     run = folder.run()
     framing: Framing = folder.read_framing()
     if report:
+        from KLIPCore.io.study import read_study  # pydicom: nothing that a map without a report waits for
+
         tell("read", 0.0, "reading the study")
         volume = read_study(study or Path(run["study"]["path"]), run["study"]["series"])
         if volume_hash(volume) != run["study"]["hash"]:
@@ -104,8 +105,8 @@ def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: Mo
     trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     mask = box_mask(framing.lps_grid, roi) if roi is not None else None
-    kl_map = make_map(trace, framing, settings, mask)
-    volumes = kl_map.volumes(framing, settings.fdr)
+    volumes = MapMaker(trace, framing, mask).volumes(settings)
+    kl_map = volumes.cells
     regions = regions_of(volumes, settings)
     voxel = framing.grid.voxel_volume_mm3
     config = replace(Config.from_dict(run["config"]), regions=settings)
@@ -144,20 +145,21 @@ def read_regions(out: Path) -> tuple[list[Region], Grid]:
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
     box = _box(run.get("roi"))
-    kl_map = make_map(trace, framing, settings, box_mask(framing.lps_grid, box) if box else None)
-    return regions_of(kl_map.volumes(framing, settings.fdr), settings), framing.grid
+    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None)
+    return regions_of(maker.volumes(settings), settings), framing.grid
 
 
 def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
     """One region a reported cluster."""
+    clusters = volumes.cells.clusters
     return find_regions(
         volumes.kl_map,
-        volumes.significant,
-        volumes.p,
+        None,
+        clusters.p,
         volumes.density,
         components=volumes.labels,
-        tested=volumes.tested,
-        q_values=volumes.q,
+        within=volumes.within,
+        q_values=clusters.q,
         minimum_volume_mm3=settings.min_volume_mm3,
         maximum_regions=settings.max_regions,
     )

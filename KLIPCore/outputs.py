@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,13 @@ def write_map(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapVolu
     ------
     OutputError : a file cannot be written.
     """
-    write_image(volumes.kl_map, folder.file("kl_map.nrrd"), description="KL in nats of the block centred at each voxel")
-    write_segmentation(report.regions, volumes.kl_map.grid, folder.file("regions.seg.nrrd"))
+    with ThreadPoolExecutor(2) as pool:  # compression takes most of the time, and both writers let go of the interpreter meanwhile
+        writing = (
+            pool.submit(write_image, volumes.kl_map, folder.file("kl_map.nrrd"), "KL in nats of the block centred at each voxel"),
+            pool.submit(write_segmentation, report.regions, volumes.kl_map.grid, folder.file("regions.seg.nrrd")),
+        )
+        for job in writing:
+            job.result()
     values: dict[str, Any] = report.to_dict()
     values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
     values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})

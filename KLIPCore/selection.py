@@ -98,6 +98,7 @@ def choose_device(name: str) -> torch.device:
     """
     import torch  # the rest of this module is used where there is none
 
+    torch.set_num_threads(torch.get_num_threads())  # said aloud, MKL keeps to it too: otherwise it may take fewer, and sums round differently
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

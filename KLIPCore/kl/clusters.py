@@ -17,19 +17,22 @@ is that healthy anatomy has places that are unusual again and again; those are f
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-import scipy.ndimage as ndi
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtri
 
 N_SIMULATIONS = 32
-"""Random fields drawn: E(m) is resolved to 1/32 cluster a study."""
+"""Random fields drawn (an even number): E(m) is resolved to 1/32 cluster a study."""
 
-NEIGHBOURS = np.ones((3, 3, 3), bool)
-"""Blocks that share a face, an edge or a corner belong together."""
+NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
+"""Blocks that share a face, an edge or a corner belong together: one of each pair of the 26 steps."""
 
 CLIP_Z = 1.5
 """z is clipped to ± this before its correlation is estimated."""
@@ -60,44 +63,98 @@ class Clusters:
         return np.concatenate([[outside], values])[self.labels]
 
 
-def find_clusters(p_values: NDArray[np.floating], tested: NDArray[np.bool_], forming_p: float, places: NDArray[np.integer], seed: int = 0) -> Clusters:
+def find_clusters(
+    z: NDArray[np.floating], tested: NDArray[np.bool_], forming_p: float, places: NDArray[np.integer], noise: WhiteSpectra | None = None
+) -> Clusters:
     """Clusters of blocks and their significance.
 
     Parameters
     ----------
-    p_values : (n, h, w) p-values of blocks, 1 where not tested.
+    z : (n, h, w) z-scores of blocks: standard normal where nothing is unusual (see :func:`z_of_p`); read only where tested.
     tested : (n, h, w) bool.
-    forming_p : blocks below this p-value form clusters.
+    forming_p : blocks whose upper tail probability is below this form clusters.
     places : (n,) slice numbers: slices that are not neighbours do not touch.
-    seed : of the random fields.
+    noise : random numbers for the fields, kept by a caller who asks again and again; seed 0 when None.
     """
     places = np.asarray(places) - places[0]
-    dense = np.zeros((int(places[-1]) + 1, *p_values.shape[1:]))
-    mask = np.zeros(dense.shape, bool)
-    dense[places] = -ndtri(np.clip(p_values, 1e-15, 1 - 1e-15))
-    mask[places] = tested
+    rows, columns = (np.flatnonzero(tested.any(axis)) for axis in ((0, 2), (0, 1)))
     z0 = float(-ndtri(forming_p))
-    labels, mass = _clusters(dense, mask, z0)
-    if not len(mass):
+    if not len(rows) or not (z[tested] > z0).any():
         empty = np.zeros(0)
-        return Clusters(labels[places], empty, empty, empty)
+        return Clusters(np.zeros(z.shape, np.int32), empty, empty, empty)
+    box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    dense = np.full((int(places[-1]) + 1, *z[box].shape[1:]), -np.inf, np.float32)
+    dense[places] = np.where(tested[box], z[box], -np.inf)
+    mask = np.isfinite(dense)
+    touching = _Touching(dense.shape)
+    found, group, mass = touching.clusters(dense, mask, z0)
+    labels = np.zeros(dense.shape, np.int32)
+    labels.flat[found] = group + 1
     field = _RandomField.like(dense, mask)
-    rng = np.random.default_rng(seed)
-    chance = np.sort(np.concatenate([_clusters(field.draw(rng), mask, z0)[1] for _ in range(N_SIMULATIONS)]))
+    chance = np.sort(np.concatenate([touching.clusters(drawn, mask, z0)[2] for drawn in field.draw(noise or WhiteSpectra())]))
     at_least = len(chance) - np.searchsorted(chance, mass, side="left")
     expected = np.maximum(at_least, 0.5) / N_SIMULATIONS  # half a cluster where none was seen: never a claim of zero
     order = np.argsort(-mass)
     q = np.empty(len(mass))
     q[order] = np.minimum.accumulate((expected[order] / np.arange(1, len(mass) + 1))[::-1])[::-1]
-    return Clusters(labels[places], mass, -np.expm1(-expected), np.minimum(q, 1.0))
+    whole = np.zeros(z.shape, np.int32)
+    whole[box] = labels[places]
+    return Clusters(whole, mass, -np.expm1(-expected), np.minimum(q, 1.0))
 
 
-def _clusters(z: NDArray[np.floating], mask: NDArray[np.bool_], z0: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Labels of touching blocks above z₀, and each cluster's mass."""
-    above = (z > z0) & mask
-    labels, n = ndi.label(above, structure=NEIGHBOURS)
-    mass = np.bincount(labels[above], weights=z[above] - z0, minlength=n + 1)[1:]
-    return labels.astype(np.int32), mass.astype(np.float64)
+def z_of_p(p_values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """z-scores with the given upper tail probabilities, of their shape; within ± 7.9."""
+    return np.asarray(-ndtri(np.clip(p_values, 1e-15, 1 - 1e-15)))
+
+
+class _Touching:
+    """Groups of touching cells in sparse sets: one cell in a hundred is unusual, so neighbours are looked up, not scanned for.
+
+    Parameters
+    ----------
+    shape : of the arrays, (D, h, w).
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        padded = np.array(shape) + 2  # a rim without cells: no step leaves the array
+        self._strides = np.array([padded[1] * padded[2], padded[2], 1])
+        self._steps = np.array(NEIGHBOURS) @ self._strides
+        self._shape = shape
+        self._number = np.full(int(padded.prod()), -1, np.int32)
+
+    def clusters(self, z: NDArray[np.floating], mask: NDArray[np.bool_], z0: float) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float64]]:
+        """Cells above z₀ (flat indices), the group of each (0, 1, … in array order), and each group's mass Σ (z − z₀)."""
+        cells = np.flatnonzero((z > z0) & mask)
+        if not len(cells):
+            return cells, np.zeros(0, np.int32), np.zeros(0)
+        places = (np.stack(np.unravel_index(cells, self._shape), axis=1) + 1) @ self._strides
+        self._number[places] = np.arange(len(cells), dtype=np.int32)
+        other = self._number[places[:, None] + self._steps]
+        self._number[places] = -1
+        one, step = np.nonzero(other >= 0)
+        links = coo_array((np.ones(len(one), bool), (one, other[one, step])), shape=(len(cells), len(cells)))
+        _, group = connected_components(links, directed=False)
+        return cells, group.astype(np.int32), np.asarray(np.bincount(group, weights=z.flat[cells] - z0), np.float64)
+
+
+class WhiteSpectra:
+    """Complex white noise, drawn once and kept: a slider's next map needs the same fields with another correlation.
+
+    Parameters
+    ----------
+    seed : of the generator.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._kept: NDArray[np.complex64] | None = None
+
+    def on(self, box: tuple[int, ...]) -> NDArray[np.complex64]:
+        """(N_SIMULATIONS / 2, *box) unit white noise: each complex field holds two independent real ones."""
+        if self._kept is None or self._kept.shape[1:] != box:
+            rng = np.random.default_rng(self._seed)
+            self._kept = rng.standard_normal((N_SIMULATIONS // 2, *box[:-1], 2 * box[-1]), dtype=np.float32).view(np.complex64)
+        return self._kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,31 +162,31 @@ class _RandomField:
     """Stationary Gaussian fields of unit variance with the correlation of given data, on a periodic box, cropped to ``shape``.
 
     White noise times the data's own spectral amplitude: a surrogate that keeps the (biased, hence positive semi-definite)
-    autocorrelation and forgets every place (Theiler et al., Physica D 58, 1992, 77).
+    autocorrelation and forgets every place (Theiler et al., Physica D 58, 1992, 77). The noise is drawn in the frequency domain, where
+    white is white, and its real and imaginary parts give two independent fields for one transform.
 
     Attributes
     ----------
-    amplitude : half-spectrum amplitude of the periodic box.
-    box : its size.
+    amplitude : spectral amplitude on the periodic box.
     shape : what is kept of it.
     """
 
     amplitude: NDArray[np.float32]
-    box: tuple[int, ...]
     shape: tuple[int, ...]
 
     @classmethod
     def like(cls, z: NDArray[np.floating], mask: NDArray[np.bool_]) -> _RandomField:
         """A field with the correlation of z inside the mask."""
-        box = tuple(scipy.fft.next_fast_len(n + min(n, MARGIN_CELLS), real=True) for n in z.shape)
+        box = tuple(scipy.fft.next_fast_len(n + min(n, MARGIN_CELLS)) for n in z.shape)
         inside = np.where(mask, np.clip(z, -CLIP_Z, CLIP_Z), 0.0)
         inside -= np.where(mask, inside[mask].mean(), 0.0)
-        amplitude = np.abs(scipy.fft.rfftn(inside.astype(np.float32), box))
-        variance = scipy.fft.irfftn(amplitude**2, box).flat[0]
-        return cls((amplitude / np.sqrt(variance)).astype(np.float32), box, z.shape)
+        amplitude = np.abs(scipy.fft.fftn(inside.astype(np.float32), box))
+        return cls((amplitude / np.sqrt(np.mean(amplitude**2))).astype(np.float32), z.shape)
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """One field, float32 of ``shape``."""
-        white = scipy.fft.rfftn(rng.standard_normal(self.box, dtype=np.float32))
-        field = scipy.fft.irfftn(white * self.amplitude, self.box)
-        return np.asarray(field[tuple(slice(n) for n in self.shape)], np.float32)
+    def draw(self, noise: WhiteSpectra) -> Iterator[NDArray[np.float32]]:
+        """N_SIMULATIONS fields, float32 of ``shape``."""
+        crop = tuple(slice(n) for n in self.shape)
+        for white in noise.on(self.amplitude.shape):
+            pair = scipy.fft.ifftn(white * self.amplitude, norm="ortho", overwrite_x=True)[crop]
+            yield pair.real
+            yield pair.imag

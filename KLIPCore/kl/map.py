@@ -8,23 +8,22 @@ to the study's grid.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from KLIPCore.config import RegionConfig, Score
 from KLIPCore.errors import TraceError
 from KLIPCore.framing import Framing
 from KLIPCore.kl.blocks import block_nats
-from KLIPCore.kl.clusters import Clusters, find_clusters
+from KLIPCore.kl.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
+from KLIPCore.kl.landing import Landing
 from KLIPCore.kl.null import LogNormalNull, twin_p_values
 from KLIPCore.kl.trace import KLTrace
-from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.volume import Volume
-
-MIN_BODY = 0.5
-"""A cell is tested when at least this part of it is body."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,39 +63,34 @@ class KLMap:
         """(n,) nats of each whole slice: the sum over its tested body."""
         return np.where(self.tested, self.cells, 0.0).sum((1, 2), dtype=np.float64)
 
-    def volumes(self, study: Framing, fdr: float) -> MapVolumes:
-        """The map on the study's own grid; slices that were not sampled are 0 (p = 1)."""
-        lps = study.lps_grid
-        frame = study.frame
-        per_mm3 = 1.0 / ((frame.pixel_mm * frame.size / self.nats.shape[-1]) ** 2 * lps.spacing[0])
-        log_p = (-np.log10(np.maximum(self.p, 1e-300))).astype(np.float32)
+    def volumes(self, landing: Landing, fdr: float) -> MapVolumes:
+        """The map on the study's own grid; slices that were not sampled are 0.
+
+        Parameters
+        ----------
+        landing : of the map's slices on their study.
+        fdr : clusters up to this false-discovery rate are reported.
+        """
         reported = self.clusters.spread(self.clusters.q) <= fdr
         near = ndi.grey_dilation(np.where(reported, self.clusters.labels, 0), size=(1, 3, 3))  # interpolation may still exceed the threshold there
-        nats, density = np.zeros(lps.shape, np.float32), np.zeros(lps.shape, np.float32)
-        labels, tested = np.zeros(lps.shape, np.int32), np.zeros(lps.shape, bool)
-        for n, k in enumerate(self.indices):
-            own, shape = study.frame_of(k), lps.shape[1:]
-
-            def to_slice(cells: NDArray, order: int, own: Frame = own, shape: tuple[int, int] = shape) -> NDArray[np.float32]:
-                return own.push(cells[None], shape, order=order)[0]
-
-            body = study.body[k]
-            nats[k] = np.maximum(to_slice(self.nats[n], 1), 0.0) * body
-            density[k] = to_slice(self.cells[n], 0) * per_mm3
-            tested[k] = (to_slice(self.tested[n], 0) > 0.5) & body
-            if near[n].any():
-                unusual = tested[k] & (to_slice(log_p[n], 1) >= -np.log10(self.forming_p))
-                labels[k] = np.where(unusual, to_slice(near[n], 0), 0)
-        back = study.orientation.restore
-        labels = back(labels)
-        return MapVolumes(
-            kl_map=study.to_study(nats, "nats"),
-            density=back(density),
-            p=np.concatenate([[1.0], self.clusters.p]).astype(np.float32)[labels],
-            q=np.concatenate([[1.0], self.clusters.q]).astype(np.float32)[labels],
-            tested=back(tested),
-            labels=labels,
-        )
+        threshold = -np.log10(self.forming_p)
+        nats, nats_lps = landing.blank(np.float32)
+        labels, labels_lps = landing.blank(np.int32)
+        cells = np.maximum(self.nats, 0.0)
+        lows, highs = [], []
+        for part in landing.slices:
+            np.multiply(part.smooth(cells[part.n]), part.body, out=nats_lps[part.place])
+            around = part.part(near[part.n] > 0)
+            if around is not None:
+                log_p = -np.log10(np.maximum(self.p[part.n], 1e-300))
+                unusual = around.body & around.nearest(self.tested[part.n]) & (around.smooth(log_p) >= threshold)
+                labels_lps[around.place] = np.where(unusual, around.nearest(near[part.n]), 0)
+                k, rows, columns = around.place
+                lows.append((k, rows.start, columns.start))
+                highs.append((k + 1, rows.stop, columns.stop))
+        box = tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True)) if lows else (slice(0),) * 3
+        within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), nats_lps.shape)
+        return MapVolumes(Volume(nats, landing.framing.grid, unit="nats"), labels, within, near, self, landing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,70 +100,130 @@ class MapVolumes:
     Attributes
     ----------
     kl_map : nats of the block centred at each voxel; 0 outside the body and in slices not sampled.
-    density : nats per mm³, each nat once.
-    p, q : p-value and false-discovery rate of the reported cluster at each voxel, 1 outside.
-    tested : bool.
     labels : int32, number of the reported cluster at each voxel, 0 outside.
+    within : box outside of which there are no labels.
+    near : (n, h, w) int32 numbers of the reported clusters on their cells and on those that touch them.
+    cells : the map over base cells that it was made from.
+    landing : how it was carried here.
     """
 
     kl_map: Volume
-    density: NDArray[np.float32]
-    p: NDArray[np.float32]
-    q: NDArray[np.float32]
-    tested: NDArray[np.bool_]
     labels: NDArray[np.int32]
+    within: tuple[slice, slice, slice]
+    near: NDArray[np.int32]
+    cells: KLMap
+    landing: Landing
 
     @property
     def significant(self) -> NDArray[np.bool_]:
         """Voxels of reported clusters."""
         return self.labels > 0
 
+    @cached_property
+    def tested(self) -> NDArray[np.bool_]:
+        """Voxels at which a test was made."""
+        array, lps = self.landing.blank(bool)
+        for part in self.landing.slices:
+            lps[part.place] = part.nearest(self.cells.tested[part.n]) & part.body
+        return array
 
-def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
-    """Blocks, null, p- and q-values from a trace.
+    @cached_property
+    def density(self) -> NDArray[np.float32]:
+        """Nats per mm³, each nat once; 0 outside :attr:`within`, where no region needs it."""
+        spacing = self.landing.framing.lps_grid.spacing[0]
+        per_mm3 = np.float32(1.0 / (self.landing.cell_mm**2 * spacing))
+        array, lps = self.landing.blank(np.float32)
+        for part in self.landing.slices:
+            around = part.part(self.near[part.n] > 0)
+            if around is not None:
+                lps[around.place] = around.nearest(self.cells.cells[part.n]) * per_mm3
+        return array
+
+
+class MapMaker:
+    """Makes maps of one trace under one setting after another, and keeps what does not change between them.
 
     Parameters
     ----------
     trace : the sampled slices.
     study : their study.
-    config : score, block size and null.
     roi : (D, H, W) bool on the LPS grid; only blocks centred in it are tested.
 
     Raises
     ------
-    TraceError : the trace is empty, lacks the score's layer, or is too small for a null.
+    TraceError : the trace is empty.
     """
-    if not trace.slices:
-        raise TraceError("No slice has been sampled yet.", "Run detect first.")
-    score = config.chosen
-    cells = trace.nats(score.layer, score.part, score.window, score.bands)
-    n_cells = cells.shape[-1]
-    cell_mm = study.frame.pixel_mm * study.frame.size / n_cells
-    spacing = float(study.lps_grid.spacing[0])
-    depth = max(1.0, config.depth_mm / spacing)
 
-    def blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        dense = np.zeros((trace.indices[-1] - trace.indices[0] + 1, n_cells, n_cells), np.float32)
-        places = np.array(trace.indices) - trace.indices[0]  # a gap between sampled slices stays a gap
-        dense[places] = values
-        return block_nats(dense, config.block_mm / cell_mm, depth)[places]
+    def __init__(self, trace: KLTrace, study: Framing, roi: NDArray[np.bool_] | None = None) -> None:
+        if not trace.slices:
+            raise TraceError("No slice has been sampled yet.", "Run detect first.")
+        self.trace = trace
+        self.study = study
+        self.roi = roi
+        self._noise = WhiteSpectra()
+        self._cells: tuple[tuple, NDArray[np.float32]] | None = None
 
-    nats = blocks(cells)
-    step = study.frame.size // n_cells
-    tested = np.zeros(nats.shape, bool)
-    for n, k in enumerate(trace.indices):
-        body = study.mask(k) if roi is None else study.mask(k) * study.frame_of(k).pull(roi[k : k + 1].astype(np.float32), order=0)[0]
-        tested[n] = body.reshape(n_cells, step, n_cells, step).mean((1, 3)) >= MIN_BODY
-    p = np.ones(nats.shape)
-    width = None
-    if config.null == "twin":
-        twin = blocks(trace.nats(f"twin-{score.layer}", score.part, score.window, score.bands))
-        p[tested] = twin_p_values(nats[tested], twin[tested])
-    else:
-        null = LogNormalNull.fit(nats[tested])
-        p[tested] = null.p_values(nats[tested])
-        width = null.width
-    clusters = find_clusters(p, tested, config.forming_p, np.array(trace.indices))
-    return KLMap(
-        tuple(trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, max(config.block_mm, cell_mm), depth * spacing, config.null, width
-    )
+    @cached_property
+    def landing(self) -> Landing:
+        """From the trace's cells to the study's voxels."""
+        layer = next(iter(self.trace.slices[0].layers.values()))
+        return Landing(self.study, tuple(self.trace.indices), layer.energy.shape[-1])
+
+    @cached_property
+    def tested(self) -> NDArray[np.bool_]:
+        """(n, h, w): cells inside the body and the region of interest."""
+        return self.landing.tested(self.roi)
+
+    def make(self, config: RegionConfig) -> KLMap:
+        """Blocks, null, p- and q-values.
+
+        Parameters
+        ----------
+        config : score, block size and null.
+
+        Raises
+        ------
+        TraceError : the trace lacks the score's layer, or is too small for a null.
+        """
+        score = config.chosen
+        places = np.array(self.trace.indices) - self.trace.indices[0]
+        cells = self._nats(score)
+        spacing = float(self.study.lps_grid.spacing[0])
+        depth = max(1.0, config.depth_mm / spacing)
+        block_cells = config.block_mm / self.landing.cell_mm
+
+        def blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            dense = np.zeros((places[-1] + 1, *values.shape[1:]), np.float32)
+            dense[places] = values  # a gap between sampled slices stays a gap
+            return block_nats(dense, block_cells, depth)[places]
+
+        nats, tested = blocks(cells), self.tested
+        p, z, width = np.ones(nats.shape), np.zeros(nats.shape), None
+        if config.null == "twin":
+            twin = blocks(self.trace.nats(f"twin-{score.layer}", score.part, score.window, score.bands))
+            p[tested] = twin_p_values(nats[tested], twin[tested])
+            z[tested] = z_of_p(p[tested])
+        else:
+            null = LogNormalNull.fit(nats[tested])
+            z[tested] = null.z(nats[tested])
+            p[tested] = ndtr(-z[tested])
+            width = null.width
+        clusters = find_clusters(z, tested, config.forming_p, places, self._noise)
+        block_mm = max(config.block_mm, self.landing.cell_mm)
+        return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
+
+    def volumes(self, config: RegionConfig) -> MapVolumes:
+        """:meth:`make`, carried to the study's grid."""
+        return self.make(config).volumes(self.landing, config.fdr)
+
+    def _nats(self, score: Score) -> NDArray[np.float32]:
+        """Nats of the cells; those of the last score are kept, since block size and rate are moved more often than the window."""
+        key = (score.layer, score.part, score.window, score.bands)
+        if self._cells is None or self._cells[0] != key:
+            self._cells = (key, self.trace.nats(*key))
+        return self._cells[1]
+
+
+def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
+    """One map of a trace; see :meth:`MapMaker.make` for parameters and errors."""
+    return MapMaker(trace, study, roi).make(config)

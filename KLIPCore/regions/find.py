@@ -137,11 +137,12 @@ def region_colour(label: int) -> RGB:
 
 def find_regions(
     kl_map: Volume,
-    significant: NDArray[np.bool_],
+    significant: NDArray[np.bool_] | None,
     p_values: NDArray[np.floating],
     density: NDArray[np.floating],
     *,
     components: NDArray[np.integer] | None = None,
+    within: Box | None = None,
     tested: NDArray[np.bool_] | None = None,
     q_values: NDArray[np.floating] | None = None,
     minimum_volume_mm3: float = 0.0,
@@ -154,12 +155,13 @@ def find_regions(
     Parameters
     ----------
     kl_map : (D, H, W) nats of the block centred at each voxel.
-    significant : (D, H, W) bool.
-    p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested.
+    significant : (D, H, W) bool; None with ``components``: every voxel that bears a number.
+    p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested. With ``components`` also (n,), one for each.
     density : (D, H, W) nats per mm³, each nat counted once.
     components : (D, H, W) integers above 0 that already say which significant voxels belong together; None: those that touch.
+    within : box outside of which nothing is significant, where it is known: large volumes need not be searched whole.
     tested : (D, H, W) bool, where a test was made (the body); None: everywhere, which makes q-values larger than need be.
-    q_values : (D, H, W) adjusted p-values; None: Benjamini–Hochberg over ``tested``.
+    q_values : adjusted p-values, shaped like ``p_values``; None: Benjamini–Hochberg over ``tested``.
     minimum_volume_mm3 : smaller regions are dropped.
     maximum_regions : only that many of the strongest are kept.
     order_by : ``"total"`` nats of the region or ``"peak"`` nats of its strongest block.
@@ -184,7 +186,8 @@ def find_regions(
         "q-values": q_values,
     }
     for what, array in arrays.items():
-        if array is not None and np.shape(array) != grid.shape:
+        one_each = components is not None and what in ("p-values", "q-values") and array is not None and np.ndim(array) == 1
+        if array is not None and np.shape(array) != grid.shape and not one_each:
             raise GeometryError(f"The {what} has shape {np.shape(array)}, the KL map {grid.shape}.", "Pass all of them on the study's own grid.")
     if not 1 <= maximum_regions <= 65535:
         raise ConfigError(f"{maximum_regions} regions were asked for at most.", "Ask for 1 to 65535: labels are 16-bit numbers.")
@@ -194,17 +197,15 @@ def find_regions(
         raise ConfigError(f"Regions cannot be ordered by {order_by!r}.", 'Order them by "total" or "peak".')
 
     if components is None:
-        components, n = ndi.label(np.asarray(significant, bool), structure=NEIGHBOURS)
-    else:
+        if significant is None:
+            raise ConfigError("Neither significant voxels nor components were given.", "Pass one of them.")
+        components, _ = ndi.label(np.asarray(significant, bool), structure=NEIGHBOURS)
+    elif significant is not None:
         components = np.where(significant, components, 0)
-        n = int(components.max(initial=0))
     voxel_mm3 = grid.voxel_volume_mm3
-    boxes = ndi.find_objects(components)
+    boxes = _boxes(components, within)
     found: list[tuple[float, int]] = []
-    for component in range(1, n + 1):
-        box = boxes[component - 1]
-        if box is None:  # a number that no significant voxel bears
-            continue
+    for component, box in boxes.items():
         inside = components[box] == component
         if inside.sum() * voxel_mm3 >= minimum_volume_mm3 * (1 - 1e-9):
             score = float(np.sum(density[box][inside], dtype=np.float64)) if order_by == "total" else float(kl_map.array[box][inside].max())
@@ -216,16 +217,37 @@ def find_regions(
 
     regions = []
     for label, (_, component) in enumerate(found[:maximum_regions], start=1):
-        box = boxes[component - 1]
+        box = boxes[component]
         mask = components[box] == component
-        regions.append(_measure(label, f"{name_prefix} {label}", box, mask, kl_map, np.asarray(p_values), np.asarray(q), np.asarray(density)))
+        regions.append(_measure(component, label, f"{name_prefix} {label}", box, mask, kl_map, np.asarray(p_values), np.asarray(q), np.asarray(density)))
     return regions
 
 
+def _boxes(components: NDArray[np.integer], within: Box | None) -> dict[int, Box]:
+    """The smallest box around each number that some voxel bears."""
+    corner = [part.start or 0 for part in within] if within else [0, 0, 0]
+    searched = components[within] if within else components
+    found = ndi.find_objects(searched) if searched.size else []
+    out: dict[int, Box] = {}
+    for number, box in enumerate(found, start=1):
+        if box is not None:
+            i, j, k = (slice(part.start + c, part.stop + c) for part, c in zip(box, corner, strict=True))
+            out[number] = (i, j, k)
+    return out
+
+
 def _measure(
-    label: int, name: str, box: Box, mask: NDArray[np.bool_], kl_map: Volume, p: NDArray[np.floating], q: NDArray[np.floating], density: NDArray[np.floating]
+    component: int,
+    label: int,
+    name: str,
+    box: Box,
+    mask: NDArray[np.bool_],
+    kl_map: Volume,
+    p: NDArray[np.floating],
+    q: NDArray[np.floating],
+    density: NDArray[np.floating],
 ) -> Region:
-    """All numbers of one component, read from the maps inside its box."""
+    """All numbers of one component, read from the maps inside its box; p and q are maps, or hold one number a component."""
     grid = kl_map.grid
     corner = np.array([part.start for part in box])
     nats = np.where(mask, kl_map.array[box], -np.inf)
@@ -233,6 +255,9 @@ def _measure(
     (order, flips) = grid.lps_axes()
     edges = np.array(mask.shape) * grid.spacing
     k = order[0]  # the array axis that runs from feet to head
+
+    def smallest(values: NDArray[np.floating]) -> float:
+        return float(values[component - 1] if values.ndim == 1 else values[box][mask].min())
 
     def from_feet(index: int) -> int:
         return grid.shape[k] - 1 - index if flips[0] else index
@@ -249,8 +274,8 @@ def _measure(
         peak_nats=float(nats.max()),
         peak_lps_mm=_point(grid.to_world(peak)),
         total_nats=float(np.sum(density[box][mask], dtype=np.float64) * grid.voxel_volume_mm3),
-        p_value=float(p[box][mask].min()),
-        q_value=float(q[box][mask].min()),
+        p_value=smallest(p),
+        q_value=smallest(q),
         slices=(ends[0], ends[1]),
         peak_slice=from_feet(int(peak[k])),
         colour=region_colour(label),

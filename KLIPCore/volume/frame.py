@@ -92,7 +92,7 @@ class Frame:
             image = np.asarray(image, np.float32)
             if order > 0 and self.pixel.max() / factor > 1:
                 image = ndi.gaussian_filter(image, 0.4 * self.pixel / factor)
-            rows, columns = (_weights(u, n, order) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
+            rows, columns = (interpolation_weights(u, n, order) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
             out[k] = rows @ (columns @ image.T).T
         return out
 
@@ -108,15 +108,29 @@ class Frame:
         n = framed.shape[-1]
         out = np.empty((len(framed), *shape), np.float32)
         for k, image in enumerate(framed):
-            matrices = []
-            for axis, length in enumerate(shape):
-                u = (np.arange(length) - self.centres[k, axis]) / self.pixel[axis] + self.size / 2
-                inside = (u > 0) & (u < self.size)
-                fine = np.clip(u * n / self.size - 0.5, 0, n - 1)  # the rim's half pixels take the rim's value
-                matrices.append(_weights(np.where(inside, fine, np.nan), n, order))
-            rows, columns = matrices
+            rows, columns = (interpolation_weights(at, n, order) for at in self.cell_positions(n, shape, k))
             out[k] = rows @ (columns @ np.asarray(image, np.float32).T).T
         return out
+
+    def cell_positions(self, n: int, shape: tuple[int, int], k: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where a study slice's rows (H,) and columns (W,) lie on an n × n division of the frame's square, as indices of its cell centres.
+
+        Parameters
+        ----------
+        n : a divisor of ``size``, or ``size`` itself.
+        shape : (H, W) of the study's slices.
+        k : the slice.
+
+        Returns
+        -------
+        positions in [0, n − 1] (half-cells at the rim take the rim's value), NaN outside the square.
+        """
+        out = []
+        for axis, length in enumerate(shape):
+            u = (np.arange(length) - self.centres[k, axis]) / self.pixel[axis] + self.size / 2
+            inside = (u > 0) & (u < self.size)
+            out.append(np.where(inside, np.clip(u * n / self.size - 0.5, 0, n - 1), np.nan))
+        return out[0], out[1]
 
     def truncated(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(D,) fraction of each slice's body pixels that lies outside the frame's square."""
@@ -139,7 +153,7 @@ class Frame:
         return cls(int(fields["size"]), np.array(fields["centres"], float), np.array(fields["pixel"], float), float(fields["pixel_mm"]))
 
 
-def _weights(positions: NDArray[np.float64], n: int, order: int) -> sp.csr_array:
+def interpolation_weights(positions: NDArray[np.float64], n: int, order: int) -> sp.csr_array:
     """(len(positions), n) interpolation weights along one axis: linear or nearest; rows of zeros outside [0, n − 1] and at NaN.
 
     Interpolation on a rectilinear grid is separable, so a slice is resampled by two thin sparse products.

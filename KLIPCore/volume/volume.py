@@ -60,6 +60,17 @@ class Orientation:
         """Turned array of any type → array in the source's order, contiguous."""
         return np.ascontiguousarray(np.flip(array, self._reversed_axes).transpose(np.argsort(self.order)))
 
+    def view(self, array: NDArray) -> NDArray:
+        """Source array → the same memory seen in turned order: what is written there lands in the source's order."""
+        return np.flip(array.transpose(self.order), self._reversed_axes)
+
+    def restore_box(self, box: tuple[slice, slice, slice], shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+        """A box in a turned array of ``shape`` → the same box in the source's order."""
+        out = [slice(0)] * 3
+        for axis, (part, n) in enumerate(zip(box, shape, strict=True)):
+            out[self.order[axis]] = slice(n - part.stop, n - part.start) if self.flips[axis] else part
+        return out[0], out[1], out[2]
+
     @property
     def _reversed_axes(self) -> tuple[int, ...]:
         return tuple(axis for axis, flip in enumerate(self.flips) if flip)

@@ -17,9 +17,14 @@ ARGUMENTS = ["--preset", "quick", "--steps", "3", "--samples", "1", "--progress"
 
 
 def klip(*arguments: str) -> subprocess.Popen[str]:
-    """The real command in its own process."""
+    """The real command in its own process, on one thread: "the same" below means every bit, which libraries promise for equal thread counts only."""
     return subprocess.Popen(
-        [sys.executable, "-m", "KLIPCore.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+        [sys.executable, "-m", "KLIPCore.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
