@@ -138,10 +138,13 @@ class SceneResults:
         scene = self.traceNode.GetScene()
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(self.traceNode))
-        for node in [*(self.traceNode.GetNodeReference(role) for role in ROLES), self.traceNode]:
+        legend = display.legendOf(self.mapNode)
+        for node in [legend, *(self.traceNode.GetNodeReference(role) for role in ROLES), self.traceNode]:
             if node is not None:
+                hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
                 scene.RemoveNode(node)
-        if folder and hierarchy.GetItemOwnerPluginName(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
+        isFolder = folder and hierarchy.IsItemLevel(folder, _folderLevel())
+        if isFolder and not hierarchy.GetNumberOfItemChildren(folder):
             hierarchy.RemoveItem(folder)
 
     # ---- nodes
@@ -376,3 +379,7 @@ def _makeNodes(inputNode: Any) -> Any:
 def _item(hierarchy: Any, node: Any) -> int:
     """A node's item in the subject hierarchy; made when the application has not done so."""
     return hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+
+def _folderLevel() -> str:
+    return str(slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyLevelFolder())

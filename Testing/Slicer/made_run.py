@@ -8,14 +8,14 @@ code: body masks, frame, KL map, clusters, regions.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from small_study import small_study
 
 import KLIPCore
-from KLIPCore.config import Config
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.framing import Framing, frame_study
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.trace import Layer, SliceTrace
@@ -93,7 +93,7 @@ def make_run(folder: Path, study: Volume | None = None, *, study_path: str = "",
     framed = frame_study(study, card)
     centers = [study.grid.to_world(index) for index in (BALL_INDEX, SECOND_INDEX)]
     run_folder = RunFolder(folder)
-    config = Config.from_preset("quick")
+    config = replace(Config.from_preset("quick"), regions=RegionConfig(fdr=0.05))  # the default reports chance clusters, too
     run = {
         "version": KLIPCore.__version__,
         "fingerprint": "made",
