@@ -6,7 +6,7 @@ another selection changes nothing:
 1. simulate the scan from the loaded slice, on a finer grid, with noise;
 2. draw posterior samples by warm-started DDS, recording the chain's whitened pushes (layer ``path``);
 3. re-noise the samples at quadrature nodes, temperature 1 (layer ``renoised``);
-4. re-noise their mean at a low temperature, antithetic noise (layer ``cold``);
+4. re-noise their mean at a low temperature, antithetic noise (layer ``cold``, and its signs ``darker`` and ``brighter``);
 5. if asked for, do 1 to 4 with a twin: what the prior makes of the reconstruction when left alone (layers ``twin-…``).
 """
 
@@ -24,7 +24,8 @@ from KLIPCore.config import Config
 from KLIPCore.framing import FramedStudy
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
-from KLIPCore.kl.trace import SliceTrace
+from KLIPCore.kl.signed import SignedSum, per_information
+from KLIPCore.kl.trace import Layer, SliceTrace
 from KLIPCore.physics.dose import WindowedCT
 from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement, simulate
@@ -40,6 +41,9 @@ N_PATH_BINS = 8
 
 QUICK_CG_ITERATIONS = 12
 """Iterations of the least-squares reconstruction that the chain starts from."""
+
+SIGNS = {"darker": -1, "brighter": 1}
+"""Layers that keep one sign of the cold layer's pushes."""
 
 TWIN_SIGMA = 0.3
 """Level from which the prior runs back alone to make a twin: high enough to forget a lesion, low enough to keep the organs."""
@@ -121,14 +125,13 @@ def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = F
     noise = scanner.noise_model(body)
     simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
     measurement = Measurement(simulated.y, scanner.A, noise, True, "simulated from the loaded volume")
-    sums, reconstruction = _record(scanner, measurement, generator)
-    layers = {name: s.layer() for name, s in sums.items()}
+    layers, reconstruction = _record(scanner, measurement, generator)
     if twin:
         again = slice_generator(config.sampling.seed, index, purpose=1)
         healthy = _twin(scanner, reconstruction, again)
         y = noise.sample(scanner.A(healthy), again)
-        twin_sums, _ = _record(scanner, Measurement(y, scanner.A, noise, True, "twin"), again)
-        layers |= {f"twin-{name}": s.layer() for name, s in twin_sums.items()}
+        of_twin, _ = _record(scanner, Measurement(y, scanner.A, noise, True, "twin"), again)
+        layers |= {f"twin-{name}": layer for name, layer in of_twin.items()}
     error = float(((reconstruction.cpu() - truth) ** 2).mean())
     misfit = float((measurement.weights * measurement.residual(reconstruction).square()).mean())
     info = {
@@ -145,7 +148,7 @@ def path_edges(config: Config) -> NDArray[np.float64]:
     return np.geomspace(config.sampling.sigma_end, config.sampling.sigma_start, N_PATH_BINS + 1)
 
 
-def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generator) -> tuple[dict[str, LayerSum], Tensor]:
+def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generator) -> tuple[dict[str, Layer], Tensor]:
     """Steps 2 to 4: layers and posterior mean (H, W)."""
     config, card, device = scanner.config, scanner.prior.card, scanner.device
     s, r = config.sampling, config.record
@@ -155,7 +158,8 @@ def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generat
         return torch.randn(shape, generator=generator).to(device)
 
     sums: dict[str, LayerSum] = {}
-    if "path" in r.layers:
+    signs = {name: sign for name, sign in SIGNS.items() if name in r.layers}
+    if "path" in r.layers or signs:  # the signs are measured against the chain's information
         sums["path"] = LayerSum("path", path_edges(config), card.size, r.cell)
     _, x = warm_start(measurement, s.sigma_start, QUICK_CG_ITERATIONS, noise())
     repeated = Measurement(measurement.y.expand(s.n_samples, *measurement.y.shape), measurement.A, measurement.noise, measurement.simulated)
@@ -173,7 +177,8 @@ def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generat
             prior_mean = scanner.denoise(samples + sigma * noise(), sigma)  # fresh noise a node: common noise doubles the error of the sum
             posterior_mean = proximal_step(repeated, prior_mean, prior_variance(float(sigma), s.prior_std), s.cg_iterations)
             sums["renoised"].add(float(sigma), whitened_push(posterior_mean, prior_mean, float(sigma), float(weight)))
-    if "cold" in r.layers:
+    signed = {name: SignedSum(name, sign, nodes.edges, card.size, r.cell) for name, sign in signs.items()}
+    if "cold" in r.layers or signs:
         sums["cold"] = LayerSum("cold", nodes.edges, card.size, r.cell)
         n_pairs = r.n_pairs if r.temperature > 0 else 1
         z = antithetic_noise(shape[1:], n_pairs, generator).to(device) if r.temperature > 0 else torch.zeros(2, *shape[1:], device=device)[:1]
@@ -181,7 +186,13 @@ def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generat
             prior_mean = scanner.denoise(mean + r.temperature * float(sigma) * z, float(sigma))
             push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
             sums["cold"].add(float(sigma), push, antithetic=len(z) > 1)
-    return sums, mean
+            for total in signed.values():
+                total.add(float(sigma), push)
+    layers = {name: s.layer() for name, s in sums.items()}
+    if signed:
+        weight = per_information(layers["path"], r.cell)
+        layers |= {name: total.layer(weight) for name, total in signed.items()}
+    return {name: layers[name] for name in r.layers}, mean
 
 
 def _twin(scanner: Scanner, reconstruction: Tensor, generator: torch.Generator) -> Tensor:
