@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from KLIPCore.io.images import write_image
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.map import KLMap, MapMaker, MapVolumes
 from KLIPCore.kl.trace import KLTrace
-from KLIPCore.outputs import write_map, write_report
+from KLIPCore.outputs import write_map, write_report, write_result
 from KLIPCore.priors.prior import ModelCard
 from KLIPCore.regions.find import Region, find_regions
 from KLIPCore.regions.report import Report
@@ -104,16 +105,18 @@ def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: Mo
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
     tell("map", SAMPLING_SHARE[1], "adding up nats")
-    mask = box_mask(framing.lps_grid, roi) if roi is not None else None
-    volumes = MapMaker(trace, framing, mask).volumes(settings)
-    kl_map = volumes.cells
-    regions = regions_of(volumes, settings)
+    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None)
+    with ThreadPoolExecutor(1) as aside:  # the map is compressed, which takes longest, while its significance is worked out
+        written: list[Future[None]] = []
+        volumes = maker.volumes(settings, lambda kl_map: written.append(aside.submit(write_map, folder, kl_map)))
+        regions = regions_of(volumes, settings)
+        written[0].result()
     voxel = framing.grid.voxel_volume_mm3
     config = replace(Config.from_dict(run["config"]), regions=settings)
     made = Report(
         regions=tuple(regions),
         settings=config.to_dict(),
-        provenance=provenance(run, trace, kl_map),
+        provenance=provenance(run, trace, volumes.cells),
         significant_mm3=float(volumes.significant.sum() * voxel),
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
@@ -126,9 +129,9 @@ def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: Mo
     if isinstance(framing, FramedStudy):
         reconstruction = reconstruction_volume(trace, framing, card)
         write_image(reconstruction, folder.file("reconstruction.nrrd"), description="posterior mean, HU, clipped to the prior's window")
-        made = write_report(folder, made, kl_map, volumes, framing, reconstruction, card)
-    write_map(folder, made, kl_map, volumes)
-    return Detection(made, kl_map, volumes, framing, folder)
+        made = write_report(folder, made, volumes.cells, volumes, framing, reconstruction, card)
+    write_result(folder, made, volumes.cells, framing.grid)
+    return Detection(made, volumes.cells, volumes, framing, folder)
 
 
 def read_regions(out: Path) -> tuple[list[Region], Grid]:
@@ -187,7 +190,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
     return {
         "software": f"KLIPCore {__version__}",
         "python": platform.python_version(),
-        "torch": version("torch"),
+        "torch": _installed("torch"),
         "prior": run["prior"]["name"],
         "prior_sha256": run["prior"]["sha256"],
         "prior_anatomy": run["prior"]["anatomy"],
@@ -204,6 +207,14 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "network_evaluations_per_slice": round(float(np.mean([i["network_evaluations"] for i in infos])), 1),
         "psnr_db_median": round(float(np.median([i["psnr_db"] for i in infos])), 2),
     }
+
+
+def _installed(package: str) -> str:
+    """A package's version; Slicer's own process, which may write a report, has no torch."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not in the process that wrote this"
 
 
 def _box(values: Any) -> Box | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +17,31 @@ from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.map import KLMap, MapVolumes
 from KLIPCore.priors.prior import ModelCard
 from KLIPCore.regions.report import Report, json_ready
+from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
 if TYPE_CHECKING:
     from KLIPCore.export.html import ReportInputs
 
 
-def write_map(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapVolumes) -> None:
-    """Write ``kl_map.nrrd``, ``regions.seg.nrrd`` and ``result.json``.
+def write_map(folder: RunFolder, kl_map: Volume) -> None:
+    """Write ``kl_map.nrrd``.
+
+    Raises
+    ------
+    OutputError : the file cannot be written.
+    """
+    write_image(kl_map, folder.file("kl_map.nrrd"), description="KL in nats of the block centred at each voxel")
+
+
+def write_result(folder: RunFolder, report: Report, kl_map: KLMap, grid: Grid) -> None:
+    """Write ``regions.seg.nrrd`` and ``result.json``, last of all: what lists the files of a run must find them.
 
     Raises
     ------
     OutputError : a file cannot be written.
     """
-    with ThreadPoolExecutor(2) as pool:  # compression takes most of the time, and both writers let go of the interpreter meanwhile
-        writing = (
-            pool.submit(write_image, volumes.kl_map, folder.file("kl_map.nrrd"), "KL in nats of the block centred at each voxel"),
-            pool.submit(write_segmentation, report.regions, volumes.kl_map.grid, folder.file("regions.seg.nrrd")),
-        )
-        for job in writing:
-            job.result()
+    write_segmentation(report.regions, grid, folder.file("regions.seg.nrrd"))
     values: dict[str, Any] = report.to_dict()
     values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
     values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})

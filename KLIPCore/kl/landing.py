@@ -103,24 +103,16 @@ class Landing:
                 r, c = self.framing.frame_of(k).cell_positions(self.n_cells, body.shape)
                 yield LandingSlice(n, self.n_cells, (k, *box), np.ascontiguousarray(body[box]), r[box[0]], c[box[1]])
 
-    @cached_property
-    def body_cells(self) -> NDArray[np.float32]:
-        """(n, h, w) part of each cell that is body."""
-        step = self.framing.frame.size // self.n_cells
-        shape = (self.n_cells, step, self.n_cells, step)
-        return np.stack([self.framing.mask(k).reshape(shape).mean((1, 3)) for k in self.indices])
-
     def tested(self, roi: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
         """(n, h, w): cells of the body, in the region of interest where one is given ((D, H, W) bool on the LPS grid)."""
-        if roi is None:
-            return np.asarray(self.body_cells >= MIN_BODY)
-        step = self.framing.frame.size // self.n_cells
-        shape = (self.n_cells, step, self.n_cells, step)
-        inside = []
-        for k in self.indices:
-            wanted = self.framing.frame_of(k).pull(roi[k : k + 1].astype(np.float32), order=0)[0]
-            inside.append((self.framing.mask(k) * wanted).reshape(shape).mean((1, 3)) >= MIN_BODY)
-        return np.stack(inside)
+        size, n = self.framing.frame.size, self.n_cells
+        out = np.empty((len(self.indices), n, n), bool)
+        for place, k in enumerate(self.indices):
+            inside = self.framing.mask(k)
+            if roi is not None:
+                inside = inside * self.framing.frame_of(k).pull(roi[k : k + 1].astype(np.float32), order=0)[0]
+            out[place] = inside.reshape(n, size // n, n, size // n).mean((1, 3)) >= MIN_BODY
+        return out
 
     def blank(self, dtype: type) -> tuple[NDArray, NDArray]:
         """Zeros of ``dtype`` in the study's own order, and a view of the same memory in LPS order."""

@@ -7,6 +7,7 @@ to the study's grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,23 +64,21 @@ class KLMap:
         """(n,) nats of each whole slice: the sum over its tested body."""
         return np.where(self.tested, self.cells, 0.0).sum((1, 2), dtype=np.float64)
 
-    def volumes(self, landing: Landing, fdr: float) -> MapVolumes:
+    def volumes(self, landing: Landing, fdr: float, kl_map: Volume | None = None) -> MapVolumes:
         """The map on the study's own grid; slices that were not sampled are 0.
 
         Parameters
         ----------
         landing : of the map's slices on their study.
         fdr : clusters up to this false-discovery rate are reported.
+        kl_map : what :func:`on_study` made of the nats, where it is there already.
         """
         reported = self.clusters.spread(self.clusters.q) <= fdr
         near = ndi.grey_dilation(np.where(reported, self.clusters.labels, 0), size=(1, 3, 3))  # interpolation may still exceed the threshold there
         threshold = -np.log10(self.forming_p)
-        nats, nats_lps = landing.blank(np.float32)
         labels, labels_lps = landing.blank(np.int32)
-        cells = np.maximum(self.nats, 0.0)
         lows, highs = [], []
         for part in landing.slices:
-            np.multiply(part.smooth(cells[part.n]), part.body, out=nats_lps[part.place])
             around = part.part(near[part.n] > 0)
             if around is not None:
                 log_p = -np.log10(np.maximum(self.p[part.n], 1e-300))
@@ -89,8 +88,17 @@ class KLMap:
                 lows.append((k, rows.start, columns.start))
                 highs.append((k + 1, rows.stop, columns.stop))
         box = tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True)) if lows else (slice(0),) * 3
-        within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), nats_lps.shape)
-        return MapVolumes(Volume(nats, landing.framing.grid, unit="nats"), labels, within, near, self, landing)
+        within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), labels_lps.shape)
+        return MapVolumes(kl_map or on_study(self.nats, landing), labels, within, near, self, landing)
+
+
+def on_study(nats: NDArray[np.floating], landing: Landing) -> Volume:
+    """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in slices not sampled."""
+    array, lps = landing.blank(np.float32)
+    cells = np.maximum(nats, 0.0)  # a block without surprise may come out slightly negative
+    for part in landing.slices:
+        np.multiply(part.smooth(cells[part.n]), part.body, out=lps[part.place])
+    return Volume(array, landing.framing.grid, unit="nats")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,12 +182,13 @@ class MapMaker:
         """(n, h, w): cells inside the body and the region of interest."""
         return self.landing.tested(self.roi)
 
-    def make(self, config: RegionConfig) -> KLMap:
+    def make(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None = None) -> KLMap:
         """Blocks, null, p- and q-values.
 
         Parameters
         ----------
         config : score, block size and null.
+        on_nats : called with the blocks' nats as soon as they are known to have a null, while significance is still being worked out.
 
         Raises
         ------
@@ -208,13 +217,23 @@ class MapMaker:
             z[tested] = null.z(nats[tested])
             p[tested] = ndtr(-z[tested])
             width = null.width
+        if on_nats is not None:
+            on_nats(nats)
         clusters = find_clusters(z, tested, config.forming_p, places, self._noise)
         block_mm = max(config.block_mm, self.landing.cell_mm)
         return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
 
-    def volumes(self, config: RegionConfig) -> MapVolumes:
-        """:meth:`make`, carried to the study's grid."""
-        return self.make(config).volumes(self.landing, config.fdr)
+    def volumes(self, config: RegionConfig, on_map: Callable[[Volume], None] | None = None) -> MapVolumes:
+        """:meth:`make`, carried to the study's grid; ``on_map`` gets the map of nats early, before significance is known."""
+        ready: list[Volume] = []
+
+        def carry(nats: NDArray[np.float32]) -> None:
+            ready.append(on_study(nats, self.landing))
+            if on_map is not None:
+                on_map(ready[0])
+
+        made = self.make(config, carry)
+        return made.volumes(self.landing, config.fdr, ready[0])
 
     def _nats(self, score: Score) -> NDArray[np.float32]:
         """Nats of the cells; those of the last score are kept, since block size and rate are moved more often than the window."""

@@ -90,7 +90,11 @@ class Frame:
         out = np.empty((len(array), self.size * factor, self.size * factor), np.float32)
         for k, image in enumerate(array):
             image = np.asarray(image, np.float32)
-            if order > 0 and self.pixel.max() / factor > 1:
+            if order == 0:
+                rows, columns = (_nearest(u, n) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
+                out[k] = np.pad(image, ((0, 1), (0, 1)))[rows][:, columns]  # outside, index -1 finds the rim of zeros
+                continue
+            if self.pixel.max() / factor > 1:
                 image = ndi.gaussian_filter(image, 0.4 * self.pixel / factor)
             rows, columns = (interpolation_weights(u, n, order) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
             out[k] = rows @ (columns @ image.T).T
@@ -151,6 +155,12 @@ class Frame:
     def from_dict(cls, fields: dict) -> Frame:
         """The inverse of :meth:`to_dict`."""
         return cls(int(fields["size"]), np.array(fields["centres"], float), np.array(fields["pixel"], float), float(fields["pixel_mm"]))
+
+
+def _nearest(positions: NDArray[np.float64], n: int) -> NDArray[np.intp]:
+    """(len(positions),) index of the nearest of n points; -1 outside [-½, n − ½]."""
+    inside = (positions >= -0.5) & (positions <= n - 0.5)
+    return np.where(inside, np.clip(np.floor(positions + 0.5), 0, n - 1), -1).astype(np.intp)
 
 
 def interpolation_weights(positions: NDArray[np.float64], n: int, order: int) -> sp.csr_array:
