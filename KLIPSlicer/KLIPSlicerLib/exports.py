@@ -1,0 +1,205 @@
+"""The regions that are checked, handed over: to the scene, to files, to a PACS.
+
+All files come from KLIPCore's own writers, so that the panel and the command line write the same, and each is whole or not
+there. Coordinates are those of the study as it was scanned: a DICOM SEG must fit the source images, and so the others
+do, too. A parent transform moves the scene's segmentation only.
+
+What is exported are the regions under the present settings. Segments that were changed by hand are exported with Slicer's own
+tools, best from the copy that ``"scene"`` makes, which no slider touches.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from KLIPCore import __version__
+from KLIPCore.config import Config
+from KLIPCore.errors import InputError, KlipError, OutputError
+from KLIPCore.framing import FramedStudy
+from KLIPCore.volume.volume import Volume
+from KLIPSlicerLib import nodes, regions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from KLIPCore.regions.find import Region
+    from KLIPSlicerLib.scene_results import SceneResults
+
+KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "stl", "report")
+
+
+def exportRegions(results: SceneResults, kind: str, path: str | Path | None = None, keep: Sequence[int] | None = None) -> Any:
+    """Hand the checked regions over.
+
+    Parameters
+    ----------
+    results : a detection.
+    kind : one of :data:`KINDS`.
+    path : the file to write; a folder for ``"stl"``; not needed for ``"scene"``.
+    keep : places of the regions in ``results.regions``; those that are visible when None.
+
+    Returns
+    -------
+    the file; for ``"stl"`` the files, for ``"scene"`` the new segmentation node.
+
+    Raises
+    ------
+    OutputError : no region is checked, the file cannot be written, or a package for it is missing.
+    InputError : the study does not allow it (a DICOM SEG of a study that is no DICOM series, ...).
+    """
+    if kind not in KINDS:
+        raise OutputError(f"There is no export '{kind}'.", f"Choose from {', '.join(KINDS)}.")
+    chosen = results.visibleRegions if keep is None else [results.regions[i] for i in sorted(set(keep))]
+    if not chosen and kind != "report":
+        raise OutputError("No region is checked.", "Check at least one region in the table.")
+    if kind == "scene":
+        name = f"{results.segmentationNode.GetName()} (kept)"
+        return _toScene(results, chosen, name)
+    if path is None:
+        raise OutputError("There is no file to write to.", "Choose one.")
+    try:
+        return _WRITERS[kind](results, chosen, Path(path))
+    except ImportError as error:
+        missing = (error.name or "a package").split(".")[0]
+        raise OutputError(
+            f"This export needs {missing}, which Slicer's Python does not have.",
+            f"Install it in Slicer's Python console with slicer.util.pip_install('{missing}'), or use another format.",
+        ) from error
+
+
+def _toScene(results: SceneResults, chosen: list[Region], name: str) -> Any:
+    import slicer
+
+    identifiers = [regions.segmentId(region) for region in chosen]
+    copy = regions.copyOfSegments(results.segmentationNode, identifiers, name)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(copy.GetScene())
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(results.segmentationNode))
+    item = hierarchy.GetItemByDataNode(copy) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), copy)
+    if folder:
+        hierarchy.SetItemParent(item, folder)
+    return copy
+
+
+def _writeSegNrrd(results: SceneResults, chosen: list[Region], path: Path) -> Path:
+    from KLIPCore.export.segmentation import write_segmentation
+
+    return write_segmentation(chosen, results.live.framing.grid, path)
+
+
+def _writeNifti(results: SceneResults, chosen: list[Region], path: Path) -> Path:
+    from KLIPCore.export.labels import write_labels
+
+    return write_labels(chosen, results.live.framing.grid, path)
+
+
+def _writeStl(results: SceneResults, chosen: list[Region], folder: Path) -> list[Path]:
+    """One file a region; all of them, or none."""
+    from KLIPCore.export.mesh import write_meshes
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix="klip-", suffix=".part", dir=folder))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to ({error.strerror}).", "Choose a folder you may write to.") from error
+    try:
+        written = write_meshes(chosen, results.live.framing.grid, part, file_format="stl")
+        return [file.replace(folder / file.name) for file in written]
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _writeDicomSeg(results: SceneResults, chosen: list[Region], path: Path) -> Path:
+    from KLIPCore.export.dicom_seg import write_dicom_seg
+
+    study = sourceStudy(results)
+    score = results.settings.chosen
+    parameters = {
+        "score": score.name,
+        "block_mm": f"{results.settings.block_mm:g}",
+        "sigma_window": f"{score.window[0]:g}-{score.window[1]:g}",
+        "null": results.settings.null,
+    }
+    written = write_dicom_seg(chosen, study, path, version=__version__, parameters=parameters)
+    assert written is not None  # there are regions
+    return written
+
+
+def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Path:
+    """The page that `klip detect` writes, with the present settings and the checked regions."""
+    from KLIPCore.export.html import write_html
+    from KLIPCore.kl.map import MapMaker
+    from KLIPCore.mapping import provenance
+    from KLIPCore.outputs import report_inputs
+    from KLIPCore.priors.prior import ModelCard
+    from KLIPCore.regions.report import Report
+    from KLIPCore.selection import box_mask
+
+    live, settings = results.live, results.settings
+    framing = live.framing
+    framed = FramedStudy.of(_onStudyGrid(results, results.inputNode), framing.body, framing.frame)
+    roi = None if live.roi is None else box_mask(framing.lps_grid, live.roi)
+    volumes = MapMaker(live.trace, framing, roi).volumes(settings)
+    voxel = framing.grid.voxel_volume_mm3
+    left = [region for region in results.regions if region not in chosen]
+    warnings = list(live.run["warnings"])
+    if left:
+        warnings.append(f"Left out by hand: {', '.join(region.name for region in left)} of {len(results.regions)} regions.")
+    report = Report(
+        regions=tuple(chosen),
+        settings=replace(Config.from_dict(live.run["config"]), regions=settings).to_dict(),
+        provenance=provenance(live.run, live.trace, volumes.cells),
+        significant_mm3=float(volumes.significant.sum() * voxel) - sum(region.volume_mm3 for region in left),
+        tested_mm3=float(volumes.tested.sum() * voxel),
+        slices=framing.lps_grid.shape[0],
+        false_discovery_rate=settings.fdr,
+        warnings=tuple(warnings),
+    )
+    reconstruction = _onStudyGrid(results, results.reconstructionNode)
+    card = ModelCard.from_dict(live.run["prior"])
+    return write_html(report_inputs(report, volumes.cells, volumes, framed, reconstruction, card), path)
+
+
+def sourceStudy(results: SceneResults) -> Volume:
+    """The DICOM series that was examined, with its files: where the run read it, or where Slicer's DICOM database has it.
+
+    Raises
+    ------
+    InputError : the study is no DICOM series, or its files are gone.
+    """
+    from KLIPCore.io.study import read_study
+    from KLIPCore.mapping import volume_hash
+    from KLIPSlicerLib.study_source import dicomOf
+
+    run, grid = results.live.run, results.live.framing.grid
+    recorded = run["study"]
+    if recorded["path"] and Path(recorded["path"]).exists():
+        try:
+            study = read_study(Path(recorded["path"]), recorded["series"] or None)
+        except KlipError:
+            study = None
+        if study is not None and study.source.is_dicom and volume_hash(study) == recorded["hash"]:
+            return study
+    node = results.inputNode
+    found = None if node is None else dicomOf(node, nodes.volumeFromNode(node))
+    if found is None or not found.volume.grid.same_as(grid):
+        raise InputError(
+            "A DICOM SEG must refer to the DICOM images it was drawn on, and those are not to be found.",
+            "Load the study through the DICOM module and run the detection again, or use the .seg.nrrd.",
+        )
+    return found.volume
+
+
+def _onStudyGrid(results: SceneResults, node: Any) -> Volume:
+    """A node's numbers in the order in which the run has its voxels."""
+    if node is None:
+        raise InputError("The examined volume is no longer in the scene.", "Load it again, or use another format.")
+    grid = results.live.framing.grid
+    volume = nodes.volumeFromNode(node)
+    return Volume(nodes.VoxelOrder.between(volume.grid, grid).apply(volume.array), grid)
+
+
+_WRITERS = {"seg.nrrd": _writeSegNrrd, "nifti": _writeNifti, "stl": _writeStl, "dicom-seg": _writeDicomSeg, "report": _writeReport}
