@@ -109,6 +109,14 @@ def slice_generator(seed: int, index: int, purpose: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed[0]) << 32 | int(mixed[1]))
 
 
+def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: torch.Generator) -> Measurement:
+    """Simulate the scan of slice ``index``; a fresh ``slice_generator(seed, index)`` gives the very data that its trace is made from."""
+    fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
+    noise = scanner.noise_model(torch.from_numpy(study.mask(index)).to(scanner.device))
+    simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
+    return Measurement(simulated.y, scanner.A, noise, True, "simulated from the loaded volume")
+
+
 def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = False) -> SliceTrace:
     """Measure, sample and record slice ``index`` (counted from the feet).
 
@@ -117,18 +125,15 @@ def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = F
     the slice's trace; its ``info`` holds seconds, network evaluations, data misfit and PSNR against the loaded slice.
     """
     started, before = time.monotonic(), scanner.n_evaluations
-    card, config = scanner.prior.card, scanner.config
+    config = scanner.config
     generator = slice_generator(config.sampling.seed, index)
-    truth = torch.from_numpy(study.intensity(index, card))
-    fine = torch.from_numpy(study.intensity(index, card, factor=config.measurement.finer))
-    body = torch.from_numpy(study.mask(index)).to(scanner.device)
-    noise = scanner.noise_model(body)
-    simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
-    measurement = Measurement(simulated.y, scanner.A, noise, True, "simulated from the loaded volume")
+    truth = torch.from_numpy(study.intensity(index, scanner.prior.card))
+    measurement = measure_slice(scanner, study, index, generator)
     layers, reconstruction = _record(scanner, measurement, generator)
     if twin:
         again = slice_generator(config.sampling.seed, index, purpose=1)
         healthy = _twin(scanner, reconstruction, again)
+        noise = measurement.noise
         y = noise.sample(scanner.A(healthy), again)
         of_twin, _ = _record(scanner, Measurement(y, scanner.A, noise, True, "twin"), again)
         layers |= {f"twin-{name}": layer for name, layer in of_twin.items()}
