@@ -62,16 +62,18 @@ class ExportMenu:
         button.setMenu(self._menu)
 
     def refresh(self) -> None:
-        """Say in the tooltip why nothing can be exported."""
+        """Enable what can be exported, and say why the rest cannot. A report can be made of no regions, too."""
         results = self._results()
-        if results is None:
-            reason = _("Nothing has been examined yet.")
-        elif not results.visibleRegions:
-            reason = _("No region is checked.")
-        else:
-            reason = ""
-        self._button.enabled = not reason
-        self._button.toolTip = reason or _("Save the checked regions: in the scene, as a file, as DICOM SEG, as surfaces or as a report.")
+        self._button.enabled = results is not None
+        self._button.toolTip = (
+            _("Save the checked regions: in the scene, as a file, as DICOM SEG, as surfaces or as a report.")
+            if results is not None
+            else _("Nothing has been examined yet.")
+        )
+        some = results is not None and bool(results.visibleRegions)
+        for action, (kind, _text, tip, _pattern) in zip(self._actions, kinds(), strict=True):
+            action.enabled = some or (kind == "report" and results is not None)
+            action.setToolTip(tip if action.enabled else _("No region is checked."))
 
     def export(self, kind: str, pattern: str) -> None:
         """Ask where to, and write."""

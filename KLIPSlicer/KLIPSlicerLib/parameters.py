@@ -7,13 +7,15 @@ translate it, and are the only ones that do: into the configuration that the lib
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from KLIPCore.config import DEFAULT_SCORE, PRESETS, SCORES, Config, RegionConfig
+
 if TYPE_CHECKING:
-    from KLIPCore.config import Config, RegionConfig
     from KLIPCore.selection import Box
 
 AS_PRESET = 0
@@ -60,7 +62,7 @@ class KLIPSlicerParameterNode:
     fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.5
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     threshold: float = AUTOMATIC
-    preset: Annotated[str, Choice(["quick", "default", "full"])] = "default"
+    preset: Annotated[str, Choice(list(PRESETS))] = "default"
     views: Annotated[int, WithinRange(1, 4000)] = 60
     geometry: Annotated[str, Choice(["parallel", "fan"])] = "parallel"
     dose: Annotated[str, Choice(list(DOSES))] = "standard noise"
@@ -68,7 +70,7 @@ class KLIPSlicerParameterNode:
     steps: Annotated[int, WithinRange(0, 2000)] = AS_PRESET
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     device: Annotated[str, Choice(["auto", "cpu", "cuda"])] = "auto"
-    score: Annotated[str, Choice(["surprise", "klip", "nats", "one-shot"])] = "surprise"
+    score: Annotated[str, Choice(list(SCORES))] = DEFAULT_SCORE
     weightsFolder: str = ""
 
 
@@ -86,8 +88,6 @@ def regionConfigOf(parameters: KLIPSlicerParameterNode) -> RegionConfig:
     ------
     ConfigError : an impossible combination.
     """
-    from KLIPCore.config import RegionConfig
-
     return RegionConfig(
         score=parameters.score,
         window=windowOf(parameters),
@@ -104,8 +104,6 @@ def configOf(parameters: KLIPSlicerParameterNode) -> Config:
     ------
     ConfigError : an impossible value or combination; its sentences are for the user.
     """
-    from KLIPCore.config import Config
-
     base = Config.from_preset(parameters.preset)
     measurement = {"geometry": parameters.geometry, "n_views": parameters.views, "photons": DOSES[parameters.dose]}
     sampling = {"seed": parameters.seed}
@@ -124,8 +122,6 @@ def configOf(parameters: KLIPSlicerParameterNode) -> Config:
         "sampling": sampling,
         "record": {"layers": layers},
     }
-    from dataclasses import replace
-
     return replace(base.updated(changes), regions=regions)
 
 
