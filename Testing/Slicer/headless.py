@@ -63,7 +63,14 @@ def start() -> Any:
     application.SetMRMLScene(scene)
     application.GetColorLogic().SetMRMLScene(scene)
     application.GetColorLogic().AddDefaultColorNodes()
-    _set_fonts(application)
+    share = Path(tempfile.mkdtemp(prefix="klip-slicer-"))
+    atexit.register(shutil.rmtree, share, ignore_errors=True)
+    _set_fonts(application, share)
+    cache = slicer.vtkCacheManager()  # scene bundles are unpacked there
+    cache.SetRemoteCacheDirectory(str(share))
+    manager = slicer.vtkDataIOManager()
+    manager.SetCacheManager(cache)
+    scene.SetDataIOManager(manager)
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
     for factory in (slicer.vtkMRMLSliceViewDisplayableManagerFactory, slicer.vtkMRMLThreeDViewDisplayableManagerFactory):
@@ -91,12 +98,10 @@ def start() -> Any:
     return scene
 
 
-def _set_fonts(application: Any) -> None:
+def _set_fonts(application: Any, share: Path) -> None:
     """Fonts for legends: the application brings its own in its share folder, which a wheel lacks; matplotlib's serve as well."""
     import matplotlib
 
-    share = Path(tempfile.mkdtemp(prefix="klip-slicer-share-"))
-    atexit.register(shutil.rmtree, share, ignore_errors=True)
     application.SetShareDirectory(str(share))
     fonts = Path(application.GetFontsDirectory())
     fonts.mkdir(parents=True)

@@ -1,0 +1,111 @@
+"""How long a slider takes on 100 slices of 512 × 512: `python Testing/Slicer/bench_live.py [SLICES]`.
+
+Three parts: the arithmetic (`LiveMap.update`), the scene (`SceneResults.show` without it: map, range, segments, table), and the
+redrawing of three slice views by Slicer's own displayable managers, in software, without a graphics card.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(p) for p in (HERE, HERE.parent / "Python", HERE.parents[1] / "KLIPSlicer", HERE.parents[1]) if str(p) not in sys.path]
+
+import numpy as np  # noqa: E402
+from headless import SliceView, clear  # noqa: E402
+from inputs import node_of  # noqa: E402
+from made_run import make_run  # noqa: E402
+from small_study import small_study  # noqa: E402
+
+from KLIPCore.volume.grid import Grid  # noqa: E402
+from KLIPCore.volume.volume import Volume  # noqa: E402
+from KLIPSlicerLib.scene_results import SceneResults  # noqa: E402
+
+BLOCKS_MM = (16.0, 10.0, 22.0, 13.0, 18.0)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Medians in seconds.
+
+    Attributes
+    ----------
+    arithmetic : new map, clusters and regions.
+    scene : everything else that a slider's move does.
+    drawing : three slice views.
+    voxels : of the study.
+    """
+
+    arithmetic: float
+    scene: float
+    drawing: float
+    voxels: int
+
+
+def large_study(n_slices: int = 100, size: int = 512) -> Volume:
+    """The small abdomen in thin slices and small pixels."""
+    small = small_study(n_slices, lesion=False)
+    k, j, i = small.grid.shape
+    rows, columns = np.arange(size) * j // size, np.arange(size) * i // size
+    affine = small.grid.affine.copy()
+    affine[:3, 0] *= 0.5
+    affine[:3, 1] *= j / size
+    affine[:3, 2] *= i / size
+    array = small.array[:, rows][:, :, columns]
+    return Volume(np.ascontiguousarray(array), Grid(array.shape, affine))
+
+
+def measure(results: SceneResults, views: list[SliceView]) -> Times:
+    """Move the block-size slider a few times."""
+    live: dict[str, float] = {}
+    update = results.live.update
+
+    def timed(settings: Any) -> Any:
+        started = time.perf_counter()
+        view = update(settings)
+        live["last"] = time.perf_counter() - started
+        return view
+
+    object.__setattr__(results.live, "update", timed)
+    parts = []
+    for block in BLOCKS_MM:
+        started = time.perf_counter()
+        results.show(replace(results.settings, block_mm=block))
+        shown = time.perf_counter()
+        for view in views:
+            view.pixels()
+        parts.append((live["last"], shown - started - live["last"], time.perf_counter() - shown))
+    object.__delattr__(results.live, "update")
+    arithmetic, scene, drawing = np.median(np.array(parts[1:]), axis=0)
+    return Times(float(arithmetic), float(scene), float(drawing), int(results.mapNode.GetImageData().GetNumberOfPoints()))
+
+
+def main() -> None:
+    """Print the times."""
+    n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    clear()
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder) / "run", large_study(n_slices))
+        views = [SliceView(name) for name in ("Red", "Yellow", "Green")]
+        started = time.perf_counter()
+        results = SceneResults.create(node_of(run.study), run.folder)
+        created = time.perf_counter() - started
+        for view in views:
+            view.fit()
+        results.jumpTo(0)
+        times = measure(results, views)
+        started = time.perf_counter()
+        results.finish()
+        stored = time.perf_counter() - started
+    print(f"{n_slices} slices, {times.voxels / 1e6:.0f} million voxels, {len(results.regions)} regions")
+    print(f"made from the run folder in {created:.2f} s; trace stored with the scene in {stored:.2f} s, {len(results.traceNode.GetText()) / 1e6:.1f} MB")
+    print(f"a slider's move: arithmetic {times.arithmetic:.3f} s, scene {times.scene:.3f} s, three views drawn {times.drawing:.3f} s")
+
+
+if __name__ == "__main__":
+    main()
