@@ -72,12 +72,16 @@ ROI = Annotated[str | None, typer.Option("--roi", help="Only this box: x0:x1,y0:
 
 
 def _window(text: str | None) -> tuple[float, float] | None:
+    return _interval(text, "σ window", "--window 0.08:0.32")
+
+
+def _interval(text: str | None, what: str, example: str) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
         lo, hi = (float(bound) for bound in text.split(":"))
     except ValueError as error:
-        raise ConfigError(f"'{text}' is no σ window.", "Write --window LO:HI, e.g. 0.08:0.32.") from error
+        raise ConfigError(f"'{text}' is no {what}.", f"Write LO:HI, e.g. {example}.") from error
     return lo, hi
 
 
@@ -242,6 +246,25 @@ def evaluate(
 
 
 @app.command()
+def score(
+    artifacts: Annotated[list[Path], typer.Argument(help="Published artifacts (.npz) of abnormal images.", show_default=False)],
+    mask: Annotated[list[Path] | None, typer.Option(help="Mask of what is abnormal (.npy or image); once an artifact, same order.")] = None,
+    body: Annotated[list[Path] | None, typer.Option(help="Mask of the body; once an artifact, same order.")] = None,
+    normal: Annotated[list[Path] | None, typer.Option(help="Artifact of a normal image; may be repeated.")] = None,
+    block: Annotated[int, typer.Option(help="Edge of a block in pixels.")] = 32,
+    steps: Annotated[str, typer.Option(help="Recorded steps FIRST:END, as in Python.")] = "65:85",
+) -> None:
+    """Score artifacts of the published code by its own recipe: largest block, and AUROC against masks."""
+    from KLIPCore.reference.report import score_files
+
+    try:
+        first, end = (int(bound) for bound in steps.split(":"))
+    except ValueError as error:
+        raise ConfigError(f"'{steps}' is no range of steps.", "Write --steps FIRST:END, e.g. 65:85.") from error
+    typer.echo(score_files(artifacts, block, (first, end), mask or [], body or [], normal or []))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the synthetic study and the results.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 0,
@@ -273,14 +296,45 @@ def selftest(
         raise typer.Exit(1)
 
 
-@app.command()
-def priors() -> None:
-    """List the shipped priors and what they were trained for."""
+priors_app = typer.Typer(add_completion=False, help="List the shipped priors, or convert a published network into one.")
+app.add_typer(priors_app, name="priors")
+
+
+@priors_app.callback(invoke_without_command=True)
+def priors(context: typer.Context) -> None:
+    """List the shipped priors and what they were trained for; [bold]convert[/bold] makes one of a published network."""
+    if context.invoked_subcommand is not None:
+        return
     from KLIPCore.priors.checkpoint import shipped_cards
 
     for card in shipped_cards():
         typer.echo(f"{card.name}\n  anatomy  {card.anatomy}\n  window   {card.window.lo_hu:g} to {card.window.hi_hu:g} HU")
         typer.echo(f"  licence  {card.licence}\n  sha256   {card.sha256}\n  use      {card.intended_use}")
+
+
+@priors_app.command("convert")
+def priors_convert(
+    source: Annotated[Path, typer.Argument(help="EDM or PaDIS .pkl, diffusers UNet2DModel folder, Flax checkpoint.", show_default=False)],
+    out: OUT,
+    name: Annotated[str, typer.Option(help="Name of the prior.", show_default=False)],
+    hu: Annotated[str, typer.Option(help="HU interval that is intensity 0..1, LO:HI, e.g. -160:240.", show_default=False)],
+    kind: Annotated[str | None, typer.Option("--format", help="diffusers, edm or flax; found out when not given.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of its images in pixels, where the checkpoint does not say.")] = None,
+    anatomy: Annotated[str, typer.Option(help="What it was trained on, for the card.")] = "not stated",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "that of the checkpoint; not stated",
+    sigma: Annotated[str | None, typer.Option(help="Noise levels it was trained on, LO:HI in intensity units.")] = None,
+    patch: Annotated[int, typer.Option(help="PaDIS: side of its patches in pixels; 0 shows it whole images.")] = 0,
+    pad: Annotated[int, typer.Option(help="PaDIS: margin of zeros around the image in pixels.")] = 0,
+    attention_level: Annotated[list[int] | None, typer.Option(help="Flax: a level whose blocks attend, 0 the finest; may be repeated.")] = None,
+) -> None:
+    """Convert a published network to safetensors with a model card; nothing in the file is run."""
+    from KLIPCore.priors.convert.publish import Wanted, convert
+    from KLIPCore.volume.units import Window
+
+    bounds, levels = _interval(hu, "HU interval", "--hu=-160:240"), _interval(sigma, "noise interval", "--sigma 0.01:80")
+    assert bounds is not None
+    wanted = Wanted(name, Window(*bounds), size, anatomy, licence, sigma=levels, patch=patch, pad=pad, attention_levels=tuple(attention_level or ()))
+    typer.echo(f"Prior: {convert(source, out, wanted, kind)}")
 
 
 def _region_options(

@@ -58,6 +58,9 @@ export               | volume io regions                                        
 export.dicom_seg     |                                                                  | highdicom
 export.mesh          |                                                                  | vtkmodules
 
+reference            | evaluation.auroc export.files kl.trace physics priors sampling     | numpy torch
+reference.report     | io                                                               |
+
 training             | volume io priors                                                 | numpy torch SimpleITK yaml safetensors
 training.start       |                                                                  | monai
 scan                 | config framing volume physics priors sampling kl                 | numpy torch
@@ -65,11 +68,11 @@ outputs              | config framing volume io priors kl regions export        
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
-evaluation           | config framing volume io priors kl regions selection phantoms mapping pipeline | numpy scipy torch yaml
+evaluation           | config framing volume io priors physics sampling kl regions selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint commands demo selftest | typer
+cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint commands demo reference.report selftest | typer
 """
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
