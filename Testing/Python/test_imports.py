@@ -72,7 +72,7 @@ evaluation           | config framing volume io priors physics sampling kl regio
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint commands demo reference.report selftest | typer
+cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint priors.convert volume.units commands demo reference selftest | typer
 """
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
