@@ -16,6 +16,7 @@ levels this is exactly DDPM's formula; between them t is interpolated in ln σ, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ class VPSchedule(nn.Module):
         return (lower + part.clamp(0, 1)).to(sigma)
 
 
-class VPDenoiser(nn.Module):
+class VPDenoiser(nn.Module, ABC):
     """Any network trained on numbered steps, as a denoiser D(x; σ, position); a subclass says what it predicts.
 
     Parameters
@@ -112,9 +113,9 @@ class VPDenoiser(nn.Module):
         self.scale, self.shift = scale, shift
         self.vp = VPSchedule(scheduler.alphas_cumprod)
 
+    @abstractmethod
     def predict(self, noised: Tensor, time: Tensor, position: Tensor) -> Tensor:
         """The network's guess (ε or v) from u_t (B, C, H, W), step numbers (B,) and positions (B, 2, H, W)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
         """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions (B, 2, H, W)."""
@@ -134,6 +135,8 @@ class DDPMUNet(VPDenoiser):
     ----------
     config : shape of the network and its schedule.
     """
+
+    mixed_precision = True
 
     def __init__(self, config: DDPMConfig | None = None) -> None:
         c = config or DDPMConfig()

@@ -91,6 +91,8 @@ class EDMUNet(nn.Module):
     config : shape of the network.
     """
 
+    mixed_precision = True
+
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or UNetConfig()
@@ -115,7 +117,7 @@ class UNetPrior:
     ----------
     network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that returns the denoised images.
     card : what it was trained for.
-    device : where it runs; bfloat16 autocast is used where the device computes in it natively.
+    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in float32.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: torch.device | str = "cpu") -> None:
@@ -135,6 +137,7 @@ class UNetPrior:
         Gradients flow when ``x`` requires them (DPS, ΠGDM need them) and are not recorded otherwise.
         """
         position = self.position.expand(len(x), -1, -1, -1)
-        with torch.set_grad_enabled(x.requires_grad), torch.autocast(self.device.type, torch.bfloat16):
+        mixed = bool(getattr(self.network, "mixed_precision", False))
+        with torch.set_grad_enabled(x.requires_grad), torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             denoised: Tensor = self.network(x.contiguous(memory_format=torch.channels_last), sigma.to(x), position)
             return denoised.float()
