@@ -14,6 +14,7 @@ from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.framing import FramedStudy
 from KLIPCore.io.images import write_image
 from KLIPCore.io.results import RunFolder
+from KLIPCore.kl.image_score import largest_block
 from KLIPCore.kl.map import KLMap, MapVolumes
 from KLIPCore.priors.prior import ModelCard
 from KLIPCore.regions.report import Report, json_ready
@@ -44,6 +45,7 @@ def write_result(folder: RunFolder, report: Report, kl_map: KLMap, grid: Grid) -
     write_segmentation(report.regions, grid, folder.file("regions.seg.nrrd"))
     values: dict[str, Any] = report.to_dict()
     values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
+    values["slice_largest_block"] = {str(k): float(v) for k, v in zip(kl_map.indices, largest_block(kl_map), strict=True)}
     values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})
     folder.write_json("result.json", json_ready(values))
 

@@ -88,6 +88,7 @@ def test_result_json_is_what_the_report_says(run: Detection) -> None:
     result = json.loads(run.folder.file("result.json").read_text(encoding="utf-8"))
     assert len(result["regions"]) == len(run.report.regions)
     assert set(result["slice_nats"]) == {"0", "1", "2", "3"}
+    assert set(result["slice_largest_block"]) == {"0", "1", "2", "3"}
     assert result["settings"]["sampling"]["seed"] == 0
     assert result["provenance"]["measurement"].startswith("SIMULATED")
 
