@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,16 @@ def klip_processes() -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return alive
+
+
+@cache
+def view(orientation: str) -> Any:
+    """A slice view that lives as long as the process: Slicer's view nodes are singletons, a second one of a name would show nothing."""
+    made = headless.SliceView(f"Panel{orientation}", 240, 200)
+    made.node.SetOrientation(orientation)
+    return made
+
+
+def place(orientation: str) -> float:
+    """World coordinate of a view's plane along the axis that it steps along."""
+    return float(view(orientation).node.GetSliceToRAS().GetElement({"Sagittal": 0, "Coronal": 1, "Axial": 2}[orientation], 3))

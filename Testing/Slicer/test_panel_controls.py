@@ -254,10 +254,7 @@ def test_what_the_trace_cannot_answer_is_said_and_nothing_changes(widget: Any, r
 
 
 def test_opacity_and_threshold_change_the_picture_only(widget: Any, results: SceneResults) -> None:
-    import headless
-
-    ui = widget.ui
-    view = headless.SliceView("Red", 240, 200)
+    ui, view = widget.ui, panel_at_work.view("Axial")
     results.showInSliceViews()
     view.fit()
     results.jumpTo(0)
@@ -291,9 +288,7 @@ def test_headings_sort_by_number(widget: Any, results: SceneResults) -> None:
 
 
 def test_a_click_jumps_to_the_region_of_that_row_however_sorted(widget: Any, results: SceneResults) -> None:
-    import headless
-
-    view = headless.SliceView("Red", 240, 200)
+    view = panel_at_work.view("Axial")
     table = widget.ui.regionTable
     for column in (1, 1, 3):
         person.click_header(table, column)
@@ -301,7 +296,7 @@ def test_a_click_jumps_to_the_region_of_that_row_however_sorted(widget: Any, res
             view.node.SetSliceOffset(900.0)
             person.click_cell(table, row, 2)
             region = results.regions[widget.panel._table.order[row]]
-            assert view.node.GetSliceToRAS().GetElement(2, 3) == pytest.approx(region.peak_lps_mm[2], abs=1e-3)
+            assert panel_at_work.place("Axial") == pytest.approx(region.peak_lps_mm[2], abs=1e-3)
 
 
 def test_a_hidden_region_stays_hidden_while_sliders_move(widget: Any, results: SceneResults) -> None:

@@ -29,15 +29,7 @@ def widget(tmp_path: Path) -> Iterator[Any]:
         yield opened
 
 
-def view_offsets() -> dict[str, float]:
-    """World RAS of a point in each slice view's plane, along its normal."""
-    axis = {"Red": 2, "Yellow": 0, "Green": 1}
-    return {n.GetName(): n.GetSliceToRAS().GetElement(axis[n.GetName()], 3) for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetName() in axis}
-
-
 def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import headless
-
     ui = widget.ui
     assert not ui.detectButton.enabled
     assert "Choose a CT volume" in ui.detectButton.toolTip
@@ -46,7 +38,7 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     person.wait(lambda: ui.warningLabel.visible, 5, "the coarse grid is warned about")
     assert "coarser than the prior's" in ui.warningLabel.text
     assert ui.detectButton.enabled
-    views = [headless.SliceView("Red"), headless.SliceView("Yellow")]
+    views = {name: panel_at_work.view(name) for name in ("Axial", "Sagittal", "Coronal")}
     panel_at_work.fast_choices(widget)
 
     # Detect: first results come while later slices are still examined
@@ -98,17 +90,16 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     assert not klip_processes()
 
     # the table: a click jumps, a checkbox hides
-    for view in views:
+    for view in views.values():
         view.node.SetSliceOffset(500.0)
     person.click_cell(ui.regionTable, 0, 1)
     world = worldFromLps(results.mapNode, results.regions[0].peak_lps_mm)
-    assert view_offsets()["Red"] == pytest.approx(world[2], abs=1e-3)
-    assert view_offsets()["Yellow"] == pytest.approx(world[0], abs=1e-3)
-    for view in views:
+    assert [panel_at_work.place(name) for name in ("Sagittal", "Coronal", "Axial")] == pytest.approx(list(world), abs=1e-3)
+    for view in views.values():
         view.node.SetSliceOffset(500.0)
     person.click_checkbox(ui.regionTable, 0)
     assert not results.isRegionVisible(0)
-    assert view_offsets()["Red"] == 500.0  # a checkbox does not jump
+    assert panel_at_work.place("Axial") == 500.0  # a checkbox does not jump
     enabled = {action.objectName: action.enabled for action in ui.exportButton.menu().actions()}
     assert [name for name, on in enabled.items() if on] == ["export report"]
     person.click_checkbox(ui.regionTable, 0)
