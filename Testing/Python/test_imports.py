@@ -68,7 +68,7 @@ outputs              | config framing volume io priors kl regions export        
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
-evaluation           | config framing volume io priors physics sampling kl regions selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
+evaluation           | config framing volume io priors physics sampling kl regions export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch

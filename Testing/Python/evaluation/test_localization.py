@@ -18,7 +18,7 @@ from KLIPCore.io.images import write_image
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration and its data: label 1 liver, 2 lesion."""
-    study = small_study(3)
+    study = small_study(6)
     points = np.moveaxis(study.grid.to_world(np.stack(np.meshgrid(*(np.arange(n) for n in study.grid.shape), indexing="ij"), -1)), -1, 0)
     x, y, z = points
     label = (((x + 70) / 65) ** 2 + ((y + 10) / 75) ** 2 <= 1).astype(np.float32)
@@ -29,10 +29,13 @@ def config(tmp_path: Path) -> Path:
     fields = {
         "title": "Simulated",
         "preset": "quick",
-        "run": {"sampling": {"n_steps": 3, "n_samples": 2}},
+        "run": {"sampling": {"n_steps": 3, "n_samples": 2}, "record": {"layers": ["cold", "path", "darker"]}},
         "max_slices": 1,
-        "clean_slices": 0,
-        "scores": ["surprise", "klip"],
+        "clean_slices": 1,
+        "margin": 0,
+        "scores": ["surprise", "darker", "klip"],
+        "baselines": ["blob", "plain-kl", "reconstruction-residual"],
+        "quality_slices": 1,
         "cases": [{"name": "one", "patient": "A", "image": "ct.nrrd", "label": "label.nrrd"}],
     }
     path = tmp_path / "eval.yaml"
@@ -48,7 +51,31 @@ def test_the_known_lesion_is_found_and_the_table_written(config: Path, tmp_path:
     stored = json.loads((tmp_path / "out" / "table.json").read_text())
     assert stored["summary"] == table["summary"]
     assert "| surprise | A | 1 |" in markdown(table)
+    assert rows["darker"]["organ"] > 0.9
+    assert rows["plain-kl"]["body"] != rows["klip"]["body"]  # no window
+    summary = {s["score"]: s for s in table["summary"] if s["patient"] == "all"}
+    assert summary["darker"]["froc_large"][1][0] == 1.0  # the only lesion, 20 mm
+    assert summary["darker"]["n_large_lesions"] == 1
+    assert 0 <= summary["darker"]["clean_fire_rates"]["0.05"][0] < 0.2
+    assert summary["blob"]["clean_fire_rates"] is None
+    assert [q["method"] for q in table["quality"]] == ["posterior mean", "fbp", "cg", "tv"]
+    assert all(q["psnr_db"][0] > 15 and 0 < q["ssim"][0] < 1 for q in table["quality"])
+    assert table["cost"]["blob"]["network_evaluations"] == 0
+    assert table["cost"]["trace"]["network_evaluations"] > 5
+    assert (tmp_path / "out" / "froc.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "out" / "calibration.png").is_file()
     assert table["prior_sha256"][:12] in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_a_finished_evaluation_is_read_back(config: Path, tmp_path: Path) -> None:
+    """The second time nothing is computed: files stay, and the figures are the same."""
+    loaded = EvaluationConfig.load(config)
+    first = evaluate(loaded, tmp_path, tmp_path / "out")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").rglob("slice_*.npz")}
+    again = evaluate(loaded, tmp_path, tmp_path / "out")
+    assert len(kept) == 8  # two slices: a trace and three baselines
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert again["summary"] == first["summary"]
 
 
 def test_missing_files_and_wrong_labels_are_explained(config: Path, tmp_path: Path) -> None:
@@ -58,6 +85,13 @@ def test_missing_files_and_wrong_labels_are_explained(config: Path, tmp_path: Pa
     write_image(small_study(2), tmp_path / "label.nrrd")
     with pytest.raises(GeometryError, match="different shapes"):
         evaluate(loaded, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("field", "name"), [("scores", "oracle"), ("baselines", "dream")])
+def test_unknown_names_are_refused_before_the_work(config: Path, field: str, name: str) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {field: [name]}))
+    with pytest.raises(ConfigError, match=name):
+        EvaluationConfig.load(config)
 
 
 def test_unknown_fields_are_explained(tmp_path: Path) -> None:
