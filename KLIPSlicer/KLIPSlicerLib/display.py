@@ -21,9 +21,12 @@ from KLIPCore.kl.null import LogNormalNull
 from KLIPSlicerLib.paths import resourcePath
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from KLIPCore.regions.find import Region
 
 COLOR_NODE_NAME = "KL map colors"
 LEGEND_TITLE = "KL (nats per block)"
@@ -37,8 +40,8 @@ a little higher (:class:`KLIPCore.config.RegionConfig`), so every region lies on
 BRIGHTEST_Z = 4.5
 """At least this many standard deviations span the colors, so that a scan without findings does not glow."""
 
-STRIDE = 3
-"""In-plane step of the voxels that the range is taken from: blocks are many voxels wide, neighbors say the same."""
+SAMPLE = 200_000
+"""About so many voxels tell the range: blocks are many voxels wide, neighbors say the same."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,17 @@ class NatsRange:
     width: float
 
     @classmethod
-    def ofMap(cls, kl: NDArray[np.float32]) -> NatsRange:
-        """The range for a map (k, j, i) in nats that is 0 outside the body."""
-        sample = kl[:, ::STRIDE, ::STRIDE]
+    def ofMap(cls, kl: NDArray[np.float32], found: Sequence[Region] = ()) -> NatsRange:
+        """The range for a map (k, j, i) in nats that is 0 outside the body, and the regions found in it."""
+        step = max(1, round((kl.size / SAMPLE) ** 0.5))
+        sample = kl[:, ::step, ::step]
         body = sample[sample > 0]
+        top = max([float(body.max(initial=0.0)), *(region.peak_nats for region in found)]) or 1.0
         try:
             null = LogNormalNull.fit(body)
         except TraceError:  # a few voxels, or all of them alike: show what there is
-            top = float(body.max()) if body.size else 1.0
-            return cls(0.5 * top, 0.0, top, math.log(max(0.5 * top, 1e-12)), 1.0)
-        z = np.log(float(body.max())) - null.centre
-        brightest = max(BRIGHTEST_Z * null.width, min(z, 2 * BRIGHTEST_Z * null.width))
+            return cls(0.5 * top, 0.0, top, math.log(0.5 * top), 1.0)
+        brightest = max(BRIGHTEST_Z * null.width, min(math.log(top) - null.centre, 2 * BRIGHTEST_Z * null.width))
         threshold = math.exp(null.centre + THRESHOLD_Z * null.width)
         return cls(threshold, threshold, math.exp(null.centre + brightest), null.centre, null.width)
 
@@ -100,7 +103,9 @@ def klColorNode(scene: Any) -> Any:
 
 def readColorTable(path: Path) -> list[tuple[float, float, float]]:
     """RGB in 0..1 of a ``.ctbl`` file, in the order of its lines."""
-    rows = (line.split() for line in path.read_text(encoding="ascii").splitlines() if line and not line.startswith("#"))
+    rows = (
+        line.split() for line in path.read_text(encoding="ascii").splitlines() if line and not line.startswith("#")
+    )
     return [(int(r) / 255, int(g) / 255, int(b) / 255) for _, _, r, g, b, _ in rows]
 
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "stl", "report")
 
 
-def exportRegions(results: SceneResults, kind: str, path: str | Path | None = None, keep: Sequence[int] | None = None) -> Any:
+def exportRegions(
+    results: SceneResults, kind: str, path: str | Path | None = None, keep: Sequence[int] | None = None
+) -> Any:
     """Hand the checked regions over.
 
     Parameters
@@ -104,7 +106,9 @@ def _writeStl(results: SceneResults, chosen: list[Region], folder: Path) -> list
         folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix="klip-", suffix=".part", dir=folder))
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written to ({error.strerror}).", "Choose a folder you may write to.") from error
+        raise OutputError(
+            f"{folder} cannot be written to ({error.strerror}).", "Choose a folder you may write to."
+        ) from error
     try:
         written = write_meshes(chosen, results.live.framing.grid, part, file_format="stl")
         return [file.replace(folder / file.name) for file in written]
@@ -147,7 +151,9 @@ def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Pat
     left = [region for region in results.regions if region not in chosen]
     warnings = list(live.run["warnings"])
     if left:
-        warnings.append(f"Left out by hand: {', '.join(region.name for region in left)} of {len(results.regions)} regions.")
+        warnings.append(
+            f"Left out by hand: {', '.join(region.name for region in left)} of {len(results.regions)} regions."
+        )
     report = Report(
         regions=tuple(chosen),
         settings=replace(Config.from_dict(live.run["config"]), regions=settings).to_dict(),
@@ -202,4 +208,10 @@ def _onStudyGrid(results: SceneResults, node: Any) -> Volume:
     return Volume(nodes.VoxelOrder.between(volume.grid, grid).apply(volume.array), grid)
 
 
-_WRITERS = {"seg.nrrd": _writeSegNrrd, "nifti": _writeNifti, "stl": _writeStl, "dicom-seg": _writeDicomSeg, "report": _writeReport}
+_WRITERS = {
+    "seg.nrrd": _writeSegNrrd,
+    "nifti": _writeNifti,
+    "stl": _writeStl,
+    "dicom-seg": _writeDicomSeg,
+    "report": _writeReport,
+}

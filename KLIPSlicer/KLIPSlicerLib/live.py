@@ -151,7 +151,10 @@ def decode(text: str) -> LiveMap:
         with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
             if meta["format"] != FORMAT:
-                raise TraceError("The scene was saved by another version of KLIPSlicer.", "Update the extension, or run the detection again.")
+                raise TraceError(
+                    "The scene was saved by another version of KLIPSlicer.",
+                    "Update the extension, or run the detection again.",
+                )
             layers = {name: _layers(stored, name, fields) for name, fields in meta["layers"].items()}
             nothing = np.zeros((0, 0), np.float32)
             pieces = tuple(
@@ -160,7 +163,9 @@ def decode(text: str) -> LiveMap:
             )
             framing = _framingFrom(bytes(stored["framing"]))
     except (ValueError, KeyError, TypeError, EOFError, OSError, binascii.Error, zipfile.BadZipFile) as error:
-        raise TraceError(f"The KL trace stored in the scene is damaged ({type(error).__name__}).", "Run the detection again.") from error
+        raise TraceError(
+            f"The KL trace stored in the scene is damaged ({type(error).__name__}).", "Run the detection again."
+        ) from error
     return LiveMap(meta["run"], framing, KLTrace(pieces))
 
 
@@ -170,7 +175,9 @@ def _layers(stored: Any, name: str, fields: dict[str, Any]) -> list[Layer]:
     values = {part: _large(stored[f"{name}.{part}"]) for part in fields["parts"]}
     absent = np.broadcast_to(np.float32(np.nan), next(iter(values.values())).shape)
     energy, mean = values.get("energy", absent), values.get("mean", absent)
-    return [Layer(name, edges[n], energy[n], mean[n], independent) for n, independent in enumerate(fields["independent"])]
+    return [
+        Layer(name, edges[n], energy[n], mean[n], independent) for n, independent in enumerate(fields["independent"])
+    ]
 
 
 def _small(nats: NDArray[np.float32]) -> NDArray[Any]:

@@ -91,8 +91,13 @@ def newVolumeLike(inputNode: Any, name: str, dtype: Any = np.float32) -> Any:
     return node
 
 
-def setVoxels(node: Any, array: NDArray[Any]) -> None:
-    """Put (k, j, i) numbers into a volume node: in place where shape and type allow, with one notification."""
+def setVoxels(node: Any, array: NDArray[Any], box: tuple[slice, slice, slice] | None = None) -> None:
+    """Put (k, j, i) numbers into a volume node: in place where shape and type allow, with one notification.
+
+    Parameters
+    ----------
+    box : where numbers can have changed; None: anywhere.
+    """
     image = node.GetImageData()
     fits = image is not None and image.GetPointData().GetScalars() is not None
     if fits:
@@ -101,7 +106,8 @@ def setVoxels(node: Any, array: NDArray[Any]) -> None:
     if not fits:
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
         return
-    np.copyto(present, array)
+    changed = box or (slice(None),) * 3
+    np.copyto(present[changed], array[changed])
     slicer.util.arrayFromVolumeModified(node)
 
 
@@ -138,7 +144,8 @@ class VoxelOrder:
         turn = np.rint(toSource[:3, :3])
         axes = np.abs(turn).argmax(axis=0)
         wrong = GeometryError(
-            "The result does not lie on this volume's voxels.", "Choose the very volume that was examined, or run the detection again."
+            "The result does not lie on this volume's voxels.",
+            "Choose the very volume that was examined, or run the detection again.",
         )
         if sorted(axes) != [0, 1, 2] or (np.abs(turn).sum(axis=0) != 1).any():
             raise wrong
@@ -162,4 +169,13 @@ class VoxelOrder:
 
     def apply(self, array: NDArray[Any]) -> NDArray[Any]:
         """Source array → target array; a view, nothing is copied."""
-        return np.flip(array.transpose(self.order), self.reversedAxes) if self.reversedAxes else array.transpose(self.order)
+        return (
+            np.flip(array.transpose(self.order), self.reversedAxes)
+            if self.reversedAxes
+            else array.transpose(self.order)
+        )
+
+    def sourceView(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Target array → the same memory in the source's order: what is written there, is written into ``array``."""
+        turned = np.flip(array, self.reversedAxes) if self.reversedAxes else array
+        return turned.transpose(np.argsort(self.order))

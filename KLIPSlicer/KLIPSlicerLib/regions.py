@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from KLIPCore.regions.find import Region
     from KLIPCore.volume.grid import Grid
+    from KLIPSlicerLib.nodes import VoxelOrder
 
 OUTLINE_PIXELS = 2
 """Thickness of outlines in slice views."""
@@ -55,8 +56,9 @@ def contains(region: Region, grid: Grid, pointLps: Sequence[float]) -> bool:
 def newSegmentation(inputNode: Any, name: str) -> Any:
     """An empty segmentation on the input's voxels, under the same parent transform."""
     node = inputNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.SetReferenceImageGeometryParameterFromVolumeNode(inputNode)
+    # the transform first: the geometry is taken relative to it, and segments would be saved on moved voxels otherwise
     node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(inputNode)
     node.CreateDefaultDisplayNodes()
     shown = node.GetDisplayNode()
     shown.SetVisibility2DFill(False)
@@ -65,14 +67,14 @@ def newSegmentation(inputNode: Any, name: str) -> Any:
     return node
 
 
-def updateSegmentation(node: Any, geometryNode: Any, labels: NDArray[np.integer], found: Sequence[Region]) -> None:
+def updateSegmentation(node: Any, geometryNode: Any, order: VoxelOrder, found: Sequence[Region]) -> None:
     """Make a segmentation show these regions.
 
     Parameters
     ----------
     node : the segmentation; what it held is replaced.
-    geometryNode : a volume node on whose voxels ``labels`` lie.
-    labels : (k, j, i), 0 outside, ``region.label`` inside.
+    geometryNode : a volume node whose voxels the segments get.
+    order : from the grid that the regions were found on to those voxels.
     found : the regions.
     """
     segmentation = node.GetSegmentation()
@@ -86,7 +88,7 @@ def updateSegmentation(node: Any, geometryNode: Any, labels: NDArray[np.integer]
     for identifier in list(segmentation.GetSegmentIDs()):
         if identifier not in wanted:
             _removeSegment(segmentation, identifier)
-    np.copyto(_voxels(image), labels, casting="unsafe")
+    _paint(order.sourceView(_voxels(image)), found)
     for identifier, region in wanted.items():
         segment = segmentation.GetSegment(identifier)
         isNew = segment is None
@@ -166,6 +168,13 @@ def _removeSegment(segmentation: Any, identifier: str) -> None:
 def _voxels(image: Any) -> NDArray[Any]:
     """(k, j, i) voxels of an image, not a copy."""
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def _paint(labels: NDArray[np.unsignedinteger], found: Sequence[Region]) -> None:
+    """Each region's label inside it, 0 elsewhere, in place."""
+    labels.fill(0)
+    for region in found:
+        labels[region.box][region.mask] = region.label
 
 
 def _describe(segment: Any, region: Region) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +30,6 @@ import slicer
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
-from KLIPCore.kl.trace import KLTrace
-from KLIPCore.mapping import reconstruction_volume
 from KLIPCore.priors.prior import ModelCard
 from KLIPSlicerLib import display, live, nodes, regions
 
@@ -125,13 +124,15 @@ class SceneResults:
         made._live = live.decode(traceNode.GetText())
         made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
         made.view = made._live.update(made.settings)
-        made.range = display.NatsRange.ofMap(made.view.kl_map.array)
+        made.range = display.NatsRange.ofMap(made.view.kl_map.array, made.view.regions)
         return made
 
     @staticmethod
     def allInScene(scene: Any) -> list[Any]:
         """The text nodes of all detections in a scene, for :meth:`restore`; the last one made comes last."""
-        return [n for n in slicer.util.getNodesByClass("vtkMRMLTextNode", scene) if n.GetNodeReference(MAP) is not None]
+        return [
+            n for n in slicer.util.getNodesByClass("vtkMRMLTextNode", scene) if n.GetNodeReference(MAP) is not None
+        ]
 
     def remove(self) -> None:
         """Take everything of this detection out of the scene; the input stays."""
@@ -211,11 +212,10 @@ class SceneResults:
         view = self.live.update(settings)
         assert self._order is not None
         hidden = self._hiddenPeaks()
-        nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array))
-        self._showRange(display.NatsRange.ofMap(view.kl_map.array))
-        labels = self._order.apply(view.labels)
+        nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array), self._bodyBox)
+        self._showRange(display.NatsRange.ofMap(view.kl_map.array, view.regions))
         self.view = view
-        regions.updateSegmentation(self.segmentationNode, self.mapNode, labels, view.regions)
+        regions.updateSegmentation(self.segmentationNode, self.mapNode, self._order, view.regions)
         regions.updateTable(self.tableNode, view.regions)
         self.traceNode.SetAttribute(SETTINGS, json.dumps(asdict(settings)))
         self._hide(hidden)
@@ -300,6 +300,15 @@ class SceneResults:
 
     # ---- inner parts
 
+    @cached_property
+    def _bodyBox(self) -> tuple[slice, slice, slice]:
+        """Where, in the node's array, the map can be other than 0."""
+        assert self._order is not None
+        framing = self.live.framing
+        body = self._order.apply(framing.orientation.restore(framing.body))
+        ends = [np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        return tuple(slice(int(e[0]), int(e[-1]) + 1) for e in ends)  # type: ignore[return-value]
+
     def _showRange(self, new: display.NatsRange) -> None:
         """Follow the null; limits that a user moved keep their place on its scale."""
         node, old = self.mapNode.GetDisplayNode(), self.range
@@ -316,21 +325,22 @@ class SceneResults:
         self.range = new
 
     def _reconstruct(self, new: Sequence[SliceTrace]) -> None:
-        """Add slices to the reconstruction; what is not sampled yet is air, the lowest value there is."""
+        """Add slices to the reconstruction, in place; what is not sampled yet is air, the window's lower end."""
         assert self._order is not None
-        card = ModelCard.from_dict(self.live.run["prior"])
-        volume = reconstruction_volume(KLTrace(tuple(new)), self.live.framing, card)
-        added = self._order.apply(volume.array)
+        framing, card = self.live.framing, ModelCard.from_dict(self.live.run["prior"])
         node = self.reconstructionNode
-        if node.GetAttribute("KLIP.Filled"):
-            added = np.maximum(slicer.util.arrayFromVolume(node), added)
-        nodes.setVoxels(node, added)
-        if not node.GetAttribute("KLIP.Filled"):
-            node.SetAttribute("KLIP.Filled", "1")
+        voxels = slicer.util.arrayFromVolume(node)
+        if node.GetDisplayNode() is None:
+            voxels.fill(card.window.lo_hu)
             node.CreateDefaultDisplayNodes()
-            window = node.GetDisplayNode()
-            window.SetAutoWindowLevel(False)
-            window.SetWindowLevelMinMax(card.window.lo_hu, card.window.hi_hu)
+            shown = node.GetDisplayNode()
+            shown.SetAutoWindowLevel(False)
+            shown.SetWindowLevelMinMax(card.window.lo_hu, card.window.hi_hu)
+        slices = framing.orientation.view(self._order.sourceView(voxels))
+        for piece in new:
+            seen = framing.frame_of(piece.index).push(piece.reconstruction[None], slices.shape[1:])[0]
+            slices[piece.index] = card.window.invert(np.clip(seen, 0, 1))
+        slicer.util.arrayFromVolumeModified(node)
 
     def _hiddenPeaks(self) -> list[list[float]]:
         """LPS peaks of unchecked regions, past ones included: what a slider makes vanish and return stays unchecked."""

@@ -19,12 +19,12 @@ sys.path[:0] = [str(p) for p in (HERE, HERE.parent / "Python", HERE.parents[1] /
 import numpy as np  # noqa: E402
 from headless import SliceView, clear  # noqa: E402
 from inputs import node_of  # noqa: E402
+from KLIPSlicerLib.scene_results import SceneResults  # noqa: E402
 from made_run import make_run  # noqa: E402
 from small_study import small_study  # noqa: E402
 
 from KLIPCore.volume.grid import Grid  # noqa: E402
 from KLIPCore.volume.volume import Volume  # noqa: E402
-from KLIPSlicerLib.scene_results import SceneResults  # noqa: E402
 
 BLOCKS_MM = (16.0, 10.0, 22.0, 13.0, 18.0)
 
@@ -50,7 +50,7 @@ class Times:
 def large_study(n_slices: int = 100, size: int = 512) -> Volume:
     """The small abdomen in thin slices and small pixels."""
     small = small_study(n_slices, lesion=False)
-    k, j, i = small.grid.shape
+    _, j, i = small.grid.shape
     rows, columns = np.arange(size) * j // size, np.arange(size) * i // size
     affine = small.grid.affine.copy()
     affine[:3, 0] *= 0.5
@@ -90,7 +90,8 @@ def main() -> None:
     n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     clear()
     with tempfile.TemporaryDirectory() as folder:
-        run = make_run(Path(folder) / "run", large_study(n_slices))
+        middle = n_slices / 2
+        run = make_run(Path(folder) / "run", large_study(n_slices), balls=((middle, 242, 166), (middle - 2, 249, 365)))
         views = [SliceView(name) for name in ("Red", "Yellow", "Green")]
         started = time.perf_counter()
         results = SceneResults.create(node_of(run.study), run.folder)

@@ -73,7 +73,10 @@ def start() -> Any:
     scene.SetDataIOManager(manager)
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
-    for factory in (slicer.vtkMRMLSliceViewDisplayableManagerFactory, slicer.vtkMRMLThreeDViewDisplayableManagerFactory):
+    for factory in (
+        slicer.vtkMRMLSliceViewDisplayableManagerFactory,
+        slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
+    ):
         factory.GetInstance().SetMRMLApplicationLogic(application)
     modules = {}
     for name, make in {

@@ -8,11 +8,11 @@ import headless
 import numpy as np
 import slicer
 import vtk
+from KLIPSlicerLib.nodes import updateNodeFromVolume
+from KLIPSlicerLib.scene_results import SceneResults
 from made_run import MadeRun
 
 from KLIPCore.volume.volume import Volume
-from KLIPSlicerLib.nodes import updateNodeFromVolume
-from KLIPSlicerLib.scene_results import SceneResults
 
 
 def node_of(volume: Volume, name: str = "CT", transform: np.ndarray | None = None) -> Any:

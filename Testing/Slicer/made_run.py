@@ -86,12 +86,20 @@ def made_study(rotation_deg: tuple[float, float, float] = (0, 0, 0), shear: floa
     return Volume(plain.array, Grid(plain.grid.shape, tilted_affine(plain.grid.affine, rotation_deg, shear)))
 
 
-def make_run(folder: Path, study: Volume | None = None, *, study_path: str = "", series: str = "", seed: int = 0) -> MadeRun:
-    """Write a run folder for a study of the small abdomen's shape."""
+def make_run(
+    folder: Path,
+    study: Volume | None = None,
+    *,
+    study_path: str = "",
+    series: str = "",
+    seed: int = 0,
+    balls: tuple[tuple[float, float, float], tuple[float, float, float]] = (BALL_INDEX, SECOND_INDEX),
+) -> MadeRun:
+    """Write a run folder for a study, with a strong and a weaker ball at these places in its array."""
     study = study or made_study()
     card = ModelCard.from_dict(json.loads(CARD.read_text(encoding="utf-8")))
     framed = frame_study(study, card)
-    centers = [study.grid.to_world(index) for index in (BALL_INDEX, SECOND_INDEX)]
+    centers = [study.grid.to_world(index) for index in balls]
     run_folder = RunFolder(folder)
     config = replace(Config.from_preset("quick"), regions=RegionConfig(fdr=0.05))  # the default reports chance clusters, too
     run = {

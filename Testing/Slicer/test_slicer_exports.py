@@ -18,16 +18,16 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from inputs import show_run, to_world
-from made_run import BALL_RADIUS_MM, MadeRun, make_run, made_study
+from KLIPSlicerLib.exports import exportRegions
+from KLIPSlicerLib.regions import segmentId
+from KLIPSlicerLib.scene_results import SceneResults
+from made_run import BALL_RADIUS_MM, MadeRun, made_study, make_run
 from vtk.util.numpy_support import vtk_to_numpy
 
 from KLIPCore.errors import InputError, KlipError, OutputError
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.regions.find import label_volume
-from KLIPSlicerLib.exports import exportRegions
-from KLIPSlicerLib.regions import segmentId
-from KLIPSlicerLib.scene_results import SceneResults
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,7 @@ def test_a_missing_package_is_named(shown: SceneResults, tmp_path: Path, monkeyp
 
 
 def test_an_unknown_kind_is_refused(shown: SceneResults, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="seg.nrrd, nifti"):
+    with pytest.raises(OutputError, match=r"seg\.nrrd, nifti"):
         exportRegions(shown, "docx", tmp_path / "x.docx")
 
 

@@ -10,17 +10,22 @@ import slicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import node_of, value_at
+from KLIPSlicerLib.nodes import VoxelOrder, gridOfNode, setVoxels, updateNodeFromVolume, volumeFromNode, worldFromLps
 from made_run import tilted_affine
 
 from KLIPCore.errors import GeometryError, KlipError
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
-from KLIPSlicerLib.nodes import VoxelOrder, gridOfNode, setVoxels, updateNodeFromVolume, volumeFromNode, worldFromLps
 
 ANGLES = st.tuples(*[st.floats(-80, 80)] * 3)
 
 
-def numbered(shape: tuple[int, int, int] = (4, 5, 6), angles: tuple[float, float, float] = (0, 0, 0), shear: float = 0.0, mirrored: bool = False) -> Volume:
+def numbered(
+    shape: tuple[int, int, int] = (4, 5, 6),
+    angles: tuple[float, float, float] = (0, 0, 0),
+    shear: float = 0.0,
+    mirrored: bool = False,
+) -> Volume:
     """A volume whose voxels all differ."""
     base = np.eye(4)
     base[:3, :3] = [[0, 0, 0.9], [0, 1.1, 0], [5.0, 0, 0]]
@@ -67,7 +72,11 @@ def test_voxels_are_overwritten_in_place_with_one_notification(scene: Any) -> No
 
 @settings(max_examples=25, deadline=None)
 @given(
-    angles=ANGLES, shear=st.floats(-0.4, 0.4), order=st.permutations([0, 1, 2]), flips=st.tuples(*[st.booleans()] * 3), noise=st.floats(0, 0.05)
+    angles=ANGLES,
+    shear=st.floats(-0.4, 0.4),
+    order=st.permutations([0, 1, 2]),
+    flips=st.tuples(*[st.booleans()] * 3),
+    noise=st.floats(0, 0.05),
 )
 def test_the_same_voxels_in_another_order(angles: tuple, shear: float, order: list[int], flips: tuple, noise: float) -> None:
     """Whatever order another reader lists them in, and however it rounds: every number finds its place."""

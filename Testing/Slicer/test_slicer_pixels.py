@@ -12,12 +12,11 @@ import scipy.ndimage as ndi
 import slicer
 from headless import SliceView, ThreeDView
 from inputs import show_run, to_world
-from made_run import BALL_RADIUS_MM, MadeRun, make_run, made_study
-
 from KLIPSlicerLib import display
 from KLIPSlicerLib.nodes import gridOfNode
 from KLIPSlicerLib.regions import segmentId
 from KLIPSlicerLib.scene_results import SceneResults
+from made_run import BALL_RADIUS_MM, MadeRun, made_study, make_run
 
 MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6, 7], [0, 0, 0, 1]])
 
@@ -105,7 +104,13 @@ def test_colors_on_the_lesion_and_nowhere_else(red: SliceView, shown: SceneResul
 @pytest.mark.parametrize("name", ["Red", "Yellow", "Green"])
 @pytest.mark.parametrize(("rotation", "shear", "transform"), [((12, -8, 20), 0.0, None), ((-10, 9, 15), 0.0, MOVED)])
 def test_oblique_and_moved_studies_too(
-    scene: Any, views: dict[str, SliceView], tmp_path: Path, name: str, rotation: tuple, shear: float, transform: np.ndarray | None
+    scene: Any,
+    views: dict[str, SliceView],
+    tmp_path: Path,
+    name: str,
+    rotation: tuple,
+    shear: float,
+    transform: np.ndarray | None,
 ) -> None:
     run = make_run(tmp_path / "run", made_study(rotation, shear))
     results = show_run(run, transform)

@@ -15,16 +15,16 @@ import pytest
 import slicer
 from headless import SliceView
 from inputs import node_of, show_run
-from made_run import MadeRun, make_run, made_study
+from KLIPSlicerLib import display, live
+from KLIPSlicerLib.regions import segmentId
+from KLIPSlicerLib.scene_results import SceneResults
+from made_run import MadeRun, made_study, make_run
 from small_study import small_study
 
 from KLIPCore.config import SCORES, RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.live import LiveMap
-from KLIPSlicerLib import display, live
-from KLIPSlicerLib.regions import segmentId
-from KLIPSlicerLib.scene_results import SceneResults
 
 MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6, 7], [0, 0, 0, 1]])
 
@@ -179,7 +179,10 @@ def test_what_is_stored_gives_the_same_numbers(made: MadeRun, score: str) -> Non
     growing.readNew()
     stored = live.decode(live.encode(growing.liveMap()))
     whole = LiveMap.open(made.folder)
-    for settings in (RegionConfig(score=score, block_mm=9.0, fdr=0.05), RegionConfig(score=score, window=(0.1, 0.2), fdr=0.2)):
+    for settings in (
+        RegionConfig(score=score, block_mm=9.0, fdr=0.05),
+        RegionConfig(score=score, window=(0.1, 0.2), fdr=0.2),
+    ):
         expected, found = whole.update(settings), stored.update(settings)
         np.testing.assert_array_equal(found.kl_map.array, expected.kl_map.array)
         np.testing.assert_array_equal(found.labels, expected.labels)

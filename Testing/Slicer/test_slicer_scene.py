@@ -12,15 +12,17 @@ import pytest
 import slicer
 import vtk
 from inputs import node_of, segment_holds, show_run, to_world, value_at
-from made_run import BALL_RADIUS_MM, MadeRun, make_run, made_study
+from KLIPSlicerLib.nodes import gridOfNode, ijkToRas
+from KLIPSlicerLib.regions import segmentId
+from KLIPSlicerLib.scene_results import SceneResults
+from made_run import BALL_RADIUS_MM, MadeRun, made_study, make_run
 
 from KLIPCore.errors import GeometryError, TraceError
 from KLIPCore.export.segmentation import TERMINOLOGY
 from KLIPCore.live import LiveMap
+from KLIPCore.mapping import reconstruction_volume
+from KLIPCore.priors.prior import ModelCard
 from KLIPCore.volume.volume import Volume
-from KLIPSlicerLib.nodes import gridOfNode, ijkToRas
-from KLIPSlicerLib.regions import segmentId
-from KLIPSlicerLib.scene_results import SceneResults
 
 MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6, 7], [0, 0, 0, 1]])
 
@@ -41,7 +43,7 @@ def placed(request: pytest.FixtureRequest, scene: Any, tmp_path: Path) -> tuple[
 
 
 def test_everything_lies_where_the_input_lies(placed: tuple[MadeRun, SceneResults]) -> None:
-    run, results = placed
+    _, results = placed
     for node in (results.mapNode, results.reconstructionNode):
         np.testing.assert_array_equal(ijkToRas(node), ijkToRas(results.inputNode))
         assert node.GetTransformNodeID() == results.inputNode.GetTransformNodeID()
@@ -84,7 +86,10 @@ def test_segments_are_the_regions_voxel_by_voxel(placed: tuple[MadeRun, SceneRes
         np.testing.assert_array_equal(array > 0, region.full_mask(results.live.framing.grid.shape))
 
 
-@pytest.mark.parametrize(("order", "flips"), [((0, 1, 2), (True, False, False)), ((0, 1, 2), (True, True, True)), ((2, 0, 1), (False, True, False))])
+@pytest.mark.parametrize(
+    ("order", "flips"),
+    [((0, 1, 2), (True, False, False)), ((0, 1, 2), (True, True, True)), ((2, 0, 1), (False, True, False))],
+)
 def test_a_node_that_lists_its_voxels_in_another_order(scene: Any, made: MadeRun, order: tuple, flips: tuple) -> None:
     """Slicer may count a series' slices from the other end than KLIPCore does."""
     array = np.flip(made.study.array.transpose(order), [a for a in range(3) if flips[a]])
@@ -155,6 +160,8 @@ def test_the_reconstruction_is_in_hounsfield_units(shown: SceneResults, made: Ma
     array = slicer.util.arrayFromVolume(shown.reconstructionNode)
     assert array.min() == pytest.approx(-125, abs=0.1)
     assert array.max() <= 275
+    whole = reconstruction_volume(LiveMap.open(made.folder).trace, shown.live.framing, ModelCard.from_dict(shown.live.run["prior"]))
+    np.testing.assert_array_equal(array, whole.array)
     liver = made.study.array[3, 60:75, 45:60]
     assert array[3, 60:75, 45:60].mean() == pytest.approx(liver.mean(), abs=3)
 
@@ -179,7 +186,10 @@ def test_segments_come_and_go_with_the_false_discovery_rate(shown: SceneResults)
     assert shown.segmentationNode.GetSegmentation().GetNumberOfSegments() == 0
     assert shown.tableNode.GetNumberOfRows() == 0
     shown.show(replace(shown.settings, fdr=0.05))
-    assert [shown.segmentationNode.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)] == ["OOD 1", "OOD 2"]
+    assert [shown.segmentationNode.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)] == [
+        "OOD 1",
+        "OOD 2",
+    ]
 
 
 def test_a_setting_that_the_trace_cannot_answer_changes_nothing(shown: SceneResults) -> None:
@@ -240,7 +250,10 @@ def test_results_show_while_slices_are_still_missing(scene: Any, made: MadeRun, 
     whole = LiveMap.open(made.folder)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.mapNode), whole.update(whole.settings).kl_map.array)
     complete = show_run(made)
-    np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.reconstructionNode), slicer.util.arrayFromVolume(complete.reconstructionNode))
+    np.testing.assert_array_equal(
+        slicer.util.arrayFromVolume(results.reconstructionNode),
+        slicer.util.arrayFromVolume(complete.reconstructionNode),
+    )
     assert results.traceNode.GetText() == complete.traceNode.GetText() != ""
 
 
@@ -254,7 +267,13 @@ def test_results_of_another_volume_are_refused(scene: Any, made: MadeRun) -> Non
 
 def test_removing_leaves_the_input(scene: Any, made: MadeRun) -> None:
     node = node_of(made.study)
-    classes = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLColorLegendDisplayNode")
+    classes = (
+        "vtkMRMLVolumeNode",
+        "vtkMRMLSegmentationNode",
+        "vtkMRMLTableNode",
+        "vtkMRMLTextNode",
+        "vtkMRMLColorLegendDisplayNode",
+    )
     before = {name: scene.GetNumberOfNodesByClass(name) for name in classes}
     SceneResults.create(node, made.folder).remove()
     assert {name: scene.GetNumberOfNodesByClass(name) for name in classes} == before
