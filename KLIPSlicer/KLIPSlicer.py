@@ -1,12 +1,13 @@
 """The KLIPSlicer module of 3D Slicer: where does a CT depart from healthy anatomy?
 
-This file holds what Slicer asks for: module, widget, logic and test. What they do is in KLIPSlicerLib, one noun a file; the
-mathematics is in KLIPCore and runs in a process of its own.
+This file holds what Slicer asks for: module, widget, logic and test. What they do is in KLIPSlicerLib, one noun a
+file; the mathematics is in KLIPCore and runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import qt
 import slicer
 import slicer.util
 import vtk
+from KLIPSlicerLib.paths import makeKlipCoreImportable, resourcePath
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -23,8 +25,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-
-from KLIPSlicerLib.paths import makeKlipCoreImportable, resourcePath
 
 makeKlipCoreImportable()
 
@@ -43,19 +43,26 @@ class KLIPSlicer(ScriptedLoadableModule):
 <p>Marks where a CT departs from the healthy anatomy that a diffusion prior knows, as a map in nats and as regions.</p>
 <ol>
 <li>Choose a CT of the abdomen, with contrast. Read what the prior knows, and any warning below it.</li>
-<li>Press <b>Detect OOD</b>. First results appear while later slices are still examined; <b>Cancel</b> keeps what is finished.</li>
-<li>Move <b>Block size</b>: small blocks show small things, large ones faint and extended changes. Nothing is computed again.</li>
+<li>Press <b>Detect OOD</b>. First results appear while later slices are still examined.
+<b>Cancel</b> keeps what is finished.</li>
+<li>Move <b>Block size</b>: small blocks show small things, large ones faint and extended changes.
+Nothing is computed again.</li>
 <li>Click a region to see it in all views. Uncheck what you do not want, then <b>Export…</b></li>
 </ol>
-<p>The scan is simulated from the loaded volume; nothing is sent anywhere. Missing Python packages are asked for when you press
-Detect for the first time.</p>
-<p><b>Research software. Not a medical device.</b> It does not diagnose, and an unmarked place is not thereby healthy.</p>
+<p>The scan is simulated from the loaded volume; nothing is sent anywhere. Missing Python packages are asked for
+when you press Detect for the first time.</p>
+<p><b>Research software. Not a medical device.</b> It does not diagnose, and an unmarked place is not thereby
+healthy.</p>
 """
         )
         parent.acknowledgementText = _(
-            "An independent implementation of KLIP: A. Kheirandish, J. Hong, S. Fridovich-Keil, CVPR 2026, arXiv 2605.31596."
+            "An independent implementation of KLIP: A. Kheirandish, J. Hong, S. Fridovich-Keil, CVPR 2026, "
+            "arXiv 2605.31596."
         )
-        for name in ("Icons/KLIPSlicer.svg", "Icons/KLIPSlicer.png"):  # in a checkout Resources is not beside the module
+        for name in (
+            "Icons/KLIPSlicer.svg",
+            "Icons/KLIPSlicer.png",
+        ):  # in a checkout Resources is not beside the module
             try:
                 parent.icon = qt.QIcon(str(resourcePath(name)))
                 break
@@ -72,7 +79,7 @@ def registerSampleData() -> None:
 
 
 class KLIPSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel's shell: loads the `.ui` file and follows the scene. What the controls do is in KLIPSlicerLib.panel."""
+    """The panel's shell: loads the `.ui` file and follows the scene; its controls are KLIPSlicerLib.panel's."""
 
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
@@ -165,7 +172,15 @@ class KLIPSlicerLogic(ScriptedLoadableModuleLogic):
 
         return KLIPSlicerParameterNode(super().getParameterNode())
 
-    def detect(self, inputVolume: Any, *, otherPython: str = "", folder: str = "", timeoutSeconds: float = 3600.0, **choices: Any) -> Any:
+    def detect(
+        self,
+        inputVolume: Any,
+        *,
+        otherPython: str = "",
+        folder: str = "",
+        timeoutSeconds: float = 3600.0,
+        **choices: Any,
+    ) -> Any:
         """Examine a volume, wait, and return what is in the scene then (KLIPSlicerLib.scene_results.SceneResults).
 
         :param inputVolume: a CT volume node.
@@ -227,14 +242,14 @@ class KLIPSlicerTest(ScriptedLoadableModuleTest):
         node = smallStudyNode()
         self.delayDisplay("Examining it; missing packages are asked for")
         logic = KLIPSlicerLogic()
-        results = logic.detect(node, otherPython=qt.QSettings().value("KLIPSlicer/OtherPython") or "", preset="quick", steps=3, samples=1)
-        self.assertIsNotNone(results.mapNode)
+        results = logic.detect(
+            node, otherPython=qt.QSettings().value("KLIPSlicer/OtherPython") or "", preset="quick", steps=3, samples=1
+        )
+        assert results.mapNode is not None
         array = slicer.util.arrayFromVolume(results.mapNode)
-        self.assertEqual(array.shape, slicer.util.arrayFromVolume(node).shape)
-        self.assertGreater(float(array.max()), 0.0)
-        from dataclasses import replace
-
+        assert array.shape == slicer.util.arrayFromVolume(node).shape
+        assert float(array.max()) > 0.0
         results.show(replace(results.settings, block_mm=30.0))
-        self.assertGreater(float(slicer.util.arrayFromVolume(results.mapNode).max()), 0.0)
-        self.assertEqual(results.segmentationNode.GetSegmentation().GetNumberOfSegments(), len(results.regions))
+        assert float(slicer.util.arrayFromVolume(results.mapNode).max()) > 0.0
+        assert results.segmentationNode.GetSegmentation().GetNumberOfSegments() == len(results.regions)
         self.delayDisplay("Test passed")

@@ -1,7 +1,8 @@
 """Which priors there are, and what each was trained for.
 
-A prior's card is the JSON file beside its weights (KLIPCore.priors.prior.ModelCard). Cards are read here without their weights,
-because weights need torch and torch never enters Slicer's process; `klip` checks that both belong together.
+A prior's card is the JSON file beside its weights (KLIPCore.priors.prior.ModelCard). Cards are read here without
+their weights, because weights need torch and torch never enters Slicer's process; `klip` checks that both belong
+together.
 """
 
 from __future__ import annotations
@@ -50,10 +51,16 @@ def knownPriors(weightsFolder: str = "") -> dict[str, ModelCard]:
 def cardHtml(card: ModelCard) -> str:
     """What a card says to a radiologist: anatomy, window, use, license."""
     window = _("{low:g} to {high:g} HU").format(low=card.window.lo_hu, high=card.window.hi_hu)
-    rows = ((_("Knows"), card.anatomy), (_("Sees"), window), (_("For"), card.intended_use), (_("License"), card.licence))
+    rows = (
+        (_("Knows"), card.anatomy),
+        (_("Sees"), window),
+        (_("For"), card.intended_use),
+        (_("License"), card.licence),
+    )
     return "<table cellspacing='0' cellpadding='1'>{}</table>".format(
         "".join(
-            f"<tr><td style='color:#7a8794; padding-right:8px'>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>"
+            f"<tr><td style='color:#7a8794; padding-right:8px'>{html.escape(name)}</td>"
+            f"<td>{html.escape(text)}</td></tr>"
             for name, text in rows
             if text
         )

@@ -1,17 +1,17 @@
 """The Python that runs `klip`, and the packages it needs there.
 
-Nothing is looked for before Detect is pressed for the first time, and nothing is installed without a question. There are
-three ways, the user's choice under “This computer”:
+Nothing is looked for before Detect is pressed for the first time, and nothing is installed without a question. There
+are three ways, the user's choice under “This computer”:
 
-1. **Slicer's own Python** (PythonSlicer). Missing packages are installed by ``slicer.packaging.pip_ensure`` where Slicer has
-   it (5.11 and later), else by ``slicer.util.pip_install`` after a question; PyTorch through the PyTorch extension where that
-   is installed, because it knows the computer's graphics driver.
+1. **Slicer's own Python** (PythonSlicer). Missing packages are installed by ``slicer.packaging.pip_ensure`` where
+   Slicer has it (5.11 and later), else by ``slicer.util.pip_install`` after a question; PyTorch through the PyTorch
+   extension where that is installed, because it knows the computer's graphics driver.
 2. **A folder of wheels**, for a computer without a network: the same, from that folder alone.
 3. **Another Python** in which klip's packages are installed already. Slicer's Python stays as it is.
 
 Whatever is installed, what Slicer itself brings stays: every call of pip gets constraints that pin its
-:data:`PROTECTED` packages to the very versions that are there. If a package cannot do with these, pip refuses, nothing is
-changed, and the user is sent to way 3.
+:data:`PROTECTED` packages to the very versions that are there. If a package cannot do with these, pip refuses,
+nothing is changed, and the user is sent to way 3.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .runner import Interpreter
 REQUESTER = "KLIPSlicer"
 
 PROTECTED = ("numpy", "scipy", "SimpleITK", "vtk")
-"""Packages of Slicer's that pip must not touch: a numpy or SimpleITK exchanged under a running Slicer breaks other modules."""
+"""Packages of Slicer's that pip must not touch: another numpy under a running Slicer breaks other modules."""
 
 ELSEWHERE = ("numpy>=1.26", "scipy>=1.11", "SimpleITK>=2.3")
 """What another Python must have in addition, because there it is not Slicer that brings it."""
@@ -87,7 +87,11 @@ def requirementClass() -> type:
 
 def unmet(wanted: list, versions: dict[str, str | None]) -> list:
     """Those of some requirements that installed versions (None: absent) do not meet."""
-    return [r for r in wanted if versions.get(r.name) is None or not r.specifier.contains(versions[r.name], prereleases=True)]
+    return [
+        r
+        for r in wanted
+        if versions.get(r.name) is None or not r.specifier.contains(versions[r.name], prereleases=True)
+    ]
 
 
 def ownVersions(names: list[str]) -> dict[str, str | None]:
@@ -147,15 +151,18 @@ class Dependencies:
         if self.choices.otherPython:
             command = f'"{interpreter.program}" -m pip install ' + " ".join(f'"{r}"' for r in missing)
             raise DependencyError(
-                _("The chosen Python lacks {names}. Install it there with:\n{command}\nor leave “Other Python” empty.").format(
-                    names=_names(missing), command=command
-                )
+                _(
+                    "The chosen Python lacks {names}. Install it there with:\n{command}\n"
+                    "or leave “Other Python” empty."
+                ).format(names=_names(missing), command=command)
             )
         self._install(missing)
         left = self.missing()
         if left:
             raise DependencyError(
-                _("{names} is still missing. Install it when asked, or choose another Python under “This computer”.").format(names=_names(left))
+                _(
+                    "{names} is still missing. Install it when asked, or choose another Python under “This computer”."
+                ).format(names=_names(left))
             )
         return interpreter
 
@@ -166,9 +173,11 @@ class Dependencies:
         except DependencyError as error:
             return str(error)
         if missing:
-            return _("{names} will be asked for when you press Detect OOD.").format(names=_names(missing)) if interpreter.ofSlicer else _(
-                "The chosen Python lacks {names}."
-            ).format(names=_names(missing))
+            return (
+                _("{names} will be asked for when you press Detect OOD.").format(names=_names(missing))
+                if interpreter.ofSlicer
+                else _("The chosen Python lacks {names}.").format(names=_names(missing))
+            )
         return _("Everything is installed: {program}").format(program=interpreter.program)
 
     def _probe(self, names: list[str]) -> dict[str, str | None]:
@@ -176,14 +185,23 @@ class Dependencies:
         program = str(pythonIn(Path(self.choices.otherPython)))
         try:
             done = subprocess.run(
-                [program, "-c", PROBE, *names], capture_output=True, text=True, timeout=60, check=True, env=self.environment()
+                [program, "-c", PROBE, *names],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+                env=self.environment(),
             )
             seen = json.loads(done.stdout.strip().splitlines()[-1])
         except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-            raise DependencyError(_("{program} is no Python that works ({error}).").format(program=program, error=type(error).__name__)) from error
+            raise DependencyError(
+                _("{program} is no Python that works ({error}).").format(program=program, error=type(error).__name__)
+            ) from error
         if tuple(seen["python"]) < OLDEST_PYTHON:
             old, new = (".".join(map(str, v)) for v in (seen["python"], OLDEST_PYTHON))
-            raise DependencyError(_("{program} is Python {old}; klip needs {new} or newer.").format(program=program, old=old, new=new))
+            raise DependencyError(
+                _("{program} is Python {old}; klip needs {new} or newer.").format(program=program, old=old, new=new)
+            )
         return seen["versions"]
 
     def _install(self, missing: list) -> None:
@@ -208,7 +226,8 @@ class Dependencies:
         except (subprocess.CalledProcessError, OSError) as error:
             raise DependencyError(
                 _(
-                    "The packages could not be installed. Check the internet connection or its proxy; or choose a folder of wheels, "
+                    "The packages could not be installed. Check the internet connection or its proxy; "
+                    "or choose a folder of wheels, "
                     "or another Python, under “This computer”. Slicer's own packages were not changed."
                 )
             ) from error
@@ -216,8 +235,12 @@ class Dependencies:
     def _installFromFolder(self, missing: list, constraints: Path) -> None:
         folder = Path(self.choices.wheelFolder)
         if not folder.is_dir():
-            raise DependencyError(_("There is no folder {folder}. Choose the one with the wheels.").format(folder=folder))
-        question = _("{names} will be installed into Slicer's Python from {folder}.").format(names=_names(missing), folder=folder)
+            raise DependencyError(
+                _("There is no folder {folder}. Choose the one with the wheels.").format(folder=folder)
+            )
+        question = _("{names} will be installed into Slicer's Python from {folder}.").format(
+            names=_names(missing), folder=folder
+        )
         if not slicer.util.confirmOkCancelDisplay(question, REQUESTER):
             raise DependencyError(_("Nothing was installed."))
         options = ["--no-index", "--find-links", str(folder), "-c", str(constraints)]
@@ -233,7 +256,12 @@ def installTorch(requirement) -> bool:
         return False
     import PyTorchUtils
 
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=str(requirement.specifier)) is None:
+    if (
+        PyTorchUtils.PyTorchUtilsLogic().installTorch(
+            askConfirmation=True, torchVersionRequirement=str(requirement.specifier)
+        )
+        is None
+    ):
         raise DependencyError(_("PyTorch was not installed. It is needed; press Detect OOD again when you want it."))
     return True
 
@@ -241,9 +269,9 @@ def installTorch(requirement) -> bool:
 def installOthers(missing: list, constraints: Path) -> None:
     """Packages from the network, asked for once."""
     if importlib.util.find_spec("slicer.packaging") is not None:
-        import slicer.packaging
+        from slicer.packaging import pip_ensure
 
-        slicer.packaging.pip_ensure(missing, constraints=str(constraints), requester=REQUESTER)
+        pip_ensure(missing, constraints=str(constraints), requester=REQUESTER)
         return
     question = _(
         "{names} will be downloaded and installed into Slicer's Python (PyTorch alone is 0.2 to 3 GB). "
@@ -264,7 +292,7 @@ def constraintsFile() -> Iterator[Path]:
 
 
 def constraints(versions: dict[str, str | None]) -> list[str]:
-    """Lines of the constraints file. A package without metadata (Slicer's vtk is built in) must not come from pip at all."""
+    """Lines of the constraints file. A package without metadata (Slicer's vtk is built in) must not come from pip."""
     return [f"{name}=={version}" if version else f"{name}<0" for name, version in versions.items()]
 
 
@@ -280,7 +308,9 @@ def pythonIn(path: Path) -> Path:
     else:
         found = path if path.is_file() else None
     if found is None:
-        raise DependencyError(_("There is no Python at {path}. Choose its executable or its environment's folder.").format(path=path))
+        raise DependencyError(
+            _("There is no Python at {path}. Choose its executable or its environment's folder.").format(path=path)
+        )
     return found
 
 

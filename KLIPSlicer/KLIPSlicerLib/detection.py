@@ -2,9 +2,9 @@
 
     input node → study source → `klip detect` (runner) → finished slices → scene results
 
-Results appear with the first slices that make a map and grow while later ones are computed. The run's folder is named after the run's own
-fingerprint, so the same study with the same settings is continued, whether it was cancelled a minute or a week ago, and
-whichever slices were chosen then.
+Results appear with the first slices that make a map and grow while later ones are computed. The run's folder is named
+after the run's own fingerprint, so the same study with the same settings is continued, whether it was cancelled a
+minute or a week ago, and whichever slices were chosen then.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _nothing(*_args: Any) -> None:
 
 @dataclass
 class Listener:
-    """Who is told what. One of onFinished, onCancelled and onFailed ends a detection; each gets what there is of results."""
+    """Who is told what. One of onFinished, onCancelled and onFailed ends a detection."""
 
     onProgress: Callable[[str, float, str, float | None], None] = _nothing
     onResults: Callable[[SceneResults], None] = _nothing
@@ -98,7 +98,14 @@ class Detection:
         card = knownPriors(parameters.weightsFolder).get(config.prior)
         source = StudySource.of(node, folder / "input")
         fingerprint = config.fingerprint(card.sha256 if card else "", volume_hash(source.volume))
-        arguments = ["detect", *source.arguments, "-o", str(folder / fingerprint), "--overwrite", *choices.argumentsOf(config)]
+        arguments = [
+            "detect",
+            *source.arguments,
+            "-o",
+            str(folder / fingerprint),
+            "--overwrite",
+            *choices.argumentsOf(config),
+        ]
         box = boxOfRoi(parameters.roi, node) if parameters.roi is not None else None
         arguments += choices.selectionArguments(parameters, box)
         self.results, self.runFolder = None, folder / fingerprint
@@ -123,7 +130,9 @@ class Detection:
         started = time.monotonic()
         try:
             self._readNew()
-        except Exception as error:  # too few blocks for a map yet, or a file still being written: there will be another slice
+        except (
+            Exception
+        ) as error:  # too few blocks for a map yet, or a file still being written: there will be another slice
             if not _isKlipError(error):
                 raise
         took = time.monotonic() - started

@@ -27,8 +27,18 @@ def kinds() -> list[tuple[str, str, str, str]]:
             _("A copy of the checked regions as a segmentation of its own, which the sliders leave alone."),
             "",
         ),
-        ("seg.nrrd", _("Segmentation file (.seg.nrrd)…"), _("For 3D Slicer: segments with names and colors."), "*.seg.nrrd"),
-        ("nifti", _("Label image (.nii.gz)…"), _("For other programs: 1 for the first region, 2 for the second, …"), "*.nii.gz"),
+        (
+            "seg.nrrd",
+            _("Segmentation file (.seg.nrrd)…"),
+            _("For 3D Slicer: segments with names and colors."),
+            "*.seg.nrrd",
+        ),
+        (
+            "nifti",
+            _("Label image (.nii.gz)…"),
+            _("For other programs: 1 for the first region, 2 for the second, …"),
+            "*.nii.gz",
+        ),
         (
             "dicom-seg",
             _("DICOM SEG (.dcm)…"),
@@ -112,5 +122,7 @@ class ExportMenu:
             if path and not path.endswith(pattern.removeprefix("*")):
                 path += pattern.removeprefix("*")
         if path:
-            qt.QSettings().setValue("KLIPSlicer/ExportFolder", path if kind in FOLDER_KINDS else str(Path(path).parent))
+            qt.QSettings().setValue(
+                "KLIPSlicer/ExportFolder", path if kind in FOLDER_KINDS else str(Path(path).parent)
+            )
         return path

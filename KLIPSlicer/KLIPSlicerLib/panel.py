@@ -1,8 +1,8 @@
 """The panel: what each control does. It computes nothing itself.
 
-Choices live in the parameter node, which Slicer's connectors keep equal to most controls; this class cares for the rest: which
-priors there are, whether the volume suits, whether Detect can run and why not, progress, and the live controls, which ask
-the results in the scene for another view of the same trace.
+Choices live in the parameter node, which Slicer's connectors keep equal to most controls; this class cares for the
+rest: which priors there are, whether the volume suits, whether Detect can run and why not, progress, and the live
+controls, which ask the results in the scene for another view of the same trace.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ PLAIN, WARNING, ERROR = (
 )
 CARD = "QLabel { background: #eef2f6; color: #28323c; border-radius: 4px; padding: 6px; }"
 DETECT = (
-    "QPushButton { background: #1f6feb; color: white; font-weight: bold; border: none; border-radius: 5px; padding: 8px; }"
+    "QPushButton { background: #1f6feb; color: white; font-weight: bold; border: none; border-radius: 5px; }"
     "QPushButton:hover { background: #3b82f6; } QPushButton:pressed { background: #1a5fcb; }"
     "QPushButton:disabled { background: #c3ccd6; color: #f4f6f8; }"
 )
 CANCEL = (
-    "QPushButton { background: #b3372f; color: white; font-weight: bold; border: none; border-radius: 5px; padding: 8px; }"
+    "QPushButton { background: #b3372f; color: white; font-weight: bold; border: none; border-radius: 5px; }"
     "QPushButton:hover { background: #c94a41; } QPushButton:disabled { background: #c3ccd6; color: #f4f6f8; }"
 )
 
@@ -94,7 +94,9 @@ class Panel:
 
     def __init__(self, ui: Any) -> None:
         self.ui = ui
-        self.detection = Detection(Listener(self._onProgress, self._onResults, self._onFinished, self._onCancelled, self._onFailed))
+        self.detection = Detection(
+            Listener(self._onProgress, self._onResults, self._onFinished, self._onCancelled, self._onFailed)
+        )
         self.results: SceneResults | None = None
         self._parameters: KLIPSlicerParameterNode | None = None
         self._shown: RegionConfig | None = None
@@ -143,7 +145,9 @@ class Panel:
         ui.checkButton.connect("clicked(bool)", self._onCheck)
         for edit, _kind, key in self._paths():
             if key:
-                edit.connect("currentPathChanged(QString)", lambda path, k=key: qt.QSettings().setValue(SETTINGS + k, path))
+                edit.connect(
+                    "currentPathChanged(QString)", lambda path, k=key: qt.QSettings().setValue(SETTINGS + k, path)
+                )
 
     def _windowNames(self) -> tuple[tuple[str, str], ...]:
         return (
@@ -202,21 +206,31 @@ class Panel:
             parameters.prior = next(iter(self._cards), parameters.prior)
         box.currentIndex = box.findData(parameters.prior)
         card = self._cards.get(parameters.prior)
-        self.ui.priorCardLabel.text = cardHtml(card) if card else _("No prior was found. Choose a folder under “Advanced”.")
+        self.ui.priorCardLabel.text = (
+            cardHtml(card) if card else _("No prior was found. Choose a folder under “Advanced”.")
+        )
 
     def _refreshInput(self) -> None:
         parameters, node = self._parameters, self._parameters.inputVolume
         image = node.GetImageData() if node is not None else None
-        key = (node.GetID(), image.GetMTime() if image is not None else 0, parameters.prior) if node is not None else None
+        key = (
+            (node.GetID(), image.GetMTime() if image is not None else 0, parameters.prior)
+            if node is not None
+            else None
+        )
         count = numberOfSlices(node) if node is not None else 0
         last = max(count - 1, 0)
         self.ui.slicesRangeWidget.enabled = count > 1
         self.ui.slicesRangeWidget.setRange(0, last)
         first = 0 if parameters.firstSlice == choices.ALL else min(parameters.firstSlice, last)
-        self.ui.slicesRangeWidget.setValues(first, last if parameters.lastSlice == choices.ALL else min(parameters.lastSlice, last))
+        self.ui.slicesRangeWidget.setValues(
+            first, last if parameters.lastSlice == choices.ALL else min(parameters.lastSlice, last)
+        )
         if key == self._inputKey:
             return
-        if self._inputKey is not None and (key is None or key[0] != self._inputKey[0]):  # another volume: its own slices
+        if self._inputKey is not None and (
+            key is None or key[0] != self._inputKey[0]
+        ):  # another volume: its own slices
             parameters.firstSlice = parameters.lastSlice = choices.ALL
             self.ui.slicesRangeWidget.setValues(0, last)
         self._inputKey, self._inputError = key, ""
@@ -310,6 +324,7 @@ class Panel:
     def _checkRoi(self) -> None:
         """Raise ConfigError for a box that misses the volume."""
         import numpy as np
+
         from KLIPCore.errors import ConfigError
 
         from .nodes import gridOfNode
@@ -319,7 +334,9 @@ class Panel:
         ends = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape])).reshape(3, -1).T
         corners = grid.to_world(ends)
         if (box[:, 1] < corners.min(0)).any() or (box[:, 0] > corners.max(0)).any() or (box[:, 1] <= box[:, 0]).any():
-            raise ConfigError(_("The region of interest lies outside the volume."), _("Move it onto the volume, or choose None."))
+            raise ConfigError(
+                _("The region of interest lies outside the volume."), _("Move it onto the volume, or choose None.")
+            )
 
     def refreshDetect(self) -> None:
         """Name and tooltip of the button that runs and cancels."""
@@ -332,7 +349,9 @@ class Panel:
             return
         reason = self.reasonNotToDetect()
         button.text = _("Detect OOD")
-        button.toolTip = reason or _("Examine the volume: mark where it departs from the anatomy that the prior knows.")
+        button.toolTip = reason or _(
+            "Examine the volume: mark where it departs from the anatomy that the prior knows."
+        )
         button.enabled = not reason
         button.setStyleSheet(DETECT)
 
@@ -340,7 +359,9 @@ class Panel:
 
     def dependencies(self) -> Dependencies:
         """The Python that was chosen under “This computer”."""
-        return Dependencies(Choices(str(self.ui.pythonPathEdit.currentPath or ""), str(self.ui.wheelsPathEdit.currentPath or "")))
+        return Dependencies(
+            Choices(str(self.ui.pythonPathEdit.currentPath or ""), str(self.ui.wheelsPathEdit.currentPath or ""))
+        )
 
     def outputFolder(self) -> Path:
         """Below which run folders are kept."""
@@ -487,9 +508,11 @@ class Panel:
         volume = sum(region.volume_ml for region in regions)
         fdr = round(100 * self.results.settings.fdr)
         text = _("1 region, {ml} mL.") if len(regions) == 1 else _("{n} regions, {ml} mL together.")
-        return text.format(n=len(regions), ml=f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}") + " " + _(
-            "At most {fdr} % of what is marked is expected to be chance."
-        ).format(fdr=fdr)
+        return (
+            text.format(n=len(regions), ml=f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}")
+            + " "
+            + _("At most {fdr} % of what is marked is expected to be chance.").format(fdr=fdr)
+        )
 
     def _onThreshold(self, nats: float) -> None:
         if not self._updating and self.results is not None:

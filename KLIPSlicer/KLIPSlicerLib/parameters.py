@@ -1,8 +1,8 @@
 """What the user chose, kept in the scene, and what `klip` makes of it.
 
-:class:`KLIPSlicerParameterNode` holds every choice of the panel, so that a saved scene brings them back. The functions below
-translate it, and are the only ones that do: into the configuration that the library checks, into the command line of
-`klip detect`, and into the settings that a slider changes afterwards.
+:class:`KLIPSlicerParameterNode` holds every choice of the panel, so that a saved scene brings them back. The
+functions below translate it, and are the only ones that do: into the configuration that the library checks, into the
+command line of `klip detect`, and into the settings that a slider changes afterwards.
 """
 
 from __future__ import annotations
@@ -132,7 +132,16 @@ def argumentsOf(config: Config) -> list[str]:
     options += ["--geometry", m.geometry, "--views", str(m.n_views)]
     options += ["--dose", repr(m.photons)] if m.photons is not None else []
     options += ["--samples", str(s.n_samples), "--steps", str(s.n_steps), "--seed", str(s.seed)]
-    options += ["--score", r.score, "--block-size", repr(r.block_mm), "--block-depth", repr(r.depth_mm), "--fdr", repr(r.fdr)]
+    options += [
+        "--score",
+        r.score,
+        "--block-size",
+        repr(r.block_mm),
+        "--block-depth",
+        repr(r.depth_mm),
+        "--fdr",
+        repr(r.fdr),
+    ]
     options += [f"--window={r.window[0]!r}:{r.window[1]!r}"] if r.window is not None else []
     return options
 

@@ -4,11 +4,11 @@
 
 This file runs in the other process, never in Slicer's. It exists for two promises that QProcess alone cannot keep:
 
-* **Cancel ends everything.** The leader opens a new session before anything else is imported, so that one signal to the
-  group reaches whatever `klip` has started. Its first line of output says which group that is; the process that QProcess
-  started may only be a launcher in front of it (PythonSlicer is one).
-* **Nothing outlives Slicer.** Slicer holds the other end of the standard input. When Slicer ends, however it ends, reading
-  there ends too, and the leader ends its group.
+* **Cancel ends everything.** The leader opens a new session before anything else is imported, so that one signal to
+  the group reaches whatever `klip` has started. Its first line of output says which group that is; the process that
+  QProcess started may only be a launcher in front of it (PythonSlicer is one).
+* **Nothing outlives Slicer.** Slicer holds the other end of the standard input. When Slicer ends, however it ends,
+  reading there ends too, and the leader ends its group.
 
 Only the standard library is imported here: any Python 3.11 can run it.
 """

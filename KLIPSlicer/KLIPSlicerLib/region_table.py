@@ -1,7 +1,7 @@
 """The table of regions: what stands out, how much, how surely, where.
 
-Sorting is done here and not by the table widget, which would sort "9.8" after "12.1". A row is always known by its region's place in
-the results, whatever the order on screen.
+Sorting is done here and not by the table widget, which would sort "9.8" after "12.1". A row is always known by its
+region's place in the results, whatever the order on screen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import qt
-
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
@@ -36,7 +35,12 @@ def columns() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region]
             lambda r: r.total_nats,
             lambda r: _number(r.total_nats),
         ),
-        (_("Peak"), _("Nats of the strongest block in the region."), lambda r: r.peak_nats, lambda r: _number(r.peak_nats)),
+        (
+            _("Peak"),
+            _("Nats of the strongest block in the region."),
+            lambda r: r.peak_nats,
+            lambda r: _number(r.peak_nats),
+        ),
         (
             "p",
             _("How often chance alone would mark even one region like this in such a scan. Small is surer."),
@@ -101,7 +105,7 @@ class RegionTable:
         self._fill()
 
     def sortBy(self, column: int) -> None:
-        """Sort by a column; once more, the other way round. Numbers start with the largest, names, p and places with the smallest."""
+        """Sort by a column; once more, the other way round. Nats and volumes start with the largest."""
         before, descending = self._sorting
         self._sorting = (column, not descending if column == before else column in (1, 2, 4))
         self._fill()

@@ -1,8 +1,8 @@
 """One run of `klip` in a process of its own, watched from Slicer without waiting for it.
 
 Torch never enters Slicer's process, and Slicer never freezes: `klip detect … --progress json` runs under a
-:class:`Runner`, which reads its lines as they come. A run ends in exactly one of three calls: ``onFinished``, ``onCancelled``,
-or ``onFailed`` with a sentence that says what is wrong and what to do.
+:class:`Runner`, which reads its lines as they come. A run ends in exactly one of three calls: ``onFinished``,
+``onCancelled``, or ``onFailed`` with a sentence that says what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import qt
-
 from slicer.i18n import tr as _
 
 GRACE_MSEC = 1000
@@ -47,7 +46,7 @@ class Callbacks:
 
 
 def klipCoreFolder() -> Path:
-    """The folder that the package KLIPCore lies in: the other process must run the very code that Slicer's reads results with."""
+    """The folder that KLIPCore lies in: the other process must run the code that reads its results here."""
     found = importlib.util.find_spec("KLIPCore")
     if found is None or found.origin is None:
         raise RuntimeError("KLIPCore is missing. Install the KLIPSlicer extension again.")
@@ -96,7 +95,14 @@ class Runner:
         """
         if self.running:
             raise RuntimeError("A run is in progress.")
-        self._buffer, self._errors, self._failure, self._cancelled, self._slices, self._group = b"", [], "", False, 0, 0
+        self._buffer, self._errors, self._failure, self._cancelled, self._slices, self._group = (
+            b"",
+            [],
+            "",
+            False,
+            0,
+            0,
+        )
         process = qt.QProcess()
         variables = qt.QProcessEnvironment.systemEnvironment()
         if environment is not None:
@@ -188,7 +194,9 @@ class Runner:
                 self._failure = f"{said['message']} {said['remedy']}".strip()
         elif not self._cancelled:
             eta = said.get("eta_s")
-            self.callbacks.onProgress(stage, float(said["fraction"]), str(said["detail"]), None if eta is None else float(eta))
+            self.callbacks.onProgress(
+                stage, float(said["fraction"]), str(said["detail"]), None if eta is None else float(eta)
+            )
             self._countSlices(stage, str(said["detail"]))
 
     def _countSlices(self, stage: str, detail: str) -> None:
@@ -205,7 +213,9 @@ class Runner:
         if error == qt.QProcess.FailedToStart:
             self._done()
             self.callbacks.onFailed(
-                _("The Python at {program} cannot be started. Choose another one under “This computer”.").format(program=self._program)
+                _("The Python at {program} cannot be started. Choose another one under “This computer”.").format(
+                    program=self._program
+                )
             )
 
     def _onEnded(self, exitCode: int, exitStatus) -> None:
@@ -233,9 +243,13 @@ class Runner:
 
 
 MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
-GPU_MEMORY = re.compile(r"CUDA out of memory|torch\.(cuda\.)?OutOfMemoryError|CUDA error: out of memory|MPS backend out of memory", re.I)
+GPU_MEMORY = re.compile(
+    r"CUDA out of memory|torch\.(cuda\.)?OutOfMemoryError|CUDA error: out of memory|MPS backend out of memory", re.I
+)
 MEMORY = re.compile(r"MemoryError|can't allocate memory|DefaultCPUAllocator|Cannot allocate memory|bad_alloc", re.I)
-MISMATCH = re.compile(r"_ARRAY_API not found|numpy\.dtype size changed|compiled using NumPy 1|undefined symbol|DLL load failed", re.I)
+MISMATCH = re.compile(
+    r"_ARRAY_API not found|numpy\.dtype size changed|compiled using NumPy 1|undefined symbol|DLL load failed", re.I
+)
 
 
 def failureSentence(exitCode: int, crashed: bool, errors: list[str]) -> str:

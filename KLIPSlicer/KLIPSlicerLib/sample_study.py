@@ -1,8 +1,8 @@
 """The synthetic study in Slicer's Sample Data module: a patient who does not exist, with lesions of known place.
 
-Nothing is downloaded. `klip demo` draws the patient from the shipped prior and writes a DICOM series; as soon as that is whole, the command
-is stopped, because examining the study is what the user wants to press the button for. The series stays in the results
-folder, so it is drawn once.
+Nothing is downloaded. `klip demo` draws the patient from the shipped prior and writes a DICOM series; as soon as that
+is whole, the command is stopped, because examining the study is what the user wants to press the button for. The
+series stays in the results folder, so it is drawn once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def loadSyntheticStudy(_source: Any = None) -> list[Any]:
     the volume nodes that were loaded; none when the user cancelled.
     """
     settings = qt.QSettings()
-    dependencies = Dependencies(Choices(settings.value("KLIPSlicer/OtherPython") or "", settings.value("KLIPSlicer/WheelFolder") or ""))
+    dependencies = Dependencies(
+        Choices(settings.value("KLIPSlicer/OtherPython") or "", settings.value("KLIPSlicer/WheelFolder") or "")
+    )
     root = settings.value("KLIPSlicer/ResultsFolder") or str(Path(slicer.app.temporaryPath) / "KLIPSlicer")
     with slicer.util.tryWithErrorDisplay(_("The synthetic study could not be made.")):
         folder = Path(root) / "synthetic study"
@@ -56,7 +58,9 @@ def loadSyntheticStudy(_source: Any = None) -> list[Any]:
         if not ct.is_dir():
             dialog = slicer.util.createProgressDialog(labelText=_("Drawing a synthetic patient"), maximum=100)
             try:
-                drawn = drawStudy(folder, dependencies.ensure(), dependencies.environment(), lambda part: _tell(dialog, part))
+                drawn = drawStudy(
+                    folder, dependencies.ensure(), dependencies.environment(), lambda part: _tell(dialog, part)
+                )
             finally:
                 dialog.close()
             if not drawn:
@@ -65,7 +69,9 @@ def loadSyntheticStudy(_source: Any = None) -> list[Any]:
     return []
 
 
-def drawStudy(folder: Path, interpreter: Interpreter, environment: dict[str, str] | None, tell: Callable[[float], bool]) -> bool:
+def drawStudy(
+    folder: Path, interpreter: Interpreter, environment: dict[str, str] | None, tell: Callable[[float], bool]
+) -> bool:
     """Run `klip demo` until its study is written.
 
     :param tell: called with the part done; its answer says whether the user wants to stop.

@@ -1,8 +1,8 @@
 """From the chosen volume to a path that `klip` can read.
 
-A volume that was loaded from DICOM, and has not been changed since, is examined from its files: a DICOM SEG then refers to
-the original images. Any other volume is written to a temporary file, which is removed when the run has ended. Which of the
-two it is, is decided by comparing voxels, not by trusting attributes.
+A volume that was loaded from DICOM, and has not been changed since, is examined from its files: a DICOM SEG then
+refers to the original images. Any other volume is written to a temporary file, which is removed when the run has
+ended. Which of the two it is, is decided by comparing voxels, not by trusting attributes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def dicomOf(node: Any, volume: Volume) -> StudySource | None:
         order = VoxelOrder.between(read.grid, volume.grid)
     except KlipError:
         return None
-    return StudySource(files[0].parent, series, read) if np.array_equal(order.apply(read.array), volume.array) else None
+    return (
+        StudySource(files[0].parent, series, read) if np.array_equal(order.apply(read.array), volume.array) else None
+    )
 
 
 def dicomFiles(node: Any) -> list[Path]:

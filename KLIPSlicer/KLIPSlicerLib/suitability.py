@@ -1,8 +1,8 @@
 """Whether a study suits a prior, found a few slices at a time while Slicer stays responsive.
 
-The sentences are the library's own (KLIPCore.framing.suitability, KLIPCore.io.study.check_ct): what the panel says before a
-run is what the report says after it. Finding the body takes about 20 ms a slice of 512 × 512, so it is done between
-events; the answer for a volume and a prior is kept until either changes.
+The sentences are the library's own (KLIPCore.framing.suitability, KLIPCore.io.study.check_ct): what the panel says
+before a run is what the report says after it. Finding the body takes about 20 ms a slice of 512 × 512, so it is done
+between events; the answer for a volume and a prior is kept until either changes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SuitabilityCheck:
     """Checks one volume against one card at a time; the last question wins."""
 
     def __init__(self, onAnswer: Callable[[list[str], str], None]) -> None:
-        """:param onAnswer: called with (warnings, error); the error says why the volume cannot be examined, or is empty."""
+        """:param onAnswer: called with (warnings, error); the error says why the volume is refused, or is empty."""
         self._onAnswer = onAnswer
         self._timer = qt.QTimer()
         self._timer.setInterval(0)

@@ -17,19 +17,20 @@ import standins
 
 slicer = standins.install()
 
-import headless
-import psutil
-from small_study import small_study
-from standins import person
+import headless  # noqa: E402
+import psutil  # noqa: E402
+from small_study import small_study  # noqa: E402
+from standins import person  # noqa: E402
 
-from KLIPCore.io.dicom_series import write_dicom_series
+from KLIPCore.io.dicom_series import write_dicom_series  # noqa: E402
 
 
 @contextmanager
 def opened_panel(folder: Path) -> Iterator[Any]:
     """The module's widget, as Slicer shows it: in an empty scene, with this test's Python and a results folder of its own."""
-    import KLIPSlicer
     import qt
+
+    import KLIPSlicer
 
     headless.clear()
     qt.QSettings.values.clear()

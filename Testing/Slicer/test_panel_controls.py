@@ -12,18 +12,18 @@ import panel_at_work
 import pytest
 import vtk
 from inputs import node_of, show_run
+from KLIPSlicerLib.display import sliceCompositesShowing
+from KLIPSlicerLib.parameters import ALL, argumentsOf, configOf, regionConfigOf, selectionArguments
+from KLIPSlicerLib.scene_results import SceneResults
+from KLIPSlicerLib.study_source import boxOfRoi
 from panel_at_work import opened_panel, slicer
 from PySide6 import QtWidgets
 from standins import person
 
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
-from KLIPSlicerLib.display import sliceCompositesShowing
-from KLIPSlicerLib.parameters import ALL, argumentsOf, configOf, regionConfigOf, selectionArguments
-from KLIPSlicerLib.scene_results import SceneResults
-from KLIPSlicerLib.study_source import boxOfRoi
 
-INTERACTIVE = ("QPushButton", "QComboBox", "QSpinBox", "QCheckBox", "QTableWidget", "QProgressBar", "qMRMLNodeComboBox", "ctkSliderWidget", "ctkRangeWidget", "ctkPathLineEdit")  # fmt: skip
+INTERACTIVE = set("QPushButton QComboBox QSpinBox QCheckBox QTableWidget QProgressBar qMRMLNodeComboBox ctkSliderWidget ctkRangeWidget ctkPathLineEdit".split())
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_every_control_has_a_tooltip_in_plain_words(widget: Any) -> None:
 def test_everything_the_parameter_node_keeps_has_its_control(widget: Any) -> None:
     connected = {control.property("SlicerParameterName") for control in vars(widget.ui).values()} - {None}
     by_hand = {"firstSlice", "lastSlice", "prior", "windowName", "windowLow", "windowHigh", "threshold", "weightsFolder"}
-    kept = {name for name in type(widget._parameterNode).__annotations__}
+    kept = set(type(widget._parameterNode).__annotations__)
     assert connected | by_hand >= kept - {"threshold"}
     assert connected <= kept
 
@@ -127,7 +127,7 @@ def test_a_box_that_misses_the_volume_is_told(widget: Any, made: Any) -> None:
 
 
 def test_a_chest_is_warned_about(widget: Any) -> None:
-    k, j, i = np.meshgrid(np.arange(20), np.arange(96), np.arange(96), indexing="ij")
+    _, j, i = np.meshgrid(np.arange(20), np.arange(96), np.arange(96), indexing="ij")
     body = ((i - 48) / 42) ** 2 + ((j - 48) / 32) ** 2 < 1
     lungs = (((abs(i - 48) - 20) / 15) ** 2 + ((j - 48) / 22) ** 2) < 1
     hu = np.where(lungs, -850.0, np.where(body, 40.0, -1000.0)).astype(np.float32)

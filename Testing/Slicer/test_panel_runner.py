@@ -14,11 +14,10 @@ from pathlib import Path
 import panel_at_work
 import psutil
 import pytest
-from panel_at_work import klip_processes
-from standins import person
-
 from KLIPSlicerLib import process_leader
 from KLIPSlicerLib.runner import Callbacks, Interpreter, Runner, failureSentence
+from panel_at_work import klip_processes
+from standins import person
 
 LEADER = Path(process_leader.__file__)
 THIS = Interpreter(sys.executable, ofSlicer=False)
@@ -44,7 +43,7 @@ class Heard:
 
 
 @pytest.fixture
-def heard():  # noqa: ANN201
+def heard():
     made = Heard()
     yield made
     made.runner.cancelAndWait()

@@ -11,11 +11,10 @@ import numpy as np
 import panel_at_work
 import pydicom
 import pytest
+from KLIPSlicerLib.nodes import worldFromLps
 from panel_at_work import klip_processes, opened_panel, slicer
 from small_study import LESION_LPS_MM
 from standins import person
-
-from KLIPSlicerLib.nodes import worldFromLps
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import qt
-import slicer.util
 from PySide6 import QtCore, QtWidgets
 
 

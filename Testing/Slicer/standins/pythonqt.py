@@ -11,6 +11,7 @@ What differs between the two, and matters to module code:
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 from typing import Any
@@ -138,10 +139,8 @@ def module() -> types.ModuleType:
             if not name.startswith("Q"):
                 continue
             if inspect.isclass(kind) and issubclass(kind, QtCore.QObject) and name not in PLAIN:
-                try:
+                with contextlib.suppress(TypeError):  # a class that Qt allows no subclass of
                     kind = type(name, (Attributes, kind), {"__module__": "qt"})
-                except TypeError:  # a class that Qt allows no subclass of
-                    pass
             setattr(qt, name, kind)
     qt.Signal = QtCore.Signal
     qt.QUiLoader = QtUiTools.QUiLoader

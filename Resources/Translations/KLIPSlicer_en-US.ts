@@ -1,0 +1,751 @@
+<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE TS>
+<TS version="2.1" language="en_US" sourcelanguage="en">
+  <context>
+    <name>KLIPSlicer</name>
+    <message>
+      <source>KLIP: out-of-distribution detection</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>
+&lt;p&gt;Marks where a CT departs from the healthy anatomy that a diffusion prior knows, as a map in nats and as regions.&lt;/p&gt;
+&lt;ol&gt;
+&lt;li&gt;Choose a CT of the abdomen, with contrast. Read what the prior knows, and any warning below it.&lt;/li&gt;
+&lt;li&gt;Press &lt;b&gt;Detect OOD&lt;/b&gt;. First results appear while later slices are still examined.
+&lt;b&gt;Cancel&lt;/b&gt; keeps what is finished.&lt;/li&gt;
+&lt;li&gt;Move &lt;b&gt;Block size&lt;/b&gt;: small blocks show small things, large ones faint and extended changes.
+Nothing is computed again.&lt;/li&gt;
+&lt;li&gt;Click a region to see it in all views. Uncheck what you do not want, then &lt;b&gt;Export…&lt;/b&gt;&lt;/li&gt;
+&lt;/ol&gt;
+&lt;p&gt;The scan is simulated from the loaded volume; nothing is sent anywhere. Missing Python packages are asked for
+when you press Detect for the first time.&lt;/p&gt;
+&lt;p&gt;&lt;b&gt;Research software. Not a medical device.&lt;/b&gt; It does not diagnose, and an unmarked place is not thereby
+healthy.&lt;/p&gt;
+</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>An independent implementation of KLIP: A. Kheirandish, J. Hong, S. Fridovich-Keil, CVPR 2026, arXiv 2605.31596.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The detection took longer than {n} s and was stopped.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The detection was cancelled.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Study</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>CT volume:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The CT to examine, in Hounsfield units. Best loaded from DICOM: exported segmentations then refer to the original images.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Region of interest:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Optional. Examine only what lies in this box: fewer slices are computed, and only places inside can be marked. Choose None to examine everything.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Slices:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examine only these slices, counted from the feet, from 0. Fewer slices take less time; slices that are done already are never computed twice.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Prior:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The model of healthy anatomy that the CT is compared with. It only knows the kind of scans it was trained on; the box below says which. More can be added under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What the chosen prior was trained on and what it may be used for.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Why results on this volume deserve less trust. The report repeats it.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a CT volume first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Detect OOD</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How much of the work is done.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What is being done and how long it will take; afterwards, what was found.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Map and regions, live</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Block size:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Size of the square over which departures from the prior are added up. Small blocks show small things and are noisier; large blocks find faint, extended changes. A few times the smallest lesion you look for is a good start. Acts at once, nothing is computed again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source> mm</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>σ window:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Coarseness of the departures that count. Recommended is the range at which real liver lesions were found best; fine looks at smaller, sharper detail, coarse at larger, softer changes. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The range of noise levels σ itself, in parts of the prior's window (1 is its whole width of Hounsfield units). For experts; moving it makes the window “custom”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>False discoveries:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Up to which part of the marked regions may be chance (false-discovery rate). 0.5 marks generously for a first look; 0.1 marks only what hardly can be chance. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Overlay opacity:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How strongly the colors cover the CT. 0 shows the CT alone.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Overlay threshold:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Places with fewer nats than this are not colored. It starts where ordinary tissue of this very scan ends. It changes the picture only, never the regions.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source> nats</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Regions</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What was found, in a sentence.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Marked regions. Click a row to see it in all views; click a heading to sort; the checkbox hides a region and keeps it out of exports.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Save the checked regions: as a segmentation in the scene, as a file, as DICOM SEG for a PACS, as surfaces, or as a report.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Export…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Show the surfaces of the regions in the 3-D view too.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Show in 3-D</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Advanced</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Preset:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How much work each slice gets. quick: a first look. default: what the published figures of this program were measured with, about twice as long. full: for a figure in a paper.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Views:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Number of X-ray projections of the simulated scan. Fewer views measure less, so the prior fills in more and small lesions fade.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Geometry:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Rays of the simulated scan: parallel, or a fan as in a clinical scanner.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Dose:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Noise of the simulated scan: standard noise, or X-ray photons a ray. Fewer photons are a lower dose and a noisier scan.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Samples:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How many reconstructions are drawn for every slice. More are steadier and take longer in proportion.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>as preset</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Steps:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Steps of each reconstruction. More are finer and take longer in proportion.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Seed:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Where the random numbers start. The same seed gives the same result.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Device:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What computes: auto uses a suitable graphics card when there is one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Score:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What counts as a departure. surprise: what the prior did not expect, without texture and edges; recommended. darker, brighter: only what is darker, or brighter, than expected. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Block depth:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Extent of a block across slices. 0 adds up each slice by itself. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Own weights:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Folder with priors of your own: weights (.safetensors) with their card (.json) beside them. They appear in the list of priors.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>This computer</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Other Python:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Optional. A Python, or a folder with a Python environment, in which klip and PyTorch are installed. Slicer's own Python then stays as it is. Empty: Slicer's own.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Offline packages:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Optional. Folder with Python wheels, for a computer without internet: packages are then installed from it and from nowhere else.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Results folder:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Where results are kept, so that a stopped detection continues and the report can be opened. Empty: Slicer's temporary folder.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Look what is installed. Nothing is changed or downloaded.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Check</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Whether everything that is needed is installed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Research software. Not a medical device. An unmarked place is not thereby healthy.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.cards</name>
+    <message>
+      <source>{low:g} to {high:g} HU</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Knows</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Sees</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>License</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.dependencies</name>
+    <message>
+      <source>PyTorch was not installed. It is needed; press Detect OOD again when you want it.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{names} will be downloaded and installed into Slicer's Python (PyTorch alone is 0.2 to 3 GB). Slicer's own packages are not changed. Continue?</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing was installed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Slicer's Python was not found. Choose another Python under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Everything is installed: {program}</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{names} will be installed into Slicer's Python from {folder}.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The packages could not be installed. Check the internet connection or its proxy; or choose a folder of wheels, or another Python, under “This computer”. Slicer's own packages were not changed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The chosen Python lacks {names}. Install it there with:
+{command}
+or leave “Other Python” empty.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{names} is still missing. Install it when asked, or choose another Python under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{names} will be asked for when you press Detect OOD.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The chosen Python lacks {names}.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{program} is Python {old}; klip needs {new} or newer.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>There is no folder {folder}. Choose the one with the wheels.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{program} is no Python that works ({error}).</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing was installed ({error}).</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.detection</name>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.export_menu</name>
+    <message>
+      <source>Export the checked regions</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Segmentation in the scene</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A copy of the checked regions as a segmentation of its own, which the sliders leave alone.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Segmentation file (.seg.nrrd)…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For 3D Slicer: segments with names and colors.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Label image (.nii.gz)…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For other programs: 1 for the first region, 2 for the second, …</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>DICOM SEG (.dcm)…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For a PACS: refers to the original images. Needs a volume that was loaded from DICOM and not changed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Surfaces (.stl)…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>One surface a region, for 3-D programs.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Report (.html)…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>One page with pictures, regions and all settings.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Save the checked regions: in the scene, as a file, as DICOM SEG, as surfaces or as a report.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing has been examined yet.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation is in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>No region is checked.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Saved in {path}.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.panel</name>
+    <message>
+      <source>Starting</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Reading the study</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Finding the body</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examining</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Adding up nats</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Writing results</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Done</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>a few seconds left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing has been examined yet.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Detect OOD</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>about {n} h left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>No prior was found. Choose a folder under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a CT volume first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The chosen volume is empty. Load a CT first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a prior first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stop now. Slices that are finished are kept, and used again the next time.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examine the volume: mark where it departs from the anatomy that the prior knows.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Starting…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>1 region stands out ({took}).</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{n} regions stand out ({took}).</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stopped. Finished slices are kept: Detect OOD continues with the others.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing stands out from what chance would mark. That does not mean that nothing is there.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>1 region, {ml} mL.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{n} regions, {ml} mL together.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>about {n} s left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>about {n} min left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Recommended</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Fine (0.08 to 0.16)</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Coarse (0.16 to 0.32)</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Wide (0.02 to 0.40, score “klip”)</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Custom</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The region of interest lies outside the volume.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Move it onto the volume, or choose None.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stopping…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Cancel</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>At most {fdr} % of what is marked is expected to be chance.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} (own)</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.region_table</name>
+    <message>
+      <source>Region</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Name and color. Uncheck to hide the region and to keep it out of exports.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nats</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Total departure from healthy anatomy, in nats: the larger, the less the prior expected it.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Peak</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nats of the strongest block in the region.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How often chance alone would mark even one region like this in such a scan. Small is surer.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>mL</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Volume of the marked region. It may reach up to half a block beyond what caused it.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Slices</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>First and last slice, counted from the feet, from 0.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.runner</name>
+    <message>
+      <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, then press Detect OOD again: finished slices are kept.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Python packages of different versions do not fit each other. Choose a separate Python environment with klip under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>crashed</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>klip {how}. {last} Press Detect OOD again to continue from the finished slices; if it happens again, the application log (Help menu) has the details.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The Python package {name} is missing where klip runs. Press Detect OOD again to install what is missing, or choose another Python under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>ended with code {code}</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The Python at {program} cannot be started. Choose another one under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.sample_study</name>
+    <message>
+      <source>The synthetic study could not be made.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>KLIP: out-of-distribution detection</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Drawing a synthetic patient</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+</TS>
