@@ -1,10 +1,11 @@
-"""How a KL map is shown: colors, the range they span, the threshold below which nothing shows, a legend, the slice views.
+"""How a KL map is shown: its colors, their range, a threshold, a legend, the slice views.
 
-A KL map is a continuous float32 volume. Saved as whole numbers, or shown with a range taken from its extremes, it would be
-one flat color; so the range comes from the null. In every scan looked at, log nats of body blocks are close to normal
-(:mod:`KLIPCore.kl.null`), and positions on that scale keep their meaning when a slider moves: a larger block has more
-nats everywhere, but the same share of it is unusual. A :class:`NatsRange` therefore knows its limits both in nats and
-in standard deviations of log nats, and carries a user's own limits from one setting to the next.
+A KL map is a continuous float32 volume. Saved as whole numbers, or shown with a range taken from its extremes,
+it would be one flat color; so the range comes from the null. In every scan looked at, log nats of body blocks
+are close to normal (:mod:`KLIPCore.kl.null`), and positions on that scale keep their meaning when a slider
+moves: a larger block has more nats everywhere, but the same share of it is unusual. A :class:`NatsRange`
+therefore knows its limits both in nats and in standard deviations of log nats, and carries a user's own limits
+from one setting to the next.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ MAP_OPACITY = 0.6
 """Of the map over the CT, to begin with: colors are plain to see and so is the tissue under them."""
 
 THRESHOLD_Z = 2.0
-"""Blocks above this many standard deviations of log nats show: 2 % of a scan in which nothing is unusual. Regions are formed
-a little higher (:class:`KLIPCore.config.RegionConfig`), so every region lies on colors."""
+"""Blocks above this many standard deviations of log nats show: 2 % of a scan in which nothing is unusual.
+Regions are formed a little higher (:class:`KLIPCore.config.RegionConfig`), so every region lies on colors."""
 
 BRIGHTEST_Z = 4.5
 """At least this many standard deviations span the colors, so that a scan without findings does not glow."""

@@ -1,11 +1,11 @@
 """The regions that are checked, handed over: to the scene, to files, to a PACS.
 
-All files come from KLIPCore's own writers, so that the panel and the command line write the same, and each is whole or not
-there. Coordinates are those of the study as it was scanned: a DICOM SEG must fit the source images, and so the others
-do, too. A parent transform moves the scene's segmentation only.
+All files come from KLIPCore's own writers, so that the panel and the command line write the same, and each is
+whole or not there. Coordinates are those of the study as it was scanned: a DICOM SEG must fit the source
+images, and so the others do, too. A parent transform moves the scene's segmentation only.
 
-What is exported are the regions under the present settings. Segments that were changed by hand are exported with Slicer's own
-tools, best from the copy that ``"scene"`` makes, which no slider touches.
+What is exported are the regions under the present settings. Segments that were changed by hand are exported
+with Slicer's own tools, best from the copy that ``"scene"`` makes, which no slider touches.
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Pat
 
 
 def sourceStudy(results: SceneResults) -> Volume:
-    """The DICOM series that was examined, with its files: where the run read it, or where Slicer's DICOM database has it.
+    """The DICOM series that was examined, with its files: where the run read it, or where Slicer's DICOM
+    database has it.
 
     Raises
     ------

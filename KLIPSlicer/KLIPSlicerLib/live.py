@@ -1,12 +1,12 @@
 """What the sliders need of a run: read while it grows, kept small, stored with the scene.
 
 A run's trace keeps both parts of every layer in every scale band. The sliders ask less: each score
-(:data:`KLIPCore.config.SCORES`) reads one part of one layer, and most read all bands at once. :func:`slim` leaves the rest
-out, without changing any number that :meth:`KLIPCore.live.LiveMap.update` gives; what is left is a quarter of the trace.
-That quarter travels with the scene as text (:func:`encode`), for two reasons: a scene is moved, mailed and archived
-without the run folder, and its block-size slider shall still work; and Slicer saves text nodes in every format of
-scene, while binary data of an extension's own it does not. Reconstructions are not stored there: the scene has them as a
-volume.
+(:data:`KLIPCore.config.SCORES`) reads one part of one layer, and most read all bands at once. :func:`slim`
+leaves the rest out, without changing any number that :meth:`KLIPCore.live.LiveMap.update` gives; what is left
+is a quarter of the trace. That quarter travels with the scene as text (:func:`encode`), for two reasons: a
+scene is moved, mailed and archived without the run folder, and its block-size slider shall still work; and
+Slicer saves text nodes in every format of scene, while binary data of an extension's own it does not.
+Reconstructions are not stored there: the scene has them as a volume.
 
 :class:`GrowingRun` reads a run folder slice by slice, so that results show while later slices are still being sampled.
 """
@@ -181,7 +181,8 @@ def _layers(stored: Any, name: str, fields: dict[str, Any]) -> list[Layer]:
 
 
 def _small(nats: NDArray[np.float32]) -> NDArray[Any]:
-    """Signed square roots in float16 where that loses nothing (as it does not for nats that were stored so), else nats."""
+    """Signed square roots in float16 where that loses nothing (as it does not for nats that were stored so),
+    else nats."""
     roots = (np.sign(nats) * np.sqrt(np.abs(nats))).astype(np.float16)
     return roots if np.array_equal(_large(roots), nats) else nats
 

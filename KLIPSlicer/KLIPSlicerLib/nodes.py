@@ -1,16 +1,16 @@
 """MRML volume nodes and KLIPCore volumes: the only place where RAS becomes LPS.
 
 Slicer's world is RAS and its arrays are indexed (k, j, i); KLIPCore's world is LPS with the same index order
-(docs/conventions.md). So an array is never transposed here, and a matrix changes in exactly two ways: its index columns
-turn from (i, j, k) to (k, j, i), and its x and y rows change sign.
+(docs/conventions.md). So an array is never transposed here, and a matrix changes in exactly two ways: its
+index columns turn from (i, j, k) to (k, j, i), and its x and y rows change sign.
 
 A node's matrix is its own: a parent transform moves node and results alike, because results are put under the same
 transform. All coordinates that KLIPCore sees are therefore the scanner's, and only jumping needs world coordinates
 (:func:`worldFromLps`).
 
 The grid that a run wrote down may list the same voxels in another order than the node: Slicer and KLIPCore may
-count a DICOM series' slices from different ends, and Slicer reverses an axis of left-handed images. :class:`VoxelOrder`
-finds the exact turn between the two, and refuses anything that would need interpolation.
+count a DICOM series' slices from different ends, and Slicer reverses an axis of left-handed images.
+:class:`VoxelOrder` finds the exact turn between the two, and refuses anything that would need interpolation.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse."""
 
 SAME_VOXEL = 0.25
-"""Voxel centres of two readers' grids that lie nearer than this part of a voxel are the same voxel: readers differ in how
-they average slice positions, never by as much."""
+"""Voxel centers of two readers' grids that lie nearer than this part of a voxel are the same voxel: readers
+differ in how they average slice positions, never by as much."""
 
 
 def ijkToRas(node: Any) -> NDArray[np.float64]:

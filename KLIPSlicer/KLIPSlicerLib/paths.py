@@ -1,7 +1,7 @@
 """Where the module's files are: installed, built, or in a plain checkout added to Slicer's module paths.
 
-Built and installed, ``KLIPCore`` and ``Resources`` lie beside the module, as the CMake files put them. In a checkout both
-lie one level up. So one rule serves all: look beside the module first, then one level up.
+Built and installed, ``KLIPCore`` and ``Resources`` lie beside the module, as the CMake files put them. In a
+checkout both lie one level up. So one rule serves all: look beside the module first, then one level up.
 
 Slicer puts the module's folder on ``sys.path``, so ``KLIPSlicerLib`` is found; ``KLIPCore`` is not until
 :func:`makeKlipCoreImportable` was called, which the module does when it is loaded. Nothing is imported by it.
@@ -35,7 +35,8 @@ def resourcePath(name: str) -> Path:
 
 
 def makeKlipCoreImportable() -> None:
-    """Put the folder that holds ``KLIPCore`` on ``sys.path``, behind everything that is there; an installed one wins."""
+    """Put the folder that holds ``KLIPCore`` on ``sys.path``, behind everything that is there; an installed
+    one wins."""
     if importlib.util.find_spec("KLIPCore") is not None:
         return
     for place in PLACES:

@@ -1,8 +1,8 @@
 """Regions as nodes: a segmentation with one segment each, and a table with one row each.
 
-All segments share one labelmap of the study's full extent, as Slicer keeps segments that do not overlap. So a slider's new
-answer is one copy into that labelmap's voxels and one notification, whatever the number of regions; segments are only
-added or removed when their number changes.
+All segments share one labelmap of the study's full extent, as Slicer keeps segments that do not overlap. So a
+slider's new answer is one copy into that labelmap's voxels and one notification, whatever the number of
+regions; segments are only added or removed when their number changes.
 
 Segments are drawn as outlines: the map's colors show inside them.
 """

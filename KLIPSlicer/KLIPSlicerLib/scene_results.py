@@ -11,11 +11,12 @@
         ├── CT region table
         └── CT KLIP trace           what the sliders need, as text (KLIPSlicerLib.live)
 
-The text node is the detection: it refers to all the others, each of them refers back to it, and its attributes hold the
-settings. So a detection is found again from any of its nodes after the scene was saved and loaded, run folder or not.
+The text node is the detection: it refers to all the others, each of them refers back to it, and its attributes
+hold the settings. So a detection is found again from any of its nodes after the scene was saved and loaded,
+run folder or not.
 
-All volumes have the input's own matrix and parent transform, to the bit. One shared labelmap serves all segments: moving a
-slider overwrites its voxels and the map's, and tells each node once.
+All volumes have the input's own matrix and parent transform, to the bit. One shared labelmap serves all
+segments: moving a slider overwrites its voxels and the map's, and tells each node once.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"
 
 ROLES = (RECONSTRUCTION, MAP, SEGMENTATION, TABLE)
 SETTINGS, HIDDEN, FOLDER = "KLIP.Settings", "KLIP.Hidden", "KLIP.RunFolder"
-"""Attributes of the text node, as JSON: the sliders' settings, peaks of regions that were unchecked, the run folder."""
+"""Attributes of the text node, as JSON: the sliders' settings, peaks of regions that were unchecked, the run
+folder."""
 
 
 class SceneResults:
@@ -268,7 +270,8 @@ class SceneResults:
     def setThreshold(self, nats: float | None) -> None:
         """Nats below which the map is not shown; None follows the null again.
 
-        A threshold set here, or in the Volumes module, keeps its meaning when the block size changes: it stays as unusual.
+        A threshold set here, or in the Volumes module, keeps its meaning when the block size changes: it stays
+        as unusual.
         """
         assert self.range is not None
         value = self.range.threshold if nats is None else nats
@@ -343,7 +346,8 @@ class SceneResults:
         slicer.util.arrayFromVolumeModified(node)
 
     def _hiddenPeaks(self) -> list[list[float]]:
-        """LPS peaks of unchecked regions, past ones included: what a slider makes vanish and return stays unchecked."""
+        """LPS peaks of unchecked regions, past ones included: what a slider makes vanish and return stays
+        unchecked."""
         peaks = json.loads(self.traceNode.GetAttribute(HIDDEN) or "[]")
         for i, region in enumerate(self.regions):
             peaks = [peak for peak in peaks if not regions.contains(region, self.live.framing.grid, peak)]
