@@ -121,7 +121,7 @@ def setUpMapDisplay(mapNode: Any) -> None:
     legend.SetTitleText(LEGEND_TITLE)
     legend.SetNumberOfLabels(5)
     legend.SetPosition(0.97, 0.5)
-    legend.SetSize(0.07, 0.45)  # the text grows with the width
+    legend.SetSize(0.06, 0.45)  # the text grows with the width
     legend.SetVisibility(True)
 
 
@@ -141,7 +141,8 @@ def applyRange(mapNode: Any, values: NatsRange) -> None:
     display.EndModify(wasModifying)
     legend = legendOf(mapNode)
     if legend is not None:
-        legend.SetLabelFormat("%.0f" if values.high >= 100 else "%.1f" if values.high >= 3 else "%.2f")
+        # about four characters each: Slicer makes the text as large as they fit
+        legend.SetLabelFormat("%.0f" if values.high >= 100 else "%.1f" if values.high >= 10 else "%.2f")
 
 
 def showInSliceViews(inputNode: Any, mapNode: Any, opacity: float = MAP_OPACITY) -> None:

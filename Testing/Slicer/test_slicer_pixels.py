@@ -244,19 +244,21 @@ def test_the_legend(red: SliceView, shown: SceneResults) -> None:
     assert white.sum() > 50, "text above the bar"
 
 
-def test_jumping_moves_all_views_to_the_region(views: dict[str, SliceView], shown: SceneResults) -> None:
+@pytest.mark.parametrize("transform", [None, MOVED], ids=["straight", "under a transform"])
+def test_jumping_moves_all_views_to_the_region(scene: Any, views: dict[str, SliceView], made: MadeRun, transform: np.ndarray | None) -> None:
+    results = show_run(made, transform)
     for view in views.values():
         view.fit()
-    for i, region in enumerate(shown.regions):
-        shown.jumpTo(i)
-        world = to_world(shown.inputNode, np.array(region.peak_lps_mm))
+    for i, region in enumerate(results.regions):
+        results.jumpTo(i)
+        world = to_world(results.inputNode, np.array(region.peak_lps_mm))
         for view in views.values():
-            ras = view.ras_of_pixels()
-            away = np.linalg.norm(ras - world, axis=-1)
+            away = np.linalg.norm(view.ras_of_pixels() - world, axis=-1)
             row, column = np.unravel_index(away.argmin(), away.shape)
+            assert away.min() < 2, "the slice goes through it"
             assert abs(row - view.height / 2) <= 1
             assert abs(column - view.width / 2) <= 1
-            assert overlay(view, shown)[row, column]
+            assert overlay(view, results)[row, column]
 
 
 def test_surfaces_in_3d_follow_the_slider(scene: Any, shown: SceneResults) -> None:
