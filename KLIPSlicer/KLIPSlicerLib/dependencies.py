@@ -266,9 +266,14 @@ def installTorch(requirement) -> bool:
     return True
 
 
+def slicerAsksItself() -> bool:
+    """Whether this Slicer has ``slicer.packaging`` (5.11 and later), which asks, installs and advises a restart."""
+    return importlib.util.find_spec("slicer.packaging") is not None
+
+
 def installOthers(missing: list, constraints: Path) -> None:
     """Packages from the network, asked for once."""
-    if importlib.util.find_spec("slicer.packaging") is not None:
+    if slicerAsksItself():
         from slicer.packaging import pip_ensure
 
         pip_ensure(missing, constraints=str(constraints), requester=REQUESTER)

@@ -23,7 +23,20 @@ from standins import person
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
-INTERACTIVE = set("QPushButton QComboBox QSpinBox QCheckBox QTableWidget QProgressBar qMRMLNodeComboBox ctkSliderWidget ctkRangeWidget ctkPathLineEdit".split())
+INTERACTIVE = set(
+    [
+        "QPushButton",
+        "QComboBox",
+        "QSpinBox",
+        "QCheckBox",
+        "QTableWidget",
+        "QProgressBar",
+        "qMRMLNodeComboBox",
+        "ctkSliderWidget",
+        "ctkRangeWidget",
+        "ctkPathLineEdit",
+    ]
+)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import subprocess
 import sys
 import types
@@ -151,6 +152,7 @@ class Slicers:
         self.confirmed = True
         own = dependencies.ownVersions
         monkeypatch.setattr(dependencies, "ownVersions", lambda names: {n: None if n in self.lacks else v for n, v in own(names).items()})
+        monkeypatch.setattr(dependencies, "slicerAsksItself", lambda: False)
         monkeypatch.setattr(dependencies.shutil, "which", lambda name: sys.executable)
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, title=None, **_: self.calls.append(("asked", text)) or self.confirmed)
         monkeypatch.setattr(slicer.util, "pip_install", self.pip_install)
@@ -194,6 +196,7 @@ def test_pip_ensure_where_slicer_has_it(slicers: Slicers, monkeypatch: pytest.Mo
 
     packaging.pip_ensure = pip_ensure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    monkeypatch.setattr(dependencies, "slicerAsksItself", lambda: importlib.util.find_spec("slicer.packaging") is not None)
     monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
     Dependencies(Choices()).ensure()
     assert slicers.calls == [("KLIPSlicer", ["torch>=2.6", "monai>=1.5"])]  # it asks itself
@@ -204,7 +207,7 @@ def test_torch_through_the_pytorch_extension(slicers: Slicers, monkeypatch: pyte
     extension.__spec__ = ModuleSpec("PyTorchUtils", None)
 
     class PyTorchUtilsLogic:
-        def installTorch(self, askConfirmation: bool = False, forceComputationBackend: Any = None, torchVersionRequirement: Any = None) -> Any:
+        def installTorch(self, askConfirmation: bool = False, forceComputationBackend: Any = None, torchVersionRequirement: Any = None) -> Any:  # noqa: N802
             slicers.calls.append(("torch", (askConfirmation, torchVersionRequirement)))
             return object()
 

@@ -16,14 +16,19 @@ Qt's own (PySide6), with real clicks. In between stand a few small classes:
 They are stricter than PySide6 where PythonQt is, and where Slicer's own code checks exact types: what passes here without
 being Slicer's dialect is a fault of the stand-in. Nothing is copied from Slicer.
 
-Call :func:`install` before the module is imported.
+Call :func:`install` before the module is imported. With a checkout of Slicer's source at hand, its own base classes, parameter node
+wrapper and translation take the place of these (no difference is known):
+
+    SLICER_SOURCE=…/Slicer make test ARGS='-k panel'
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 
@@ -51,6 +56,13 @@ def install() -> Any:
         setattr(slicer, name, getattr(qmrml, name))
     qt.QUiLoader = loader.QUiLoader  # type: ignore[attr-defined]
     application.install(slicer)
+    source = os.environ.get("SLICER_SOURCE")
+    if source:
+        slicer.__path__.append(str(Path(source) / "Base" / "Python" / "slicer"))
+        del sys.modules["slicer.i18n"]
+        for name in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper"):
+            setattr(slicer, name, importlib.import_module(f"slicer.{name}"))
+        return slicer
     for name, module in (("ScriptedLoadableModule", scripted), ("parameterNodeWrapper", parameter_node)):
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)

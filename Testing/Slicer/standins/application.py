@@ -22,6 +22,10 @@ class Settings:
         """A stored value."""
         return self.values.get(key, default)
 
+    def contains(self, key: str) -> bool:
+        """Whether there is one."""
+        return key in self.values
+
     def setValue(self, key: str, value: Any) -> None:
         """Store a value."""
         self.values[key] = value
@@ -35,6 +39,14 @@ class ModuleManager(QtCore.QObject):
     """Knows which modules are there."""
 
     moduleAboutToBeUnloaded = QtCore.Signal(str)
+
+    def connect(self, signal: str, slot: Any) -> None:
+        """Connect by signature."""
+        getattr(self, signal.split("(")[0]).connect(slot)
+
+    def disconnect(self, signal: str, slot: Any) -> None:
+        """Undo :meth:`connect`."""
+        getattr(self, signal.split("(")[0]).disconnect(slot)
 
 
 class Application(QtCore.QObject):
