@@ -56,6 +56,7 @@ class DDPMConfig(UNetConfig):
     shift: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.prediction not in PREDICTIONS:
             raise PriorError(f"A DDPM that predicts '{self.prediction}' is not known.", f"Use one of: {', '.join(PREDICTIONS)}.")
 

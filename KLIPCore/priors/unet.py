@@ -16,8 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from KLIPCore.errors import PriorError
 from KLIPCore.priors.precond import c_in, c_noise, c_out, c_skip
 from KLIPCore.priors.prior import ModelCard
+
+NORM_GROUPS, HEAD_CHANNELS = 8, 16
+"""Groups of the group normalisation, and channels of an attention head."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ class UNetConfig:
     n_res_blocks: int = 1
     unshuffle: int = 2
     positions: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.channels or any(n % NORM_GROUPS for n in self.channels) or self.channels[-1] % HEAD_CHANNELS or self.n_res_blocks < 1:
+            raise PriorError(
+                f"A network with channels {self.channels} and {self.n_res_blocks} blocks a level cannot be built.",
+                f"Take multiples of {NORM_GROUPS}, of {HEAD_CHANNELS} for the last level, and at least one block.",
+            )
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -65,8 +76,8 @@ def folded_unet(config: UNetConfig) -> nn.Module:
         num_res_blocks=config.n_res_blocks,
         channels=config.channels,
         attention_levels=(False,) * len(config.channels),
-        norm_num_groups=8,
-        num_head_channels=16,
+        norm_num_groups=NORM_GROUPS,
+        num_head_channels=HEAD_CHANNELS,
         use_flash_attention=True,  # never forms the 1024 × 1024 weights of a slice: a third less time a slice on a CPU, the same numbers
     )
 

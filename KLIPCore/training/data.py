@@ -7,15 +7,18 @@ so that the prior sees in training what it will see in use.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fnmatch
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KLIPCore.errors import ConfigError, EmptyInputError
+from KLIPCore.errors import ConfigError, EmptyInputError, UnreadableFileError
+from KLIPCore.io.study import read_study
 from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.frame import MIN_BODY_FRACTION, Frame
 from KLIPCore.volume.units import Window
@@ -28,18 +31,55 @@ class DataSource:
     Attributes
     ----------
     name : what the model card calls it.
-    pattern : glob below the data folder, with ``{case}`` where a case name goes.
+    pattern : glob below the data folder, with ``{case}`` where a case name goes; a match that is a folder is a DICOM study.
     cases : the cases taken; empty means every match of ``*``.
+    exclude : what is left out: a glob for file or folder names, with ``:LO-HI`` for a range of its slices only (both counted, from 0).
     slope, intercept : HU = slope · stored + intercept.
+    oriented : the files' directions are to be trusted, and slices are turned by them (always so for DICOM); otherwise the arrays
+        must be in display order (row 0 anterior, column 0 the patient's right), as 8-bit copies without geometry often are.
     licence : as the card states it.
     """
 
     name: str
     pattern: str
     cases: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     slope: float = 1.0
     intercept: float = 0.0
+    oriented: bool = False
     licence: str = ""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """From a configuration's entry; case names may be numbers there.
+
+        Raises
+        ------
+        TypeError : a field is unknown or missing.
+        """
+        lists = {key: tuple(str(v) for v in fields.get(key, ())) for key in ("cases", "exclude")}
+        return cls(**{**fields, **lists})
+
+    def left_out(self, name: str) -> bool | list[tuple[int, int]]:
+        """Whether a whole file is excluded, or which slices of it (first, last).
+
+        Raises
+        ------
+        ConfigError : a range that cannot be read.
+        """
+        ranges = []
+        for entry in self.exclude:
+            pattern, colon, part = entry.partition(":")
+            if not fnmatch.fnmatch(name, pattern):
+                continue
+            if not colon:
+                return True
+            try:
+                first, last = (int(n) for n in part.split("-"))
+            except ValueError as error:
+                raise ConfigError(f"'{entry}' excludes nothing that can be understood.", "Write a file name, or NAME:LO-HI for some of its slices.") from error
+            ranges.append((first, last))
+        return ranges
 
     def files(self, root: Path) -> list[Path]:
         """The source's files below ``root``, sorted.
@@ -55,41 +95,71 @@ class DataSource:
                 raise EmptyInputError(
                     f"No file matches {self.pattern.format(case=case)} below the data folder.", "Check --data and the training configuration."
                 )
-            found += matches
+            found += [match for match in matches if self.left_out(match.name) is not True]
         return found
 
 
-def read_slices(path: Path, source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], float]:
-    """Framed slices of one volume whose array is in display order (row 0 anterior, column 0 patient right).
+def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
+    """(D, H, W) HU in display order, and the voxels' (slice, row, column) spacing in mm.
 
-    Returns
-    -------
-    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body are left out.
-    pixel_mm : edge of their pixels, 0 where the file does not know its spacing.
+    Raises
+    ------
+    ConfigError, UnreadableFileError : the file cannot be used; for DICOM, what :func:`KLIPCore.io.study.read_study` raises.
     """
-    image = sitk.ReadImage(str(path))
+    if path.is_dir() or source.oriented:
+        volume, _ = read_study(path).oriented_lps()
+        k, j, i = (float(v) for v in volume.grid.spacing)
+        return (volume.array * source.slope + source.intercept).astype(np.float32), (k, j, i)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UnreadableFileError(f"{path.name} cannot be read.", "Copy it again, or exclude it.") from error
     hu = sitk.GetArrayFromImage(image).astype(np.float32) * source.slope + source.intercept
     if hu.ndim != 3:
         raise ConfigError(f"{path.name} has {hu.ndim} dimensions.", "Train on 3-D volumes.")
+    i, j, k = image.GetSpacing()
+    return hu, (k, j, i)
+
+
+def read_slices(path: Path, source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Framed slices of one volume.
+
+    Returns
+    -------
+    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body and excluded ones are left out.
+    entry : for the model card; spacing None and pixel 0 where the file does not know its spacing.
+    """
+    hu, spacing = read_hu(path, source)
     intensity = window.apply(hu)
     masks = body_masks(intensity)
-    spacing = image.GetSpacing()
-    frame = Frame.of_body(masks, (spacing[1], spacing[0]), size, body_fraction)
+    frame = Frame.of_body(masks, (spacing[1], spacing[2]), size, body_fraction)
     keep = masks.mean((1, 2)) > MIN_BODY_FRACTION
+    ranges = source.left_out(path.name)
+    for first, last in ranges if isinstance(ranges, list) else []:
+        keep[max(first, 0) : last + 1] = False
     framed = frame.pull(np.where(masks, intensity, 0.0))[keep]
-    return np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8), 0.0 if spacing[0] == 1.0 else frame.pixel_mm
+    known = spacing[2] != 1.0 or path.is_dir() or source.oriented
+    entry = {
+        "source": source.name,
+        "file": path.name,
+        "n_slices": len(framed),
+        "spacing_mm": [round(v, 3) for v in spacing] if known else None,
+        "pixel_mm": round(frame.pixel_mm, 3) if known else 0.0,
+        "licence": source.licence,
+    }
+    return np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8), entry
 
 
 def load_training_set(
     root: Path, sources: Iterable[DataSource], window: Window, size: int = 256, body_fraction: float = 0.875
-) -> tuple[NDArray[np.uint8], list[dict[str, object]]]:
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """All slices (N, size, size) uint8 of all sources, and one provenance entry a volume for the model card."""
     stacks, entries = [], []
     for source in sources:
         for path in source.files(root):
-            slices, pixel_mm = read_slices(path, source, window, size, body_fraction)
+            slices, entry = read_slices(path, source, window, size, body_fraction)
             stacks.append(slices)
-            entries.append({"source": source.name, "file": path.name, "n_slices": len(slices), "pixel_mm": round(pixel_mm, 3), "licence": source.licence})
-    if not stacks:
-        raise ConfigError("The training configuration names no source.", "Add at least one entry under 'sources'.")
+            entries.append(entry)
+    if not sum(len(stack) for stack in stacks):
+        raise ConfigError("The training configuration's sources hold no slices.", "Name at least one source under 'sources', and exclude less.")
     return np.concatenate(stacks), entries

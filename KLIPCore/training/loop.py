@@ -1,286 +1,242 @@
 """Training a prior: `klip train CONFIG --data FOLDER -o OUT`.
 
-One process, one device, resumable: every ``save_every`` steps the whole state (weights, running average, optimiser
-moments, random generator) is written to ``OUT/state.safetensors`` beside ``OUT/state.json``; a rerun goes on from there.
-The learning rate warms up, stays, and falls linearly over the last ``decay_steps``: training can be lengthened or
-cut short by changing ``steps`` alone, without having planned it.
+One loop for all backbones (:mod:`KLIPCore.training.config`), on one device or many (:mod:`KLIPCore.training.devices`). Resumable: every
+``save_every`` steps the whole state is written to ``OUT/state.safetensors`` beside ``OUT/state.json``, and a rerun goes on from there;
+stopping it (Ctrl-C, SIGTERM) finishes the step and writes the state first. The learning rate warms up, stays, and falls linearly
+over the last ``decay_steps``: training can be lengthened or cut short by changing ``steps`` alone, without having planned it.
+
+OUT also gets the best weights so far with their card (``NAME.safetensors``, ``NAME.json``, ``NAME.md``), and pictures: ``curve.png``, held-out slices
+``denoised.png``, slices ``drawn.png`` from pure noise.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor
 
+from KLIPCore import __version__
 from KLIPCore.errors import Cancelled, ConfigError
-from KLIPCore.priors.checkpoint import save_prior
-from KLIPCore.priors.ddpm import DDPMConfig, DDPMUNet
-from KLIPCore.priors.networks import build_network, network_config, network_fields
+from KLIPCore.priors.checkpoint import load_prior, save_prior
+from KLIPCore.priors.networks import build_network, network_fields
 from KLIPCore.priors.prior import ModelCard
-from KLIPCore.priors.unet import UNetConfig, position_channels
-from KLIPCore.training.augment import Augmentation, sample_patches
-from KLIPCore.training.data import DataSource, load_training_set
-from KLIPCore.training.loss import denoising_loss, draw_sigma, step_loss, validation_rmse
+from KLIPCore.priors.unet import UNetPrior, position_channels
+from KLIPCore.training.augment import sample_patches
+from KLIPCore.training.card import model_card
+from KLIPCore.training.config import TrainingConfig
+from KLIPCore.training.data import load_training_set
+from KLIPCore.training.devices import OneProcess, processes
+from KLIPCore.training.loss import Objective, validation_rmse
+from KLIPCore.training.pictures import denoised_grid, drawn_grid, save_curve, save_picture
 from KLIPCore.training.start import start_from
-from KLIPCore.volume.units import Window
+from KLIPCore.training.state import TrainingState
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Everything a training run depends on; one YAML file.
-
-    Attributes
-    ----------
-    name, anatomy, licence, intended_use : for the model card.
-    window : HU interval of intensity 0..1.
-    sources, validation : volumes to learn from and to be judged on; never the same patient.
-    size, body_fraction : the frame (pixels, fraction).
-    patches : (side in pixels, patches per step) pairs, taken in turn: small ones learn texture cheaply, large ones
-        teach the middle attention how many places a whole slice has.
-    steps, warmup_steps, decay_steps : length of the run and of its learning-rate ramps.
-    learning_rate, ema : AdamW's rate and the running average's decay per step.
-    sigma_log_mean, sigma_log_std, sigma_min, sigma_max : distribution of noise levels (intensity units).
-    save_every : steps between checkpoints.
-    n_validation : validation slices.
-    seed : of everything random.
-    backbone : one of :data:`BACKBONES`, for the card; what it means is in ``network`` and ``patches``.
-    network : shape of the network; a :class:`DDPMConfig` makes it a DDPM.
-    """
-
-    name: str
-    anatomy: str
-    window: Window
-    sources: tuple[DataSource, ...]
-    validation: tuple[DataSource, ...]
-    licence: str = ""
-    intended_use: str = "Research only; not a medical device."
-    size: int = 256
-    body_fraction: float = 0.875
-    patches: tuple[tuple[int, int], ...] = ((64, 16), (64, 16), (128, 4), (64, 16), (256, 1))
-    steps: int = 6000
-    warmup_steps: int = 100
-    decay_steps: int = 1500
-    learning_rate: float = 5e-4
-    ema: float = 0.999
-    sigma_log_mean: float = -2.0
-    sigma_log_std: float = 1.3
-    sigma_min: float = 0.004
-    sigma_max: float = 5.0
-    save_every: int = 200
-    n_validation: int = 16
-    seed: int = 0
-    backbone: str = "patch"
-    network: UNetConfig = UNetConfig()
-    augmentation: Augmentation = Augmentation()
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: Path) -> TrainingConfig:
-        """Read a YAML file.
-
-        Raises
-        ------
-        ConfigError : it is not YAML, or a field is missing or unknown.
-        """
-        try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-            fields["window"] = Window(**fields["window"])
-            for key in ("sources", "validation"):
-                fields[key] = tuple(DataSource(**{**s, "cases": tuple(str(c) for c in s.get("cases", ()))}) for s in fields[key])
-            if "patches" in fields:
-                fields["patches"] = tuple((int(side), int(n)) for side, n in fields["patches"])
-            if "network" in fields:
-                fields["network"] = network_config(fields["network"])
-            if "augmentation" in fields:
-                fields["augmentation"] = Augmentation(**fields["augmentation"])
-            return cls(**fields)
-        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"The training configuration {path.name} cannot be used ({error}).", "Compare it with configs/train_abdomen.yaml.") from error
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step: warm-up, plateau, linear fall to zero at ``steps``."""
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps) * min(1.0, max(0.0, (self.steps - step) / self.decay_steps))
+N_PICTURED = 4
+"""Held-out slices in the picture."""
 
 
-@dataclass
-class _State:
-    """What a resumed run needs: networks, optimiser, generator, counters."""
-
-    network: nn.Module
-    average: nn.Module
-    optimiser: torch.optim.AdamW
-    generator: torch.Generator
-    step: int = 0
-    seconds: float = 0.0
-    best: float = float("inf")
-    started_from: str = ""
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, folder: Path) -> None:
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        names = [n for n, _ in self.network.named_parameters()]
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{key}.{names[index]}": torch.as_tensor(value) for key, value in moments.items()}
-        tensors["generator"] = self.generator.get_state()
-        part = folder / "state.safetensors.part"
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, part)
-        counters = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history, "started_from": self.started_from}
-        (folder / "state.json.part").write_text(json.dumps(counters), encoding="utf-8")
-        part.replace(folder / "state.safetensors")
-        (folder / "state.json.part").replace(folder / "state.json")
-
-    def restore(self, folder: Path) -> None:
-        tensors = load_file(folder / "state.safetensors")
-        counters = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        self.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-        self.average.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
-        names = [n for n, _ in self.network.named_parameters()]
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for index, name in enumerate(names):
-            moments = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
-            if moments:
-                state[index] = moments
-        saved = self.optimiser.state_dict()
-        saved["state"] = state
-        self.optimiser.load_state_dict(saved)
-        self.generator.set_state(tensors["generator"])
-        self.step, self.seconds = counters["step"], counters["seconds"]
-        self.best, self.history = counters["best"], counters["history"]
-        self.started_from = counters.get("started_from", "")
-
-
-def train(config: TrainingConfig, data: Path, out: Path, init: Path | None = None, progress: Callable[[int, int, float], None] | None = None) -> Path:
+def train(
+    config: TrainingConfig,
+    data: Path,
+    out: Path,
+    init: Path | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+    device: torch.device | str = "cpu",
+) -> Path:
     """Train until ``config.steps`` and return the path of the best weights.
 
     Parameters
     ----------
     config : what to train.
     data : folder below which the sources lie.
-    out : folder for state, the best prior and its card; resumed when it holds a state.
+    out : folder for state, the best prior, its card and pictures; resumed when it holds a state.
     init : weights to start from, when there is no state to resume.
-    progress : called with (step, steps, mean loss) every ten steps.
+    progress : called with (step, steps, mean loss) every ten steps, in the first process.
+    device : where to train; processes that a launcher started are given theirs by it.
 
     Raises
     ------
     ConfigError, EmptyInputError : the configuration or the data cannot be used.
-    PriorError : ``init`` does not fit the network.
+    PriorError : ``init`` or the state does not fit the network.
+    Cancelled : it was stopped; the state is written.
     """
+    team = processes(torch.device(device))
     out.mkdir(parents=True, exist_ok=True)
-    slices, entries = load_training_set(data, config.sources, config.window, config.size, config.body_fraction)
-    held_out, held_out_entries = load_training_set(data, config.validation, config.window, config.size, config.body_fraction)
-    stack = torch.from_numpy(slices)
-    pick = np.linspace(0, len(held_out) - 1, config.n_validation).round().astype(int)
-    clean = torch.from_numpy(held_out[pick]).float().div(255)[:, None]
-    position = position_channels(config.size)
-
-    torch.manual_seed(config.seed)
-    network = build_network(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    resuming = (out / "state.json").is_file()
-    started_from = start_from(network, init) if init is not None and not resuming else ""
-    average = build_network(config.network)
-    average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
-    state = _State(network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from)
-    if resuming:
-        state.restore(out)
-        log.info("resumed at step %d", state.step)
-
-    def card(step: int, validation: dict[float, float]) -> ModelCard:
-        training = {
-            "command": "klip train",
-            "config": {k: v for k, v in asdict(config).items() if k not in ("sources", "validation", "network")},
-            "data": entries,
-            "validation_data": held_out_entries,
-            "steps": step,
-            "seconds": round(state.seconds),
-            "initialised_from": state.started_from,
-            "backbone": config.backbone,
-            "validation_rmse": {f"{s:g}": round(e, 5) for s, e in validation.items()},
-            "history": state.history,
-        }
-        return ModelCard(
-            name=config.name, anatomy=config.anatomy, window=config.window, size=config.size, body_fraction=config.body_fraction,
-            sigma_min=config.sigma_min, sigma_max=config.sigma_max, position_channels=config.network.positions,
-            network=network_fields(config.network), training=training, licence=config.licence, intended_use=config.intended_use,
-        )  # fmt: skip
-
-    losses: list[float] = []
-    started = time.monotonic()
-    before = state.seconds
-    try:
+    run = _Run(config, data, out, init, team)
+    objective, optimiser = team.prepare(Objective(run.state.network), run.state.optimiser)
+    state, losses = run.state, []
+    started, before = time.monotonic(), state.seconds
+    with _stopping() as stop:
         while state.step < config.steps:
             for group in optimiser.param_groups:
                 group["lr"] = config.rate(state.step)
-            side, n = config.patches[state.step % len(config.patches)]
-            patches, where = sample_patches(stack, position, n, side, config.augmentation, state.generator)
-            if isinstance(network, DDPMUNet):
-                loss = step_loss(network, patches, where, state.generator)
-            else:
-                sigma = draw_sigma(n, config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max, state.generator)
-                loss = denoising_loss(network, patches, where, sigma, state.generator)
+            loss = objective(*run.batch())
             optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            team.backward(loss)
+            torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
             optimiser.step()
-            decay = min(config.ema, (1 + state.step) / (10 + state.step))
-            with torch.no_grad():
-                for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-                    mean.lerp_(weight, 1 - decay)
+            run.update_average()
             losses.append(float(loss.detach()))
             state.step += 1
             state.seconds = before + time.monotonic() - started
-            if progress and state.step % 10 == 0:
+            if progress and team.is_main and state.step % 10 == 0:
                 progress(state.step, config.steps, float(np.mean(losses[-100:])))
             if state.step % config.save_every == 0 or state.step == config.steps:
-                validation = validation_rmse(average, clean, position)
-                figure = float(np.mean([error / s for s, error in validation.items()]))
-                state.history.append({"step": state.step, "loss": round(float(np.mean(losses[-config.save_every :])), 5), "validation": round(figure, 5)})
-                log.info("step %d loss %.5f validation %s", state.step, state.history[-1]["loss"], validation)
-                if figure < state.best:
-                    state.best = figure
-                    save_prior(average, card(state.step, validation), out)
-                state.save(out)
-    except KeyboardInterrupt:
-        state.save(out)
-        raise Cancelled(f"Stopped at step {state.step}.", "Run the same command again to continue.") from None
+                run.checkpoint(team.mean(float(np.mean(losses[-config.save_every :]))))
+            if team.any(stop.is_set()):
+                if team.is_main:
+                    state.save(out)
+                team.wait()
+                raise Cancelled(f"Stopped at step {state.step}.", "Run the same command again to continue.")
     return out / f"{config.name}.safetensors"
 
 
-BACKBONES: dict[str, dict[str, Any]] = {
-    "patch": {},
-    "whole": {"network": UNetConfig(positions=False), "patches": ((256, 1),), "learning_rate": 2e-4},
-    "ddpm": {"network": DDPMConfig(), "patches": ((256, 1),), "learning_rate": 2e-4},
-}
-"""What each backbone changes in a configuration: patches with positions (PaDIS), whole slices under EDM, whole slices under DDPM."""
+class _Run:
+    """Data, networks and what is written of one run, in one process."""
+
+    def __init__(self, config: TrainingConfig, data: Path, out: Path, init: Path | None, team: OneProcess) -> None:
+        self.config, self.out, self.team = config, out, team
+        slices, self.entries = load_training_set(data, config.sources, config.window, config.size, config.body_fraction)
+        held_out, self.held_out_entries = load_training_set(data, config.validation, config.window, config.size, config.body_fraction)
+        both = {e["file"] for e in self.entries} & {e["file"] for e in self.held_out_entries}
+        if both:
+            raise ConfigError(f"{', '.join(sorted(both))} is both learned from and held out.", "Give every patient to one of 'sources' and 'validation'.")
+        self.stack = torch.from_numpy(slices)
+        pick = np.linspace(0, len(held_out) - 1, config.n_validation).round().astype(int)
+        self.held_out = torch.from_numpy(held_out[pick]).float().div(255)[:, None].to(team.device)
+        self.position = position_channels(config.size)
+        torch.manual_seed(config.seed)
+        network: Any = build_network(config.network)
+        too_odd = {side for side, _ in config.patches if side % network.multiple or side > config.size}
+        if too_odd:
+            raise ConfigError(f"Patches of {sorted(too_odd)} pixels do not fit.", f"Take sides up to {config.size} that {network.multiple} divides.")
+        resuming = (out / "state.json").is_file()
+        started_from = start_from(network, init) if init is not None and not resuming else ""
+        network = network.to(device=team.device, memory_format=torch.channels_last)
+        average = build_network(config.network).to(team.device)
+        average.load_state_dict(network.state_dict())
+        optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.state = TrainingState(network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from)
+        if resuming:
+            self.state.restore(out)
+            log.info("resumed at step %d", self.state.step)
+        if team.rank:  # the others draw other patches, now and after every resumption
+            self.state.generator.manual_seed(config.seed + 1_000_003 * team.rank + self.state.step)
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Patches, positions, levels and noise of the next step, on the device."""
+        c, generator = self.config, self.state.generator
+        side, n = c.patches[self.state.step % len(c.patches)]
+        patches, where = sample_patches(self.stack, self.position, n, side, c.augmentation, generator)
+        level = Objective(self.state.network).draw(n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator)
+        noise = torch.randn(patches.shape, generator=generator)
+        patches, where, level, noise = (t.to(self.team.device) for t in (patches, where, level, noise))
+        return patches, where, level, noise
+
+    def update_average(self) -> None:
+        """Exponential running average of the weights, quicker at the beginning."""
+        decay = min(self.config.ema, (1 + self.state.step) / (10 + self.state.step))
+        with torch.no_grad():
+            for mean, weight in zip(self.state.average.parameters(), self.state.network.parameters(), strict=True):
+                mean.lerp_(weight, 1 - decay)
+
+    def checkpoint(self, loss: float) -> None:
+        """Validate, keep the best, write the state; in the first process, while the others wait."""
+        if self.team.is_main:
+            state, c = self.state, self.config
+            rmse = validation_rmse(state.average, self.held_out, self.position.to(self.team.device))
+            figure = float(np.mean([error / s for s, error in rmse.items()]))
+            told = {f"{s:g}": round(e, 5) for s, e in rmse.items()}
+            state.history.append({"step": state.step, "loss": round(loss, 5), "validation": round(figure, 5), "rmse": told})
+            log.info("step %d loss %.5f validation %s", state.step, loss, told)
+            if figure < state.best:
+                state.best = figure
+                save_prior(state.average, self.card(told), self.out)
+            last = state.step >= c.steps
+            if last or (c.pictures_every and state.step % c.pictures_every < c.save_every):
+                self.pictures()
+            state.save(self.out)
+        self.team.wait()
+
+    def pictures(self) -> None:
+        """Draw what the best weights make of noise, the curve, and the card that shows them."""
+        best = load_prior(self.out / f"{self.config.name}.safetensors", self.team.device)
+        assert isinstance(best, UNetPrior)
+        pick = np.linspace(0, len(self.held_out) - 1, N_PICTURED).round().astype(int)
+        save_picture(denoised_grid(best, self.held_out[pick]), self.out / "denoised.png")
+        save_picture(drawn_grid(best), self.out / "drawn.png")
+        save_curve(self.state.history, self.out / "curve.png")
+        part = self.out / f"{self.config.name}.md.part"
+        part.write_text(model_card(best.card, self.out), encoding="utf-8")
+        part.replace(self.out / f"{self.config.name}.md")
+
+    def card(self, rmse: dict[str, float]) -> ModelCard:
+        """The card of the running average as it is now."""
+        c, state = self.config, self.state
+        pixels = [e["pixel_mm"] for e in self.entries if e["pixel_mm"]]
+        cuda = self.team.device.type == "cuda"
+        training = {
+            "command": "klip train",
+            "version": __version__,
+            "backbone": c.backbone,
+            "config": {k: v for k, v in asdict(c).items() if k not in ("sources", "validation", "network")},
+            "data": self.entries,
+            "validation_data": self.held_out_entries,
+            "steps": state.step,
+            "seconds": round(state.seconds),
+            "device": torch.cuda.get_device_name(self.team.device) if cuda else f"a CPU, {torch.get_num_threads()} thread(s)",
+            "processes": self.team.n,
+            "initialised_from": state.started_from,
+            "validation_rmse": rmse,
+            "history": state.history,
+        }
+        seen = (min(pixels), max(pixels)) if len(pixels) == len(self.entries) else ModelCard.pixel_mm_range  # nominal where a file does not say
+        return ModelCard(
+            name=c.name,
+            anatomy=c.anatomy,
+            window=c.window,
+            size=c.size,
+            body_fraction=c.body_fraction,
+            pixel_mm_range=seen,
+            position_channels=c.network.positions,
+            sigma_min=c.sigma_min,
+            sigma_max=c.sigma_max,
+            network=network_fields(c.network),
+            training=training,
+            licence=c.licence,
+            intended_use=c.intended_use,
+        )
 
 
-def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfig:
-    """``config`` for another backbone on the same data, named after it; unchanged when ``backbone`` is None or its own.
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a step is finished first; a second Ctrl-C stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
 
-    Raises
-    ------
-    ConfigError : no such backbone.
-    """
-    if backbone is None or backbone == config.backbone:
-        return config
-    if backbone not in BACKBONES:
-        raise ConfigError(f"There is no backbone called '{backbone}'.", f"Choose one of: {', '.join(BACKBONES)}.")
-    return replace(config, name=f"{config.name}-{backbone}", backbone=backbone, **BACKBONES[backbone])
+    def ask(signum: int, frame: object) -> None:
+        event.set()
+        signal.signal(signum, before[signal.Signals(signum)])
 
-
-def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:
-    """``config`` with another length, unchanged when ``steps`` is None."""
-    return config if steps is None else replace(config, steps=steps)
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    for s in before:
+        signal.signal(s, ask)
+    try:
+        yield event
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)

@@ -17,21 +17,44 @@ def draw_sigma(n: int, log_mean: float, log_std: float, lo: float, hi: float, ge
     return (torch.randn(n, generator=generator) * log_std + log_mean).exp().clamp(lo, hi)
 
 
-def denoising_loss(network: nn.Module, clean: Tensor, position: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+class Objective(nn.Module):
+    """The loss as a module: (clean, position, level, noise) → scalar. What is called in training, so that what wraps it sees every weight's use.
+
+    Parameters
+    ----------
+    network : an EDM denoiser or a :class:`KLIPCore.priors.ddpm.DDPMUNet`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def draw(self, n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator) -> Tensor:
+        """(n,) levels to train at: σ for EDM, step numbers for a DDPM."""
+        if isinstance(self.network, DDPMUNet):
+            return torch.randint(self.network.config.n_steps, (n,), generator=generator)
+        return draw_sigma(n, log_mean, log_std, lo, hi, generator)
+
+    def forward(self, clean: Tensor, position: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        """The mean loss of a batch (B, 1, H, W) with positions (B, 2, H, W), levels (B,) and noise like ``clean``."""
+        if isinstance(self.network, DDPMUNet):
+            return step_loss(self.network, clean, position, level, noise)
+        return denoising_loss(self.network, clean, position, level, noise)
+
+
+def denoising_loss(network: nn.Module, clean: Tensor, position: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
     """Mean of λ(σ) (D(x₀ + σ z, σ) − x₀)² over a batch (B, 1, H, W): Karras et al. 2022, equation 2 with their λ."""
     s = sigma.view(-1, 1, 1, 1)
-    noisy = clean + s * torch.randn(clean.shape, generator=generator).to(clean.device)
+    noisy = clean + s * noise
     with torch.autocast(clean.device.type, torch.bfloat16):
         denoised = network(noisy.contiguous(memory_format=torch.channels_last), sigma, position)
     return (loss_weight(s) * (denoised.float() - clean) ** 2).mean()
 
 
-def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean squared error of ε or v at uniformly drawn steps, over a batch (B, 1, H, W): Ho et al. 2020, equation 14."""
+def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
+    """Mean squared error of ε or v at numbered steps (B,), over a batch (B, 1, H, W): Ho et al. 2020, equation 14."""
     scheduler, config = network.scheduler, network.config
     u = config.scale * clean + config.shift
-    steps = torch.randint(config.n_steps, (len(clean),), generator=generator).to(clean.device)
-    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     noised = scheduler.add_noise(u, noise, steps)
     wanted = noise if config.prediction == "epsilon" else scheduler.get_velocity(u, noise, steps)
     with torch.autocast(clean.device.type, torch.bfloat16):

@@ -43,7 +43,7 @@ priors               | volume physics                                           
 priors.unet          |                                                                  | monai
 priors.ddpm          |                                                                  | monai
 priors.diffusers_unet |                                                                 | monai
-priors.convert       |                                                                  | safetensors
+priors.convert       | extras                                                           | safetensors
 priors.checkpoint    |                                                                  | safetensors
 framing              | volume priors.prior                                              | numpy
 
@@ -61,7 +61,10 @@ export.mesh          |                                                          
 reference            | evaluation.auroc export.files kl.trace physics priors sampling     | numpy torch
 reference.report     | io                                                               |
 
+extras               |                                                                  |
 training             | volume io priors                                                 | numpy torch SimpleITK yaml safetensors
+training.pictures    | phantoms.patient sampling.schedule                               | PIL matplotlib
+training.devices     | extras                                                           |
 training.start       |                                                                  | monai
 scan                 | config framing volume physics priors sampling kl                 | numpy torch
 outputs              | config framing volume io priors kl regions export                | numpy

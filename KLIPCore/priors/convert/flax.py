@@ -11,7 +11,6 @@ blocks, how wide. Two things they do not tell, and are assumed as published: the
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from KLIPCore.errors import PriorError, ResourceError
+from KLIPCore.errors import PriorError
+from KLIPCore.extras import optional
 from KLIPCore.priors.song_unet import SongConfig, SongUNet
 
 Tree = dict[str, Any]
@@ -30,19 +30,6 @@ Tree = dict[str, Any]
 BLOCK, ATTENTION = "ResnetBlockBigGANpp", "AttnBlockpp"
 PARTS = {"GroupNorm_0": "norm_in", "Conv_0": "conv_in", "Dense_0": "told", "GroupNorm_1": "norm_out", "Conv_1": "conv_out", "Conv_2": "shortcut"}
 ATTENTION_PARTS = {"GroupNorm_0": "norm_attention", "NIN_0": "query", "NIN_1": "key", "NIN_2": "value", "NIN_3": "projection"}
-
-
-def optional(name: str) -> Any:
-    """A package of the extra ``convert``.
-
-    Raises
-    ------
-    ResourceError : it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ResourceError(f"Reading this checkpoint needs the package {name}.", "Install it with: pip install 'klipcore[convert]'.") from error
 
 
 def read_flax(path: Path, attention_levels: tuple[int, ...] = (), taps: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)) -> tuple[SongUNet, dict[str, Any]]:
@@ -95,7 +82,7 @@ def read_orbax(folder: Path) -> Tree:
     ------
     PriorError : it holds no arrays, or they cannot be read.
     """
-    ts = optional("tensorstore")
+    ts = optional("tensorstore", "convert")
     base = f"file://{folder.resolve()}/"
     one_database = (folder / "manifest.ocdbt").is_file()
     kvstore: dict[str, Any] = {"driver": "ocdbt", "base": base} if one_database else {"driver": "file", "path": f"{folder.resolve()}/"}
@@ -134,7 +121,7 @@ def read_msgpack(path: Path) -> Tree:
     ------
     PriorError : it is something else.
     """
-    msgpack = optional("msgpack")
+    msgpack = optional("msgpack", "convert")
 
     def array(code: int, data: bytes) -> Any:
         if code not in (1, 3):  # Flax: 1 an array, 3 a NumPy number, both as (shape, dtype, bytes)

@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from KLIPCore.errors import PriorError, ResourceError
-from KLIPCore.priors.convert.flax import describe, optional, read_flax
+from KLIPCore.errors import PriorError
+from KLIPCore.priors.convert.flax import describe, read_flax
 
 jax = pytest.importorskip("jax", reason="needs the test extra 'convert'")
 flax = pytest.importorskip("flax", reason="needs the test extra 'convert'")
@@ -116,9 +116,3 @@ def test_folders_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.ocdbt").write_bytes(b"nothing")
     with pytest.raises(PriorError):
         read_flax(tmp_path)
-
-
-def test_a_missing_package_is_named() -> None:
-    with pytest.raises(ResourceError, match="no_such_package") as missing:
-        optional("no_such_package")
-    assert "klipcore[convert]" in missing.value.remedy

@@ -1,0 +1,89 @@
+"""The model card for people: what the JSON beside the weights says, as a page of Markdown with the run's pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from KLIPCore.priors.prior import ModelCard
+
+BACKBONE_WORDS = {
+    "patch": "EDM denoiser trained on patches of three sizes, told where each lies",
+    "whole": "EDM denoiser trained on whole slices, without position channels",
+    "ddpm": "DDPM trained on whole slices, without position channels",
+}
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+
+
+def model_card(card: ModelCard, folder: Path) -> str:
+    """The page for a trained prior; pictures are linked where ``folder`` has them."""
+    training = card.training
+    config = training.get("config", {})
+    window = f"{card.window.lo_hu:g} to {card.window.hi_hu:g} HU"
+    parts = [
+        f"# {card.name}",
+        card.intended_use,
+        table(
+            ("", ""),
+            [
+                ("anatomy", card.anatomy),
+                ("kind", BACKBONE_WORDS.get(training.get("backbone", "patch"), training.get("backbone", ""))),
+                ("intensity 0..1", window),
+                ("image", f"{card.size} × {card.size} pixels, median body width {card.body_fraction:g} of that"),
+                ("pixel size in training", f"{card.pixel_mm_range[0]:g} to {card.pixel_mm_range[1]:g} mm"),
+                ("noise levels", f"σ {card.sigma_min:g} to {card.sigma_max:g}"),
+                ("licence of the weights", card.licence or "not stated"),
+                ("SHA-256 of the weights", f"`{card.sha256}`" if card.sha256 else "see the JSON beside the weights"),
+            ],
+        ),
+        "## Data",
+        data_table(training.get("data", [])),
+        "Held out, for the figures below:",
+        data_table(training.get("validation_data", [])),
+        "Every volume: window, body mask, couch removed, each patient scaled to the same width, slices without a body left out. "
+        "Which cases are healthy was decided by whoever chose them; the run cannot know.",
+        "## Training",
+        table(
+            ("", ""),
+            [
+                ("steps", training.get("steps", "")),
+                ("time", f"{training.get('seconds', 0) / 60:.0f} min on {training.get('device', 'a CPU')}, {training.get('processes', 1)} process(es)"),
+                ("started from", training.get("initialised_from") or "nothing"),
+                ("seed", config.get("seed", "")),
+                ("learning rate, running average", f"{config.get('learning_rate', '')}, {config.get('ema', '')}"),
+                ("patches (side, number)", ", ".join(f"{side}: {n}" for side, n in config.get("patches", ()))),
+                ("version", training.get("version", "")),
+            ],
+        ),
+        "## Validation",
+        "Root-mean-square error of denoising held-out slices, in intensity and in HU.",
+        table(
+            ("σ", "error", "error (HU)", "error / σ"),
+            [(s, f"{e:.4f}", f"{e * card.window.width_hu:.1f}", f"{e / float(s):.3f}") for s, e in training.get("validation_rmse", {}).items()],
+        ),
+    ]
+    for name, words in (("curve", "Loss and validation error"), ("denoised", "Held-out slices, noisy and denoised"), ("drawn", "Drawn from pure noise")):
+        if (folder / f"{name}.png").is_file():
+            parts += [f"![{words}]({name}.png)", f"*{words}.*"]
+    return "\n\n".join(parts) + "\n"
+
+
+def data_table(entries: list[dict[str, Any]]) -> str:
+    """One row a volume."""
+    rows = [(e["source"], e["file"], e["n_slices"], spacing(e.get("spacing_mm")), pixel(e["pixel_mm"]), e["licence"]) for e in entries]
+    return table(("source", "file", "slices", "voxels (mm)", "pixel in the frame (mm)", "licence"), rows)
+
+
+def spacing(mm: list[float] | None) -> str:
+    """Voxel edges, or that the file does not say."""
+    return " × ".join(f"{v:g}" for v in mm) if mm else "unknown"
+
+
+def pixel(mm: float) -> str:
+    """A pixel's edge, or that the file does not say."""
+    return f"{mm:g}" if mm else "unknown"
