@@ -18,7 +18,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test check lint types docs-images clean
+.PHONY: help setup demo test check lint types docs-images slicer-images clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ demo: .stamps/run ## find planted lesions in a synthetic patient; results in dem
 	$(BIN)/klip demo -o demo
 
 test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest $(ARGS)
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest $(ARGS)
 
 check: lint types test ## everything a change must pass: style, types, tests, who may import whom
 
@@ -44,6 +44,10 @@ types: .stamps/dev ## types of KLIPCore (mypy)
 docs-images: demo ## draw the pictures of the documents again
 	$(BIN)/python docs/make_images.py
 	$(BIN)/python examples/01_gaussian_truth.py
+
+slicer-images: demo .stamps/test ## draw the panel and the slice views of the Slicer module, before and after moving the slider
+	$(BIN)/python docs/make_slicer_images.py demo
+	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
 
 clean: ## remove what these commands made, .venv included
 	rm -rf .venv .stamps demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
