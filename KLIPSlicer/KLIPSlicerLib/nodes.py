@@ -108,7 +108,15 @@ def setVoxels(node: Any, array: NDArray[Any], box: tuple[slice, slice, slice] | 
         return
     changed = box or (slice(None),) * 3
     np.copyto(present[changed], array[changed])
-    slicer.util.arrayFromVolumeModified(node)
+    voxelsModified(node)
+
+
+def voxelsModified(node: Any) -> None:
+    """Say once that a volume node's voxels were changed in place, as ``slicer.util.updateVolumeFromArray`` does."""
+    node.GetImageData().GetPointData().GetScalars().Modified()
+    node.StorableModified()
+    node.Modified()
+    node.InvokeEvent(slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, node)
 
 
 def worldFromLps(node: Any, pointLps: Any) -> NDArray[np.float64]:

@@ -100,6 +100,7 @@ def updateSegmentation(node: Any, geometryNode: Any, order: VoxelOrder, found: S
         segment.SetLabelValue(region.label)
         if isNew:
             segmentation.AddSegment(segment, identifier)
+    image.GetPointData().GetScalars().Modified()
     image.Modified()
     if shows3D:
         node.CreateClosedSurfaceRepresentation()

@@ -343,7 +343,7 @@ class SceneResults:
         for piece in new:
             seen = framing.frame_of(piece.index).push(piece.reconstruction[None], slices.shape[1:])[0]
             slices[piece.index] = card.window.invert(np.clip(seen, 0, 1))
-        slicer.util.arrayFromVolumeModified(node)
+        nodes.voxelsModified(node)
 
     def _hiddenPeaks(self) -> list[list[float]]:
         """LPS peaks of unchecked regions, past ones included: what a slider makes vanish and return stays

@@ -102,7 +102,7 @@ def test_colors_on_the_lesion_and_nowhere_else(red: SliceView, shown: SceneResul
 
 
 @pytest.mark.parametrize("name", ["Red", "Yellow", "Green"])
-@pytest.mark.parametrize(("rotation", "shear", "transform"), [((12, -8, 20), 0.0, None), ((-10, 9, 15), 0.0, MOVED)])
+@pytest.mark.parametrize(("rotation", "shear", "transform"), [((12, -8, 20), 0.0, None), ((0, 0, 0), 0.25, None), ((-10, 9, 15), 0.0, MOVED)])
 def test_oblique_and_moved_studies_too(
     scene: Any,
     views: dict[str, SliceView],
