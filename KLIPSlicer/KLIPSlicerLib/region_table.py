@@ -88,7 +88,8 @@ class RegionTable:
         widget.setAlternatingRowColors(True)
         widget.setShowGrid(False)
         header = widget.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for n in range(len(self._columns)):
+            header.setSectionResizeMode(n, qt.QHeaderView.ResizeToContents if n else qt.QHeaderView.Stretch)
         header.setSortIndicatorShown(True)
         header.setHighlightSections(False)
         header.sectionClicked.connect(self.sortBy)
@@ -127,7 +128,6 @@ class RegionTable:
         self._filling = False
         header = self._widget.horizontalHeader()
         header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
-        self._widget.resizeColumnsToContents()
 
     def _item(self, i: int, column: int, text: str) -> Any:
         region = self._regions[i]

@@ -37,7 +37,7 @@ class ctkCollapsibleButton(qt.QWidget):
         for child in QtCore.QObject.children(self):
             if isinstance(child, QtWidgets.QWidget):
                 child.setVisible(not collapsed)
-        self.updateGeometry()
+        self.setMaximumHeight(HEADER + 2 if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
 
     text = Property(str, lambda self: self._text, _set_text)
