@@ -30,3 +30,8 @@ def test_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert ratios["10 nodes, Stein"] == pytest.approx(1, abs=0.03)
     assert ratios["reverse diffusion, 160 steps"] == pytest.approx(1, abs=0.15)
     assert "never seen" in text
+    monkeypatch.setattr(sys, "argv", ["example", "--reliability", "2"])
+    example.main()
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith(("| inpainting", "| tomography", "| mixture"))]
+    assert len(rows) == 6
+    assert all(float(row[4].split()[0]) < 2 for row in rows)

@@ -1,0 +1,37 @@
+"""The example that puts the published recipes beside the house's scores still runs, here with hardly any steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from KLIPCore.priors import checkpoint
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "02_published_recipe.py"
+SHIPPED = Path(checkpoint.__file__).parent / "zoo" / f"{checkpoint.DEFAULT_PRIOR}.safetensors"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="the shipped prior is not here")
+def test_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("published_recipe", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "published_recipe", example)  # its dataclass looks its own module up
+    spec.loader.exec_module(example)
+    for name, value in {"DRAW_STEPS": 2, "VE_STEPS": 4, "PADIS_LEVELS": 4, "PADIS_INNER": 1, "DDPM_STEPS": 5}.items():
+        monkeypatch.setattr(example, name, value)
+    monkeypatch.setattr(sys, "argv", ["example", "--seed", "1"])
+    example.main()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[2:]] == ["ve-projection, published", "padis, published", "ddpm, published", "klip", "one-shot", "surprise"]
+    for row in rows[2:]:
+        assert 0 <= float(row[4]) <= 1
+        assert row[5] in ("lesion", "body", "air")
+    assert int(rows[2][2]) == 2 * 4 + 1  # corrector, predictor, and the last denoising
+    assert int(rows[3][2]) == 4
+    assert int(rows[4][2]) == 5
