@@ -34,6 +34,8 @@ from PySide6 import QtGui, QtWidgets  # noqa: E402
 from standins import person  # noqa: E402
 
 PANEL_WIDTH = 470
+UPPER, LOWER = 620, 372
+"""Heights of the views: together about as high as the panel."""
 BLOCK_AFTER = 20.0
 LONGEST_S = 1800
 
@@ -57,6 +59,8 @@ def main() -> None:
 def draw(widget: Any, study: Path, to: Path) -> None:
     """Click through the story and take pictures."""
     ui = widget.ui
+    views = {name: SliceView(name, pictures.WIDTH, height) for name, height in (("Red", UPPER), ("Yellow", LOWER), ("Green", LOWER))}
+    space = ThreeDView(pictures.WIDTH, UPPER)
     slicer.dicomDatabase.add(study)
     node = load_dicom(pictures.series(study), "Synthetic CT")
     person.wait(lambda: ui.inputSelector.currentNode() is node and ui.detectButton.enabled, 60, "the study is loaded")
@@ -64,7 +68,7 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     person.choose(ui.presetComboBox, "quick")
     ui.pythonPathEdit.currentPath = sys.executable
     person.click(ui.detectButton)
-    person.wait(lambda: widget.panel.results is not None and widget.panel.results.regions, LONGEST_S, "first regions")
+    person.wait(lambda: ui.progressBar.value > 450 and widget.panel.results is not None, LONGEST_S, "half of the slices")
     save_png(grabbed(widget), to / "slicer_panel_running.png")
     person.wait(lambda: not widget.panel.detection.running, LONGEST_S, "the run ends")
     results = widget.panel.results
@@ -78,11 +82,6 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     person.click_cell(ui.regionTable, 0, 1)
     panel = grabbed(widget)
     save_png(panel, to / "slicer_panel_after.png")
-    lower = round(0.36 * panel.shape[0])
-    upper = panel.shape[0] - lower - 2 * pictures.BAR - pictures.GAP
-    views = {name: SliceView(name, pictures.WIDTH, height) for name, height in (("Red", upper), ("Yellow", lower), ("Green", lower))}
-    space = ThreeDView(pictures.WIDTH, upper)
-    results.showInSliceViews()
     place = np.array(results.regions[widget.panel._table.order[0]].peak_lps_mm)
     pictures.frame(views, space, results, place * (-1, -1, 1))
     save_png(together(panel, views, space), to / "slicer_screenshot.png")
@@ -106,10 +105,16 @@ def together(panel: np.ndarray, views: dict[str, SliceView], space: ThreeDView) 
     upper = pictures.side_by_side(shown["Red"], shown["3D"])
     lower = pictures.side_by_side(shown["Green"], shown["Yellow"])
     right = np.concatenate([upper, pictures.stripe(upper.shape[1]), lower])
+    height = max(panel.shape[0], right.shape[0])
     return pictures.captioned(
-        pictures.side_by_side(panel, right),
+        pictures.side_by_side(filled(panel, height, panel[-1, 0]), filled(right, height, np.array(pictures.BACKGROUND))),
         "Synthetic study (klip demo). Views: Slicer's own, off screen. Panel: Qt with stand-ins for CTK and qMRML.",
     )
+
+
+def filled(picture: np.ndarray, height: int, color: np.ndarray) -> np.ndarray:
+    """A picture with as many rows as asked for."""
+    return np.concatenate([picture, np.broadcast_to(color.astype(np.uint8), (height - picture.shape[0], picture.shape[1], 3))])
 
 
 if __name__ == "__main__":
