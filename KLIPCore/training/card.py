@@ -14,6 +14,9 @@ BACKBONE_WORDS = {
 }
 
 
+DRAWN = "Drawn from pure noise: what the prior makes of a whole body when nothing tells it one; in use, the measurement does"
+
+
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
@@ -67,7 +70,7 @@ def model_card(card: ModelCard, folder: Path) -> str:
             [(s, f"{e:.4f}", f"{e * card.window.width_hu:.1f}", f"{e / float(s):.3f}") for s, e in training.get("validation_rmse", {}).items()],
         ),
     ]
-    for name, words in (("curve", "Loss and validation error"), ("denoised", "Held-out slices, noisy and denoised"), ("drawn", "Drawn from pure noise")):
+    for name, words in (("curve", "Loss and validation error"), ("denoised", "Held-out slices, noisy and denoised"), ("drawn", DRAWN)):
         if (folder / f"{name}.png").is_file():
             parts += [f"![{words}]({name}.png)", f"*{words}.*"]
     return "\n\n".join(parts) + "\n"

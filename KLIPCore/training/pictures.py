@@ -67,7 +67,7 @@ def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
 
 
 def save_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Training loss, and validation error per noise level relative to its first value, over steps."""
+    """Training loss, and validation error per noise level in units of that level, over steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -78,9 +78,9 @@ def save_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     known = [entry for entry in history if entry.get("rmse")]
     for sigma in known[-1]["rmse"] if known else ():
         right.plot([entry["step"] for entry in known], [entry["rmse"][sigma] / float(sigma) for entry in known], ".-", label=f"σ {sigma}")
+    right.plot(steps, [entry["validation"] for entry in history], "k--", label="mean")
     right.set(xlabel="step", ylabel="validation error / σ")
-    if known:
-        right.legend(fontsize=7)
+    right.legend(fontsize=7)
     part = path.with_suffix(".part")
     figure.savefig(part, format="png", dpi=110)
     part.replace(path)

@@ -11,6 +11,7 @@ from small_networks import stirred
 
 from KLIPCore.errors import PriorError
 from KLIPCore.priors.convert.diffusers import diffusers_config, read_diffusers, renamed
+from KLIPCore.priors.diffusers_unet import DiffusersUNet
 
 diffusers = pytest.importorskip("diffusers", reason="needs the extra 'convert'")
 
@@ -100,3 +101,17 @@ def test_a_folder_without_its_parts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scheduler" / "scheduler_config.json").unlink()
     with pytest.raises(PriorError, match="schedule"):
         read_diffusers(tmp_path)
+
+
+def test_the_shape_of_the_published_face_network() -> None:
+    """google/ddpm-celebahq-256's description: every weight finds its place (without the weights, and without the memory for them)."""
+    described = {
+        "sample_size": 256, "in_channels": 3, "out_channels": 3, "block_out_channels": (128, 128, 256, 256, 512, 512), "layers_per_block": 2,
+        "down_block_types": ("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
+        "attention_head_dim": None, "flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "norm_eps": 1e-6,
+    }  # fmt: skip
+    with torch.device("meta"):
+        theirs = diffusers.UNet2DModel(**described).state_dict()
+        ours = DiffusersUNet(diffusers_config(described, {})).net.state_dict()
+    assert {n: t.shape for n, t in renamed(theirs).items()} == {n: t.shape for n, t in ours.items()}
+    assert sum(t.numel() for t in ours.values()) == 113_673_219

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from KLIPCore.errors import PriorError
-from KLIPCore.priors.convert.flax import describe, read_flax
+from KLIPCore.priors.convert.flax import describe, read_flax, renamed, song_config
+from KLIPCore.priors.song_unet import SongUNet
 
 jax = pytest.importorskip("jax", reason="needs the test extra 'convert'")
 flax = pytest.importorskip("flax", reason="needs the test extra 'convert'")
@@ -74,6 +75,17 @@ def test_same_score_as_the_flax_network(tmp_path: Path, name: str, form: str) ->
         found = ours(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(sigma), torch.zeros(2, 2, SIZE, SIZE))
     assert np.std(score * sigma[:, None, None, None]) > 0.01
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_shape_of_the_published_score_model() -> None:
+    """KLIP's NCSN++ for 512² CT (nf 32, multiples 1 1 2 2 2 2 2, two blocks): recognised from its arrays, and every one finds its place."""
+    network = NCSNpp(first=32, widths=(32, 32, 64, 64, 64, 64, 64), n_blocks=2, attends=(20,))
+    given = (np.zeros((1, 512, 512, 1), np.float32), np.ones(1, np.float32))
+    tree = jax.tree.map(lambda a: np.zeros(a.shape, np.float32), jax.eval_shape(network.init, jax.random.PRNGKey(0), *given)["params"])
+    config = song_config(tree, (), (1.0, 3.0, 3.0, 1.0))
+    assert (config.channels, config.n_blocks, config.first_channels) == ((32, 32, 64, 64, 64, 64, 64), 2, 32)
+    assert not any(config.attention_levels)
+    SongUNet(config).load_state_dict(renamed(tree, config))
 
 
 def test_the_latest_of_several_is_taken(tmp_path: Path) -> None:
