@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -106,11 +105,8 @@ def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: Mo
     trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None)
-    with ThreadPoolExecutor(1) as aside:  # the map is compressed, which takes longest, while its significance is worked out
-        written: list[Future[None]] = []
-        volumes = maker.volumes(settings, lambda kl_map: written.append(aside.submit(write_map, folder, kl_map)))
-        regions = regions_of(volumes, settings)
-        written[0].result()
+    volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
+    regions = regions_of(volumes, settings)
     voxel = framing.grid.voxel_volume_mm3
     config = replace(Config.from_dict(run["config"]), regions=settings)
     made = Report(

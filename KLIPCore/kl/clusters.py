@@ -18,7 +18,7 @@ is that healthy anatomy has places that are unusual again and again; those are f
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,12 +86,10 @@ def find_clusters(
     dense = np.full((int(places[-1]) + 1, *z[box].shape[1:]), -np.inf, np.float32)
     dense[places] = np.where(tested[box], z[box], -np.inf)
     mask = np.isfinite(dense)
-    touching = _Touching(dense.shape)
-    found, group, mass = touching.clusters(dense, mask, z0)
+    found, group, mass = _clusters([dense], mask, z0)
     labels = np.zeros(dense.shape, np.int32)
     labels.flat[found] = group + 1
-    field = _RandomField.like(dense, mask)
-    chance = np.sort(np.concatenate([touching.clusters(drawn, mask, z0)[2] for drawn in field.draw(noise or WhiteSpectra())]))
+    chance = np.sort(_clusters(_RandomField.like(dense, mask).draw(noise or WhiteSpectra()), mask, z0)[2])
     at_least = len(chance) - np.searchsorted(chance, mass, side="left")
     expected = np.maximum(at_least, 0.5) / N_SIMULATIONS  # half a cluster where none was seen: never a claim of zero
     order = np.argsort(-mass)
@@ -107,34 +105,40 @@ def z_of_p(p_values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(-ndtri(np.clip(p_values, 1e-15, 1 - 1e-15)))
 
 
-class _Touching:
-    """Groups of touching cells in sparse sets: one cell in a hundred is unusual, so neighbours are looked up, not scanned for.
+def _clusters(fields: Iterable[NDArray[np.floating]], mask: NDArray[np.bool_], z0: float) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float64]]:
+    """Touching cells above z₀ inside the mask, of all fields at once: one cell in a hundred is, so neighbours are looked up, not scanned for.
 
     Parameters
     ----------
-    shape : of the arrays, (D, h, w).
+    fields : arrays of the mask's shape (D, h, w); cells of different fields do not touch.
+    mask : (D, h, w) bool.
+    z0 : threshold.
+
+    Returns
+    -------
+    cells : flat indices into the stacked fields.
+    group : of each cell: 0, 1, … in the order of each group's first cell.
+    mass : Σ (z − z₀) of each group.
     """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        padded = np.array(shape) + 2  # a rim without cells: no step leaves the array
-        self._strides = np.array([padded[1] * padded[2], padded[2], 1])
-        self._steps = np.array(NEIGHBOURS) @ self._strides
-        self._shape = shape
-        self._number = np.full(int(padded.prod()), -1, np.int32)
-
-    def clusters(self, z: NDArray[np.floating], mask: NDArray[np.bool_], z0: float) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float64]]:
-        """Cells above z₀ (flat indices), the group of each (0, 1, … in array order), and each group's mass Σ (z − z₀)."""
-        cells = np.flatnonzero((z > z0) & mask)
-        if not len(cells):
-            return cells, np.zeros(0, np.int32), np.zeros(0)
-        places = (np.stack(np.unravel_index(cells, self._shape), axis=1) + 1) @ self._strides
-        self._number[places] = np.arange(len(cells), dtype=np.int32)
-        other = self._number[places[:, None] + self._steps]
-        self._number[places] = -1
-        one, step = np.nonzero(other >= 0)
-        links = coo_array((np.ones(len(one), bool), (one, other[one, step])), shape=(len(cells), len(cells)))
-        _, group = connected_components(links, directed=False)
-        return cells, group.astype(np.int32), np.asarray(np.bincount(group, weights=z.flat[cells] - z0), np.float64)
+    padded = np.array(mask.shape) + 2  # a rim without cells: no step leaves its field
+    strides = np.array([padded[1] * padded[2], padded[2], 1])
+    cells, excess, n_fields = [], [], 0
+    for n_fields, z in enumerate(fields, start=1):
+        above = np.flatnonzero((z > z0) & mask)
+        excess.append(z.ravel()[above] - z0)
+        cells.append(above + (n_fields - 1) * mask.size)
+    flat, mass = np.concatenate(cells), np.concatenate(excess)
+    if not len(flat):
+        return flat, np.zeros(0, np.int32), np.zeros(0)
+    field, inside = np.divmod(flat, mask.size)
+    places = field * int(padded.prod()) + (np.stack(np.unravel_index(inside, mask.shape), axis=1) + 1) @ strides
+    number = np.full(n_fields * int(padded.prod()), -1, np.int32)
+    number[places] = np.arange(len(flat), dtype=np.int32)
+    other = number[places[:, None] + np.array(NEIGHBOURS) @ strides]
+    one, step = np.nonzero(other >= 0)
+    links = coo_array((np.ones(len(one), bool), (one, other[one, step])), shape=(len(flat), len(flat)))
+    _, group = connected_components(links, directed=False)
+    return flat, group.astype(np.int32), np.asarray(np.bincount(group, weights=mass), np.float64)
 
 
 class WhiteSpectra:
@@ -187,6 +191,6 @@ class _RandomField:
         """N_SIMULATIONS fields, float32 of ``shape``."""
         crop = tuple(slice(n) for n in self.shape)
         for white in noise.on(self.amplitude.shape):
-            pair = scipy.fft.ifftn(white * self.amplitude, norm="ortho", overwrite_x=True)[crop]
+            pair = scipy.fft.ifftn(white * self.amplitude, norm="ortho", overwrite_x=True, workers=2)[crop]
             yield pair.real
             yield pair.imag

@@ -8,6 +8,7 @@ to the study's grid.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -224,16 +225,22 @@ class MapMaker:
         return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
 
     def volumes(self, config: RegionConfig, on_map: Callable[[Volume], None] | None = None) -> MapVolumes:
-        """:meth:`make`, carried to the study's grid; ``on_map`` gets the map of nats early, before significance is known."""
-        ready: list[Volume] = []
+        """:meth:`make`, carried to the study's grid.
 
-        def carry(nats: NDArray[np.float32]) -> None:
-            ready.append(on_study(nats, self.landing))
+        Nats are carried there in a thread of their own while significance is worked out (both spend their time in compiled code);
+        ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
+        """
+
+        def carry(nats: NDArray[np.float32]) -> Volume:
+            carried = on_study(nats, self.landing)
             if on_map is not None:
-                on_map(ready[0])
+                on_map(carried)
+            return carried
 
-        made = self.make(config, carry)
-        return made.volumes(self.landing, config.fdr, ready[0])
+        carrying: list[Future[Volume]] = []
+        with ThreadPoolExecutor(1) as aside:
+            made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
+            return made.volumes(self.landing, config.fdr, carrying[0].result())
 
     def _nats(self, score: Score) -> NDArray[np.float32]:
         """Nats of the cells; those of the last score are kept, since block size and rate are moved more often than the window."""
