@@ -72,16 +72,16 @@ ROI = Annotated[str | None, typer.Option("--roi", help="Only this box: x0:x1,y0:
 
 
 def _window(text: str | None) -> tuple[float, float] | None:
-    return _interval(text, "σ window", "--window 0.08:0.32")
+    return _interval(text, "σ window", "--window LO:HI, e.g. 0.08:0.32")
 
 
-def _interval(text: str | None, what: str, example: str) -> tuple[float, float] | None:
+def _interval(text: str | None, what: str, form: str) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
         lo, hi = (float(bound) for bound in text.split(":"))
     except ValueError as error:
-        raise ConfigError(f"'{text}' is no {what}.", f"Write LO:HI, e.g. {example}.") from error
+        raise ConfigError(f"'{text}' is no {what}.", f"Write {form}.") from error
     return lo, hi
 
 
@@ -333,7 +333,7 @@ def priors_convert(
     from KLIPCore.priors.convert.publish import Wanted, convert
     from KLIPCore.volume.units import Window
 
-    bounds, levels = _interval(hu, "HU interval", "--hu=-160:240"), _interval(sigma, "noise interval", "--sigma 0.01:80")
+    bounds, levels = _interval(hu, "HU interval", "--hu=LO:HI, e.g. --hu=-160:240"), _interval(sigma, "noise interval", "--sigma LO:HI, e.g. 0.01:80")
     assert bounds is not None
     wanted = Wanted(name, Window(*bounds), size, anatomy, licence, sigma=levels, patch=patch, pad=pad, attention_levels=tuple(attention_level or ()))
     typer.echo(f"Prior: {convert(source, out, wanted, kind)}")
