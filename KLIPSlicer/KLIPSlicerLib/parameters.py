@@ -24,9 +24,6 @@ AS_PRESET = 0
 ALL = -1
 """First or last slice that means: from the lowest, to the highest."""
 
-AUTOMATIC = -1.0
-"""Threshold that means: what the map suggests."""
-
 DOSES = {"standard noise": None, "1e6 photons": 1e6, "1e5 photons": 1e5, "1e4 photons": 1e4}
 """Simulated doses by the names in the panel: photons a ray, or Gaussian noise where None."""
 
@@ -44,7 +41,7 @@ class KLIPSlicerParameterNode:
     blockSize, blockDepth - edges of a block in mm, in plane and across slices (0: one slice).
     windowName, windowLow, windowHigh - the interval of noise levels; the numbers count when the name is "custom".
     fdr - part of the flagged regions that may be chance.
-    opacity, threshold - of the overlay; nats.
+    opacity - of the overlay. Its threshold lives in the map's display node.
     preset, views, geometry, dose, samples, steps, seed, device, score - the simulated scan and its examination.
     weightsFolder - folder with weights of the user's own.
     """
@@ -61,7 +58,6 @@ class KLIPSlicerParameterNode:
     windowHigh: float = 0.32
     fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.5
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
-    threshold: float = AUTOMATIC
     preset: Annotated[str, Choice(list(PRESETS))] = "default"
     views: Annotated[int, WithinRange(1, 4000)] = 60
     geometry: Annotated[str, Choice(["parallel", "fan"])] = "parallel"

@@ -263,7 +263,7 @@ def failureSentence(exitCode: int, crashed: bool, errors: list[str]) -> str:
         ).format(name=missing.group(1).split(".")[0])
     if GPU_MEMORY.search(text):
         return _("The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.")
-    if MEMORY.search(text) or exitCode in (9, 137) or (crashed and exitCode == signal.SIGKILL):
+    if MEMORY.search(text) or exitCode in (9, 137):
         return _(
             "The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, "
             "then press Detect OOD again: finished slices are kept."
