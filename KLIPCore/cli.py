@@ -282,6 +282,29 @@ def demo(
 
 
 @app.command()
+def bench(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path("out-bench"),
+    only: Annotated[str | None, typer.Option(help="Comma-separated: kernels, whole, scaling, schedules.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")] = False,
+    data: Annotated[Path, typer.Option(help="Folder of real CT (lits-dev, crlm-1006-dicom); synthetic patients where it is missing.")] = Path("../shared/data"),
+    slices: Annotated[int, typer.Option(help="Lesion slices on which schedules are compared.")] = 1,
+    reference_samples: Annotated[int, typer.Option(help="Samples of each published chain.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Measure what everything costs here, beside ASTRA and the published schedules; about ten minutes on two cores."""
+    from KLIPCore.bench.command import PARTS, BenchOptions, run_bench
+    from KLIPCore.progress import show_progress
+
+    parts = tuple(part.strip() for part in only.split(",")) if only else PARTS
+    options = BenchOptions(parts, quick, data, slices, reference_samples, device)
+    with show_progress(progress.value) as tell:
+        measured = run_bench(options, out, Path("docs") if table else None, tell)
+    typer.echo(measured.markdown())
+
+
+@app.command()
 def selftest(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:

@@ -72,10 +72,11 @@ mapping              | config framing volume io priors.prior kl regions outputs 
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
 evaluation           | config framing volume io priors physics sampling kl regions export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
+bench                | config framing volume io.images physics priors sampling kl evaluation phantoms reference export.files live scan selection | numpy torch matplotlib psutil
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint priors.convert volume.units commands demo reference selftest | typer
+cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
 """
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
