@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, ResourceError
+from KLIPCore.memory import keep_freed_memory
 from KLIPCore.volume.grid import Grid
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def choose_device(name: str) -> torch.device:
     import torch  # the rest of this module is used where there is none
 
     torch.set_num_threads(torch.get_num_threads())  # said aloud, MKL keeps to it too: otherwise it may take fewer, and sums round differently
+    keep_freed_memory()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

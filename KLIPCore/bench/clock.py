@@ -60,6 +60,14 @@ class ClockedOperator(LinearOperator):
         self.clock.projections += time.perf_counter() - started
         return made
 
+    def normal(self, x: Tensor, w: Tensor) -> Tensor:
+        """As the operator's own, timed."""
+        started = time.perf_counter()
+        made = self.operator.normal(x, w)
+        _finish(made)
+        self.clock.projections += time.perf_counter() - started
+        return made
+
 
 @dataclass
 class ClockedScanner(Scanner):

@@ -50,6 +50,10 @@ class LinearOperator(ABC):
         """
         return _batched(self, x, self.domain_shape, self.range_shape, transpose=False)
 
+    def normal(self, x: Tensor, w: Tensor) -> Tensor:
+        """Aᵀ (w · A x) for x of shape (..., *domain_shape) and weights that broadcast to A x; operators that can do it in one go override this."""
+        return self.T(w * self(x))
+
     @property
     def T(self) -> LinearOperator:  # noqa: N802  (the mathematical symbol)
         """The transpose, itself an operator."""

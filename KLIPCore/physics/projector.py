@@ -111,6 +111,18 @@ class Projector(LinearOperator):
         views = torch.where(self._reverse[:, None, None], views.flip(1), views)
         return views.permute(2, 0, 1).contiguous().to(x.dtype)
 
+    def normal(self, x: Tensor, w: Tensor) -> Tensor:
+        """Aᵀ (w · A x), w a number: the views between need no order, only those that the scan has. Not recorded by autograd then."""
+        if w.numel() != 1 or (torch.is_grad_enabled() and (x.requires_grad or w.requires_grad)):
+            return super().normal(x, w)
+        images = x.reshape(-1, *self.domain_shape).to(self.dtype).permute(1, 2, 0).contiguous()
+        y = self._matrix.forward(self.orbits.images(images)).mul_(w.to(self.dtype).reshape(()))
+        slots = y.view(len(self.orbits.base), self.range_shape[1], len(self.orbits.turns), -1)
+        for base, turn in self.orbits.unused:
+            slots[base, :, turn] = 0
+        z = self.orbits.fold(self._matrix.transpose(y), (self.domain_shape[0], self.domain_shape[1]))
+        return z.permute(2, 0, 1).contiguous().to(x.dtype).reshape(x.shape)
+
     def _apply_transpose(self, y: Tensor) -> Tensor:
         b, n_bins = len(y), self.range_shape[1]
         views = y.to(self.dtype).permute(1, 2, 0)

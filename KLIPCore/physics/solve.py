@@ -100,7 +100,7 @@ def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n
     A, w = measurement.A, measurement.weights
     with torch.no_grad():
         b = variance * A.T(w * measurement.residual(x_hat))
-        return x_hat + conjugate_gradients(lambda d: d + variance * A.T(w * A(d)), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))
+        return x_hat + conjugate_gradients(lambda d: d + variance * A.normal(d, w), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))
 
 
 def least_squares(measurement: Measurement, n_iterations: int = 20, damping: float = 0.0, x0: Tensor | None = None) -> Tensor:
@@ -124,4 +124,4 @@ def least_squares(measurement: Measurement, n_iterations: int = 20, damping: flo
     A, w, y = measurement.A, measurement.weights, measurement.y
     with torch.no_grad():
         b = A.T(w * y)
-        return conjugate_gradients(lambda d: A.T(w * A(d)) + damping * d, b, n_iterations, x0, batch_dims=b.ndim - len(A.domain_shape))
+        return conjugate_gradients(lambda d: A.normal(d, w) + damping * d, b, n_iterations, x0, batch_dims=b.ndim - len(A.domain_shape))

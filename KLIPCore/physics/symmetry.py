@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -108,6 +109,12 @@ class ViewOrbits:
         found = [_orbits(nx, ny, s / scale, turns) for turns in candidates]
         # a product costs about (matrix traffic) + (arithmetic): per base view 2 + number of images, in units of half a view
         return min(found, key=lambda o: len(o.base) * (2 + len(o.turns)))
+
+    @cached_property
+    def unused(self) -> list[tuple[int, int]]:
+        """(base, turn) that no view of the scan stands for: a turned image is measured there, but the scanner did not."""
+        n = len(self.turns)
+        return [divmod(slot, n) for slot in range(len(self.base) * n) if slot not in set(self.slot.tolist())]
 
     def images(self, x: Tensor) -> Tensor:
         """(H, W, B) → (H·W, turns·B): each image in every orientation, as columns."""

@@ -28,7 +28,8 @@ errors               |                                                          
 progress             |                                                                  | rich
 config               |                                                                  | yaml
 volume               |                                                                  | numpy scipy
-selection            | volume                                                           | numpy psutil torch
+memory               |                                                                  |
+selection            | memory volume                                                           | numpy psutil torch
 
 io                   | volume                                                           | numpy SimpleITK pydicom
 io.sinogram          | physics.geometry                                                 |
