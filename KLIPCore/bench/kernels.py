@@ -95,7 +95,7 @@ def network_section(prior: Prior, here: Ceilings, device: torch.device, batches:
     """Denoiser and guidance on the run's device."""
     rows: list[dict[str, Any]] = []
     size, seconds = prior.card.size, {}
-    precision = "bf16" if bool(getattr(getattr(prior, "network", None), "mixed_precision", False)) else "fp32"
+    precision = "bf16" if bool(getattr(prior, "mixed", False)) else "fp32"
     for batch in batches:
         x = torch.rand(batch, 1, size, size, device=device)
         sigma = torch.full((batch,), SIGMA, device=device)

@@ -128,13 +128,19 @@ class UNetPrior:
     ----------
     network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that returns the denoised images.
     card : what it was trained for.
-    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in float32.
+    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in float32. The former's
+        convolutions and linear maps are converted in place: the network given belongs to the prior from then on.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: torch.device | str = "cpu") -> None:
         self._card = card
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mixed = bool(getattr(network, "mixed_precision", False))
+        if self.mixed:  # what autocast would otherwise do again in every evaluation, with the same result
+            for module in network.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    module.to(torch.bfloat16)
         self.position = position_channels(card.size).to(self.device)
 
     @property
@@ -148,7 +154,6 @@ class UNetPrior:
         Gradients flow when ``x`` requires them (DPS, ΠGDM need them) and are not recorded otherwise.
         """
         position = self.position.expand(len(x), -1, -1, -1)
-        mixed = bool(getattr(self.network, "mixed_precision", False))
-        with torch.set_grad_enabled(x.requires_grad), torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+        with torch.set_grad_enabled(x.requires_grad), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             denoised: Tensor = self.network(x.contiguous(memory_format=torch.channels_last), sigma.to(x), position)
             return denoised.float()
