@@ -107,7 +107,7 @@ class RecordConfig:
     cell : side in frame pixels of the trace's base cells; blocks are made of these.
     """
 
-    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter"], ...] = ("cold", "path")
+    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter"], ...] = ("cold", "path", "darker", "brighter")
     n_nodes: int = 4
     sigma_lo: float = 0.08
     sigma_hi: float = 0.32
@@ -151,18 +151,18 @@ SCORES: dict[str, Score] = {
     score.name: score
     for score in (
         Score(
-            "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
-            "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, with texture and edges "
-            "left out. Found real liver lesions best of all the scores here.",
-        ),
-        Score(
             "darker", "darker", "mean", (0.08, 0.32), (0, 1),
             "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured against how much the scan informs at "
-            "each place. Finds low-attenuation lesions (most liver metastases in a portal-venous scan) and nothing that is bright.",
+            "each place. Found real liver lesions best of all the scores here. It sees NOTHING that is brighter than expected: for that, look at brighter.",
         ),
         Score(
             "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
             "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
+        ),
+        Score(
+            "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
+            "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, darker or brighter, with texture and edges "
+            "left out.",
         ),
         Score(
             "klip", "path", "energy", (0.04, 0.27), None,
@@ -178,9 +178,9 @@ SCORES: dict[str, Score] = {
         ),
     )
 }  # fmt: skip
-"""The scores by name; the first is the default because it finds real lesions best (docs/results.md)."""
+"""The scores by name; the first is the default because it finds real lesions best (docs/evaluation.md)."""
 
-DEFAULT_SCORE = "surprise"
+DEFAULT_SCORE = "darker"
 
 
 @dataclass(frozen=True)
@@ -362,7 +362,7 @@ PRESETS: dict[str, Config] = {
     "full": Config(
         preset="full",
         sampling=SamplingConfig(n_samples=4, n_steps=16),
-        record=RecordConfig(layers=("cold", "path", "renoised"), n_nodes=6, n_pairs=2),
+        record=RecordConfig(layers=("cold", "path", "darker", "brighter", "renoised"), n_nodes=6, n_pairs=2),
     ),
 }
 """Ready-made configurations: quick for a first look, default, full for a figure that goes into a paper."""

@@ -102,6 +102,14 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Look for:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What counts as a departure. darker: what is darker than the prior expected; it finds liver lesions best and sees nothing bright. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Block size:</source>
       <translation type="unfinished" />
     </message>
@@ -251,14 +259,6 @@ healthy.&lt;/p&gt;
     </message>
     <message>
       <source>What computes: auto uses a suitable graphics card when there is one.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Score:</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>What counts as a departure. surprise: what the prior did not expect, without texture and edges; recommended. darker, brighter: only what is darker, or brighter, than expected. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -29,8 +29,8 @@ from KLIPCore.volume.volume import Volume
 SMALL = Config(
     preset="quick",
     sampling=SamplingConfig(n_samples=1, n_steps=3),
-    record=RecordConfig(layers=("cold",), n_nodes=2),
-    regions=RegionConfig(forming_p=0.05, fdr=0.95, min_volume_mm3=50.0),
+    record=RecordConfig(n_nodes=2),
+    regions=RegionConfig(score="surprise", forming_p=0.05, fdr=0.95, min_volume_mm3=50.0),
 )
 """As little work as still finds a lesion, and so little asked of a region that there are some."""
 

@@ -16,7 +16,7 @@ from KLIPCore.pipeline import detect
 FAST = Config(
     preset="quick",
     sampling=SamplingConfig(n_samples=2, n_steps=3),
-    record=RecordConfig(layers=("cold", "path"), n_nodes=2),
+    record=RecordConfig(n_nodes=2),
     regions=RegionConfig(fdr=0.3, min_volume_mm3=10.0),
 )
 

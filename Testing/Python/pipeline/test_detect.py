@@ -16,7 +16,7 @@ from pipeline.conftest import FAST
 from small_study import LESION_LPS_MM, LESION_RADIUS_MM
 
 from KLIPCore.config import Config, RegionConfig
-from KLIPCore.errors import OutputError, TraceError
+from KLIPCore.errors import ConfigError, OutputError, TraceError
 from KLIPCore.framing import FramedStudy
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.results import OWN_FILES, RunFolder
@@ -207,6 +207,13 @@ def study_of(run: Detection) -> Volume:
 def run_slice_map(run: Detection, k: int) -> np.ndarray:
     """The KL map of one slice of the shared run."""
     return run.volumes.kl_map.array[k]
+
+
+def test_a_score_whose_layer_would_not_be_recorded_is_refused_before_the_work(dicom_study: Path, tmp_path: Path) -> None:
+    config: Config = FAST.updated({"record": {"layers": ["cold", "path"]}})
+    with pytest.raises(ConfigError, match="would not be recorded"):
+        detect(dicom_study, tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
 
 
 def test_poisson_dose_and_fan_beam_run(dicom_study: Path, tmp_path: Path) -> None:
