@@ -65,7 +65,9 @@ DEPTH = Annotated[float | None, typer.Option("--block-depth", help="Extent of a 
 WINDOW = Annotated[str | None, typer.Option("--window", help="σ window LO:HI in intensity units, e.g. 0.08:0.32.", rich_help_panel="Map and regions")]
 FDR = Annotated[float | None, typer.Option("--fdr", help="False-discovery rate of flagged regions.", rich_help_panel="Map and regions")]
 BLOCK_P = Annotated[float | None, typer.Option("--block-p", help="Touching blocks below this p-value form a region.", rich_help_panel="Map and regions")]
-SCORE = Annotated[str | None, typer.Option("--score", help="darker, brighter, surprise (both), klip (as published), nats or one-shot.", rich_help_panel="Map and regions")]
+SCORE = Annotated[
+    str | None, typer.Option("--score", help="darker, brighter, surprise (both), klip (as published), nats or one-shot.", rich_help_panel="Map and regions")
+]
 NULL = Annotated[str | None, typer.Option("--null", help="study or twin: what blocks are compared with.", rich_help_panel="Map and regions")]
 MIN_VOLUME = Annotated[float | None, typer.Option("--min-volume", help="Smallest region in mm³.", rich_help_panel="Map and regions")]
 ROI = Annotated[str | None, typer.Option("--roi", help="Only this box: x0:x1,y0:y1,z0:z1 in LPS mm.", rich_help_panel="What to examine")]

@@ -61,7 +61,9 @@ def detect(
     tell = progress or (lambda stage, fraction, detail: None)
     wanted = config.regions.chosen
     if wanted.layer not in config.record.layers:
-        raise ConfigError(f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score.")
+        raise ConfigError(
+            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
+        )
     device = choose_device(config.device)
     tell("read", 0.0, "reading the study")
     volume = read_study(study, series)
