@@ -72,12 +72,15 @@ outputs              | config framing volume io priors kl regions export        
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
-evaluation           | config framing volume io priors physics sampling kl regions export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
-bench                | config framing volume io.images physics priors sampling kl evaluation phantoms reference export.files live scan selection | numpy torch matplotlib psutil
+evaluation           | config framing volume io priors physics sampling kl regions      |
+                     | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
+bench                | config framing volume io.images physics priors sampling kl       |
+                     | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | config io.results selection progress mapping pipeline evaluation training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
+cli                  | config io.results selection progress mapping pipeline evaluation |
+                     | training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
 """
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
@@ -132,11 +135,14 @@ def imports(source: str) -> Iterator[tuple[str, bool]]:
 
 def rules() -> dict[str, tuple[set[str], set[str]]]:
     """Row → (own modules and packages, other packages) of the table."""
-    table = {}
+    table: dict[str, tuple[set[str], set[str]]] = {}
     for line in MAY_IMPORT.splitlines():
         if line.strip():
-            who, ours, theirs = (cell.strip() for cell in line.split("|"))
-            table[who] = (set(ours.split()), set(theirs.split()))
+            name, ours, theirs = (cell.strip() for cell in line.split("|"))
+            who = name or who  # a row without a name goes on with the one above
+            own, others = table.setdefault(who, (set(), set()))
+            own.update(ours.split())
+            others.update(theirs.split())
     return table
 
 
