@@ -136,6 +136,7 @@ def imports(source: str) -> Iterator[tuple[str, bool]]:
 def rules() -> dict[str, tuple[set[str], set[str]]]:
     """Row → (own modules and packages, other packages) of the table."""
     table: dict[str, tuple[set[str], set[str]]] = {}
+    who = ""
     for line in MAY_IMPORT.splitlines():
         if line.strip():
             name, ours, theirs = (cell.strip() for cell in line.split("|"))
