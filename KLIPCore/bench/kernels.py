@@ -136,7 +136,8 @@ def map_section(here: Ceilings, n_slices: int, size: int, min_seconds: float) ->
     min_seconds : each is repeated so long.
     """
     live = made_live_map(n_slices, size)
-    cells = live.trace.nats("cold", "mean", (0.08, 0.32), (3, 5))
+    score = Config().regions.chosen
+    cells = live.trace.nats(score.layer, score.part, score.window, score.bands)
     voxels = float(np.prod(live.framing.grid.shape))
     settings = Config().regions
     moves = [replace(settings, block_mm=edge) for edge in (10.0, 12.0, 16.0, 22.0)]
@@ -151,7 +152,7 @@ def map_section(here: Ceilings, n_slices: int, size: int, min_seconds: float) ->
     parts: list[tuple[str, Callable[[], object], Work | None, float | None]] = [
         (
             "nats of a window from the trace",
-            lambda: live.trace.nats("cold", "mean", (0.08, 0.32), (3, 5)),
+            lambda: live.trace.nats(score.layer, score.part, score.window, score.bands),
             Work(4.0 * cells.size, 4.0 * 5 * cells.size, 1),
             None,
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from KLIPCore.config import DEFAULT_SCORE, SCORES
 from KLIPCore.framing import Framing
 from KLIPCore.kl.bands import DEFAULT_CUTOFFS
 from KLIPCore.kl.trace import KLTrace, Layer, SliceTrace
@@ -22,7 +23,7 @@ EDGES = (0.08, 0.16, 0.32)
 
 
 def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMap:
-    """A study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace."""
+    """A study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace with the layer of the default score."""
     voxel = 400.0 / size
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = SPACING_MM, voxel, voxel, 1.0
@@ -32,6 +33,7 @@ def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMa
     inside = (axis[:, None] / 120.0) ** 2 + (axis[None, :] / (WIDTH_MM / 2)) ** 2 <= 1
     body = np.repeat(inside[None], n_slices, 0)
     framing = Framing(grid, orientation, body, Frame.of_body(body, (voxel, voxel), FRAME, 0.875))
+    layer = SCORES[DEFAULT_SCORE].layer
     rng = np.random.default_rng(seed)
     k, row, column = np.mgrid[0:n_slices, 0:CELLS, 0:CELLS].astype(np.float32)
     factor = np.ones(k.shape, np.float32)
@@ -42,5 +44,5 @@ def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMa
     blank = np.zeros((FRAME, FRAME), np.float32)
     for index in range(n_slices):
         nats = np.exp(rng.normal(-4.0, 0.5, (len(EDGES) - 1, len(DEFAULT_CUTOFFS) + 1, CELLS, CELLS))).astype(np.float32) * factor[index]
-        slices.append(SliceTrace(index, {"cold": Layer("cold", np.array(EDGES), nats, 0.8 * nats, 2)}, blank, {}))
+        slices.append(SliceTrace(index, {layer: Layer(layer, np.array(EDGES), nats, 0.8 * nats, 2)}, blank, {}))
     return LiveMap({"roi": None}, framing, KLTrace(tuple(slices)))

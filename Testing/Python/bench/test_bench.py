@@ -20,7 +20,7 @@ from KLIPCore.bench.scaling import exponent
 from KLIPCore.bench.schedules import Comparison, Lengths, curve_section, schedules_section
 from KLIPCore.bench.subject import Subject, subjects
 from KLIPCore.bench.trace import made_live_map
-from KLIPCore.config import PRESETS, Config
+from KLIPCore.config import DEFAULT_SCORE, PRESETS, Config
 from KLIPCore.errors import ConfigError, ResourceError
 from KLIPCore.evaluation.cases import Case, EvaluationConfig, LabelledStudy
 from KLIPCore.framing import frame_study
@@ -79,7 +79,7 @@ def test_schedules_make_the_evaluations_they_say(prior: UNetPrior, subject: Subj
     assert counts == {"ve-projection": 2 * 4 + 1, "padis": 3 * 2, "ddpm": 5}  # so the published lengths make 2001, 1000 and 100
     published = Lengths()
     assert (2 * published.ve_steps + 1, published.padis_levels * published.padis_inner, published.ddpm_steps) == (2001, 1000, 100)
-    assert rows["preset quick, `surprise`"]["evaluations"] == 2 * 6 + 2 * 2
+    assert rows[f"preset quick, `{DEFAULT_SCORE}`"]["evaluations"] == 2 * 6 + 2 * 2
     for row in rows.values():
         assert 0 <= row["body_auroc"] <= 1
         assert 0 < row["network_seconds"] < row["seconds"]
