@@ -73,11 +73,11 @@ def ceilings(device: torch.device, min_seconds: float = 0.3) -> Ceilings:
         a = torch.randn(MATRIX, MATRIX, device=device, dtype=dtype)
         b = torch.randn(MATRIX, MATRIX, device=device, dtype=dtype)
         out = torch.empty_like(a)
-        flops[name] = 2.0 * MATRIX**3 / timed(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), min_seconds, device).seconds  # type: ignore[misc]
+        flops[name] = 2.0 * MATRIX**3 / timed(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), min_seconds, device).fastest  # type: ignore[misc]
     bandwidth = {}
     for size in WORKING_SETS:
         x, y, z = torch.ones(3, size // 12, device=device)
-        bandwidth[size] = size / timed(lambda x=x, y=y, z=z: torch.add(y, z, alpha=0.5, out=x), min_seconds, device).seconds  # type: ignore[misc]
+        bandwidth[size] = size / timed(lambda x=x, y=y, z=z: torch.add(y, z, alpha=0.5, out=x), min_seconds, device).fastest  # type: ignore[misc]
     one, two = torch.ones(1, device=device), torch.ones(1, device=device)
     n = 100
 
@@ -85,4 +85,4 @@ def ceilings(device: torch.device, min_seconds: float = 0.3) -> Ceilings:
         for _ in range(n):
             torch.add(one, two, out=one)
 
-    return Ceilings(flops, bandwidth, timed(many, min_seconds, device).seconds / n, 0 if device.type == "cuda" else torch.get_num_threads())
+    return Ceilings(flops, bandwidth, timed(many, min_seconds, device).fastest / n, 0 if device.type == "cuda" else torch.get_num_threads())

@@ -39,11 +39,13 @@ class Timing:
     seconds : median over blocks of repetitions.
     spread : interquartile range over the median; None after a single run.
     runs : how often it ran.
+    fastest : seconds of the fastest block; what a ceiling is taken from, since other programs only ever lower it.
     """
 
     seconds: float
     spread: float | None
     runs: int
+    fastest: float = float("nan")
 
 
 def timed(function: Callable[[], object], min_seconds: float = 0.5, device: torch.device | None = None) -> Timing:
@@ -58,7 +60,7 @@ def timed(function: Callable[[], object], min_seconds: float = 0.5, device: torc
     function()
     made = Timer("run()", globals={"run": _finished(function, device)}, num_threads=torch.get_num_threads()).blocked_autorange(min_run_time=min_seconds)
     few = len(made.times) < 2
-    return Timing(float(made.median), None if few else float(made.iqr / made.median), made.number_per_run * len(made.times))
+    return Timing(float(made.median), None if few else float(made.iqr / made.median), made.number_per_run * len(made.times), min(made.times))
 
 
 def timed_runs(function: Callable[[], object], runs: int, device: torch.device | None = None) -> Timing:
@@ -70,7 +72,7 @@ def timed_runs(function: Callable[[], object], runs: int, device: torch.device |
         seconds.append(time.perf_counter() - started)
     times = torch.tensor(seconds, dtype=torch.float64)
     median = float(times.quantile(0.5))
-    return Timing(median, float(times.quantile(0.75) - times.quantile(0.25)) / median if runs > 1 else None, runs)
+    return Timing(median, float(times.quantile(0.75) - times.quantile(0.25)) / median if runs > 1 else None, runs, float(times.min()))
 
 
 def _finished(function: Callable[[], object], device: torch.device | None) -> Callable[[], object]:

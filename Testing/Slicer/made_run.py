@@ -15,9 +15,10 @@ import numpy as np
 from small_study import small_study
 
 import KLIPCore
-from KLIPCore.config import Config, RegionConfig
+from KLIPCore.config import SCORES, Config, RegionConfig
 from KLIPCore.framing import Framing, frame_study
 from KLIPCore.io.results import RunFolder
+from KLIPCore.kl.signed import SCALES_PX
 from KLIPCore.kl.trace import Layer, SliceTrace
 from KLIPCore.mapping import volume_hash
 from KLIPCore.priors.prior import ModelCard
@@ -32,7 +33,7 @@ SECOND_INDEX = (1.0, 70.0, 114.0)
 """Of a second, weaker ball on the other side."""
 
 CARD = Path(KLIPCore.__file__).with_name("priors") / "zoo" / "abdomen-ct-256.json"
-SLICES, CELLS, BANDS = 6, 64, 6
+SLICES, CELLS, BANDS, SCALES = 6, 64, 6, len(SCALES_PX)
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,13 @@ def _slice_trace(rng: np.random.Generator, framed: Framing, k: int, card: ModelC
         factor[np.linalg.norm(where - center, axis=-1) <= BALL_RADIUS_MM] = times
     layers = {}
     for name, bins in (("cold", 2), ("path", 4)):
-        shape = (bins, BANDS, CELLS, CELLS)
-        nats = (np.exp(rng.normal(-4.0, 0.5, shape)) * factor).astype(np.float32)
+        nats = (np.exp(rng.normal(-4.0, 0.5, (bins, BANDS, CELLS, CELLS))) * factor).astype(np.float32)
         edges = np.geomspace(0.08, 0.32, bins + 1) if name == "cold" else np.geomspace(0.02, 0.4, bins + 1)
         layers[name] = Layer(name, edges, nats, (nats * 0.8).astype(np.float32), 2)
+    cold = layers["cold"]
+    coarse = cold.energy[:, slice(*SCORES["surprise"].bands or ())].sum(1, keepdims=True).repeat(SCALES, axis=1)
+    for name, share in (("darker", 1.0), ("brighter", 0.1)):  # the balls are dark: all of the surprise is
+        layers[name] = Layer(name, cold.edges, coarse * share, (coarse * (0.8 * share)).astype(np.float32), 1)
     intensity = framed.intensity(k, card) if hasattr(framed, "intensity") else np.zeros((card.size, card.size), np.float32)
     return SliceTrace(k, layers, intensity, {"seconds": 1.0, "network_evaluations": 10, "psnr_db": 30.0})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import importlib
 import io
 import os
 import pickle
@@ -154,7 +155,7 @@ class RunsCommand:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("what", [os.mkdir, eval, exec, getattr, __import__, torch.load, torch.hub.load, np.load, io.open])
+@pytest.mark.parametrize("what", [os.mkdir, eval, exec, getattr, importlib.import_module, torch.load, torch.hub.load, np.load, io.open])
 def test_hostile_pickles_are_refused_and_not_run(tmp_path: Path, what: Any, protocol: int) -> None:
     trap, path = tmp_path / "trap", tmp_path / "n.pkl"
     argument = str(trap) if what is os.mkdir else f"open({str(trap)!r}, 'w')"
