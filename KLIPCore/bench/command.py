@@ -86,7 +86,7 @@ class _Run:
         self.options, self.out, self.table, self._tell = options, out, table, tell
         self.device = choose_device(options.device)
         self.prior: UNetPrior = load_prior(options.prior, self.device)
-        self.min_seconds = 0.05 if options.quick else 0.6
+        self.min_seconds = 0.05 if options.quick else 0.4
         self.n_told = 0
         self.tell("the machine's ceilings")
         self.here = ceilings(self.device, self.min_seconds / 2)

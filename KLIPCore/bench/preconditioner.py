@@ -76,7 +76,7 @@ def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_s
     def inverse(d: Tensor) -> Tensor:
         return torch.fft.irfft2(torch.fft.rfft2(d) / denominator, s=d.shape)
 
-    exact = conjugate_gradients(matrix, b, EXACT_ITERATIONS, batch_dims=0, relative_tolerance=1e-5)
+    exact = conjugate_gradients(matrix, b, EXACT_ITERATIONS, batch_dims=0, relative_tolerance=1e-4)
     plain = conjugate_gradients(matrix, b, N_ITERATIONS, batch_dims=0)
     fourier = preconditioned(matrix, b, inverse, N_ITERATIONS)
     r = prior_variance(sigma, prior_std) ** 0.5

@@ -64,4 +64,11 @@ def scaling_section(prior: Prior, subject: Subject, device: torch.device, axes: 
         seconds = [seconds_of(axis, value, config, prior, subject, device) for value in values]  # type: ignore[arg-type]
         rows.append({"name": axis, "range": list(values), "all_seconds": seconds, "exponent": exponent(values, seconds)})
     note = "Preset quick, one slice unless slices are counted; sides of other sizes than the prior's own are timed with its weights and mean nothing else."
-    return Section("scaling", ("range", "all_seconds", "exponent"), tuple(rows), (note,), heading="seconds against")
+    return Section(
+        "scaling",
+        ("range", "all_seconds", "exponent"),
+        tuple(rows),
+        (note,),
+        "seconds against",
+        ("bench_scaling.png", "Seconds against slices, samples, views and image size"),
+    )

@@ -235,7 +235,7 @@ def schedules_section(comparisons: list[Comparison], lengths: Lengths, tell: Cal
         f"ve-projection, which draws {lengths.samples} of its 8 samples here; the network ratio leaves out projections."
     )
     columns = ("samples", "evaluations", "seconds", "network_seconds", "reference_ratio", "network_ratio", "body_auroc", "organ_auroc")
-    return Section("schedules", columns, tuple(rows), (note,), heading="a slice by")
+    return Section("schedules", columns, tuple(rows), (note,), "a slice by", ("bench_cost.png", "Seconds a slice against AUROC"))
 
 
 def curve_section(comparisons: list[Comparison], steps: tuple[int, ...], samples: tuple[int, ...], tell: Callable[[str], None]) -> Section:

@@ -66,6 +66,7 @@ class Section:
     rows : each with ``name`` and values by key; a missing value is shown as a dash.
     notes : sentences below it.
     heading : what the first column is called.
+    picture : name of its plot, and what the plot shows.
     """
 
     name: str
@@ -73,16 +74,18 @@ class Section:
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...] = ()
     heading: str = "what"
+    picture: tuple[str, str] | None = None
 
-    def markdown(self) -> str:
-        """The table as people read it."""
+    def markdown(self, pictures: str = "") -> str:
+        """The table as people read it, its plot below; ``pictures`` is where that lies."""
         shown = [c for c in self.columns if any(row.get(c) is not None for row in self.rows)]
         titles = [self.heading, *(COLUMNS.get(c, c.replace("_", " ")) for c in shown)]
         lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
         for row in self.rows:
             cells = [str(row["name"]), *(cell(c, row.get(c)) for c in shown)]
             lines.append("| " + " | ".join(cells) + " |")
-        return "\n".join([*lines, *(line for note in self.notes for line in ("", note))])
+        below = [*self.notes, f"![{self.picture[1]}]({pictures}{self.picture[0]})"] if self.picture else self.notes
+        return "\n".join([*lines, *(line for part in below for line in ("", part))])
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Bench:
             text = document.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"There is no {document}.", "Run klip bench --table in a checkout of the repository.") from error
-        for name, content in [("machine", machine_markdown(self.machine, self.ceilings)), *((s.name, s.markdown()) for s in self.sections)]:
+        for name, content in [("machine", machine_markdown(self.machine, self.ceilings)), *((s.name, s.markdown("images/")) for s in self.sections)]:
             text = replace_measured(text, name, content)
         write_bytes(document, text.encode())
 

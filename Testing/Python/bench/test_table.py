@@ -42,6 +42,11 @@ def test_a_section_as_markdown() -> None:
     ]
 
 
+def test_a_plot_stands_below() -> None:
+    text = Section("curve", ("batch",), ({"name": "a", "batch": 1},), ("Note.",), picture=("x.png", "what it shows")).markdown("images/")
+    assert text.endswith("Note.\n\n![what it shows](images/x.png)")
+
+
 def test_what_is_missing_is_said() -> None:
     rows = ({"name": "a", "seconds": 1.0}, {"name": "b", **figures(None)}, {"name": "c", "seconds": None})
     text = Section("network", ("seconds", "share"), rows).markdown()
