@@ -195,8 +195,8 @@ class RegionConfig:
     depth_mm : edge of a block across slices; one slice when 0.
     null : ``study`` (the bulk of this study's own blocks), ``twin`` (prior-consistent twins, re-measured).
     forming_p : touching blocks with a p-value below this form a region.
-    fdr : false-discovery rate of the flagged regions. 0.5 suits a screening display: at most half of what is outlined is expected
-        to be chance, and a scan in which nothing is unusual shows nothing more often than not.
+    fdr : false-discovery rate of the flagged regions: the part of what is outlined that is expected to be chance. What is not chance is
+        not thereby ill: healthy places that are unusual are outlined, too.
     min_volume_mm3 : smaller regions are dropped.
     max_regions : only the strongest are kept.
     """
@@ -207,7 +207,7 @@ class RegionConfig:
     depth_mm: float = 0.0
     null: Literal["study", "twin"] = "study"
     forming_p: float = 0.01
-    fdr: float = 0.5
+    fdr: float = 0.2
     min_volume_mm3: float = 100.0
     max_regions: int = 30
 

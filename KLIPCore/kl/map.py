@@ -23,7 +23,7 @@ from KLIPCore.framing import Framing
 from KLIPCore.kl.blocks import block_nats
 from KLIPCore.kl.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
 from KLIPCore.kl.landing import Landing
-from KLIPCore.kl.null import LogNormalNull, twin_p_values
+from KLIPCore.kl.null import BulkNull, twin_p_values
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.volume.volume import Volume
 
@@ -44,7 +44,7 @@ class KLMap:
     score : what was measured.
     block_mm, depth_mm : the block's edges; depth is one slice's spacing at least.
     null : name of the null.
-    width : robust standard deviation of log nats under the study null; None for the twin null.
+    width : robust standard deviation of the transformed nats under the study null; None for the twin null.
     """
 
     indices: tuple[int, ...]
@@ -214,7 +214,7 @@ class MapMaker:
             p[tested] = twin_p_values(nats[tested], twin[tested])
             z[tested] = z_of_p(p[tested])
         else:
-            null = LogNormalNull.fit(nats[tested])
+            null = BulkNull.fit(nats[tested])
             z[tested] = null.z(nats[tested])
             p[tested] = ndtr(-z[tested])
             width = null.width

@@ -10,7 +10,6 @@ from one setting to the next.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ import numpy as np
 import slicer
 
 from KLIPCore.errors import TraceError
-from KLIPCore.kl.null import LogNormalNull
+from KLIPCore.kl.null import BulkNull
 from KLIPSlicerLib.paths import resourcePath
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ MAP_OPACITY = 0.6
 """Of the map over the CT, to begin with: colors are plain to see and so is the tissue under them."""
 
 THRESHOLD_Z = 2.0
-"""Blocks above this many standard deviations of log nats show: 2 % of a scan in which nothing is unusual.
+"""Blocks above this many standard deviations of the bulk show: 2 % of a scan in which nothing is unusual.
 Regions are formed a little higher (:class:`KLIPCore.config.RegionConfig`), so every region lies on colors."""
 
 BRIGHTEST_Z = 4.5
@@ -53,14 +52,13 @@ class NatsRange:
     ----------
     threshold : below it nothing shows.
     low, high : nats of the first and the last color.
-    center, width : log nats of the bulk of the body: median, and robust standard deviation.
+    null : the bulk of the body's nats; None where there are too few to say.
     """
 
     threshold: float
     low: float
     high: float
-    center: float
-    width: float
+    null: BulkNull | None = None
 
     @classmethod
     def ofMap(cls, kl: NDArray[np.float32], found: Sequence[Region] = ()) -> NatsRange:
@@ -70,18 +68,20 @@ class NatsRange:
         body = sample[sample > 0]
         top = max([float(body.max(initial=0.0)), *(region.peak_nats for region in found)]) or 1.0
         try:
-            null = LogNormalNull.fit(body)
+            null = BulkNull.fit(body)
         except TraceError:  # a few voxels, or all of them alike: show what there is
-            return cls(0.5 * top, 0.0, top, math.log(0.5 * top), 1.0)
-        brightest = max(BRIGHTEST_Z * null.width, min(math.log(top) - null.centre, 2 * BRIGHTEST_Z * null.width))
-        threshold = math.exp(null.centre + THRESHOLD_Z * null.width)
-        return cls(threshold, threshold, math.exp(null.centre + brightest), null.centre, null.width)
+            return cls(0.5 * top, 0.0, top)
+        brightest = max(BRIGHTEST_Z, min(float(null.z(np.array(top))), 2 * BRIGHTEST_Z))
+        threshold = null.nats_at(THRESHOLD_Z)
+        return cls(threshold, threshold, min(null.nats_at(brightest), max(top, null.nats_at(BRIGHTEST_Z))), null)
 
     def moved(self, nats: float, new: NatsRange) -> float:
         """Nats that are as unusual under ``new`` as ``nats`` is under this range."""
         if nats <= 0:
             return nats
-        return math.exp(new.center + (math.log(nats) - self.center) / self.width * new.width)
+        if self.null is None or new.null is None:
+            return nats * new.high / self.high
+        return new.null.nats_at(float(self.null.z(np.array(nats))))
 
 
 def klColorNode(scene: Any) -> Any:

@@ -138,7 +138,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Up to which part of the marked regions may be chance (false-discovery rate). 0.5 marks generously for a first look; 0.1 marks only what hardly can be chance. Acts at once.</source>
+      <source>Up to which part of the marked regions may be chance (false-discovery rate). 0.5 marks generously; 0.05 marks only what hardly can be chance. Acts at once.</source>
       <translation type="unfinished" />
     </message>
     <message>
