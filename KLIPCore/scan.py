@@ -148,6 +148,26 @@ def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = F
     return SliceTrace(index, layers, reconstruction.cpu().numpy(), info)
 
 
+def trace_measurement(scanner: Scanner, measurement: Measurement, index: int = 0) -> SliceTrace:
+    """Sample and record data that a real scanner measured: steps 2 to 4, with nothing simulated.
+
+    Parameters
+    ----------
+    scanner : its projector is ``measurement.A``.
+    measurement : in windowed intensity · mm.
+    index : slice number, which with the run's seed decides all randomness.
+    """
+    started, before = time.monotonic(), scanner.n_evaluations
+    layers, reconstruction = _record(scanner, measurement, slice_generator(scanner.config.sampling.seed, index))
+    misfit = float((measurement.weights * measurement.residual(reconstruction).square()).mean())
+    info = {
+        "seconds": round(time.monotonic() - started, 3),
+        "network_evaluations": scanner.n_evaluations - before,
+        "data_misfit": round(misfit, 3),
+    }
+    return SliceTrace(index, layers, reconstruction.cpu().numpy(), info)
+
+
 def path_edges(config: Config) -> NDArray[np.float64]:
     """(N_PATH_BINS + 1,) rising σ bin edges of the ``path`` layer."""
     return np.geomspace(config.sampling.sigma_end, config.sampling.sigma_start, N_PATH_BINS + 1)

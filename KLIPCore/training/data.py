@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, EmptyInputError, UnreadableFileError
 from KLIPCore.io.study import read_study
+from KLIPCore.phantoms.disc import RADIUS_MM, SimulatedDiscs
+from KLIPCore.physics.geometry import ImageGrid2D
 from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.frame import MIN_BODY_FRACTION, Frame
 from KLIPCore.volume.units import Window
@@ -38,16 +40,28 @@ class DataSource:
     oriented : the files' directions are to be trusted, and slices are turned by them (always so for DICOM); otherwise the arrays
         must be in display order (row 0 anterior, column 0 the patient's right), as 8-bit copies without geometry often are.
     licence : as the card states it.
+    simulated : ``discs`` takes no files but ``n_slices`` solid discs of :mod:`KLIPCore.phantoms.disc`, drawn with ``seed``.
+    n_slices, seed : how many simulated slices, and of which seed; two sources of one seed would share their slices.
     """
 
     name: str
-    pattern: str
+    pattern: str = ""
     cases: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     slope: float = 1.0
     intercept: float = 0.0
     oriented: bool = False
     licence: str = ""
+    simulated: str = ""
+    n_slices: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.simulated not in ("", "discs") or bool(self.simulated) == bool(self.pattern) or (self.simulated and self.n_slices < 1):
+            raise ConfigError(
+                f"The source '{self.name}' says neither which files nor what to simulate, or both.",
+                "Give a pattern, or simulated: discs with n_slices of at least 1.",
+            )
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -150,12 +164,32 @@ def read_slices(path: Path, source: DataSource, window: Window, size: int, body_
     return np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8), entry
 
 
+def simulated_slices(source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Simulated slices as :func:`read_slices` gives read ones: a body of nominal size takes ``body_fraction`` of the side."""
+    pixel_mm = 2 * RADIUS_MM / (body_fraction * size)
+    made = SimulatedDiscs(source.n_slices, source.seed).slices(ImageGrid2D((size, size), pixel_mm), window)
+    entry = {
+        "source": source.name,
+        "file": f"SIMULATED {source.simulated}, seed {source.seed}",
+        "n_slices": source.n_slices,
+        "spacing_mm": [0.0, round(pixel_mm, 4), round(pixel_mm, 4)],
+        "pixel_mm": round(pixel_mm, 4),
+        "licence": source.licence,
+    }
+    return np.round(np.clip(made, 0, 1) * 255).astype(np.uint8), entry
+
+
 def load_training_set(
     root: Path, sources: Iterable[DataSource], window: Window, size: int = 256, body_fraction: float = 0.875
 ) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """All slices (N, size, size) uint8 of all sources, and one provenance entry a volume for the model card."""
     stacks, entries = [], []
     for source in sources:
+        if source.simulated:
+            slices, entry = simulated_slices(source, window, size, body_fraction)
+            stacks.append(slices)
+            entries.append(entry)
+            continue
         for path in source.files(root):
             slices, entry = read_slices(path, source, window, size, body_fraction)
             stacks.append(slices)

@@ -64,6 +64,7 @@ reference.report     | io                                                       
 
 extras               |                                                                  |
 training             | volume io priors                                                 | numpy torch SimpleITK yaml safetensors
+training.data        | phantoms.disc physics.geometry                                   |
 training.pictures    | phantoms.patient sampling.schedule                               | PIL matplotlib
 training.devices     | extras                                                           |
 training.start       |                                                                  | monai
