@@ -216,7 +216,7 @@ def train(
     out: OUT,
     init: Annotated[Path | None, typer.Option(help=".safetensors to start from.")] = None,
     backbone: Annotated[str | None, typer.Option(help="patch, whole or ddpm instead of the configuration's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda; processes that accelerate launch starts get theirs from it.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; of several GPUs each started process gets its own.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Training steps instead of the configuration's.")] = None,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
@@ -224,12 +224,14 @@ def train(
     from KLIPCore.progress import show_progress
     from KLIPCore.selection import choose_device
     from KLIPCore.training.config import TrainingConfig, with_backbone, with_steps
+    from KLIPCore.training.devices import is_first_process
     from KLIPCore.training.loop import train as run_training
 
     chosen = with_steps(with_backbone(TrainingConfig.load(config), backbone), steps)
     with show_progress(progress.value) as tell:
         path = run_training(chosen, data, out, init, lambda step, n, loss: tell("train", step / n, f"step {step}, loss {loss:.4f}"), choose_device(device))
-    typer.echo(f"Best weights: {path}")
+    if is_first_process():
+        typer.echo(f"Best weights: {path}")
 
 
 @app.command()

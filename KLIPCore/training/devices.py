@@ -1,9 +1,10 @@
 """One process or many: the part of training that depends on how many computers' worth of devices there are.
 
 One process on a CPU or a GPU needs nothing but PyTorch. Several are Hugging Face Accelerate's business: it tells each its device and
-averages their gradients. They are started by ``accelerate launch --multi_gpu --num_processes 4 -m KLIPCore.cli train …``, or by
-``torchrun --nproc_per_node 4 -m KLIPCore.cli train …``, which can do so without a GPU too. Every process draws its own
-patches; the first one validates and writes.
+averages their gradients. They are started by ``accelerate launch --multi_gpu --num_processes 4 -m KLIPCore.cli train …``, by
+``torchrun --nproc_per_node 4 -m KLIPCore.cli train …`` or by MPI's ``mpirun -n 4``. In spite of its name ``--multi_gpu`` is what starts
+several processes on CPUs too, together with ``--device cpu``; ``accelerate launch --cpu`` leaves that to MPI and without it
+starts one process, whatever ``--num_processes`` says. Every process draws its own patches; the first one validates and writes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from KLIPCore.errors import ConfigError
 from KLIPCore.extras import optional
+
+WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Environment variables in which launchers say how many processes they started: PyTorch's, and three MPIs' (Accelerate reads the same)."""
 
 
 class OneProcess:
@@ -96,7 +101,24 @@ def processes(device: torch.device) -> OneProcess:
     Raises
     ------
     ResourceError : several processes were started and Accelerate is not installed.
+    ConfigError : several were asked for, and one was started.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if started_processes() < 2:
+        alone = not any(name in os.environ for name in (*WORLD_SIZES, "LOCAL_RANK"))
+        if alone and "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ:  # the launcher sets the latter when it was asked for several
+            raise ConfigError(
+                "'accelerate launch' was asked for several processes and started one.",
+                "On CPUs write: accelerate launch --multi_gpu --num_processes N -m KLIPCore.cli train … --device cpu; or start them with torchrun.",
+            )
         return OneProcess(device)
     return ManyProcesses(optional("accelerate", "train").Accelerator(cpu=device.type == "cpu"))
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks: the first of those that train together, or the only one."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def started_processes() -> int:
+    """How many processes a launcher started, this one among them; 1 without a launcher."""
+    return next((int(os.environ[name]) for name in WORLD_SIZES if name in os.environ), 1)

@@ -26,6 +26,7 @@ from KLIPCore.priors.networks import build_network
 from KLIPCore.priors.unet import position_channels
 from KLIPCore.training.config import BACKBONES, TrainingConfig, with_backbone, with_steps
 from KLIPCore.training.data import load_training_set
+from KLIPCore.training.devices import WORLD_SIZES, started_processes
 from KLIPCore.training.loop import train
 from KLIPCore.training.loss import validation_rmse
 
@@ -159,26 +160,57 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def launched(folder: Path, patients: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """``klip train`` in two processes on the CPU: torchrun starts them (`accelerate launch` starts several on GPUs only)."""
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "PORT"],
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "PORT",
+                   "--mixed_precision", "no", "--dynamo_backend", "no"],
+    "accelerate --cpu": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "PORT",
+                         "--mixed_precision", "no", "--dynamo_backend", "no"],
+}  # fmt: skip
+"""What starts two processes on the CPU (the last one does not: it leaves that to MPI)."""
+
+
+def launched(launcher: str, folder: Path, patients: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """``klip train`` as a launcher starts it; without a user's own launcher configuration."""
     (folder / "c.yaml").write_text(YAML, encoding="utf-8")
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port()), "-m", "KLIPCore.cli", "train"]
+    port = str(free_port())
+    start = [sys.executable, "-m", *(port if word == "PORT" else word for word in LAUNCHERS[launcher]), "-m", "KLIPCore.cli", "train"]
     command = [str(folder / "c.yaml"), "--data", str(patients), "-o", str(folder / "out"), "--device", "cpu", "--progress", "none", *more]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder)}
     return subprocess.run([*start, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_prior(patients: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_two_processes_train_one_prior(patients: Path, tmp_path: Path, launcher: str) -> None:
     pytest.importorskip("accelerate", reason="needs the extra 'train'")
-    done = launched(tmp_path, patients)
+    done = launched(launcher, tmp_path, patients)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Best weights") == 1
     prior = load_prior(tmp_path / "out" / "tiny.safetensors")
     assert prior.card.training["processes"] == 2
     assert [e["step"] for e in prior.card.training["history"]] == [2, 4]
-    again = launched(tmp_path, patients, "--steps", "6")
+    again = launched(launcher, tmp_path, patients, "--steps", "6")
     assert again.returncode == 0, again.stderr[-3000:]
     assert [e["step"] for e in json.loads((tmp_path / "out" / "state.json").read_text())["history"]] == [2, 4, 6]
+
+
+@pytest.mark.slow
+def test_a_launcher_that_starts_one_process_instead_of_two_is_noticed(patients: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="needs the extra 'train'")
+    done = launched("accelerate --cpu", tmp_path, patients)
+    assert done.returncode != 0
+    assert "started one" in done.stderr
+    assert "--multi_gpu" in done.stderr
+
+
+@pytest.mark.parametrize("name", WORLD_SIZES)
+def test_every_launchers_way_of_counting_is_understood(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other in WORLD_SIZES:
+        monkeypatch.delenv(other, raising=False)
+    assert started_processes() == 1
+    monkeypatch.setenv(name, "3")
+    assert started_processes() == 3
 
 
 def test_several_processes_without_the_package_say_so(patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
