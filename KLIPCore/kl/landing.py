@@ -46,7 +46,8 @@ class LandingSlice:
     def smooth(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
         """(h, w) cells → the box, linearly interpolated; 0 outside the frame."""
         rows, columns = self._weights
-        return np.asarray(rows @ (columns @ np.asarray(cells, np.float32).T).T, np.float32)
+        wide = np.ascontiguousarray((columns @ np.asarray(cells, np.float32).T).T)  # transposed memory would make the next product five times slower
+        return np.asarray(rows @ wide, np.float32)
 
     def nearest(self, cells: NDArray) -> NDArray:
         """(h, w) cells of any type → the box, each voxel its own cell's value; 0 outside the frame."""

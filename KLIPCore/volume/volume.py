@@ -103,6 +103,14 @@ class Volume:
             )
         object.__setattr__(self, "array", array)
 
+    @classmethod
+    def known_finite(cls, array: NDArray[np.float32], grid: Grid, unit: str) -> Volume:
+        """A volume without looking at every voxel again, for float32 numbers of the grid's shape that were computed from finite ones."""
+        made = object.__new__(cls)
+        for name, value in (("array", array), ("grid", grid), ("source", Source()), ("unit", unit)):
+            object.__setattr__(made, name, value)
+        return made
+
     def with_array(self, array: NDArray[np.floating], unit: str | None = None) -> Volume:
         """The same places and source with other numbers of shape (D, H, W)."""
         return replace(self, array=np.asarray(array, np.float32), unit=self.unit if unit is None else unit)
