@@ -18,7 +18,6 @@ is that healthy anatomy has places that are unusual again and again; those are f
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -89,7 +88,7 @@ def find_clusters(
     mask = np.isfinite(dense)
     found = np.flatnonzero((dense > z0) & mask)
     group = _groups(found, mask.shape)
-    mass = np.bincount(group, weights=dense.ravel()[found] - z0)
+    mass = _masses(group, dense.ravel()[found] - z0)
     labels = np.zeros(dense.shape, np.int32)
     labels.flat[found] = group + 1
     chance = np.sort(_RandomField.like(dense, mask).masses(noise or WhiteSpectra(), mask, z0))
@@ -130,6 +129,11 @@ def _groups(cells: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32
     one, step = np.nonzero(other >= 0)
     links = coo_array((np.ones(len(one), bool), (one, other[one, step])), shape=(len(cells), len(cells)))
     return np.asarray(connected_components(links, directed=False)[1], np.int32)
+
+
+def _masses(group: NDArray[np.int32], excess: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Σ (z − z₀) of each group."""
+    return np.asarray(np.bincount(group, weights=excess), np.float64)
 
 
 class WhiteSpectra:
@@ -195,7 +199,7 @@ class _RandomField:
             out = []
             for part in (0, 1):
                 above = found[(found & 1) == part]
-                out.append(np.bincount(_groups(above >> 1, self.shape), weights=drawn[above] - z0))
+                out.append(_masses(_groups(above >> 1, self.shape), drawn[above] - z0))
             return out
 
         with ThreadPoolExecutor(2) as threads:
