@@ -8,22 +8,29 @@ Axes are in millimetres, so pixels keep their true shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.export.images import FOREGROUND, MUTED, new_figure, overlay_rgba
+from KLIPCore.export.names import Box, leader, place_names
 from KLIPCore.export.scene import Scene
+from KLIPCore.regions.find import Region
 
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black")]
 """Text and lines stay readable over bright bone and dark lung."""
+NAME = "region name"
+"""Group identifier of the names of regions among a picture's texts."""
+NAME_MARGIN_POINTS = 1.5
+"""Left free around a name: its halo, and what hinting adds at another resolution."""
 PANEL_INCH = 4.6
 HEADER_INCH = 0.62
 LEGEND_INCH = 1.25
@@ -108,34 +115,54 @@ def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum
 
 
 def outline_regions(axes: Axes, scene: Scene, k: int, *, names: bool = True, width: float = 1.4) -> None:
-    """Each region's outline on slice k in its colour, with its name beside it."""
+    """Each region's outline on slice k in its colour, with its name beside it; to be drawn last, names avoid what is written already."""
     rows, columns = scene.crop
     _, dj, di = scene.spacing
-    height_mm, width_mm = (rows.stop - rows.start) * dj, (columns.stop - columns.start) * di
-    for region in scene.regions_on(k):
-        mask = np.pad(scene.labels[k, rows, columns] == region.label, 1)
-        if not mask.any():
-            continue
-        y, x = ((np.arange(n) - 0.5) * d for n, d in zip(mask.shape, (dj, di), strict=True))  # centres in mm, rim included
-        lines = axes.contour(x, y, mask.astype(float), levels=[0.5], colors=[region.colour], linewidths=width)
-        axes.set_xlim(0, width_mm)
-        axes.set_ylim(height_mm, 0)
+    masks = {region: scene.labels[k, rows, columns] == region.label for region in scene.regions_on(k)}
+    masks = {region: mask for region, mask in masks.items() if mask.any()}
+    for region, mask in masks.items():
+        rim = np.pad(mask, 1)
+        y, x = ((np.arange(n) - 0.5) * d for n, d in zip(rim.shape, (dj, di), strict=True))  # centres in mm, rim included
+        lines = axes.contour(x, y, rim.astype(float), levels=[0.5], colors=[region.colour], linewidths=width)
         lines.set_path_effects([withStroke(linewidth=width + 1.4, foreground=(0, 0, 0, 0.75))])
-        if names:
-            touched_rows, touched_columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            above = y[touched_rows[0]] > 0.09 * height_mm
-            axes.text(
-                float(np.clip(x[touched_columns].mean(), 0.05 * width_mm, 0.95 * width_mm)),
-                float(y[touched_rows[0]] - 0.012 * height_mm if above else y[touched_rows[-1]] + 0.012 * height_mm),
-                region.name,
-                color=region.colour,
-                fontsize=10,
-                fontweight="bold",
-                ha="center",
-                va="bottom" if above else "top",
-                path_effects=HALO,
-                clip_on=True,
-            )
+    _true_limits(axes, scene)
+    if names and masks:
+        _name_regions(axes, masks, (dj, di))
+
+
+def _name_regions(axes: Axes, masks: Mapping[Region, NDArray[np.bool_]], pixel: tuple[float, float]) -> None:
+    """The names of regions, none over another, with a line to those that are far from their name."""
+    written = [_box_mm(text) for text in axes.texts]
+    texts = [
+        axes.text(0, 0, region.name, color=region.colour, fontsize=10, fontweight="bold", ha="center", va="center", path_effects=HALO, gid=NAME)
+        for region in masks
+    ]
+    boxes = [_box_mm(text) for text in texts]
+    places = place_names([(box.x1 - box.x0, box.y1 - box.y0) for box in boxes], list(masks.values()), pixel, written)
+    for text, place, (region, mask) in zip(texts, places, masks.items(), strict=True):
+        if place is None:
+            text.remove()
+            continue
+        text.set_position(((place.x0 + place.x1) / 2, (place.y0 + place.y1) / 2))
+        line = leader(place, mask, pixel)
+        if line:
+            axes.plot(*zip(*line, strict=True), color=region.colour, linewidth=0.9, path_effects=[withStroke(linewidth=2.0, foreground=(0, 0, 0, 0.75))])
+
+
+def _box_mm(text: Text) -> Box:
+    """Where a text lies on its axes in mm, with a hair around it."""
+    axes = text.axes
+    assert axes is not None
+    extent = text.get_window_extent().padded(NAME_MARGIN_POINTS * axes.get_figure(root=True).dpi / 72)
+    (xa, ya), (xb, yb) = axes.transData.inverted().transform([(extent.x0, extent.y0), (extent.x1, extent.y1)])
+    return Box(min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
+
+
+def _true_limits(axes: Axes, scene: Scene) -> None:
+    """The whole picture and nothing else; drawing lines and outlines changes it."""
+    width_mm, height_mm = _size_mm(scene)
+    axes.set_xlim(0, width_mm)
+    axes.set_ylim(height_mm, 0)
 
 
 def colour_bar(axes: Axes, low: float, high: float, title: str) -> None:

@@ -2,9 +2,9 @@
 
 One process on a CPU or a GPU needs nothing but PyTorch. Several are Hugging Face Accelerate's business: it tells each its device and
 averages their gradients. They are started by ``accelerate launch --multi_gpu --num_processes 4 -m KLIPCore.cli train …``, by
-``torchrun --nproc_per_node 4 -m KLIPCore.cli train …`` or by MPI's ``mpirun -n 4``. In spite of its name ``--multi_gpu`` is what starts
-several processes on CPUs too, together with ``--device cpu``; ``accelerate launch --cpu`` leaves that to MPI and without it
-starts one process, whatever ``--num_processes`` says. Every process draws its own patches; the first one validates and writes.
+``torchrun --nproc_per_node 4 -m KLIPCore.cli train …``. In spite of its name ``--multi_gpu`` is what starts several processes on CPUs too,
+together with ``--device cpu``; ``accelerate launch --cpu`` leaves that to MPI (``--mpirun_hostfile``) and without it starts one
+process, whatever ``--num_processes`` says. Every process draws its own patches; the first one validates and writes.
 """
 
 from __future__ import annotations
