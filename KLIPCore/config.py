@@ -68,6 +68,9 @@ class SamplingConfig:
     sigma_end : last level.
     prior_std : σ_d of the proximal step's r² = σ²σ_d²/(σ²+σ_d²): local spread of clean images.
     cg_iterations : conjugate-gradient iterations of a proximal step.
+    stop_error : draw no further samples of a slice once the relative standard error of its block map is at most this (at least four are
+        drawn, ``n_samples`` at most); 0 always draws ``n_samples``.
+    twin_every : with the null ``twin``, only every so many-th slice gets a twin (never fewer than eight slices, where there are so many).
     seed : of everything random; slice k of a study always uses (seed, k).
     """
 
@@ -77,6 +80,8 @@ class SamplingConfig:
     sigma_end: float = 0.01
     prior_std: float = 0.12
     cg_iterations: int = 8
+    stop_error: float = 0.0
+    twin_every: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +91,8 @@ class SamplingConfig:
             0 < self.sigma_end < self.sigma_start <= 100, "The chain must run from a larger σ to a smaller one above 0.", "Check sigma_start and sigma_end."
         )
         _require(self.prior_std > 0 and self.cg_iterations >= 1, "The proximal step needs a positive spread and an iteration.", "Use the defaults.")
+        _require(0 <= self.stop_error < 1, f"A stopping error of {self.stop_error} is out of range.", "Choose e.g. 0.1, or 0 to draw every sample.")
+        _require(self.twin_every >= 1, f"A twin every {self.twin_every} slices is impossible.", "Choose 1 or more.")
 
 
 LAYERS = ("cold", "path", "renoised", "darker", "brighter")
@@ -324,8 +331,11 @@ class Config:
         """Hash of everything that decides the trace (not the regions, not the device), plus ``extra`` identifiers."""
         values = self.to_dict()
         decisive = {name: values[name] for name in ("measurement", "sampling", "record")}
+        twin_every = decisive["sampling"].pop("twin_every")
         if self.regions.null == "twin":
-            decisive["twin"] = True  # twins are sampled too
+            decisive["twin"] = twin_every  # twins are sampled too
+        if not decisive["sampling"]["stop_error"]:
+            del decisive["sampling"]["stop_error"]
         text = json.dumps([decisive, *extra], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

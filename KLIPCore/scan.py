@@ -13,37 +13,26 @@ another selection changes nothing:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from KLIPCore.batches import Batches
 from KLIPCore.config import Config
 from KLIPCore.framing import FramedStudy
-from KLIPCore.kl.accumulate import LayerSum
-from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
-from KLIPCore.kl.signed import SignedSum, per_information
-from KLIPCore.kl.trace import Layer, SliceTrace
+from KLIPCore.kl.trace import SliceTrace
 from KLIPCore.physics.dose import WindowedCT
 from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.noise import GaussianNoise, Noise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.physics.solve import proximal_step
 from KLIPCore.priors.prior import Prior
-from KLIPCore.sampling.dds import dds_transitions, prior_variance, unguided_sample, warm_start
+from KLIPCore.recording import SliceRecord, record, slice_generator
+from KLIPCore.sampling.dds import unguided_sample
 from KLIPCore.sampling.schedule import geometric
-
-N_PATH_BINS = 8
-"""σ bins of the ``path`` layer, even in ln σ between the chain's first and last level."""
-
-QUICK_CG_ITERATIONS = 12
-"""Iterations of the least-squares reconstruction that the chain starts from."""
-
-SIGNS = {"darker": -1, "brighter": 1}
-"""Layers that keep one sign of the cold layer's pushes."""
 
 TWIN_SIGMA = 0.3
 """Level from which the prior runs back alone to make a twin: high enough to forget a lesion, low enough to keep the organs."""
@@ -61,6 +50,7 @@ class Scanner:
     noise_sigma : σ_y of Gaussian noise in intensity·mm.
     device : where it all runs.
     n_evaluations : network evaluations (images) so far.
+    batches : how many images the network takes at once.
     """
 
     config: Config
@@ -70,6 +60,7 @@ class Scanner:
     noise_sigma: float
     device: torch.device
     n_evaluations: int = 0
+    batches: Batches = field(default_factory=Batches)
 
     @classmethod
     def build(cls, config: Config, prior: Prior, pixel_mm: float, device: torch.device) -> Scanner:
@@ -85,7 +76,7 @@ class Scanner:
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """D(x, σ) of (B, H, W) images."""
         self.n_evaluations += len(x)
-        return self.prior.denoise(x[:, None], torch.full((len(x),), float(sigma), device=x.device))[:, 0]
+        return self.batches.run(lambda part: self.prior.denoise(part[:, None], torch.full((len(part),), float(sigma), device=x.device))[:, 0], x)
 
     def noise_model(self, body: Tensor) -> Noise:
         """The noise of a slice whose body mask is (H, W)."""
@@ -103,12 +94,6 @@ def scan_geometry(config: Config, image: ImageGrid2D) -> Geometry:
     return ParallelBeam.sparse(m.n_views, image, arc_deg=m.arc)
 
 
-def slice_generator(seed: int, index: int, purpose: int = 0) -> torch.Generator:
-    """The random generator of one slice: depends on nothing but its arguments."""
-    mixed = np.random.SeedSequence([seed, index, purpose]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(mixed[0]) << 32 | int(mixed[1]))
-
-
 def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: torch.Generator) -> Measurement:
     """Simulate the scan of slice ``index``; a fresh ``slice_generator(seed, index)`` gives the very data that its trace is made from."""
     fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
@@ -122,102 +107,67 @@ def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = F
 
     Returns
     -------
-    the slice's trace; its ``info`` holds seconds, network evaluations, data misfit and PSNR against the loaded slice.
+    the slice's trace; its ``info`` holds seconds, network evaluations, samples drawn, data misfit and PSNR against the loaded slice, and with
+    ``stop_error`` the relative error of its block map.
     """
-    started, before = time.monotonic(), scanner.n_evaluations
-    config = scanner.config
-    generator = slice_generator(config.sampling.seed, index)
-    truth = torch.from_numpy(study.intensity(index, scanner.prior.card))
-    measurement = measure_slice(scanner, study, index, generator)
-    layers, reconstruction = _record(scanner, measurement, generator)
-    if twin:
-        again = slice_generator(config.sampling.seed, index, purpose=1)
-        healthy = _twin(scanner, reconstruction, again)
-        noise = measurement.noise
-        y = noise.sample(scanner.A(healthy), again)
-        of_twin, _ = _record(scanner, Measurement(y, scanner.A, noise, True, "twin"), again)
-        layers |= {f"twin-{name}": layer for name, layer in of_twin.items()}
-    error = float(((reconstruction.cpu() - truth) ** 2).mean())
-    misfit = float((measurement.weights * measurement.residual(reconstruction).square()).mean())
-    info = {
-        "seconds": round(time.monotonic() - started, 3),
-        "network_evaluations": scanner.n_evaluations - before,
-        "psnr_db": round(-10 * float(np.log10(max(error, 1e-12))), 2),
-        "data_misfit": round(misfit, 3),
-    }
-    return SliceTrace(index, layers, reconstruction.cpu().numpy(), info)
+    return trace_slices(scanner, study, [index], [index] if twin else [])[0]
 
 
-def trace_measurement(scanner: Scanner, measurement: Measurement, index: int = 0) -> SliceTrace:
-    """Sample and record data that a real scanner measured: steps 2 to 4, with nothing simulated.
+def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], twins: Collection[int] = ()) -> list[SliceTrace]:
+    """Measure, sample and record some slices at once: their images fill the network's batches together.
 
     Parameters
     ----------
-    scanner : its projector is ``measurement.A``.
-    measurement : in windowed intensity · mm.
-    index : slice number, which with the run's seed decides all randomness.
+    scanner : shared by all.
+    study : the framed study.
+    indices : slices, counted from the feet.
+    twins : those of them that get a twin.
+
+    Returns
+    -------
+    their traces, in order; each as :func:`trace_slice` makes it alone (up to rounding), with its share of the seconds.
     """
-    started, before = time.monotonic(), scanner.n_evaluations
-    layers, reconstruction = _record(scanner, measurement, slice_generator(scanner.config.sampling.seed, index))
-    misfit = float((measurement.weights * measurement.residual(reconstruction).square()).mean())
+    started = time.monotonic()
+    config, seed = scanner.config, scanner.config.sampling.seed
+    slices = []
+    for index in indices:
+        generator = slice_generator(seed, index)
+        slices.append(SliceRecord(config, index, measure_slice(scanner, study, index, generator), generator, window=scanner.prior.card.window))
+    record(scanner.denoise, slices)
+    again = []
+    for s in slices:
+        if s.index in twins:
+            generator = slice_generator(seed, s.index, purpose=1)
+            healthy = _twin(scanner, s.mean, generator)
+            y = s.measurement.noise.sample(scanner.A(healthy), generator)
+            again.append(SliceRecord(config, s.index, Measurement(y, scanner.A, s.measurement.noise, True, "twin"), generator, True, scanner.prior.card.window))
+    if again:
+        record(scanner.denoise, again)
+    seconds = (time.monotonic() - started) / len(slices)
+    of_twin = {s.index: s for s in again}
+    return [_trace(scanner, study, s, of_twin.get(s.index), seconds) for s in slices]
+
+
+def _trace(scanner: Scanner, study: FramedStudy, s: SliceRecord, twin: SliceRecord | None, seconds: float) -> SliceTrace:
+    """The finished record of a slice, and of its twin, as a trace."""
+    layers, mean = s.layers(), s.mean
+    evaluations = s.n_evaluations
+    if twin is not None:
+        layers |= {f"twin-{name}": layer for name, layer in twin.layers().items()}
+        evaluations += twin.n_evaluations + scanner.config.sampling.n_steps + 1  # those that made it
+    truth = torch.from_numpy(study.intensity(s.index, scanner.prior.card))
+    error = float(((mean.cpu() - truth) ** 2).mean())
+    misfit = float((s.measurement.weights * s.measurement.residual(mean).square()).mean())
     info = {
-        "seconds": round(time.monotonic() - started, 3),
-        "network_evaluations": scanner.n_evaluations - before,
+        "seconds": round(seconds, 3),
+        "network_evaluations": evaluations,
+        "samples": s.n_samples,
+        "psnr_db": round(-10 * float(np.log10(max(error, 1e-12))), 2),
         "data_misfit": round(misfit, 3),
     }
-    return SliceTrace(index, layers, reconstruction.cpu().numpy(), info)
-
-
-def path_edges(config: Config) -> NDArray[np.float64]:
-    """(N_PATH_BINS + 1,) rising σ bin edges of the ``path`` layer."""
-    return np.geomspace(config.sampling.sigma_end, config.sampling.sigma_start, N_PATH_BINS + 1)
-
-
-def _record(scanner: Scanner, measurement: Measurement, generator: torch.Generator) -> tuple[dict[str, Layer], Tensor]:
-    """Steps 2 to 4: layers and posterior mean (H, W)."""
-    config, card, device = scanner.config, scanner.prior.card, scanner.device
-    s, r = config.sampling, config.record
-    shape = (s.n_samples, card.size, card.size)
-
-    def noise() -> Tensor:
-        return torch.randn(shape, generator=generator).to(device)
-
-    sums: dict[str, LayerSum] = {}
-    signs = {name: sign for name, sign in SIGNS.items() if name in r.layers}
-    if "path" in r.layers or signs:  # the signs are measured against the chain's information
-        sums["path"] = LayerSum("path", path_edges(config), card.size, r.cell)
-    _, x = warm_start(measurement, s.sigma_start, QUICK_CG_ITERATIONS, noise())
-    repeated = Measurement(measurement.y.expand(s.n_samples, *measurement.y.shape), measurement.A, measurement.noise, measurement.simulated)
-    samples = x
-    for step in dds_transitions(scanner.denoise, repeated, list(geometric(s.sigma_start, s.sigma_end, s.n_steps)), x, s.prior_std, s.cg_iterations, noise):
-        samples = step.denoised
-        if "path" in sums:
-            sums["path"].add((step.sigma_from * step.sigma_to) ** 0.5, step.whitened_push())
-    mean = samples.mean(0)
-
-    nodes = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi)
-    if "renoised" in r.layers:
-        sums["renoised"] = LayerSum("renoised", nodes.edges, card.size, r.cell)
-        for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
-            prior_mean = scanner.denoise(samples + sigma * noise(), sigma)  # fresh noise a node: common noise doubles the error of the sum
-            posterior_mean = proximal_step(repeated, prior_mean, prior_variance(float(sigma), s.prior_std), s.cg_iterations)
-            sums["renoised"].add(float(sigma), whitened_push(posterior_mean, prior_mean, float(sigma), float(weight)))
-    signed = {name: SignedSum(name, sign, nodes.edges, card.size, r.cell) for name, sign in signs.items()}
-    if "cold" in r.layers or signs:
-        sums["cold"] = LayerSum("cold", nodes.edges, card.size, r.cell)
-        n_pairs = r.n_pairs if r.temperature > 0 else 1
-        z = antithetic_noise(shape[1:], n_pairs, generator).to(device) if r.temperature > 0 else torch.zeros(2, *shape[1:], device=device)[:1]
-        for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
-            prior_mean = scanner.denoise(mean + r.temperature * float(sigma) * z, float(sigma))
-            push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
-            sums["cold"].add(float(sigma), push, antithetic=len(z) > 1)
-            for total in signed.values():
-                total.add(float(sigma), push)
-    layers = {name: s.layer() for name, s in sums.items()}
-    if signed:
-        weight = per_information(layers["path"], r.cell)
-        layers |= {name: total.layer(weight) for name, total in signed.items()}
-    return {name: layers[name] for name in r.layers}, mean
+    if s.relative_error is not None:
+        info["block_error"] = round(s.relative_error, 4)
+    return SliceTrace(s.index, layers, mean.cpu().numpy(), info)
 
 
 def _twin(scanner: Scanner, reconstruction: Tensor, generator: torch.Generator) -> Tensor:

@@ -68,7 +68,9 @@ training.data        | phantoms.disc physics.geometry                           
 training.pictures    | phantoms.patient sampling.schedule                               | PIL matplotlib
 training.devices     | extras                                                           |
 training.start       |                                                                  | monai
-scan                 | config framing volume physics priors sampling kl                 | numpy torch
+batches              |                                                                  | torch
+recording            | config physics sampling kl                                       | numpy torch
+scan                 | batches config framing volume physics priors recording sampling kl | numpy torch
 outputs              | config framing volume io priors kl regions export                | numpy
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
