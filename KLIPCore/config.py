@@ -95,7 +95,7 @@ class SamplingConfig:
         _require(self.twin_every >= 1, f"A twin every {self.twin_every} slices is impossible.", "Choose 1 or more.")
 
 
-LAYERS = ("cold", "path", "renoised", "darker", "brighter")
+LAYERS = ("cold", "path", "renoised", "darker", "brighter", "hypodense")
 """Layers a trace may have."""
 
 
@@ -106,21 +106,28 @@ class RecordConfig:
     Attributes
     ----------
     layers : which measurements of nats are recorded: ``cold`` (re-noised quadrature at ``temperature``), ``path`` (along the
-        chain), ``renoised`` (re-noised quadrature at temperature 1), ``darker`` and ``brighter`` (one sign of ``cold``, per information).
+        chain), ``renoised`` (re-noised quadrature at temperature 1), ``darker`` and ``brighter`` (one sign of ``cold``, per information),
+        ``hypodense`` (the darker sign in soft tissue alone, at larger σ, too).
     n_nodes : quadrature nodes in log σ.
     sigma_lo, sigma_hi : interval the nodes cover (intensity units).
     temperature : τ of the cold layer, between 0 (no noise added) and 1.
     n_pairs : antithetic noise pairs a node of the cold layer.
     cell : side in frame pixels of the trace's base cells; blocks are made of these.
+    n_large, sigma_large : further nodes of the layer ``hypodense`` from ``sigma_hi`` to ``sigma_large``, where the prior has to forget centimetres;
+        each costs as many evaluations as a node of the others. 0 leaves them out.
+    soft_hu : HU below which a place counts as fat, and from which as soft tissue, in the layer ``hypodense``.
     """
 
-    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter"], ...] = ("cold", "path", "darker", "brighter")
+    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense"], ...] = ("cold", "path", "darker", "brighter")
     n_nodes: int = 4
     sigma_lo: float = 0.08
     sigma_hi: float = 0.32
     temperature: float = 0.25
     n_pairs: int = 1
     cell: int = 4
+    n_large: int = 2
+    sigma_large: float = 1.6
+    soft_hu: tuple[float, float] = (-60.0, 0.0)
 
     def __post_init__(self) -> None:
         unknown = set(self.layers) - set(LAYERS)
@@ -130,6 +137,20 @@ class RecordConfig:
         _require(0 <= self.temperature <= 1, f"A temperature of {self.temperature} is out of range.", "Choose 0 to 1.")
         _require(self.n_pairs >= 1, "At least one noise pair is needed.", "Choose 1 or more.")
         _require(self.cell in (1, 2, 4, 8), f"Cells of {self.cell} pixels are not offered.", "Choose 1, 2, 4 or 8.")
+        _require(0 <= self.n_large <= 50, f"{self.n_large} nodes at large σ are out of range.", "Choose 0 to 50.")
+        _require(self.sigma_large > self.sigma_hi, "The large σ must lie above the others.", "Choose e.g. 1.6.")
+        _require(
+            len(self.soft_hu) == 2 and self.soft_hu[0] < self.soft_hu[1], "Soft tissue must begin below the HU at which it is full.", "Give e.g. [-60, 0]."
+        )
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The fields that make a difference to what is recorded: those of a layer only where it is."""
+        values = asdict(self)
+        if "hypodense" not in self.layers:
+            for name in ("n_large", "sigma_large", "soft_hu"):
+                del values[name]
+        return values
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,7 @@ class Score:
     window : σ interval (intensity units).
     bands : first and last-plus-one scale band, finest is 0; None takes all. Of one-sided layers: Gaussian scales, one at a time.
     explanation : one sentence for the report.
+    together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.kl.combine`); with none the window is judged as one.
     """
 
     name: str
@@ -152,6 +174,13 @@ class Score:
     window: tuple[float, float]
     bands: tuple[int, int] | None
     explanation: str
+    together: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def windows(self) -> tuple[tuple[float, float], ...]:
+        """The σ intervals that are judged apart, as far as they lie in the window."""
+        cut = tuple((max(lo, self.window[0]), min(hi, self.window[1])) for lo, hi in self.together)
+        return tuple((lo, hi) for lo, hi in cut if lo < hi) or (self.window,)
 
 
 SCORES: dict[str, Score] = {
@@ -165,6 +194,12 @@ SCORES: dict[str, Score] = {
         Score(
             "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
             "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
+        ),
+        Score(
+            "hypodense", "hypodense", "mean", (0.08, 1.6), (0, 1),
+            "What is darker than the prior expected and still soft tissue, of all sizes: small noise levels find millimetres, large ones centimetres, and a "
+            "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and nothing made of fat or gas.",
+            ((0.08, 0.32), (0.32, 1.6)),
         ),
         Score(
             "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
@@ -262,6 +297,8 @@ class Config:
     def __post_init__(self) -> None:
         score, record, chain = self.regions.chosen, self.record, self.sampling
         lo, hi = (chain.sigma_end, chain.sigma_start) if score.layer == "path" else (record.sigma_lo, record.sigma_hi)
+        if score.layer == "hypodense" and record.n_large:
+            hi = record.sigma_large
         _require(
             score.window[0] < hi and score.window[1] > lo,
             f"The σ window {score.window[0]:g} to {score.window[1]:g} lies outside what would be recorded ({lo:g} to {hi:g}).",
@@ -330,7 +367,7 @@ class Config:
     def fingerprint(self, *extra: str) -> str:
         """Hash of everything that decides the trace (not the regions, not the device), plus ``extra`` identifiers."""
         values = self.to_dict()
-        decisive = {name: values[name] for name in ("measurement", "sampling", "record")}
+        decisive = {"measurement": values["measurement"], "sampling": values["sampling"], "record": json.loads(json.dumps(self.record.decisive))}
         twin_every = decisive["sampling"].pop("twin_every")
         if self.regions.null == "twin":
             decisive["twin"] = twin_every  # twins are sampled too

@@ -64,7 +64,7 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     slicer.dicomDatabase.add(study)
     node = load_dicom(pictures.series(study), "Synthetic CT")
     person.wait(lambda: ui.inputSelector.currentNode() is node and ui.detectButton.enabled, 60, "the study is loaded")
-    person.wait(lambda: not widget.panel._check.working, 60, "it is checked")
+    person.wait(lambda: not widget.panel.study.check.working, 60, "it is checked")
     person.choose(ui.presetComboBox, "quick")
     ui.pythonPathEdit.currentPath = sys.executable
     person.click(ui.detectButton)
@@ -82,7 +82,7 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     person.click_cell(ui.regionTable, 0, 1)
     panel = grabbed(widget)
     save_png(panel, to / "slicer_panel_after.png")
-    place = np.array(results.regions[widget.panel._table.order[0]].peak_lps_mm)
+    place = np.array(results.regions[widget.panel.found.table.order[0]].peak_lps_mm)
     pictures.frame(views, space, results, place * (-1, -1, 1))
     save_png(together(panel, views, space), to / "slicer_screenshot.png")
 

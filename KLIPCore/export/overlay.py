@@ -151,9 +151,10 @@ def _name_regions(axes: Axes, masks: Mapping[Region, NDArray[np.bool_]], pixel: 
 
 def _box_mm(text: Text) -> Box:
     """Where a text lies on its axes in mm, with a hair around it."""
-    axes = text.axes
+    axes, figure = text.axes, text.get_figure(root=True)
     assert axes is not None
-    extent = text.get_window_extent().padded(NAME_MARGIN_POINTS * axes.get_figure(root=True).dpi / 72)
+    assert figure is not None
+    extent = text.get_window_extent().padded(NAME_MARGIN_POINTS * figure.dpi / 72)
     (xa, ya), (xb, yb) = axes.transData.inverted().transform([(extent.x0, extent.y0), (extent.x1, extent.y1)])
     return Box(min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
 

@@ -22,6 +22,7 @@ from KLIPCore.errors import TraceError
 from KLIPCore.framing import Framing
 from KLIPCore.kl.blocks import block_nats
 from KLIPCore.kl.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
+from KLIPCore.kl.combine import combine
 from KLIPCore.kl.landing import Landing
 from KLIPCore.kl.null import BulkNull, twin_p_values
 from KLIPCore.kl.trace import KLTrace
@@ -35,7 +36,8 @@ class KLMap:
     Attributes
     ----------
     indices : slices, counted from the feet.
-    nats : (n, h, w) float32 nats of the block centred at each cell.
+    nats : (n, h, w) float32 nats of the block centred at each cell; of a score that judges windows apart, equivalent nats
+        (:mod:`KLIPCore.kl.combine`).
     cells : (n, h, w) float32 nats of each cell itself: every nat once.
     tested : (n, h, w) bool, cells inside the body and the region of interest.
     p : (n, h, w) p-values of single blocks; 1 where not tested.
@@ -188,7 +190,7 @@ class MapMaker:
         self.study = study
         self.roi = roi
         self._noise = WhiteSpectra()
-        self._cells: tuple[tuple, NDArray[np.float32]] | None = None
+        self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
 
     @cached_property
     def landing(self) -> Landing:
@@ -215,7 +217,8 @@ class MapMaker:
         """
         score = config.chosen
         places = np.array(self.trace.indices) - self.trace.indices[0]
-        cells = self._nats(score)
+        windows = self._nats(score)
+        cells = np.sum(windows, axis=0) if len(windows) > 1 else windows[0]
         spacing = float(self.study.lps_grid.spacing[0])
         depth = max(1.0, config.depth_mm / spacing)
         block_cells = config.block_mm / self.landing.cell_mm
@@ -225,20 +228,27 @@ class MapMaker:
             dense[places] = values  # a gap between sampled slices stays a gap
             return block_nats(dense, block_cells, depth)[places]
 
-        nats, tested = blocks(cells), self.tested
-        p, z, width = np.ones(nats.shape), np.zeros(nats.shape), None
-        if config.null == "twin":
-            twin = blocks(self.trace.nats(f"twin-{score.layer}", score.part, score.window, score.bands))
-            p[tested] = twin_p_values(nats[tested], twin[tested])
+        tested = judged = self.tested
+        p, z, width = np.ones(tested.shape), np.zeros(tested.shape), None
+        if score.together:
+            twins = [blocks(own) for own in self._nats(score, "twin-")] if config.null == "twin" else None
+            verdict = combine([blocks(own) for own in windows], tested, twins)
+            nats, p, z, judged = verdict.nats, verdict.p, verdict.z, verdict.judged
+            width = None if twins else verdict.width
+        elif config.null == "twin":
+            nats = blocks(cells)
+            twin = self._twin_blocks(score, block_cells, depth)
+            p[tested] = twin_p_values(nats[tested], twin)
             z[tested] = z_of_p(p[tested])
         else:
+            nats = blocks(cells)
             null = BulkNull.fit(nats[tested])
             z[tested] = null.z(nats[tested])
             p[tested] = ndtr(-z[tested])
             width = null.width
         if on_nats is not None:
             on_nats(nats)
-        clusters = find_clusters(z, tested, config.forming_p, places, self._noise)
+        clusters = find_clusters(z, judged, config.forming_p, places, self._noise)
         block_mm = max(config.block_mm, self.landing.cell_mm)
         return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
 
@@ -260,12 +270,15 @@ class MapMaker:
             made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
             return made.volumes(self.landing, config.fdr, carrying[0].result())
 
-    def _nats(self, score: Score) -> NDArray[np.float32]:
-        """Nats of the cells; those of the last score are kept, since block size and rate are moved more often than the window."""
-        key = (score.layer, score.part, score.window, score.bands)
-        if self._cells is None or self._cells[0] != key:
-            self._cells = (key, self.trace.nats(*key))
-        return self._cells[1]
+    def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
+        """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last score are kept, since block size and
+        rate are moved more often than the window."""
+        layer = twin + score.layer
+        key = (layer, score.part, score.windows, score.bands)
+        if twin not in self._cells or self._cells[twin][0] != key:
+            windows = self.trace.recorded(layer, score.windows) if score.together else score.windows
+            self._cells[twin] = (key, [self.trace.nats(layer, score.part, window, score.bands) for window in windows])
+        return self._cells[twin][1]
 
 
 def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:

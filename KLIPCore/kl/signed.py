@@ -76,16 +76,26 @@ class SignedSum:
     size : image side in pixels.
     cell : side of the base cells in pixels.
     scales : standard deviations of the Gaussians in pixels.
+    share : (size, size) factor between 0 and 1 of each pixel's push, such as :func:`KLIPCore.kl.soft.soft_share`; 1 when None.
 
     Raises
     ------
     ConfigError : the sign is neither.
     """
 
-    def __init__(self, name: str, sign: int, edges: NDArray[np.float64], size: int, cell: int, scales: tuple[float, ...] = SCALES_PX) -> None:
+    def __init__(
+        self,
+        name: str,
+        sign: int,
+        edges: NDArray[np.float64],
+        size: int,
+        cell: int,
+        scales: tuple[float, ...] = SCALES_PX,
+        share: Tensor | None = None,
+    ) -> None:
         if sign not in (-1, 1):
             raise ConfigError(f"A push has no sign {sign}.", "Use -1 for darker, +1 for brighter.")
-        self.name, self.sign, self.edges, self.cell, self.scales = name, sign, np.asarray(edges, float), cell, scales
+        self.name, self.sign, self.edges, self.cell, self.scales, self.share = name, sign, np.asarray(edges, float), cell, scales, share
         shape = (len(edges) - 1, len(scales), size // cell, size // cell)
         self.energy = torch.zeros(shape)
         self.mean = torch.zeros(shape)
@@ -97,8 +107,11 @@ class SignedSum:
         It is not de-biased: there is no unbiased estimate of a one-sided square.
         """
         k = int(np.clip(np.searchsorted(self.edges, sigma) - 1, 0, len(self.energy) - 1))
+        own = push if self.share is None else push * self.share
         for j, scale in enumerate(self.scales):
-            blurred = self.sign * gaussian_blur(push, scale)
+            blurred = self.sign * gaussian_blur(own, scale)
+            if self.share is not None:  # the Gaussian has carried some of it outside
+                blurred = blurred * self.share.sqrt()
             self.energy[k, j] += cell_sums(blurred.clamp_min(0).square().mean(0), self.cell).cpu()
             self.mean[k, j] += cell_sums(blurred.mean(0).clamp_min(0).square(), self.cell).cpu()
 

@@ -20,7 +20,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,10 @@ Part = Literal["energy", "mean", "variance"]
 
 DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 """What reading a truncated or altered ``.npz`` raises, depending on where it was hit (RuntimeError covers unknown compression, too)."""
+
+
+TOUCH = 1e-6
+"""Windows and bins that share less than this of ln σ only touch: rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +175,14 @@ class KLTrace:
     def indices(self) -> list[int]:
         """Slice numbers counted from the feet."""
         return [s.index for s in self.slices]
+
+    def recorded(self, layer: str, windows: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+        """Those of some σ windows that overlap what a layer holds; all of them when none does, or when there is no such layer."""
+        held = self.slices[0].layers.get(layer) if self.slices else None
+        if held is None:
+            return tuple(windows)
+        lo, hi = held.edges[0], held.edges[-1]
+        return tuple(w for w in windows if np.log(min(w[1], hi) / max(w[0], lo)) > TOUCH) or tuple(windows)
 
     def nats(self, layer: str, part: Part, window: tuple[float, float], bands: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """Nats per base cell, (n_slices, h, w).

@@ -96,7 +96,7 @@ class ExportMenu:
         if path == "" and kind != "scene":
             return
         from .exports import exportRegions
-        from .panel import ERROR
+        from .styles import ERROR
 
         slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
         try:

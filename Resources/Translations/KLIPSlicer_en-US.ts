@@ -415,6 +415,49 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.detect_button</name>
+    <message>
+      <source>Detect OOD</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stop now. Slices that are finished are kept, and used again the next time.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examine the volume: mark where it departs from the anatomy that the prior knows.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a CT volume first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The chosen volume is empty. Load a CT first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a prior first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The region of interest lies outside the volume.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Move it onto the volume, or choose None.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stopping…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Cancel</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.detection</name>
     <message>
       <source>The examined volume is no longer in the scene.</source>
@@ -497,111 +540,7 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
-    <name>KLIPSlicerLib.panel</name>
-    <message>
-      <source>Starting</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Reading the study</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Finding the body</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Examining</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Adding up nats</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Writing results</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Done</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>a few seconds left</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Nothing has been examined yet.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Detect OOD</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>about {n} h left</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>No prior was found. Choose a folder under “Advanced”.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Choose a CT volume first.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>The chosen volume is empty. Load a CT first.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Choose a prior first.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Stop now. Slices that are finished are kept, and used again the next time.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Examine the volume: mark where it departs from the anatomy that the prior knows.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Starting…</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>1 region stands out ({took}).</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>{n} regions stand out ({took}).</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Stopped. Finished slices are kept: Detect OOD continues with the others.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Nothing stands out from what chance would mark. That does not mean that nothing is there.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>1 region, {ml} mL.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>{n} regions, {ml} mL together.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>about {n} s left</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>about {n} min left</source>
-      <translation type="unfinished" />
-    </message>
+    <name>KLIPSlicerLib.live_controls</name>
     <message>
       <source>Recommended</source>
       <translation type="unfinished" />
@@ -622,28 +561,23 @@ or leave “Other Python” empty.</source>
       <source>Custom</source>
       <translation type="unfinished" />
     </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.panel</name>
     <message>
-      <source>The region of interest lies outside the volume.</source>
+      <source>1 region stands out ({took}).</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Move it onto the volume, or choose None.</source>
+      <source>{n} regions stand out ({took}).</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stopped. Finished slices are kept: Detect OOD continues with the others.</source>
       <translation type="unfinished" />
     </message>
     <message>
       <source>Stopping…</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Cancel</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>At most {fdr} % of what is marked is expected to be chance.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>{name} (own)</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -699,6 +633,29 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.results_list</name>
+    <message>
+      <source>Nothing has been examined yet.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing stands out from what chance would mark. That does not mean that nothing is there.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>1 region, {ml} mL.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{n} regions, {ml} mL together.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>At most {fdr} % of what is marked is expected to be chance.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.runner</name>
     <message>
       <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
@@ -745,6 +702,68 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Drawing a synthetic patient</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.status</name>
+    <message>
+      <source>Starting</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Reading the study</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Finding the body</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examining</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Adding up nats</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Writing results</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Done</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>a few seconds left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>about {n} h left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Starting…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>about {n} s left</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>about {n} min left</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.study_controls</name>
+    <message>
+      <source>No prior was found. Choose a folder under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} (own)</source>
       <translation type="unfinished" />
     </message>
   </context>

@@ -69,7 +69,7 @@ training.pictures    | phantoms.patient sampling.schedule                       
 training.devices     | extras                                                           |
 training.start       |                                                                  | monai
 batches              |                                                                  | torch
-recording            | config physics sampling kl                                       | numpy torch
+recording            | config volume.units physics sampling kl                          | numpy torch
 scan                 | batches config framing volume physics priors recording sampling kl | numpy torch
 outputs              | config framing volume io priors kl regions export                | numpy
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy

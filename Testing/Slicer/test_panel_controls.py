@@ -232,7 +232,7 @@ def test_sliders_change_map_regions_and_table_at_once(widget: Any, results: Scen
     for block in (10.0, 14.0, 18.0):
         widget._parameterNode.blockSize = block
         started = time.perf_counter()
-        widget.panel.showLive()
+        widget.panel.live.show()
         times.append(time.perf_counter() - started)
         assert results.settings.block_mm == block
     with capsys.disabled():
@@ -290,12 +290,12 @@ def test_opacity_and_threshold_change_the_picture_only(widget: Any, results: Sce
 def test_headings_sort_by_number(widget: Any, results: SceneResults) -> None:
     table = widget.ui.regionTable
     nats = [r.total_nats for r in results.regions]
-    assert widget.panel._table.order == sorted((0, 1), key=lambda i: -nats[i])
+    assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: -nats[i])
     person.click_header(table, 1)
-    assert widget.panel._table.order == sorted((0, 1), key=lambda i: nats[i])
+    assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: nats[i])
     person.click_header(table, 5)
-    assert [results.regions[i].slices for i in widget.panel._table.order] == sorted(r.slices for r in results.regions)
-    assert table.item(0, 0).text() == results.regions[widget.panel._table.order[0]].name
+    assert [results.regions[i].slices for i in widget.panel.found.table.order] == sorted(r.slices for r in results.regions)
+    assert table.item(0, 0).text() == results.regions[widget.panel.found.table.order[0]].name
 
 
 def test_a_click_jumps_to_the_region_of_that_row_however_sorted(widget: Any, results: SceneResults) -> None:
@@ -306,13 +306,13 @@ def test_a_click_jumps_to_the_region_of_that_row_however_sorted(widget: Any, res
         for row in (0, 1):
             view.node.SetSliceOffset(900.0)
             person.click_cell(table, row, 2)
-            region = results.regions[widget.panel._table.order[row]]
+            region = results.regions[widget.panel.found.table.order[row]]
             assert panel_at_work.place("Axial") == pytest.approx(region.peak_lps_mm[2], abs=1e-3)
 
 
 def test_a_hidden_region_stays_hidden_while_sliders_move(widget: Any, results: SceneResults) -> None:
     table = widget.ui.regionTable
-    weak = widget.panel._table.order[1]
+    weak = widget.panel.found.table.order[1]
     name = results.regions[weak].name
     person.click_checkbox(table, 1)
     assert [results.isRegionVisible(i) for i in (0, 1)] == [i != weak for i in (0, 1)]
@@ -401,7 +401,7 @@ def test_closing_the_scene_ends_a_run(widget: Any, made: Any) -> None:
     slicer.mrmlScene.Clear(0)
     person.wait(lambda: not panel_at_work.klip_processes(), 2, "it is gone")
     assert not widget.panel.detection.running
-    assert not list(widget.panel.outputFolder().glob("input/*"))
+    assert not list(widget.panel.computer.outputFolder().glob("input/*"))
     assert widget.ui.detectButton.text == "Detect OOD"
 
 

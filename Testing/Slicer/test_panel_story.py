@@ -130,7 +130,7 @@ def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path
     person.wait(lambda: widget.ui.inputSelector.currentNode() is node and widget.ui.detectButton.enabled, 5, "ready")
     panel_at_work.fast_choices(widget)
     person.click(widget.ui.detectButton)
-    written = list(widget.panel.outputFolder().glob("input/*.nrrd"))
+    written = list(widget.panel.computer.outputFolder().glob("input/*.nrrd"))
     assert len(written) == 1
     person.wait(klip_processes, 10, "it runs")
     pressed = time.monotonic()

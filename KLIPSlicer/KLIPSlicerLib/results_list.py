@@ -1,0 +1,65 @@
+"""What was found: a summary in a sentence, the table of regions, and the menu that exports them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from .export_menu import ExportMenu
+from .region_table import RegionTable
+
+if TYPE_CHECKING:
+    from .scene_results import SceneResults
+
+
+class ResultsList:
+    """Shows results and lets rows act on the scene.
+
+    Attributes
+    ----------
+    results : what is shown; None for nothing.
+    table : of the regions.
+
+    :param say: shows a sentence.
+    """
+
+    def __init__(self, ui: Any, say: Callable[..., None]) -> None:
+        self._summaryLabel = ui.summaryLabel
+        self._summaryLabel.text = _("Nothing has been examined yet.")
+        self.results: SceneResults | None = None
+        self.table = RegionTable(ui.regionTable, self._onJump, self._onVisible)
+        self._export = ExportMenu(ui.exportButton, lambda: self.results, say)
+
+    def refresh(self, results: SceneResults | None) -> None:
+        """Show these results as they are now."""
+        self.results = results
+        regions = results.regions if results is not None else ()
+        self.table.show(regions, results.isRegionVisible if results is not None else lambda i: True)
+        self._export.refresh()
+        self._summaryLabel.text = (
+            summary(regions, results.settings.fdr) if results is not None else _("Nothing has been examined yet.")
+        )
+
+    def _onJump(self, i: int) -> None:
+        if self.results is not None:
+            self.results.jumpTo(i)
+
+    def _onVisible(self, i: int, visible: bool) -> None:
+        if self.results is not None:
+            self.results.setRegionVisible(i, visible)
+            self._export.refresh()
+
+
+def summary(regions: Any, fdr: float) -> str:
+    """How much was found, and how much of it may be chance."""
+    if not regions:
+        return _("Nothing stands out from what chance would mark. That does not mean that nothing is there.")
+    volume = sum(region.volume_ml for region in regions)
+    text = _("1 region, {ml} mL.") if len(regions) == 1 else _("{n} regions, {ml} mL together.")
+    return (
+        text.format(n=len(regions), ml=f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}")
+        + " "
+        + _("At most {fdr} % of what is marked is expected to be chance.").format(fdr=round(100 * fdr))
+    )
