@@ -9,6 +9,8 @@ from a trace that is already there.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,18 @@ import torch
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
-from KLIPCore.errors import Cancelled, ConfigError
+from KLIPCore.crew import Arrangement, crew, cut, trace_all
+from KLIPCore.errors import Cancelled, ConfigError, KlipError
 from KLIPCore.framing import FramedStudy, frame_study
 from KLIPCore.io.results import RunFolder
 from KLIPCore.io.study import check_ct, read_study
+from KLIPCore.kl.trace import SliceTrace
 from KLIPCore.mapping import SAMPLING_SHARE, Detection, Progress, finish, volume_hash
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import ModelCard, Prior
-from KLIPCore.scan import Scanner, trace_slice
-from KLIPCore.selection import Box, box_mask, check_memory, choose_device, parse_slices
+from KLIPCore.scan import Scanner
+from KLIPCore.selection import Box, box_mask, check_memory, choose_devices, parse_slices
+from KLIPCore.tuning import arrange
 from KLIPCore.volume.volume import Volume
 
 
@@ -38,6 +43,7 @@ def detect(
     roi: Box | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    work: Arrangement | None = None,
 ) -> Detection:
     """Find where a CT study departs from what a prior of healthy anatomy expects.
 
@@ -51,6 +57,7 @@ def detect(
     roi : LPS box in mm; only blocks centred in it are tested, only slices that meet it are sampled.
     overwrite : replace a run with other settings in ``out``.
     progress : called as work goes on.
+    work : workers, threads and images at once; None: those of the run that is continued, or what :func:`KLIPCore.tuning.arrange` chooses.
 
     Raises
     ------
@@ -64,50 +71,107 @@ def detect(
         raise ConfigError(
             f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
         )
-    device = choose_device(config.device)
+    devices = choose_devices(config.device)
     tell("read", 0.0, "reading the study")
     volume = read_study(study, series)
     warnings = check_ct(volume)
     check_memory(volume.grid)
-    prior = load_prior(config.prior, device)
+    prior = load_prior(config.prior, devices[0])
     tell("frame", 0.02, "finding the body")
     framed = frame_study(volume, prior.card)
     indices = chosen_slices(framed, slices, roi)
 
     fingerprint = config.fingerprint(prior.card.sha256, volume_hash(volume))
     folder = RunFolder(out)
-    folder.open(_run_record(study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings]), overwrite)
+    work = work or _work_before(folder, fingerprint, devices[0]) or _arranged(config, prior, devices, indices, tell)
+    run = _run_record(study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings])
+    folder.open(run | {"work": asdict(work) | {"device": devices[0].type}}, overwrite)
     folder.write_framing(framed)
-    seconds = sample_slices(folder, framed, config, prior, device, indices, fingerprint, tell)
+    seconds = sample_slices(folder, framed, config, prior, devices, indices, fingerprint, tell, work)
     result = finish(folder, framed, config.regions, prior.card, tell, roi)
     tell("done", 1.0, f"{len(indices)} slices, {seconds:.0f} s of sampling")
     return result
 
 
 def sample_slices(
-    folder: RunFolder, framed: FramedStudy, config: Config, prior: Prior, device: torch.device, indices: list[int], fingerprint: str, tell: Progress
+    folder: RunFolder,
+    framed: FramedStudy,
+    config: Config,
+    prior: Prior,
+    device: torch.device | Sequence[torch.device],
+    indices: list[int],
+    fingerprint: str,
+    tell: Progress,
+    work: Arrangement | None = None,
 ) -> float:
     """Trace every slice that is not done yet; returns the seconds this took.
+
+    Parameters
+    ----------
+    folder, framed, config, indices, fingerprint, tell : of the run.
+    prior : on the (first) device.
+    device : one, or several that share the slices.
+    work : how the work of each is dealt out; one worker and slice after slice when None.
 
     Raises
     ------
     Cancelled : stopped from the keyboard; finished slices are kept.
     """
     started = time.monotonic()
+    work = work or Arrangement.plain()
+    devices = [device] if isinstance(device, torch.device) else list(device)
+    wanted = twin_slices(indices, config.sampling.twin_every) if config.regions.null == "twin" else []
     done = set(folder.finished(indices, fingerprint, ()))
-    todo = [index for index in indices if index not in done]
+    batches = [batch for batch in cut(indices, work.slices_at_once(config.sampling.n_samples)) if not done.issuperset(batch)]
+    count = len(indices) - sum(len(batch) for batch in batches)
     lo, hi = SAMPLING_SHARE
-    if todo:
-        tell("sample", lo, f"{len(done)} of {len(indices)} slices were done before" if done else "setting up the scanner")
-        scanner = Scanner.build(config, prior, framed.frame.pixel_mm, device)
+
+    def before(batch: Sequence[int]) -> None:
+        which = f"slice {batch[0]}" if len(batch) == 1 else f"slices {batch[0]} to {batch[-1]}"
+        tell("sample", lo + (hi - lo) * count / len(indices), f"{which} ({count + 1} of {len(indices)})")
+
+    def save(traced: SliceTrace) -> None:
+        nonlocal count
+        count += 1
+        traced.save(folder.slice_file(traced.index), fingerprint)
+
+    if batches:
+        tell("sample", lo, f"{count} of {len(indices)} slices were done before" if done else "setting up the scanner")
+        scanner = Scanner.build(config, prior, framed.frame.pixel_mm, devices[0])
+        priors = [(devices[0], prior), *((other, load_prior(config.prior, other)) for other in devices[1:])]
         try:
-            for n, index in enumerate(todo):
-                tell("sample", lo + (hi - lo) * (len(done) + n) / len(indices), f"slice {index} ({len(done) + n + 1} of {len(indices)})")
-                trace_slice(scanner, framed, index, twin=config.regions.null == "twin").save(folder.slice_file(index), fingerprint)
+            trace_all(crew(scanner, priors, work)[: len(batches)], framed, batches, wanted, work.threads, before, save)
         except KeyboardInterrupt as stop:
             kept = len(folder.finished(indices, fingerprint, ()))
             raise Cancelled(f"Stopped. {kept} of {len(indices)} slices are done and kept.", "Run the same command again to continue.") from stop
     return time.monotonic() - started
+
+
+LEAST_TWINS = 8
+"""Slices that get a twin at least: the null's tail is read off their blocks."""
+
+
+def twin_slices(indices: Sequence[int], every: int) -> list[int]:
+    """Which slices get a twin: one in ``every``, but :data:`LEAST_TWINS` of them where there are so many, evenly spread."""
+    n = max(-(-len(indices) // every), min(len(indices), LEAST_TWINS))
+    return [indices[place * len(indices) // n] for place in range(n)]
+
+
+def _work_before(folder: RunFolder, fingerprint: str, device: torch.device) -> Arrangement | None:
+    """How the run that is in the folder was dealt out, if it is this run on such a device: continued alike it comes out alike."""
+    try:
+        run = folder.run()
+        work = dict(run["work"]) if run["fingerprint"] == fingerprint else {}
+        return Arrangement(**work) if work.pop("device", None) == device.type else None
+    except (KlipError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _arranged(config: Config, prior: Prior, devices: Sequence[torch.device], indices: Sequence[int], tell: Progress) -> Arrangement:
+    """What suits a new run."""
+    s, r = config.sampling, config.record
+    a_slice = s.n_samples * s.n_steps + 2 * r.n_pairs * r.n_nodes
+    return arrange(prior, devices[0], s.n_samples, len(indices) * a_slice, len(indices), tell=lambda detail: tell("sample", SAMPLING_SHARE[0], detail))
 
 
 def chosen_slices(framed: FramedStudy, slices: str | None, roi: Box | None) -> list[int]:

@@ -12,6 +12,7 @@ another selection changes nothing:
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from KLIPCore.batches import Batches
 from KLIPCore.config import Config
+from KLIPCore.errors import Cancelled
 from KLIPCore.framing import FramedStudy
 from KLIPCore.kl.trace import SliceTrace
 from KLIPCore.physics.dose import WindowedCT
@@ -51,6 +53,7 @@ class Scanner:
     device : where it all runs.
     n_evaluations : network evaluations (images) so far.
     batches : how many images the network takes at once.
+    halt : set from another thread, ends the work at the next evaluation.
     """
 
     config: Config
@@ -61,6 +64,7 @@ class Scanner:
     device: torch.device
     n_evaluations: int = 0
     batches: Batches = field(default_factory=Batches)
+    halt: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def build(cls, config: Config, prior: Prior, pixel_mm: float, device: torch.device) -> Scanner:
@@ -74,7 +78,14 @@ class Scanner:
         return cls(config, prior, A, A_fine, config.measurement.noise * reference, device)
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        """D(x, σ) of (B, H, W) images."""
+        """D(x, σ) of (B, H, W) images.
+
+        Raises
+        ------
+        Cancelled : somebody set :attr:`halt`.
+        """
+        if self.halt.is_set():
+            raise Cancelled("Stopped.")
         self.n_evaluations += len(x)
         return self.batches.run(lambda part: self.prior.denoise(part[:, None], torch.full((len(part),), float(sigma), device=x.device))[:, 0], x)
 

@@ -89,8 +89,27 @@ def box_mask(grid: Grid, box: Box) -> NDArray[np.bool_]:
     return mask
 
 
+ALL_GPUS = "cuda:all"
+"""Name of every GPU of the computer together."""
+
+
+def choose_devices(name: str) -> list[torch.device]:
+    """The torch devices that share the slices of a run: all GPUs for ``cuda:all``, and for ``auto`` where there are any; one for other names.
+
+    Raises
+    ------
+    ResourceError, ConfigError : as :func:`choose_device`.
+    """
+    import torch
+
+    first = choose_device(name)
+    if name not in ("auto", ALL_GPUS) or first.type != "cuda":
+        return [first]
+    return [torch.device("cuda", n) for n in range(torch.cuda.device_count())]
+
+
 def choose_device(name: str) -> torch.device:
-    """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+    """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first GPU for ``cuda:all``.
 
     Raises
     ------
@@ -104,7 +123,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device("cuda" if name == ALL_GPUS else name)
     except RuntimeError as error:
         raise ConfigError(f"There is no device called '{name}'.", "Choose auto, cpu or cuda.") from error
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):

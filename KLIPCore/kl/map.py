@@ -230,6 +230,7 @@ class MapMaker:
 
         tested = judged = self.tested
         p, z, width = np.ones(tested.shape), np.zeros(tested.shape), None
+        with_twin = self._with_twin(score, depth) if config.null == "twin" else None
         if score.together:
             twins = [blocks(own) for own in self._nats(score, "twin-")] if config.null == "twin" else None
             verdict = combine([blocks(own) for own in windows], tested, twins)
@@ -237,8 +238,8 @@ class MapMaker:
             width = None if twins else verdict.width
         elif config.null == "twin":
             nats = blocks(cells)
-            twin = self._twin_blocks(score, block_cells, depth)
-            p[tested] = twin_p_values(nats[tested], twin)
+            (twin,) = (blocks(own) for own in self._nats(score, "twin-"))
+            p[tested] = twin_p_values(nats[tested], twin[tested if with_twin is None else tested & with_twin])
             z[tested] = z_of_p(p[tested])
         else:
             nats = blocks(cells)
@@ -269,6 +270,21 @@ class MapMaker:
         with ThreadPoolExecutor(1) as aside:
             made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
             return made.volumes(self.landing, config.fdr, carrying[0].result())
+
+    def _with_twin(self, score: Score, depth: float) -> NDArray[np.bool_]:
+        """(n, 1, 1) which slices have a twin, whose blocks then stand for all.
+
+        Raises
+        ------
+        TraceError : none has, or blocks reach across slices of which not all have.
+        """
+        having = np.array([f"twin-{score.layer}" in s.layers for s in self.trace.slices])
+        if not having.all() and (depth > 1 or not having.any()):
+            raise TraceError(
+                "Blocks that reach across slices need a twin of every slice; this run made fewer." if having.any() else "This run made no twins.",
+                "Choose a block depth of 0 or the null study, or run detect again with the null twin and sampling.twin_every: 1.",
+            )
+        return having[:, None, None]
 
     def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
         """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last score are kept, since block size and

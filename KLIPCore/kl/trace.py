@@ -189,7 +189,7 @@ class KLTrace:
 
         Parameters
         ----------
-        layer, part : which measurement of nats, and which part of it.
+        layer, part : which measurement of nats, and which part of it. Where only some slices have a twin, the others' is 0.
         window : σ interval; bins that it cuts count by their share in ln σ.
         bands : first and last-plus-one band; None for all.
 
@@ -198,7 +198,11 @@ class KLTrace:
         TraceError : the layer was not recorded, or the window lies outside.
         """
         out = []
+        twins = {name for s in self.slices for name in s.layers if name.startswith("twin-")}
         for s in self.slices:
+            if layer not in s.layers and layer in twins:
+                out.append(np.zeros(next(iter(s.layers.values())).energy.shape[-2:], np.float32))
+                continue
             if layer not in s.layers:
                 raise TraceError(
                     f"The trace has no layer '{layer}' (it has {', '.join(s.layers) or 'none'}).", "Choose another score, or run detect with that layer."

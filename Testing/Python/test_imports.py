@@ -71,10 +71,12 @@ training.start       |                                                          
 batches              |                                                                  | torch
 recording            | config volume.units physics sampling kl                          | numpy torch
 scan                 | batches config framing volume physics priors recording sampling kl | numpy torch
+crew                 | batches framing kl.trace priors.prior scan                        | torch
+tuning               | batches crew priors.prior                                        | psutil torch
 outputs              | config framing volume io priors kl regions export                | numpy
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
-pipeline             | config framing volume io priors kl regions scan mapping selection  | numpy torch
+pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
 evaluation           | config framing volume io priors physics sampling kl regions      |
                      | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 bench                | config framing volume io.images physics priors sampling kl       |
