@@ -46,3 +46,26 @@ def shown(scene: Any, made: Any) -> Any:
     from inputs import show_run
 
     return show_run(made)
+
+
+@pytest.fixture
+def widget(tmp_path: Path) -> Iterator[Any]:
+    """The module's panel in an empty scene."""
+    from panel_at_work import opened_panel
+
+    with opened_panel(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def results(widget: Any, made: Any) -> Any:
+    """Two regions of known nats, in the panel."""
+    from inputs import show_run
+    from standins import person
+
+    found = show_run(made)
+    widget._parameterNode.fdr = 0.05
+    widget.panel.setResults(found)
+    person.events(0.1)
+    assert len(found.regions) == 2
+    return found

@@ -120,7 +120,7 @@ def application() -> Any:
 
 
 def clear() -> Any:
-    """An empty scene for the next test; views, being singletons, stay and show nothing."""
+    """An empty scene for the next test; views that are not closed, being singletons, stay and show nothing."""
     scene = start()
     scene.Clear(0)
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -232,6 +232,17 @@ class SliceView:
         actor.SetMapper(self.mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(actor)
+
+    def close(self) -> None:
+        """Leave the scene: code that acts on all slice views does not find this one any more, and its name is free again."""
+        scene = start()
+        composite = self.composite
+        self.managers.SetMRMLDisplayableNode(None)
+        application().GetSliceLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
+        for node in (composite, self.node):
+            scene.RemoveNode(node)
+        self.window.Finalize()
 
     @property
     def composite(self) -> Any:

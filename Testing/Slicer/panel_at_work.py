@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,9 @@ def opened_panel(folder: Path) -> Iterator[Any]:
     try:
         yield widget
     finally:
+        for shown in VIEWS.values():
+            shown.close()
+        VIEWS.clear()
         widget.cleanup()
         widget.parent.close()
         widget.parent.deleteLater()
@@ -80,12 +82,16 @@ def klip_processes() -> list[psutil.Process]:
     return alive
 
 
-@cache
+VIEWS: dict[str, Any] = {}
+"""Slice views of the panel that is open, by orientation; they close with it."""
+
+
 def view(orientation: str) -> Any:
-    """A slice view that lives as long as the process: Slicer's view nodes are singletons, a second one of a name would show nothing."""
-    made = headless.SliceView(f"Panel{orientation}", 240, 200)
-    made.node.SetOrientation(orientation)
-    return made
+    """The slice view of an orientation, beside the open panel."""
+    if orientation not in VIEWS:
+        VIEWS[orientation] = headless.SliceView(f"Panel{orientation}", 240, 200)
+        VIEWS[orientation].node.SetOrientation(orientation)
+    return VIEWS[orientation]
 
 
 def place(orientation: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import panel_at_work
 import pydicom
 import pytest
 from KLIPSlicerLib.nodes import worldFromLps
-from panel_at_work import klip_processes, opened_panel, slicer
+from panel_at_work import klip_processes, slicer
 from small_study import LESION_LPS_MM
 from standins import person
 
@@ -20,12 +19,6 @@ from standins import person
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return panel_at_work.dicom_study(tmp_path_factory.mktemp("story") / "ct")
-
-
-@pytest.fixture
-def widget(tmp_path: Path) -> Iterator[Any]:
-    with opened_panel(tmp_path) as opened:
-        yield opened
 
 
 def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

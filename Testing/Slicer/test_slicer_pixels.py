@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6,
 
 
 @pytest.fixture(scope="module")
-def views() -> dict[str, SliceView]:
+def views() -> Iterator[dict[str, SliceView]]:
     """The three slice views."""
-    return {name: SliceView(name) for name in ("Red", "Yellow", "Green")}
+    made = {name: SliceView(name) for name in ("Red", "Yellow", "Green")}
+    yield made
+    for view in made.values():
+        view.close()
 
 
 @pytest.fixture

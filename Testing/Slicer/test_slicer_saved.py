@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,15 @@ def test_the_slider_works_after_loading_without_the_run_folder(oblique: tuple[Sc
         np.testing.assert_array_equal(array > 0, region.full_mask(expected.kl_map.grid.shape))
 
 
-def test_the_picture_is_the_same_after_loading(scene: Any, made: MadeRun, tmp_path: Path) -> None:
-    view = SliceView("Saved", 320, 280)
+@pytest.fixture
+def view(scene: Any) -> Iterator[SliceView]:
+    """A slice view for one test."""
+    made = SliceView("Saved", 320, 280)
+    yield made
+    made.close()
+
+
+def test_the_picture_is_the_same_after_loading(view: SliceView, made: MadeRun, tmp_path: Path) -> None:
     results = show_run(made)
     view.fit()
     results.jumpTo(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import ctk
@@ -38,6 +39,13 @@ class qMRMLWidget(qt.QWidget):
         return self._scene
 
 
+def _forget(observed: list[tuple[Any, int]], *_: Any) -> None:
+    """Stop observing, as Slicer's widgets do when they are destroyed."""
+    for scene, tag in observed:
+        scene.RemoveObserver(tag)
+    observed.clear()
+
+
 class qMRMLNodeComboBox(qt.QWidget):
     """Selects a node of some classes."""
 
@@ -51,12 +59,13 @@ class qMRMLNodeComboBox(qt.QWidget):
         self._settings: dict[str, Any] = {"types": [], "none": False, "add": True, "remove": True, "rename": False, "children": True}
         self._scene: Any = None
         self._id: str | None = None
-        self._tags: list[int] = []
         self._box = QtWidgets.QComboBox(self)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._box)
         self._box.activated.connect(self._on_activated)
+        self._observed: list[tuple[Any, int]] = []
+        self.destroyed.connect(partial(_forget, self._observed))
 
     def _kept(self, name: str, value: Any) -> None:
         self._settings[name] = value
@@ -71,13 +80,12 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     def setMRMLScene(self, scene: Any) -> None:
         """Offer this scene's nodes from now on."""
-        if self._scene is not None:
-            for tag in self._tags:
-                self._scene.RemoveObserver(tag)
-        self._scene, self._tags = scene, []
+        _forget(self._observed)
+        self._scene = scene
         if scene is not None:
             for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
-                self._tags.append(scene.AddObserver(event, lambda *_: QtCore.QTimer.singleShot(0, self._fill)))
+                tag = scene.AddObserver(event, lambda *_: QtCore.QTimer.singleShot(0, self, self._fill))  # not any more once it is destroyed
+                self._observed.append((scene, tag))
         self._fill()
 
     def _nodes(self) -> list[Any]:

@@ -1,0 +1,116 @@
+"""Sliders and table, with real events, on results of known nats. No sampling here: the runs are made (made_run.py)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import panel_at_work
+import pytest
+from KLIPSlicerLib.display import sliceCompositesShowing
+from KLIPSlicerLib.scene_results import SceneResults
+from panel_at_work import slicer
+from standins import person
+
+
+def test_sliders_change_map_regions_and_table_at_once(widget: Any, results: SceneResults, capsys: pytest.CaptureFixture[str]) -> None:
+    ui = widget.ui
+    assert ui.regionTable.rowCount == 2
+    total = ui.regionTable.item(0, 1).text()
+    before = slicer.util.arrayFromVolume(results.mapNode).max()
+    person.drag(ui.blockSizeSlider, 0.5)
+    wanted = widget._parameterNode.blockSize
+    assert 18 < wanted < 26
+    person.wait(lambda: results.settings.block_mm == pytest.approx(wanted), 1, "the map follows")
+    assert slicer.util.arrayFromVolume(results.mapNode).max() > before
+    assert ui.regionTable.item(0, 1).text() != total
+    times = []
+    for block in (10.0, 14.0, 18.0):
+        widget._parameterNode.blockSize = block
+        started = time.perf_counter()
+        widget.panel.live.show()
+        times.append(time.perf_counter() - started)
+        assert results.settings.block_mm == block
+    with capsys.disabled():
+        print(f"\n[panel] live update of {len(results.live.trace.slices)} slices: {1000 * min(times):.0f} ms")
+    assert min(times) < 0.2
+
+
+def test_false_discoveries_and_window_act_live(widget: Any, results: SceneResults) -> None:
+    ui = widget.ui
+    person.drag(ui.fdrSlider, 1.0)
+    person.wait(lambda: results.settings.fdr == pytest.approx(0.9), 1, "the rate follows")
+    assert "90 %" in ui.summaryLabel.text
+    person.choose(ui.windowComboBox, "Coarse")
+    person.wait(lambda: results.settings.window == (0.16, 0.32), 1, "the window follows")
+    assert (ui.windowRangeWidget.minimumValue, ui.windowRangeWidget.maximumValue) == (0.16, 0.32)
+    ui.windowRangeWidget.setValues(0.1, 0.32)
+    assert widget._parameterNode.windowName == "custom"
+    assert ui.windowComboBox.currentText == "Custom"
+    person.wait(lambda: results.settings.window == (0.1, 0.32), 1, "the numbers follow")
+    person.choose(ui.windowComboBox, "Recommended")
+    person.wait(lambda: results.settings.window is None, 1, "back to the score's own")
+
+
+def test_what_the_trace_cannot_answer_is_said_and_nothing_changes(widget: Any, results: SceneResults) -> None:
+    before = slicer.util.arrayFromVolume(results.mapNode).copy()
+    person.choose(widget.ui.scoreComboBox, "nats")
+    person.wait(lambda: widget.ui.statusLabel.visible, 1, "a sentence")
+    assert "renoised" in widget.ui.statusLabel.text
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.mapNode), before)
+
+
+def test_opacity_and_threshold_change_the_picture_only(widget: Any, results: SceneResults) -> None:
+    ui, view = widget.ui, panel_at_work.view("Axial")
+    results.showInSliceViews()
+    view.fit()
+    results.jumpTo(0)
+    regions = [r.total_nats for r in results.regions]
+    shown = view.pixels()
+    person.drag(ui.opacitySlider, 0.0)
+    assert [c.GetForegroundOpacity() for c in sliceCompositesShowing(results.mapNode)] == [0.0]
+    bare = view.pixels()
+    assert (shown != bare).any()
+    person.drag(ui.opacitySlider, 1.0)
+    assert ui.thresholdSlider.value == pytest.approx(results.threshold, abs=0.1)
+    full = view.pixels()
+    ui.thresholdSlider.value = ui.thresholdSlider.maximum
+    assert results.threshold == pytest.approx(ui.thresholdSlider.maximum)
+    assert (view.pixels() != full).any()
+    assert [r.total_nats for r in results.regions] == regions
+
+
+def test_headings_sort_by_number(widget: Any, results: SceneResults) -> None:
+    table = widget.ui.regionTable
+    nats = [r.total_nats for r in results.regions]
+    assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: -nats[i])
+    person.click_header(table, 1)
+    assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: nats[i])
+    person.click_header(table, 5)
+    assert [results.regions[i].slices for i in widget.panel.found.table.order] == sorted(r.slices for r in results.regions)
+    assert table.item(0, 0).text() == results.regions[widget.panel.found.table.order[0]].name
+
+
+def test_a_click_jumps_to_the_region_of_that_row_however_sorted(widget: Any, results: SceneResults) -> None:
+    view = panel_at_work.view("Axial")
+    table = widget.ui.regionTable
+    for column in (1, 1, 3):
+        person.click_header(table, column)
+        for row in (0, 1):
+            view.node.SetSliceOffset(900.0)
+            person.click_cell(table, row, 2)
+            region = results.regions[widget.panel.found.table.order[row]]
+            assert panel_at_work.place("Axial") == pytest.approx(region.peak_lps_mm[2], abs=1e-3)
+
+
+def test_a_hidden_region_stays_hidden_while_sliders_move(widget: Any, results: SceneResults) -> None:
+    table = widget.ui.regionTable
+    weak = widget.panel.found.table.order[1]
+    name = results.regions[weak].name
+    person.click_checkbox(table, 1)
+    assert [results.isRegionVisible(i) for i in (0, 1)] == [i != weak for i in (0, 1)]
+    widget._parameterNode.blockSize = 14.0
+    person.wait(lambda: results.settings.block_mm == 14.0, 1, "the slider acts")
+    unchecked = [row for row in range(table.rowCount) if table.item(row, 0).checkState() == person.QtCore.Qt.CheckState.Unchecked]
+    assert [table.item(row, 0).text() for row in unchecked] == [name]
