@@ -72,7 +72,10 @@ class Scanner:
         card = prior.card
         image = ImageGrid2D((card.size, card.size), pixel_mm)
         geometry = scan_geometry(config, image)
-        A = Projector(geometry, image).to(device)
+        A = Projector(geometry, image)
+        if config.sampling.preconditioned:
+            A = A.preconditioned()
+        A = A.to(device)
         A_fine = Projector(geometry, image.refined(config.measurement.finer))
         reference = 0.5 * card.body_fraction * card.size * pixel_mm  # soft tissue (intensity 0.5) across a body's width
         return cls(config, prior, A, A_fine, config.measurement.noise * reference, device)

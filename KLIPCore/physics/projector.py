@@ -14,15 +14,18 @@ same numbers, and the transpose stays exact because both directions use the same
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.geometry import Geometry, ImageGrid2D
 from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.rotation import RotationAverage
 from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
 from KLIPCore.physics.symmetry import ViewOrbits
 
@@ -39,6 +42,7 @@ class Projector(LinearOperator):
     rays_per_bin : rays averaged over each detector bin.
     estimated_bytes : memory the stored matrices take (an upper estimate, known before they are built).
     stored : whether the matrices are kept.
+    rotation : closed form of A Aᵀ inside a disc, which proximal steps use; None without (:meth:`preconditioned`).
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Projector(LinearOperator):
         self.orbits = ViewOrbits.find(geometry, image.shape[0] == image.shape[1]) if symmetric else ViewOrbits.none(n)
         self.estimated_bytes = self._estimate_bytes()
         self.stored = self.estimated_bytes <= min(memory_limit_bytes, 16 * MAX_ENTRIES)
+        self.rotation: RotationAverage | None = None
         self._slot, self._reverse = torch.from_numpy(self.orbits.slot), torch.from_numpy(self.orbits.reverse)
         shape = (len(self.orbits.base) * geometry.n_detectors, math.prod(image.shape))
         self._matrix = RowMatrix(self._rows, shape, 2 * rays_per_bin * max(image.shape), dtype, self.stored)
@@ -102,6 +107,30 @@ class Projector(LinearOperator):
             piece = slice(start, min(start + at_once, len(phi)))
             index, weight = _joseph(phi[piece], s[piece], self.image)
             yield piece, index, weight / k
+
+    def view_matrices(self) -> list[sp.csr_array]:
+        """Every view's weights by itself, (n_detectors, H·W), in mm: the kept ones, turned.
+
+        Raises
+        ------
+        ConfigError : they are not kept.
+        """
+        pixels = np.arange(math.prod(self.image.shape)).reshape(*self.image.shape, 1)
+        places = [t.apply(torch.from_numpy(pixels)).numpy().ravel() for t in self.orbits.turns]
+        kept, n = self._matrix.to_scipy(), self.range_shape[1]
+        made = []
+        for slot, reverse in zip(self.orbits.slot, self.orbits.reverse, strict=True):
+            base, turn = divmod(int(slot), len(places))
+            rows = kept[base * n : (base + 1) * n]
+            view = sp.csr_array((rows.data, places[turn][rows.indices], rows.indptr), shape=rows.shape)
+            made.append(view[::-1] if reverse else view)
+        return made
+
+    def preconditioned(self) -> Projector:
+        """The same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`): proximal steps become cheaper."""
+        made = copy.copy(self)
+        made.rotation = RotationAverage.of(self)
+        return made
 
     def _apply(self, x: Tensor) -> Tensor:
         b, n_bins = len(x), self.range_shape[1]

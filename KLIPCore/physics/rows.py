@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from KLIPCore.errors import ConfigError
+
 Rows = Iterator[tuple[slice, Tensor, Tensor]]
 """Runs of rows: their range, column indices (R, ..., n) int64 and weights of the same shape, 0 where nothing is."""
 
@@ -79,6 +81,18 @@ class RowMatrix:
             w = weight.to(self._dtype).flatten(1)
             result.index_add_(0, index.flatten(), (w[..., None] * columns[piece][:, None, :]).flatten(0, 1))
         return result
+
+    def to_scipy(self) -> sp.csr_array:
+        """The kept matrix, for work on its entries.
+
+        Raises
+        ------
+        ConfigError : it is not kept.
+        """
+        if self._forward is None:
+            raise ConfigError("This matrix is computed on the fly: it has no entries to look at.", "Give the projector a larger memory_limit_bytes.")
+        kept = self._forward.cpu()
+        return sp.csr_array((kept.values().numpy(), kept.col_indices().numpy(), kept.crow_indices().numpy()), shape=self.shape)
 
     def to(self, device: torch.device | str) -> RowMatrix:
         """The same matrix on another device."""

@@ -18,6 +18,11 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
+from KLIPCore.physics.projector import Projector
+from KLIPCore.physics.rotation import RotationAverage
+
+ITERATIONS_SAVED = 4
+"""Plain iterations that one preconditioned one stands for: fewer of these are both cheaper and nearer the minimum."""
 
 
 def conjugate_gradients(
@@ -80,14 +85,18 @@ def _batch_dims(measurement: Measurement, x: Tensor) -> int:
 def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n_iterations: int = 8) -> Tensor:
     """argmin ‖x − x̂‖²/(2 r²) + ½ Σ w (y − A x)², by conjugate gradients from x̂ (DDS).
 
+    With a preconditioned projector (:meth:`KLIPCore.physics.projector.Projector.preconditioned`) and one weight for all data the problem is solved
+    in data space, from a closed form that is nearly right, and a quarter of the iterations (:data:`ITERATIONS_SAVED`). Then the prior counts as certain
+    outside the disc that the closed form is of: pixels there stay as they are.
+
     Parameters
     ----------
     measurement : data, operator and weights.
     x_hat : (..., *domain_shape) the prior's estimates.
     r2 : variance r² > 0 of the prior's estimates: a number, or one per sample of x̂'s first dimension(s).
-    n_iterations : iterations; more approach the exact minimum. Measured for 60 parallel views of 256² and
-        σ_y = 0.2 % of the largest line integral: 8 leave 13 % of the correction undone at r = 0.03, 20 % at r = 0.08 to 0.11;
-        12 leave 6 % and 15 %. What is left lies in the directions that 60 views hardly see.
+    n_iterations : plain iterations; more approach the exact minimum. Measured on a chain's own corrections, 60 parallel views of 256²
+        and σ_y = 0.2 % of a body's line integral: 8 leave 18 % of the correction undone at r = 0.11 (11 % of what is coarser than
+        4 pixels), 9 % at r = 0.03; preconditioned, 2 leave 7 % (3 %) and 5 % at less than a quarter of the cost.
 
     Returns
     -------
@@ -98,9 +107,44 @@ def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n
         raise ConfigError("The prior's variance r² must be positive.", "Use σ² σ_d² / (σ² + σ_d²) of the noise level.")
     variance = variance.reshape(*variance.shape, *([1] * (x_hat.ndim - variance.ndim)))
     A, w = measurement.A, measurement.weights
+    rotation = A.rotation if isinstance(A, Projector) else None
     with torch.no_grad():
+        if rotation is not None and w.numel() == 1:
+            return x_hat + _correction(measurement, x_hat, variance, rotation, max(1, round(n_iterations / ITERATIONS_SAVED)))
         b = variance * A.T(w * measurement.residual(x_hat))
         return x_hat + conjugate_gradients(lambda d: d + variance * A.normal(d, w), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))
+
+
+def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, rotation: RotationAverage, n_iterations: int) -> Tensor:
+    """c D Aᵀ z with (I + c A D Aᵀ) z = y − A x̂, c = r² w, by conjugate gradients preconditioned by the rotation average.
+
+    (Saad, "Iterative methods for sparse linear systems", algorithm 9.1.) Iteration by iteration the correction itself is added up, because D Aᵀ of the
+    direction is at hand; curvature is its norm, ⟨p, p⟩ + c ‖D Aᵀ p‖², so that the last iteration needs no A.
+    """
+    A, support = measurement.A, rotation.support.to(x_hat.dtype)
+    c = variance * measurement.weights.reshape(())
+
+    def dot(u: Tensor, v: Tensor) -> Tensor:
+        product = torch.linalg.vecdot(u.flatten(-2), v.flatten(-2))
+        return product[..., None, None]
+
+    r = measurement.residual(x_hat)
+    q = rotation.solve(r, c)
+    p, rq = q, dot(r, q)
+    made = torch.zeros_like(x_hat)
+    for i in range(n_iterations):
+        back = A.T(p).mul_(support)
+        curvature = dot(p, p) + c * dot(back, back)
+        step = torch.where(curvature > 0, rq / torch.where(curvature > 0, curvature, 1.0), 0.0)  # 0/0 once a sample has converged exactly
+        made = torch.addcmul(made, c * step, back)
+        if i + 1 == n_iterations:
+            break
+        r = r - step * (p + c * A(back))
+        q = rotation.solve(r, c)
+        rq_next = dot(r, q)
+        p = torch.addcmul(q, torch.where(rq > 0, rq_next / torch.where(rq > 0, rq, 1.0), 0.0), p)
+        rq = rq_next
+    return made
 
 
 def least_squares(measurement: Measurement, n_iterations: int = 20, damping: float = 0.0, x0: Tensor | None = None) -> Tensor:
