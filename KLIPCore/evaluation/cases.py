@@ -7,107 +7,28 @@ for a disease.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import scipy.ndimage as ndi
-import yaml
 from numpy.typing import NDArray
 
-from KLIPCore.config import SCORES, Config
-from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError
-from KLIPCore.evaluation.baselines.registry import baseline
+from KLIPCore.errors import EmptyInputError, GeometryError
+from KLIPCore.evaluation.config import Case, EvaluationConfig
+from KLIPCore.evaluation.implants import Implant
 from KLIPCore.framing import FramedStudy, frame_study
 from KLIPCore.io.images import read_image
+from KLIPCore.phantoms.lesions import implant, tissue_mask
 from KLIPCore.priors.prior import Prior
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Volume
+
+__all__ = ["MIN_LESION_PIXELS", "Case", "EvaluationConfig", "LabelledStudy", "SliceTruth", "spread"]
 
 MIN_LESION_PIXELS = 20
 """A slice counts as a lesion slice when its label has at least this many pixels in the frame."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One scan with masks.
-
-    Attributes
-    ----------
-    name : for the table.
-    patient : cases of one patient share it; figures are given per patient.
-    image, label : files below the data folder, with the same array shape.
-    """
-
-    name: str
-    patient: str
-    image: str
-    label: str
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """One table; one YAML file.
-
-    Attributes
-    ----------
-    title : of the table.
-    cases : what is evaluated.
-    lesion_values, organ_values : label values that are lesion, and that are the organ (lesion included).
-    max_slices : lesion slices per case, evenly spread; 0 takes all.
-    clean_slices : slices per case more than ``margin`` slices away from any lesion, for calibration and whole-image figures.
-    margin : that distance in slices.
-    scores : names in :data:`KLIPCore.config.SCORES`.
-    baselines : names in :data:`KLIPCore.evaluation.baselines.registry.BASELINES`.
-    quality_slices : slices per case whose reconstruction is compared with FBP, CG and TV; 0 leaves that out.
-    block_mm : edge of blocks.
-    lesion_mm : FROC is also given for lesions of at least this diameter.
-    run : settings of the runs.
-    """
-
-    title: str
-    cases: tuple[Case, ...]
-    lesion_values: tuple[int, ...] = (2,)
-    organ_values: tuple[int, ...] = (1, 2)
-    max_slices: int = 10
-    clean_slices: int = 2
-    margin: int = 5
-    scores: tuple[str, ...] = ("surprise", "one-shot", "klip")
-    baselines: tuple[str, ...] = ()
-    quality_slices: int = 0
-    block_mm: float = 12.0
-    lesion_mm: float = 10.0
-    run: Config = field(default_factory=Config)
-
-    def __post_init__(self) -> None:
-        for name in self.scores:
-            if name not in SCORES:
-                raise ConfigError(f"There is no score '{name}'.", f"Choose from {', '.join(SCORES)}.")
-        for name in self.baselines:
-            baseline(name)
-
-    @property
-    def patients(self) -> list[str]:
-        """Each patient once, in the order of the cases."""
-        return list(dict.fromkeys(case.patient for case in self.cases))
-
-    @classmethod
-    def load(cls, path: Path) -> EvaluationConfig:
-        """Read a YAML file.
-
-        Raises
-        ------
-        ConfigError : unreadable, or with unknown fields.
-        """
-        try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-            fields["cases"] = tuple(Case(**case) for case in fields["cases"])
-            for key in ("lesion_values", "organ_values", "scores", "baselines"):
-                if key in fields:
-                    fields[key] = tuple(fields[key])
-            base = Config.from_preset(fields.pop("preset", "default"))
-            fields["run"] = base.updated(fields.pop("run", {}))
-            return cls(**fields)
-        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"The evaluation configuration {path.name} cannot be used ({error}).", "Compare it with configs/eval_lits_dev.yaml.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +43,8 @@ class SliceTruth:
     positive, inside : (h, w) bool over base cells: the block centred there holds a labelled pixel; the cell lies in the organ.
     pixel_mm : edge of a frame pixel.
     cell : pixels along a base cell.
+    number : (size, size) int32, which lesion of the scan each pixel belongs to (touching voxels, slices included, are one), 0 outside; None
+        where the scan's lesions are not told apart.
     """
 
     index: int
@@ -132,6 +55,7 @@ class SliceTruth:
     inside: NDArray[np.bool_]
     pixel_mm: float
     cell: int
+    number: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +83,39 @@ class LabelledStudy:
         """All slices to evaluate, rising."""
         return sorted({*self.lesion_slices, *self.clean_slices})
 
+    @cached_property
+    def lesion(self) -> NDArray[np.bool_]:
+        """(D, H, W) voxels of lesions."""
+        return np.isin(self.label, self.case.lesion_values or self.config.lesion_values)
+
+    @cached_property
+    def organ(self) -> NDArray[np.bool_]:
+        """(D, H, W) voxels of the organ, lesions included."""
+        return np.isin(self.label, self.case.organ_values or self.config.organ_values)
+
+    @cached_property
+    def lesion_numbers(self) -> NDArray[np.int32]:
+        """(D, H, W) number of each lesion of the scan; voxels that touch, corners included, are one."""
+        return np.asarray(ndi.label(self.lesion, structure=np.ones((3, 3, 3), bool))[0], np.int32)
+
+    def with_config(self, config: EvaluationConfig) -> LabelledStudy:
+        """The same study and slices under other settings of the run or the blocks; what was worked out of the labels is kept."""
+        made = replace(self, config=config)
+        made.__dict__.update({name: self.__dict__[name] for name in ("lesion", "organ", "lesion_numbers") if name in self.__dict__})
+        return made
+
+    @cached_property
+    def tissue(self) -> NDArray[np.bool_]:
+        """(D, H, W) voxels of the body that are no gas."""
+        return self.framed.orientation.apply(tissue_mask(self.framed.study)) & self.framed.body
+
     @classmethod
     def read(cls, config: EvaluationConfig, case: Case, data: Path, prior: Prior) -> LabelledStudy:
-        """Read a case and choose its slices.
+        """Read a case and choose its slices; those of a donor of implants are all clean.
 
         Raises
         ------
-        EmptyInputError : a file is missing.
+        EmptyInputError : a file is missing, or a donor's organ has no room for the implants.
         GeometryError : image and label have different shapes.
         """
         for name in (case.image, case.label):
@@ -174,27 +124,71 @@ class LabelledStudy:
         volume, stored = read_image(data / case.image), read_image(data / case.label)
         if volume.array.shape != stored.array.shape:
             raise GeometryError(f"{case.name}: image and label have different shapes.", "Use the label of that very image.")
-        framed = frame_study(volume, prior.card)
+        if case.slices is not None:
+            box = (slice(*case.slices), slice(None), slice(None))
+            if not 0 <= case.slices[0] < case.slices[1] <= volume.grid.shape[0]:
+                raise GeometryError(f"{case.name}: there are no slices {case.slices[0]} to {case.slices[1]}.", f"It has {volume.grid.shape[0]}.")
+            volume, stored = volume.cropped(box), stored.cropped(box)
+        framed = frame_study(_in_hu(volume, case), prior.card)
         label = framed.orientation.apply(np.round(stored.array).astype(np.int64))
-        lesion = np.isin(label, config.lesion_values)
-        pixels = lesion.sum((1, 2)) / np.prod(framed.frame.pixel)
-        body = framed.body.any((1, 2))
-        near = ndi.binary_dilation(lesion.any((1, 2)), iterations=config.margin) if config.margin else lesion.any((1, 2))
+        study = cls(case, framed, label, [], [], config)
+        body = np.asarray(framed.body.any((1, 2)), bool)
+        if config.implants:
+            fit = body & study.organ.any((1, 2))
+            for recipe in config.implants:
+                fit = fit & np.isin(np.arange(len(fit)), recipe.slices(study.room(recipe)))
+            if not fit.any():
+                raise EmptyInputError(f"{case.name}: no slice has room for every implant.", "Choose smaller radii, or another donor.")
+            return replace(study, clean_slices=spread(np.flatnonzero(fit), config.max_slices or int(fit.sum())))
+        pixels = study.lesion.sum((1, 2)) / np.prod(framed.frame.pixel)
+        with_any = study.lesion.any((1, 2))
+        near = ndi.binary_dilation(with_any, iterations=config.margin) if config.margin else with_any
         with_lesion = np.flatnonzero((pixels >= MIN_LESION_PIXELS) & body)
         without = np.flatnonzero(~near & body)
-        return cls(case, framed, label, spread(with_lesion, config.max_slices or len(with_lesion)), spread(without, config.clean_slices), config)
+        return replace(study, lesion_slices=spread(with_lesion, config.max_slices or len(with_lesion)), clean_slices=spread(without, config.clean_slices))
+
+    def room(self, recipe: Implant) -> NDArray[np.float64]:
+        """(D, H, W) mm from each voxel, within its slice, to what the implant must not touch: the outside of organ or body, and gas."""
+        region = self.tissue & self.organ if recipe.where == "organ" else self.tissue
+        return recipe.room(region, self.framed.lps.grid)
+
+    def implanted(self, recipe: Implant) -> LabelledStudy:
+        """This healthy study with one implant in each of its clean slices, framed as before; those are its lesion slices.
+
+        Raises
+        ------
+        EmptyInputError : a slice has no room for one.
+        """
+        framed, slices = self.framed, self.clean_slices
+        changed, labels = implant(framed.study, recipe.place(self.room(recipe), framed.lps.grid, slices), recipe.seed)
+        lesion = framed.orientation.apply(labels) > 0
+        case = replace(self.case, name=f"{self.case.name}-{recipe.name}", lesion_values=(2,), organ_values=(1, 2))
+        label = np.where(lesion, 2, self.organ.astype(np.int64))
+        return LabelledStudy(case, FramedStudy.of(changed, framed.body, framed.frame), label, slices, [], self.config)
 
     def truth(self, index: int, cell: int) -> SliceTruth:
         """What is known of slice ``index`` on base cells of ``cell`` pixels."""
         frame = self.framed.frame_of(index)
-        own = self.label[index : index + 1]
-        lesion = frame.pull(np.isin(own, self.config.lesion_values).astype(np.float32), order=0)[0] > 0.5
-        organ = frame.pull(np.isin(own, self.config.organ_values).astype(np.float32), order=0)[0] > 0.5
+        lesion = frame.pull(self.lesion[index : index + 1].astype(np.float32), order=0)[0] > 0.5
+        organ = frame.pull(self.organ[index : index + 1].astype(np.float32), order=0)[0] > 0.5
+        number = np.round(frame.pull(self.lesion_numbers[index : index + 1].astype(np.float32), order=0)[0]).astype(np.int32)
         reach = max(1, round(self.config.block_mm / frame.pixel_mm))
         middles = slice(cell // 2, None, cell)
         positive = ndi.maximum_filter(lesion, reach)[middles, middles]
         inside = ndi.uniform_filter(organ.astype(np.float32), cell)[middles, middles] > 0.5
-        return SliceTruth(index, index in self.lesion_slices, lesion, organ, positive, inside, frame.pixel_mm, cell)
+        return SliceTruth(index, index in self.lesion_slices, lesion, organ, positive, inside, frame.pixel_mm, cell, number)
+
+
+def _in_hu(volume: Volume, case: Case) -> Volume:
+    """A case's image in HU, with the voxel size that it is said to have."""
+    changed = volume if (case.slope, case.intercept) == (1.0, 0.0) else volume.with_array(volume.array * np.float32(case.slope) + np.float32(case.intercept))
+    if case.spacing_mm is None:
+        return changed
+    if len(case.spacing_mm) != 3 or min(case.spacing_mm) <= 0:
+        raise GeometryError(f"{case.name}: a voxel of {case.spacing_mm} mm is impossible.", "Give three edges above 0: slice, row, column.")
+    affine = volume.grid.affine.copy()
+    affine[:3, :3] = volume.grid.directions * np.asarray(case.spacing_mm)
+    return replace(changed, grid=Grid(volume.grid.shape, affine, volume.grid.frame_uid))
 
 
 def spread(indices: NDArray[np.integer], n: int) -> list[int]:

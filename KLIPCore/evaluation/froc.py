@@ -4,6 +4,9 @@ A mark is a local maximum of the map; its score is the map's value there. A mark
 are false; marks on one lesion count once. Lowering the threshold gives more of both: the free-response curve (Bunch et al. 1977;
 the figure of merit of LUNA16 and DeepLesion). Counting a *lesion* as found or not is what a reader does; blocks, as in an AUROC, give
 a large lesion more votes.
+
+An image is a slice, or a whole scan: there a lesion is one that runs through slices, found when it is marked in any of them, and false
+marks of all its slices add up (:func:`whole_scan`). Marks may also be regions, each at its strongest block (:func:`region_marks`).
 """
 
 from __future__ import annotations
@@ -49,14 +52,34 @@ class ImageMarks:
     best : (n_lesions,) score of the strongest mark on each lesion, −inf where there is none.
     diameter_mm : (n_lesions,) diameter of the disc (ball) of the lesion's size.
     false : scores of marks on no lesion.
+    number : (n_lesions,) which lesion of the scan each is; None where that is not known.
     """
 
     best: NDArray[np.float64]
     diameter_mm: NDArray[np.float64]
     false: NDArray[np.float64]
+    number: NDArray[np.int32] | None = None
 
 
-def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float, pixel_mm: float) -> ImageMarks:
+def region_marks(scores: NDArray[np.floating], labels: NDArray[np.integer], worth: NDArray[np.floating]) -> Marks:
+    """Regions as marks: each at its strongest block, where a reader would look first.
+
+    Parameters
+    ----------
+    scores : (h, w) map over cells.
+    labels : (h, w) region numbers from 1, 0 outside.
+    worth : (n_regions,) what the regions are ranked by, e.g. their mass.
+    """
+    numbers = np.unique(labels[labels > 0])
+    if not len(numbers):
+        return np.zeros((0, scores.ndim), np.intp), np.zeros(0)
+    places = np.array(ndi.maximum_position(scores, labels, numbers), np.intp).reshape(len(numbers), scores.ndim)
+    found = np.asarray(worth, np.float64)[numbers - 1]
+    order = np.argsort(-found, kind="stable")
+    return places[order], found[order]
+
+
+def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float, pixel_mm: float, number: NDArray[np.integer] | None = None) -> ImageMarks:
     """Which marks lie on which lesions.
 
     Parameters
@@ -66,6 +89,7 @@ def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float
     cell : pixels along a cell.
     reach : a mark finds a lesion when a pixel of it is at most this many pixels from the mark's cell centre along each axis.
     pixel_mm : edge of a pixel.
+    number : (H, W) which lesion of the scan each pixel belongs to.
     """
     labels, n = ndi.label(lesion, structure=np.ones((3, 3), bool))
     places, scores = marks
@@ -80,7 +104,26 @@ def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float
         if on.any():
             best[k] = scores[on].max()
     area = np.bincount(labels.ravel(), minlength=n + 1)[1:] * pixel_mm**2
-    return ImageMarks(best, 2 * np.sqrt(area / np.pi), scores[is_false])
+    of_scan = None if number is None else np.array([np.bincount(number[labels == k + 1]).argmax() for k in range(n)], np.int32)
+    return ImageMarks(best, 2 * np.sqrt(area / np.pi), scores[is_false], of_scan)
+
+
+def whole_scan(slices: Sequence[ImageMarks]) -> ImageMarks:
+    """The marks of all slices of one scan: a lesion counts once, with its strongest mark and its largest diameter.
+
+    Raises
+    ------
+    ConfigError : it is not known which lesions are the same.
+    """
+    if any(s.number is None for s in slices):
+        raise ConfigError("The lesions of these slices are not numbered.", "Pass the scan's own numbers to match_marks.")
+    number = np.concatenate([np.zeros(0, np.int32), *(s.number for s in slices if s.number is not None)])
+    best = np.concatenate([np.zeros(0), *(s.best for s in slices)])
+    diameter = np.concatenate([np.zeros(0), *(s.diameter_mm for s in slices)])
+    each = np.unique(number)
+    strongest = np.array([best[number == k].max() for k in each], np.float64)
+    widest = np.array([diameter[number == k].max() for k in each], np.float64)
+    return ImageMarks(strongest, widest, np.concatenate([np.zeros(0), *(s.false for s in slices)]), each)
 
 
 @dataclass(frozen=True, eq=False)

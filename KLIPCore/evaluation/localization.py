@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from KLIPCore import __version__
+from KLIPCore.bench.machine import machine
 from KLIPCore.config import SCORES, RegionConfig
 from KLIPCore.evaluation.auroc import bootstrap_mean
-from KLIPCore.evaluation.cases import EvaluationConfig, LabelledStudy
+from KLIPCore.evaluation.backbones import plot_priors, prior_rows, priors_markdown
+from KLIPCore.evaluation.cases import LabelledStudy
+from KLIPCore.evaluation.config import EvaluationConfig
 from KLIPCore.evaluation.figures import SliceFigures, measure_slice, summarize
-from KLIPCore.evaluation.run import QUALITY_METHODS, CaseRun
-from KLIPCore.evaluation.table import markdown, write_table
+from KLIPCore.evaluation.run import QUALITY_METHODS, CaseRun, Tell
+from KLIPCore.evaluation.table import markdown as table_markdown
+from KLIPCore.evaluation.table import write_files, write_table
+from KLIPCore.evaluation.variation_table import Point, plot_variations, rows, variations_markdown
+from KLIPCore.evaluation.variations import plan
 from KLIPCore.io.results import RunFolder
-from KLIPCore.kl.map import KLMap, make_map
+from KLIPCore.kl.map import KLMap, MapMaker
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
@@ -31,8 +38,18 @@ from KLIPCore.selection import choose_device
 __all__ = ["EvaluationConfig", "evaluate", "markdown", "traces"]
 
 
-def evaluate(config: EvaluationConfig, data: Path, out: Path, progress: Callable[[str, float, str], None] | None = None) -> dict[str, Any]:
+def evaluate(
+    config: EvaluationConfig, data: Path, out: Path, progress: Callable[[str, float, str], None] | None = None, priors: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Run all cases and write ``table.json``, ``table.md`` and pictures into ``out``; a stopped evaluation is continued.
+
+    Parameters
+    ----------
+    config : what is measured; see :mod:`KLIPCore.evaluation.config` for the three kinds.
+    data : folder below which its files lie.
+    out : folder for the results.
+    progress : called as work goes on.
+    priors : names or files, instead of the configuration's own; several are compared.
 
     Returns
     -------
@@ -40,51 +57,126 @@ def evaluate(config: EvaluationConfig, data: Path, out: Path, progress: Callable
 
     Raises
     ------
-    EmptyInputError : a case's file is missing.
+    EmptyInputError : a case's file is missing, or has no room for its implants.
     GeometryError : an image and its label have different shapes.
+    PriorError : a prior cannot be loaded.
     """
     tell = progress or (lambda stage, fraction, detail: None)
-    device = choose_device(config.run.device)
-    prior = load_prior(config.run.prior, device)
-    figures: list[SliceFigures] = []
-    quality: list[dict[str, Any]] = []
-    cost: dict[str, list[tuple[float, int]]] = {}
-    started = time.monotonic()
-    for n, case in enumerate(config.cases):
+    config = config.with_priors(priors, data)
+    if config.variations:
+        return _vary(config, data, out, tell)
+    if len(config.priors) > 1:
+        return _compare(config, data, out, tell)
+    return _measure(config, data, out, tell)
 
-        def part(stage: str, fraction: float, detail: str, n: int = n, name: str = case.name) -> None:
-            tell("evaluate", (n + fraction) / len(config.cases), f"{name}: {detail}")
 
-        study = LabelledStudy.read(config, case, data, prior)
-        run = CaseRun(study, prior, device, out / "cases" / case.name)
-        trace = run.trace(part)
-        cost.setdefault("trace", []).extend((s.info["seconds"], s.info["network_evaluations"]) for s in trace.slices)
-        tested: NDArray[np.bool_] | None = None
-        for name in config.scores:
-            made = make_map(trace, study.framed, RegionConfig(score=name, block_mm=config.block_mm))
-            tested = made.tested
-            figures += _of_score(study, name, made, run.config.regions.fdr)
-        for name in config.baselines:
-            part("evaluate", 0.95, name)
-            scored = run.baseline(name, trace)
-            if tested is None:
-                tested = make_map(trace, study.framed, RegionConfig(block_mm=config.block_mm)).tested
-            for k, index in enumerate(trace.indices):
-                truth = study.truth(index, run.config.record.cell)
-                figures.append(measure_slice(name, case.name, case.patient, scored.values[k], tested[k], truth, config.block_mm))
-            cost.setdefault(name, []).extend(zip(scored.seconds, scored.evaluations, strict=True))
-        if config.quality_slices:
-            part("evaluate", 0.98, "classical reconstructions")
-            quality += run.quality(trace, config.quality_slices)
-    table = _table(config, prior, figures, quality, cost, time.monotonic() - started)
-    write_table(table, figures, out)
-    tell("done", 1.0, f"{len(figures)} figures")
+def markdown(table: dict[str, Any]) -> str:
+    """What an evaluation gave, as Markdown."""
+    return {"variations": variations_markdown, "priors": priors_markdown}.get(table.get("kind", ""), table_markdown)(table)
+
+
+def _compare(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
+    """The same evaluation with several priors, each in a folder of its name, and one table of all."""
+    tables, cards = [], []
+    for n, name in enumerate(config.priors):
+        own = replace(config, priors=(name,), run=replace(config.run, prior=name))
+        cards.append(load_prior(name).card)
+        folder = out / f"{cards[-1].name}-{cards[-1].sha256[:8]}"
+        tables.append(_measure(own, data, folder, _share(tell, n / len(config.priors), 1 / len(config.priors), cards[-1].name)))
+    table = {**_provenance(config, tables[0]["wall_seconds"]), "kind": "priors", "rows": prior_rows(tables, cards, config.patients)}
+    table |= {key: tables[0][key] for key in ("machine", "run", "block_mm", "lesion_mm")} | {"wall_seconds": round(sum(t["wall_seconds"] for t in tables), 1)}
+    write_files(table, priors_markdown(table), out)
+    plot_priors(table, out / "priors.png")
     return table
 
 
-def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float) -> list[SliceFigures]:
+def _vary(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
+    """One setting changed at a time; runs that differ in nothing that decides a trace share it."""
+    started = time.monotonic()
+    device = choose_device(config.run.device)
+    prior = load_prior(config.run.prior, device)
+    points = [Point(setting) for setting in plan(config.variations, config.run, config.block_mm, config.scores)]
+    for n, case in enumerate(config.cases):
+        study = LabelledStudy.read(config, case, data, prior)
+        for k, point in enumerate(points):
+            setting = point.setting
+            label = f"{case.name}, {setting.factor} {setting.value}"
+            part = _share(tell, (n + k / len(points)) / len(config.cases), 1 / len(points) / len(config.cases), label)
+            own = study.with_config(replace(config, run=setting.run, block_mm=setting.readings[0].block_mm))
+            run = CaseRun(own, prior, device, out / "runs" / setting.run.fingerprint(prior.card.sha256) / case.name)
+            trace = run.trace(part)
+            maker = MapMaker(trace, study.framed)
+            for reading in setting.readings:
+                point.figures += _of_score(own, reading.score, maker.make(reading), reading.fdr)
+            point.seconds += [s.info["seconds"] for s in trace.slices]
+            point.evaluations += [s.info["network_evaluations"] for s in trace.slices]
+            point.psnr_db += [s.info["psnr_db"] for s in trace.slices]
+    table = {**_provenance(config, time.monotonic() - started), "kind": "variations", "machine": machine(prior.card, device), "patients": config.patients}
+    table |= {"prior": prior.card.name, "prior_sha256": prior.card.sha256, "rows": rows(points, config.patients, config.lesion_mm)}
+    write_files(table, variations_markdown(table), out)
+    plot_variations(table, out / "variations.png")
+    tell("done", 1.0, f"{len(points)} settings")
+    return table
+
+
+def _share(tell: Tell, begin: float, length: float, label: str) -> Tell:
+    """Progress of a part of the work, as progress of the whole."""
+    return lambda stage, fraction, detail: tell("evaluate", begin + length * fraction, f"{label}: {detail}")
+
+
+def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
+    """All scores and baselines of all cases with one prior."""
+    device = choose_device(config.run.device)
+    prior = load_prior(config.run.prior, device)
+    made = _Measured()
+    started = time.monotonic()
+    for n, case in enumerate(config.cases):
+        donor = LabelledStudy.read(config, case, data, prior)
+        studies = [("", donor), *((implant.name, donor.implanted(implant)) for implant in config.implants)]
+        for k, (group, study) in enumerate(studies):
+            part = _share(tell, (n + k / len(studies)) / len(config.cases), 1 / len(studies) / len(config.cases), study.case.name)
+            _measure_study(study, CaseRun(study, prior, device, out / "cases" / study.case.name), group, part, made)
+    table = _table(config, prior, device, made, time.monotonic() - started)
+    write_table(table, made.figures, out)
+    tell("done", 1.0, f"{len(made.figures)} figures")
+    return table
+
+
+@dataclass
+class _Measured:
+    """What has been measured so far: figures of slices, of reconstructions, and (seconds, evaluations) of each slice by what they were spent on."""
+
+    figures: list[SliceFigures] = field(default_factory=list)
+    quality: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+
+
+def _measure_study(study: LabelledStudy, run: CaseRun, group: str, tell: Tell, made: _Measured) -> None:
+    """Everything of one study, added to ``made``."""
+    config = study.config
+    trace = run.trace(tell)
+    made.cost.setdefault("trace", []).extend((s.info["seconds"], s.info["network_evaluations"]) for s in trace.slices)
+    maker = MapMaker(trace, study.framed)
+    for name in config.scores:
+        made.figures += _of_score(study, name, maker.make(RegionConfig(score=name, block_mm=config.block_mm)), run.config.regions.fdr, group)
+    for name in config.baselines:
+        tell("evaluate", 0.95, name)
+        scored = run.baseline(name, trace)
+        for k, index in enumerate(trace.indices):
+            truth = study.truth(index, run.config.record.cell)
+            made.figures.append(
+                measure_slice(name, study.case.name, study.case.patient, scored.values[k], maker.tested[k], truth, config.block_mm, group=group)
+            )
+        made.cost.setdefault(name, []).extend(zip(scored.seconds, scored.evaluations, strict=True))
+    if config.quality_slices:
+        tell("evaluate", 0.98, "classical reconstructions")
+        made.quality += run.quality(trace, config.quality_slices)
+
+
+def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float, group: str = "") -> list[SliceFigures]:
     """Figures of a score on every slice of its map."""
-    reported = np.where(made.clusters.spread(made.clusters.q) <= fdr, made.clusters.labels, 0)
+    clusters = made.clusters
+    reported = np.where(clusters.spread(clusters.q) <= fdr, clusters.labels, 0)
     cell = study.framed.frame.size // made.nats.shape[-1]
     return [
         measure_slice(
@@ -97,43 +189,66 @@ def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float) -> list[
             study.config.block_mm,
             made.p[k],
             reported[k],
+            (clusters.labels[k], clusters.mass),
+            group,
         )
         for k, index in enumerate(made.indices)
     ]
 
 
-def _table(
-    config: EvaluationConfig, prior: Prior, figures: list[SliceFigures], quality: list[dict[str, Any]], cost: dict[str, list[tuple[float, int]]], wall: float
-) -> dict[str, Any]:
-    """Everything that ``table.json`` holds."""
-    summary = [
-        summarize(method, patient, [f for f in figures if f.method == method and patient in ("all", f.patient)], config.lesion_mm)
-        for method in (*config.scores, *config.baselines)
-        for patient in (*config.patients, "all")
-    ]
+def _selections(config: EvaluationConfig) -> list[tuple[str, Callable[[SliceFigures], bool]]]:
+    """What rows of the table are about: patients and all of them; with implants, each kind, in each donor and in all (healthy slices in every one)."""
+
+    def of(group: str, patient: str) -> Callable[[SliceFigures], bool]:
+        return lambda f: patient in ("all", f.patient) and (not group or f.group in ("", group))
+
+    who = [*config.patients, "all"]
+    if not config.implants:
+        return [(patient, of("", patient)) for patient in who]
+    return [(f"{implant.name}, {patient}", of(implant.name, patient)) for implant in config.implants for patient in who]
+
+
+def _provenance(config: EvaluationConfig, wall: float) -> dict[str, Any]:
+    """What every table begins with."""
     return {
         "title": config.title,
+        "name": config.name,
         "software": f"KLIPCore {__version__}",
-        "prior": prior.card.name,
-        "prior_sha256": prior.card.sha256,
-        "run": config.run.to_dict(),
+        "run": config.run.to_dict() | {"prior": Path(config.run.prior).stem},  # no folder of somebody's machine
         "block_mm": config.block_mm,
         "lesion_mm": config.lesion_mm,
-        "scores": {name: SCORES[name].explanation for name in config.scores},
-        "baselines": list(config.baselines),
         "n_cases": len(config.cases),
         "n_patients": len(config.patients),
-        "seconds_per_slice_median": round(float(np.median([seconds for seconds, _ in cost["trace"]])), 2) if cost["trace"] else None,
         "wall_seconds": round(wall, 1),
+    }
+
+
+def _table(config: EvaluationConfig, prior: Prior, device: torch.device, made: _Measured, wall: float) -> dict[str, Any]:
+    """Everything that ``table.json`` holds."""
+    summary = [
+        summarize(method, label, [f for f in made.figures if f.method == method and chosen(f)], config.lesion_mm)
+        for method in (*config.scores, *config.baselines)
+        for label, chosen in _selections(config)
+    ]
+    cost = made.cost
+    return _provenance(config, wall) | {
+        "kind": "localization",
+        "prior": prior.card.name,
+        "prior_sha256": prior.card.sha256,
+        "machine": machine(prior.card, device),
+        "scores": {name: SCORES[name].explanation for name in config.scores},
+        "baselines": list(config.baselines),
+        "implants": [asdict(implant) for implant in config.implants],
+        "seconds_per_slice_median": round(float(np.median([seconds for seconds, _ in cost["trace"]])), 2) if cost["trace"] else None,
         "summary": summary,
-        "quality": _quality(quality),
+        "quality": _quality(made.quality),
         "cost": {
             name: {"seconds_median": round(float(np.median([c[0] for c in own])), 3), "network_evaluations": round(float(np.mean([c[1] for c in own])), 1)}
             for name, own in cost.items()
             if own
         },
-        "rows": [{**f.row(), "score": f.method, "slice": f.index} for f in figures if f.has_lesion],
-        "quality_rows": quality,
+        "rows": [{**f.row(), "score": f.method, "slice": f.index} for f in made.figures if f.has_lesion],
+        "quality_rows": made.quality,
     }
 
 

@@ -77,7 +77,7 @@ outputs              | config framing volume io priors kl regions export        
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
-evaluation           | config framing volume io priors physics sampling kl regions      |
+evaluation           | bench.machine config framing volume io priors physics sampling kl regions |
                      | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 bench                | config framing volume io.images physics priors sampling kl       |
                      | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from small_study import LESION_LPS_MM, LESION_RADIUS_MM, small_study
+from labelled import FAST, write_labelled
+from small_study import small_study
 
 from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError
 from KLIPCore.evaluation.localization import EvaluationConfig, evaluate, markdown
@@ -18,25 +18,18 @@ from KLIPCore.io.images import write_image
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration and its data: label 1 liver, 2 lesion."""
-    study = small_study(6)
-    points = np.moveaxis(study.grid.to_world(np.stack(np.meshgrid(*(np.arange(n) for n in study.grid.shape), indexing="ij"), -1)), -1, 0)
-    x, y, z = points
-    label = (((x + 70) / 65) ** 2 + ((y + 10) / 75) ** 2 <= 1).astype(np.float32)
-    lx, ly, lz = LESION_LPS_MM
-    label[(x - lx) ** 2 + (y - ly) ** 2 + (z - lz) ** 2 <= LESION_RADIUS_MM**2] = 2
-    write_image(study, tmp_path / "ct.nrrd")
-    write_image(study.with_array(label), tmp_path / "label.nrrd")
+    case = write_labelled(tmp_path)
     fields = {
         "title": "Simulated",
         "preset": "quick",
-        "run": {"sampling": {"n_steps": 3, "n_samples": 2}, "record": {"layers": ["cold", "path", "darker"]}},
+        "run": FAST,
         "max_slices": 1,
         "clean_slices": 1,
         "margin": 0,
         "scores": ["surprise", "darker", "klip"],
         "baselines": ["blob", "plain-kl", "reconstruction-residual"],
         "quality_slices": 1,
-        "cases": [{"name": "one", "patient": "A", "image": "ct.nrrd", "label": "label.nrrd"}],
+        "cases": [case],
     }
     path = tmp_path / "eval.yaml"
     path.write_text(yaml.safe_dump(fields))
@@ -56,6 +49,12 @@ def test_the_known_lesion_is_found_and_the_table_written(config: Path, tmp_path:
     summary = {s["score"]: s for s in table["summary"] if s["patient"] == "all"}
     assert summary["darker"]["froc_large"][1][0] == 1.0  # the only lesion, 20 mm
     assert summary["darker"]["n_large_lesions"] == 1
+    assert summary["darker"]["froc_regions_large"][1][0] in (0.0, 1.0)
+    assert summary["darker"]["froc_scan_large"][0][0] == 1.0
+    assert (summary["darker"]["n_scans"], summary["darker"]["n_large_in_scans"]) == (1, 1)
+    assert summary["blob"]["froc_regions_large"] == []
+    assert summary["blob"]["froc_scan_large"]
+    assert table["machine"]["cores"] >= 1
     assert 0 <= summary["darker"]["clean_fire_rates"]["0.05"][0] < 0.2
     assert summary["blob"]["clean_fire_rates"] is None
     assert [q["method"] for q in table["quality"]] == ["posterior mean", "fbp", "cg", "tv"]

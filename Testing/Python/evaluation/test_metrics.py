@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from KLIPCore.errors import ConfigError
 from KLIPCore.evaluation.auroc import auroc
 from KLIPCore.evaluation.calibration import false_regions_per_slice, fire_rates
-from KLIPCore.evaluation.froc import ImageMarks, find_marks, froc, match_marks
+from KLIPCore.evaluation.froc import ImageMarks, find_marks, froc, match_marks, region_marks, whole_scan
 from KLIPCore.evaluation.precision import average_precision
 from KLIPCore.evaluation.quality import psnr, ssim
 
@@ -135,3 +135,42 @@ def test_calibration_of_uniform_p_values() -> None:
         assert rate.n == 20
     assert fire_rates([np.zeros(0), np.full(4, 0.01)], (0.05,))[0].mean == 1.0
     assert false_regions_per_slice([np.array([[0, 3, 3], [7, 0, 0]]), np.zeros((2, 2), int)]).mean == 1.0
+
+
+def test_regions_are_marks_at_their_strongest_block() -> None:
+    scores = np.zeros((8, 8))
+    labels = np.zeros((8, 8), int)
+    labels[1:3, 1:4], scores[2, 3] = 2, 5.0
+    labels[6, 5:8], scores[6, 6] = 1, 9.0
+    places, worth = region_marks(scores, labels, np.array([3.0, 7.0]))
+    assert places.tolist() == [[2, 3], [6, 6]]
+    assert worth.tolist() == [7.0, 3.0]
+    empty, none = region_marks(scores, np.zeros((8, 8), int), np.zeros(0))
+    assert empty.shape == (0, 2)
+    assert none.shape == (0,)
+
+
+def test_a_lesion_of_a_scan_counts_once_however_many_slices_show_it() -> None:
+    """Lesion 4 is marked on one of two slices; lesion 7 on none; false marks add up."""
+    first = ImageMarks(np.array([2.0, -np.inf]), np.array([8.0, 12.0]), np.array([1.0]), np.array([4, 7], np.int32))
+    second = ImageMarks(np.array([-np.inf]), np.array([14.0]), np.array([3.0, 0.5]), np.array([4], np.int32))
+    scan = whole_scan([first, second])
+    assert scan.best.tolist() == [2.0, -np.inf]
+    assert scan.diameter_mm.tolist() == [14.0, 12.0]
+    assert sorted(scan.false) == [0.5, 1.0, 3.0]
+    curve = froc([scan], 10.0)
+    assert (curve.at(0.0), curve.at(1.0), curve.n_images) == (0.0, 0.5, 1)
+    with pytest.raises(ConfigError, match="not numbered"):
+        whole_scan([ImageMarks(np.zeros(0), np.zeros(0), np.zeros(0))])
+
+
+def test_marks_know_which_lesion_of_the_scan_they_lie_on() -> None:
+    lesion = np.zeros((32, 32), bool)
+    lesion[4:8, 4:8] = lesion[20:28, 20:28] = True
+    number = np.where(lesion, 9, 0)
+    number[20:28, 20:28] = 3
+    marks = (np.array([[1, 1]]), np.array([5.0]))
+    found = match_marks(marks, lesion, 4, 2.0, 1.0, number)
+    assert found.number is not None
+    assert found.number.tolist() == [9, 3]
+    assert found.best.tolist() == [5.0, -np.inf]
