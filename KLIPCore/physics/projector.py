@@ -25,7 +25,7 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.geometry import Geometry, ImageGrid2D
 from KLIPCore.physics.linear import LinearOperator
-from KLIPCore.physics.rotation import RotationAverage
+from KLIPCore.physics.rotation import RotationAverage, turns_onto_itself
 from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
 from KLIPCore.physics.symmetry import ViewOrbits
 
@@ -129,7 +129,9 @@ class Projector(LinearOperator):
     def preconditioned(self) -> Projector:
         """The same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`): proximal steps become cheaper."""
         made = copy.copy(self)
-        made.rotation = RotationAverage.of(self)
+        made.rotation = None
+        if self.stored and turns_onto_itself(self.geometry, self.image):
+            made.rotation = RotationAverage.of(self.geometry, self.image, self.view_matrices(), self.orbits.base, self.dtype)
         return made
 
     def _apply(self, x: Tensor) -> Tensor:

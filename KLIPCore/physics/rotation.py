@@ -4,10 +4,11 @@ Guidance has to undo  I + r² Aᵀ W A  at every noise level. In data space the 
 
     x̂ − x̂₀ = r² Aᵀ z ,      (σ_y² I + r² A Aᵀ) z = y − A x̂₀ ,
 
-and A Aᵀ is the nicer matrix: (A Aᵀ)[(θ, s), (θ′, s′)] says how much two *rays* have in common. In a disc of pixels that depends on the two distances
-from the centre and on the angle *between* the rays, not on where the scanner stands; only the square's corners and the pixels' grid spoil it. So, with
-evenly spread views, A D Aᵀ (D: pixels of the disc) is nearly the same after every turn by one view. A matrix that is exactly so falls apart under the Fourier transform
-over views: one small symmetric matrix per angular frequency (per-view filters that know of their neighbours). Diagonalised once,
+and A Aᵀ is the nicer matrix: (A Aᵀ)[(θ, s), (θ′, s′)] says how much two *rays* have in common. In a disc of pixels that depends on the two
+distances from the centre and on the angle *between* the rays, not on where the scanner stands; only the square's corners and the pixels' grid
+spoil it. So, with evenly spread views, A D Aᵀ (D: pixels of the disc) is nearly the same after every turn by one view. A matrix that is exactly
+so falls apart under the Fourier transform over views: one small symmetric matrix per angular frequency (per-view filters that know of their
+neighbours). Diagonalised once,
 
     (I + c A D Aᵀ)⁻¹ ≈ Tᵀ V (1 + c Λ)⁻¹ Vᵀ T
 
@@ -22,7 +23,7 @@ prior's estimate. Of a scanner they are outside the field of view, and of a fram
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,9 +33,6 @@ from torch import Tensor
 
 from KLIPCore.physics.geometry import Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.linear import LinearOperator
-
-if TYPE_CHECKING:
-    from KLIPCore.physics.projector import Projector
 
 N_REFERENCES = 4
 """Views that A D Aᵀ is averaged over: those of one orbit are alike, and the rest differ by the grid alone."""
@@ -59,22 +57,22 @@ class RotationAverage(LinearOperator):
         self.domain_shape = self.range_shape = shape
 
     @classmethod
-    def of(cls, A: Projector) -> RotationAverage | None:
-        """Average a scan's A D Aᵀ; None where there is nothing to average.
+    def of(
+        cls, geometry: Geometry, image: ImageGrid2D, views: Sequence[sp.csr_array], references: NDArray[np.int64], dtype: torch.dtype = torch.float32
+    ) -> RotationAverage:
+        """Average a scan's A D Aᵀ.
 
         Parameters
         ----------
-        A : a projector that keeps its matrix, of a square image and parallel views evenly spread over half a turn, detector centred.
+        geometry, image : a scan that :func:`turns_onto_itself`.
+        views : A of every view, (n_detectors, H·W).
+        references : views to average over, a few of which are taken; views that are mirror images of these add nothing.
+        dtype : of the result; it is computed in float64.
         """
-        if not A.stored or not turns_onto_itself(A.geometry, A.image):
-            return None
-        support = disc(A.image)
-        kernel = _averaged(A, support)
-        matrices = _harmonics(kernel)
-        values, vectors = torch.linalg.eigh(torch.from_numpy(matrices))
-        angular = torch.from_numpy(_angular(A.geometry.n_views))
-        shape = (A.geometry.n_views, int(A.geometry.n_detectors))
-        return cls(torch.from_numpy(support).to(A.dtype), angular.to(A.dtype), values.clamp_min(0).to(A.dtype), vectors.to(A.dtype), shape)
+        support = disc(image)
+        values, vectors = torch.linalg.eigh(torch.from_numpy(_harmonics(_averaged(views, references, support))))
+        angular = torch.from_numpy(_angular(geometry.n_views))
+        return cls(torch.from_numpy(support).to(dtype), angular.to(dtype), values.clamp_min(0).to(dtype), vectors.to(dtype), geometry.shape)
 
     def solve(self, y: Tensor, c: Tensor | float) -> Tensor:
         """(I + c A D Aᵀ)⁻¹ y of the averaged matrix.
@@ -134,19 +132,18 @@ def disc(image: ImageGrid2D) -> NDArray[np.float64]:
     return (np.hypot(image.x_mm[None, :], image.y_mm[:, None]) <= 0.5 * min(image.shape) * image.pixel_mm).astype(float)
 
 
-def _averaged(A: Projector, support: NDArray[np.float64]) -> NDArray[np.float64]:
+def _averaged(views: Sequence[sp.csr_array], references: NDArray[np.int64], support: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n_views, n_detectors, n_half): what rays s and s′ whose views are d steps apart have in common, averaged over views; s′ on half the detector."""
-    views = A.view_matrices()
     inside = sp.diags_array(support.ravel())
-    n_views, n_bins = A.range_shape
+    n_views, n_bins = len(views), views[0].shape[0]
     half = (n_bins + 1) // 2
-    references = A.orbits.base[np.unique(np.linspace(0, len(A.orbits.base) - 1, N_REFERENCES).round().astype(int))]
+    few = references[np.unique(np.linspace(0, len(references) - 1, N_REFERENCES).round().astype(int))]
     kernel = np.zeros((n_views, n_bins, half))
-    for v in references:
+    for v in few:
         own = (views[v][:half] @ inside).T.tocsr()
         for d in range(n_views):
             common = (views[(v + d) % n_views] @ own).toarray()
-            kernel[d] += (common if v + d < n_views else common[::-1]) / len(references)  # half a turn on, the detector runs backwards
+            kernel[d] += (common if v + d < n_views else common[::-1]) / len(few)  # half a turn on, the detector runs backwards
     return kernel
 
 
