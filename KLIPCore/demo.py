@@ -21,9 +21,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,10 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from KLIPCore.config import PRESETS, Config
-from KLIPCore.errors import OutputError, TraceError
-from KLIPCore.evaluation.auroc import auroc
+from KLIPCore.demo_folder import DemoFolder
+from KLIPCore.demo_score import DemoScore, score_demo
 from KLIPCore.export.segmentation import write_segmentation
-from KLIPCore.framing import Framing
 from KLIPCore.io.dicom_series import write_dicom_series
-from KLIPCore.io.images import read_image
-from KLIPCore.kl.map import KLMap
 from KLIPCore.mapping import Detection
 from KLIPCore.phantoms.abdomen import Abdomen
 from KLIPCore.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
@@ -46,11 +42,10 @@ from KLIPCore.phantoms.patient import N_STEPS, draw_patient
 from KLIPCore.pipeline import detect
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
-from KLIPCore.regions.find import Region, label_volume, region_colour
+from KLIPCore.regions.find import Region, region_colour
 from KLIPCore.regions.report import number
 from KLIPCore.selection import choose_device
 from KLIPCore.volume.grid import Grid
-from KLIPCore.volume.volume import Volume
 
 Progress = Callable[[str, float, str], None]
 
@@ -68,55 +63,6 @@ GAP_MM = 12.0
 
 DRAWING = 0.4
 """Part of the progress bar that making the study takes."""
-
-
-@dataclass(frozen=True)
-class LesionScore:
-    """What became of one lesion.
-
-    Attributes
-    ----------
-    label : its number in ``truth.seg.nrrd``.
-    radius_mm : mean of its semi-axes.
-    volume_ml : of its mask.
-    slices : first and last slice, counted from the feet.
-    beats : fraction of the lesion-free blocks of the body that have fewer nats than the lesion's strongest block.
-    covered : fraction of it that lies in flagged regions.
-    regions : names of those regions.
-    """
-
-    label: int
-    radius_mm: float
-    volume_ml: float
-    slices: tuple[int, int]
-    beats: float
-    covered: float
-    regions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DemoScore:
-    """How well known lesions were found.
-
-    Attributes
-    ----------
-    auroc : mean over slices with a lesion of the AUROC of body blocks, those that hold a lesion's pixel against all others.
-    n_slices : how many slices that are.
-    lesions : one entry a lesion.
-    n_regions : flagged regions.
-    false_regions : names of those that touch no lesion.
-    """
-
-    auroc: float
-    n_slices: int
-    lesions: tuple[LesionScore, ...]
-    n_regions: int
-    false_regions: tuple[str, ...]
-
-    @property
-    def n_found(self) -> int:
-        """Lesions that a region touches."""
-        return sum(bool(lesion.regions) for lesion in self.lesions)
 
 
 def run_demo(
@@ -166,84 +112,6 @@ def run_demo(
     return summary(folder, prior, score, found)
 
 
-@dataclass(frozen=True)
-class DemoFolder:
-    """Where the demo keeps things.
-
-    Attributes
-    ----------
-    path : the folder given by the user, which is also the run's.
-    """
-
-    path: Path
-
-    @property
-    def own(self) -> Path:
-        """What belongs to the demo and not to the run."""
-        return self.path / "synthetic"
-
-    @property
-    def ct(self) -> Path:
-        """The DICOM series."""
-        return self.own / "ct"
-
-    @property
-    def truth_file(self) -> Path:
-        """The lesions' masks."""
-        return self.own / "truth.seg.nrrd"
-
-    @property
-    def record_file(self) -> Path:
-        """Recipe, lesions, score."""
-        return self.own / "demo.json"
-
-    def record(self) -> dict[str, Any]:
-        """``demo.json``; empty when there is none, or a damaged one."""
-        try:
-            return dict(json.loads(self.record_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return {}
-
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Write ``demo.json``, whole or not at all."""
-        part = self.record_file.with_name("demo.json.part")
-        try:
-            self.own.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            part.replace(self.record_file)
-        except OSError as error:
-            raise OutputError(f"The demo cannot be written to {self.path} ({error.strerror}).", "Choose a folder you may write to with -o.") from error
-
-    def holds(self, recipe: dict[str, Any]) -> bool:
-        """Whether the very study is there, whole: the series comes last and takes its name when it is complete."""
-        return self.record().get("recipe") == recipe and self.truth_file.is_file() and self.ct.is_dir()
-
-    def clear(self) -> None:
-        """Make room for another study; only what an earlier demo left is removed.
-
-        Raises
-        ------
-        OutputError : the folder holds something that is no demo.
-        """
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"{self.path} is a file.", "Choose a new or empty folder with -o.")
-        if not self.record_file.is_file():
-            if self.path.is_dir() and any(self.path.iterdir()):
-                raise OutputError(f"{self.path} is not empty and holds no earlier demo.", "Choose a new or empty folder with -o.")
-            return
-        shutil.rmtree(self.ct, ignore_errors=True)
-        self.truth_file.unlink(missing_ok=True)
-
-    def truth(self) -> Volume:
-        """The lesions' labels on the study's grid.
-
-        Raises
-        ------
-        UnreadableFileError : damaged.
-        """
-        return read_image(self.truth_file)
-
-
 def make_study(folder: DemoFolder, recipe: dict[str, Any], prior: Prior, tell: Progress) -> None:
     """Draw the patient, implant the lesions, write everything below ``folder.own``."""
     seed = int(recipe["seed"])
@@ -285,86 +153,6 @@ def truth_regions(labels: NDArray[np.integer], grid: Grid) -> list[Region]:
         name = f"synthetic lesion {n}"
         regions.append(Region(n, name, box, mask, (x, y, z), volume, extent, nan, (x, y, z), nan, nan, nan, slices, slices[0], region_colour(n)))
     return regions
-
-
-def score_demo(found: Detection, truth: Volume) -> DemoScore:
-    """Compare what was found with what is there.
-
-    Parameters
-    ----------
-    found : a finished run.
-    truth : (D, H, W) labels 1, 2, … of the lesions, 0 elsewhere, on the study's voxels in any order of axes.
-
-    Raises
-    ------
-    TraceError : the labels lie on other voxels than the study.
-    """
-    framing = found.study
-    turned, _ = truth.oriented_lps()
-    if not turned.grid.same_as(framing.lps_grid):
-        raise TraceError("The truth does not lie on the voxels of the study.", "Remove the demo's folder and run it again.")
-    labels = np.rint(turned.array).astype(np.int64)
-    numbers = [int(n) for n in np.unique(labels) if n > 0]
-    flagged = framing.orientation.apply(label_volume(found.report.regions, framing.grid))
-    names = {region.label: region.name for region in found.report.regions}
-    in_cell, in_block = lesion_cells(found.kl_map, framing, labels)
-    healthy = np.sort(found.kl_map.nats[found.kl_map.tested & ~in_block.any(0)])
-    lesions = []
-    for n, cells in zip(numbers, in_cell, strict=True):
-        mask = labels == n
-        peak = float(found.kl_map.nats[cells].max(initial=0.0))
-        touched = [int(label) for label in np.unique(flagged[mask]) if label > 0]
-        slices = np.flatnonzero(mask.any((1, 2)))
-        volume = float(mask.sum() * framing.grid.voxel_volume_mm3)
-        lesions.append(
-            LesionScore(
-                label=n,
-                radius_mm=(3 * volume / (4 * math.pi)) ** (1 / 3),
-                volume_ml=volume / 1000,
-                slices=(int(slices[0]), int(slices[-1])),
-                beats=float(np.searchsorted(healthy, peak) / max(len(healthy), 1)),
-                covered=float((flagged[mask] > 0).mean()),
-                regions=tuple(names[label] for label in touched),
-            )
-        )
-    positive, tested = np.asarray(in_block.any(0)), found.kl_map.tested
-    with_lesion = [s for s in range(len(positive)) if (positive[s] & tested[s]).any()]
-    curves = [auroc(found.kl_map.nats[s][tested[s]], positive[s][tested[s]]) for s in with_lesion]
-    true = {name for lesion in lesions for name in lesion.regions}
-    return DemoScore(
-        auroc=float(np.mean(curves)) if curves else float("nan"),
-        n_slices=len(curves),
-        lesions=tuple(lesions),
-        n_regions=len(names),
-        false_regions=tuple(name for name in names.values() if name not in true),
-    )
-
-
-def lesion_cells(kl_map: KLMap, framing: Framing, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which base cells of a map belong to which lesion.
-
-    Parameters
-    ----------
-    kl_map : of n slices, h × w cells each.
-    framing : of its study.
-    labels : (D, H, W) on the LPS grid.
-
-    Returns
-    -------
-    in_cell : (n_lesions, n, h, w) bool, the cell holds a pixel of the lesion; lesions in rising order of label.
-    in_block : likewise for the block centred at the cell.
-    """
-    numbers = [int(n) for n in np.unique(labels) if n > 0]
-    n_cells = kl_map.nats.shape[-1]
-    step = framing.frame.size // n_cells
-    reach = max(1, round(kl_map.block_mm / framing.frame.pixel_mm / step))
-    in_cell = np.zeros((len(numbers), *kl_map.nats.shape), bool)
-    for place, k in enumerate(kl_map.indices):
-        for m, n in enumerate(numbers):
-            if (labels[k] == n).any():
-                pixels = framing.frame_of(k).pull((labels[k : k + 1] == n).astype(np.float32), order=0)[0] > 0.5
-                in_cell[m, place] = pixels.reshape(n_cells, step, n_cells, step).any((1, 3))
-    return in_cell, ndi.maximum_filter(in_cell, (1, 1, reach, reach))
 
 
 def summary(folder: DemoFolder, prior: Prior, score: DemoScore, found: Detection) -> str:

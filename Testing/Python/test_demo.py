@@ -12,7 +12,9 @@ import SimpleITK as sitk
 
 import KLIPCore.demo
 from KLIPCore.config import Config, RecordConfig, RegionConfig, SamplingConfig
-from KLIPCore.demo import GAP_MM, LIVER_LESION, RADII_MM, DemoFolder, lesion_cells, run_demo, score_demo, truth_regions
+from KLIPCore.demo import GAP_MM, LIVER_LESION, RADII_MM, run_demo, truth_regions
+from KLIPCore.demo_folder import DemoFolder
+from KLIPCore.demo_score import lesion_cells, score_demo
 from KLIPCore.errors import OutputError, TraceError
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.io.images import read_image

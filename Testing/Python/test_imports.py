@@ -82,9 +82,13 @@ evaluation           | bench.machine config framing volume io priors physics sam
 bench                | config framing volume io.images physics priors sampling kl       |
                      | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
-demo                 | config framing volume io priors kl regions export selection phantoms evaluation mapping pipeline | numpy scipy
+demo                 | config framing volume io priors kl regions export selection      |
+                     | phantoms mapping pipeline demo_folder demo_score                 | numpy scipy
+demo_folder          | io.images volume                                                 |
+demo_score           | evaluation.auroc framing kl.map mapping regions volume           | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | config io.results selection progress mapping pipeline evaluation |
+cli                  | commandline                                                      | typer
+commandline          | config io.results selection progress mapping pipeline evaluation |
                      | training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
 """
 
