@@ -9,7 +9,7 @@ from KLIPCore.priors.prior import ModelCard
 
 BACKBONE_WORDS = {
     "patch": "EDM denoiser trained on patches of three sizes, told where each lies",
-    "whole": "EDM denoiser trained on whole slices, without position channels",
+    "whole": "EDM denoiser trained on whole slices",
     "ddpm": "DDPM trained on whole slices, without position channels",
 }
 
@@ -35,7 +35,7 @@ def model_card(card: ModelCard, folder: Path) -> str:
             ("", ""),
             [
                 ("anatomy", card.anatomy),
-                ("kind", BACKBONE_WORDS.get(training.get("backbone", "patch"), training.get("backbone", ""))),
+                ("kind", kind(card)),
                 ("intensity 0..1", window),
                 ("image", f"{card.size} × {card.size} pixels, median body width {card.body_fraction:g} of that"),
                 ("pixel size in training", f"{card.pixel_mm_range[0]:g} to {card.pixel_mm_range[1]:g} mm"),
@@ -48,8 +48,7 @@ def model_card(card: ModelCard, folder: Path) -> str:
         data_table(training.get("data", [])),
         "Held out, for the figures below:",
         data_table(training.get("validation_data", [])),
-        "Every volume: window, body mask, couch removed, each patient scaled to the same width, slices without a body left out. "
-        "Which cases are healthy was decided by whoever chose them; the run cannot know.",
+        how_made(training.get("data", [])),
         "## Training",
         table(
             ("", ""),
@@ -74,6 +73,23 @@ def model_card(card: ModelCard, folder: Path) -> str:
         if (folder / f"{name}.png").is_file():
             parts += [f"![{words}]({name}.png)", f"*{words}.*"]
     return "\n\n".join(parts) + "\n"
+
+
+def kind(card: ModelCard) -> str:
+    """What was trained, and on what it looks at once."""
+    backbone = card.training.get("backbone", "patch")
+    words = BACKBONE_WORDS.get(backbone, backbone)
+    return words if backbone != "whole" else f"{words}, {'told where each pixel lies' if card.position_channels else 'without position channels'}"
+
+
+def how_made(entries: list[dict[str, Any]]) -> str:
+    """What happened to the data before the network saw them."""
+    if entries and all(str(e["file"]).startswith("SIMULATED") for e in entries):
+        return "All slices are simulated from the seeds above; no scan of anybody or anything was learned from."
+    return (
+        "Every volume: window, body mask, couch removed, each patient scaled to the same width, slices without a body left out. "
+        "Which cases are healthy was decided by whoever chose them; the run cannot know."
+    )
 
 
 def data_table(entries: list[dict[str, Any]]) -> str:
