@@ -38,6 +38,7 @@ io.results           | kl.trace framing                                         
 physics              | volume                                                           | numpy scipy torch
 phantoms             | physics volume                                                   | numpy scipy
 phantoms.patient     | priors sampling.schedule                                         | torch
+measured             | config framing kl.trace phantoms physics priors.prior recording volume | numpy torch
 reconstruct          | physics io.sinogram                                              | numpy torch
 
 priors               | volume physics                                                   | numpy scipy torch
