@@ -132,9 +132,10 @@ def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
     started = time.monotonic()
     for n, case in enumerate(config.cases):
         donor = LabelledStudy.read(config, case, data, prior)
-        studies = [("", donor), *((implant.name, donor.implanted(implant)) for implant in config.implants)]
-        for k, (group, study) in enumerate(studies):
-            part = _share(tell, (n + k / len(studies)) / len(config.cases), 1 / len(studies) / len(config.cases), study.case.name)
+        n_parts = 1 + len(config.implants)
+        for k, recipe in enumerate((None, *config.implants)):
+            study, group = (donor.implanted(recipe), recipe.name) if recipe else (donor, "")
+            part = _share(tell, (n + k / n_parts) / len(config.cases), 1 / n_parts / len(config.cases), study.case.name)
             _measure_study(study, CaseRun(study, prior, device, out / "cases" / study.case.name), group, part, made)
     table = _table(config, prior, device, made, time.monotonic() - started)
     write_table(table, made.figures, out)
