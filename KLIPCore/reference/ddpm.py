@@ -26,6 +26,7 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.reference.artifact import Artifact
+from KLIPCore.reference.chain import Chain
 from KLIPCore.sampling.ddpm import linear_alpha_bar
 from KLIPCore.sampling.dds import Denoise
 
@@ -84,27 +85,22 @@ def sample_ddpm(
     if not 1 <= n_steps <= len(known) or n_samples < 1 or zeta < 0 or not data_std > 0:
         raise ConfigError(f"{n_steps} steps of {n_samples} samples cannot be made from a schedule of {len(known)}.", "Use fewer steps and positive numbers.")
     stride = len(known) // n_steps
-    y, image = measurement.y, tuple(measurement.A.domain_shape)
-    repeated = Measurement(y.expand(n_samples, *y.shape), measurement.A, measurement.noise, measurement.simulated)
-    seeds = [torch.Generator().manual_seed(base_seed + b) for b in range(n_samples)]
-    x = torch.stack([torch.randn(image, generator=seed, dtype=y.dtype) for seed in seeds]).to(y.device)
-    updates, g_values = [], []
+    chain = Chain(measurement, n_samples)
+    x = chain.seeded_noise(base_seed)
     with torch.no_grad():
         for t in range((n_steps - 1) * stride, -1, -stride):
             a, a_next = float(known[t]), float(known[t - stride]) if t >= stride else 1.0
             epsilon = predict(x, t)
             estimate = (x - math.sqrt(1 - a) * epsilon) / math.sqrt(a)
-            residual = 2 * unit * repeated.residual((estimate + 1) / 2)  # of the data of images in −1..1
+            residual = 2 * unit * chain.measurement.residual((estimate + 1) / 2)  # of the data of images in −1..1
             size = float(residual.flatten(1).norm(dim=1).mean())
             gradient = unit * measurement.A.T(residual) / ((data_std**2 + 1e-12) * math.sqrt(a))
             push = zeta / (size + 1e-12) * gradient
             g = math.sqrt(1 - a / (float(known[t - 1]) if t else 1.0))
-            g_values.append(g)
-            updates.append((push / g).float().cpu().numpy())
+            chain.record(push, g)
             same = torch.Generator().manual_seed(base_seed + NOISE_SEED_OFFSET)
-            x = _ancestral(x + push, epsilon, a, a_next, torch.randn(x.shape, generator=same, dtype=x.dtype).to(x.device) if t else None)
-    reconstruction = ((x.mean(0) + 1) / 2).clamp(0, 1).float().cpu().numpy()
-    return Artifact(np.stack(updates)[:, :, None], np.array(g_values, np.float32), reconstruction)
+            x = _ancestral(x + push, epsilon, a, a_next, chain.noise(same) if t else None)
+    return chain.artifact((x + 1) / 2)
 
 
 def _ancestral(x: Tensor, epsilon: Tensor, a: float, a_next: float, z: Tensor | None) -> Tensor:

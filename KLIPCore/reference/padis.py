@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.reference.artifact import Artifact
+from KLIPCore.reference.chain import Chain
 from KLIPCore.sampling.dds import Denoise
 from KLIPCore.sampling.guidance import pulled_back
 from KLIPCore.sampling.schedule import karras
@@ -87,21 +87,17 @@ def sample_padis(
     if n_runs < 1 or n_levels < 2 or n_inner < 1 or not 0 < step < 2 or zeta < 0 or pad < 0:
         raise ConfigError("This schedule of the patch-prior recipe is impossible.", "Use at least two levels, one run and one step, and 0 < step < 2.")
     levels = [float(s) for s in karras(sigma_max, sigma_min, n_levels - 1, rho)]
-    y, image = measurement.y, tuple(measurement.A.domain_shape)
-    repeated = Measurement(y.expand(n_runs, *y.shape), measurement.A, measurement.noise, measurement.simulated)
-    starts = [torch.randn(image, generator=torch.Generator().manual_seed(first_seed + run), dtype=y.dtype) for run in range(n_runs)]
-    x = torch.nn.functional.pad(sigma_max * torch.stack(starts).to(y.device), (pad, pad, pad, pad))
-    inside = (slice(None), slice(pad, pad + image[0]), slice(pad, pad + image[1]))
-    updates = []
+    chain = Chain(measurement, n_runs)
+    x = torch.nn.functional.pad(sigma_max * chain.seeded_noise(first_seed), (pad, pad, pad, pad))
+    inside = (slice(None), *(slice(pad, pad + n) for n in chain.image_shape))
     for i, sigma in enumerate(levels):
         alpha, pushed = step * sigma**2, torch.zeros_like(x[inside])
         for _ in range(n_inner):
-            estimate, gradient = norm_gradient(denoise, repeated, x, sigma, pad, unit)
+            estimate, gradient = norm_gradient(denoise, chain.measurement, x, sigma, pad, unit)
             push = -zeta * gradient
             pushed += push[inside]
             x = x + push + alpha / 2 * (estimate - x) / sigma**2
             if i < n_levels - 1:
-                x = x + math.sqrt(alpha) * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-        updates.append((pushed.mean(0) / sigma**power).float().cpu().numpy())
-    reconstruction = x[inside].clamp(0, 1).mean(0).float().cpu().numpy()
-    return Artifact(np.stack(updates)[:, None, None], np.power(levels, power).astype(np.float32), reconstruction)
+                x = x + math.sqrt(alpha) * chain.noise(generator, tuple(x.shape))
+        chain.record(pushed.mean(0, keepdim=True), sigma**power)
+    return chain.artifact(x[inside].clamp(0, 1))

@@ -28,6 +28,7 @@ from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.reference.artifact import Artifact
+from KLIPCore.reference.chain import Chain
 from KLIPCore.sampling.dds import Denoise
 
 
@@ -81,12 +82,11 @@ def sample_ve_projection(
     """
     if n_steps < 2 or n_samples < 1 or not 0 < sigma_min < sigma_max or not 0 < share <= 1 or record_every < 1 or not corrector_snr > 0:
         raise ConfigError("This schedule of the score-model recipe is impossible.", "Use at least two steps, falling σ, and a share in (0, 1].")
-    y = measurement.y
-    shape = (n_samples, *measurement.A.domain_shape)
-    data = y.expand(n_samples, *y.shape)
+    chain = Chain(measurement, n_samples)
+    data = chain.measurement.y
 
     def noise() -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=y.dtype).to(y.device)
+        return chain.noise(generator)
 
     def score(x: Tensor, sigma: float) -> Tensor:
         return (denoise(x, sigma) - x) / sigma**2
@@ -96,22 +96,18 @@ def sample_ve_projection(
 
     levels = [float(s) for s in np.geomspace(sigma_max, sigma_min, n_steps)]
     x = sigma_max * noise()
-    updates, g_values = [], []
     with torch.no_grad():
         for i, (sigma, sigma_next) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
             moved = noised_data(x, sigma)
             if i % record_every == 0:
-                g = diffusion_coefficient(sigma, sigma_max, sigma_min)
-                g_values.append(g)
-                updates.append(((moved - x) / g).float().cpu().numpy())
+                chain.record(moved - x, diffusion_coefficient(sigma, sigma_max, sigma_min))
             z, s = noise(), score(moved, sigma)
             step = 2 * float(corrector_snr * _mean_norm(z) / _mean_norm(s)) ** 2
             x = noised_data(moved + step * s + math.sqrt(2 * step) * z, sigma)
             delta = sigma**2 - sigma_next**2
             x = x + delta * score(x, sigma) + math.sqrt(delta) * noise()
         clean = projected(measurement, denoise(x, sigma_min), data, 1.0, cg_iterations)
-    reconstruction = clean.mean(0).clamp(0, 1).float().cpu().numpy()
-    return Artifact(np.stack(updates)[:, :, None], np.array(g_values, np.float32), reconstruction)
+    return chain.artifact(clean)
 
 
 def _mean_norm(x: Tensor) -> Tensor:
