@@ -41,9 +41,10 @@ lint: .stamps/dev ## style (ruff)
 types: .stamps/dev ## types of KLIPCore (mypy)
 	$(BIN)/mypy
 
-docs-images: demo ## draw the pictures of the documents again
+docs-images: demo ## draw the pictures of the documents again, and the tables of the examples
 	$(BIN)/python docs/make_images.py
 	$(BIN)/python examples/01_gaussian_truth.py
+	$(BIN)/python docs/make_tables.py
 
 slicer-images: demo .stamps/test ## draw the panel and the slice views of the Slicer module, before and after moving the slider
 	$(BIN)/python docs/make_slicer_images.py demo

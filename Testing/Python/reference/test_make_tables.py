@@ -1,0 +1,43 @@
+"""The document's tables are those that the example prints, and can be replaced by them."""
+
+from __future__ import annotations
+
+import importlib.util
+import types
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def maker() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("make_tables", REPOSITORY / "docs" / "make_tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_examples_headings_are_those_of_the_document(maker: types.ModuleType) -> None:
+    source, document = maker.EXAMPLE.read_text(encoding="utf-8"), maker.DOCUMENT.read_text(encoding="utf-8")
+    headings = [line.split('print("')[1].removesuffix('")') for line in source.splitlines() if line.strip().startswith('print("| ') and "---" not in line]
+    assert len(headings) == 2
+    for heading in headings:
+        (kept,) = [table for table in maker.tables(document) if table[0] == heading]
+        new = [*kept[:2], "| new |"]
+        changed = maker.with_table(document, new)
+        assert [table for table in maker.tables(changed) if table[0] == heading] == [new]
+        assert maker.with_table(changed, kept) == document
+
+
+def test_a_table_without_a_place_is_an_error(maker: types.ModuleType) -> None:
+    with pytest.raises(SystemExit, match="0 tables"):
+        maker.with_table("text\n", ["| a |", "| --- |"])
+
+
+def test_make_runs_it() -> None:
+    recipe = (REPOSITORY / "Makefile").read_text(encoding="utf-8").split("docs-images:", 1)[1].split("\n\n", 1)[0]
+    assert "docs/make_tables.py" in recipe
