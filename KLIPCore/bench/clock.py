@@ -39,7 +39,7 @@ class ClockedOperator(LinearOperator):
 
     def __init__(self, operator: LinearOperator, clock: Clock) -> None:
         self.operator, self.clock = operator, clock
-        self.domain_shape, self.range_shape = operator.domain_shape, operator.range_shape
+        self.domain_shape, self.range_shape, self.closed_form = operator.domain_shape, operator.range_shape, operator.closed_form
 
     def __getattr__(self, name: str) -> Any:
         if name == "operator":  # while it is being copied

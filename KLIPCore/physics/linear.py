@@ -12,13 +12,24 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.rows import RowMatrix
+
+
+class ClosedForm(Protocol):
+    """(I + c A D Aᵀ)⁻¹ of an operator, or nearly, for D pixels of which it holds."""
+
+    support: Tensor
+    """(H, W) D: 1 where it holds, 0 elsewhere."""
+
+    def solve(self, y: Tensor, c: Tensor | float) -> Tensor:
+        """(I + c A D Aᵀ)⁻¹ y for y (..., *range_shape) and c that broadcasts to it."""
+        ...
 
 
 class LinearOperator(ABC):
@@ -28,10 +39,12 @@ class LinearOperator(ABC):
     ----------
     domain_shape : trailing shape of x, e.g. ``(H, W)``.
     range_shape : trailing shape of y, e.g. ``(n_views, n_detectors)``.
+    closed_form : of A D Aᵀ, where the operator has one and was asked for it; proximal steps use it.
     """
 
     domain_shape: tuple[int, ...]
     range_shape: tuple[int, ...]
+    closed_form: ClosedForm | None = None
 
     @abstractmethod
     def _apply(self, x: Tensor) -> Tensor:

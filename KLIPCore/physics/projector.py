@@ -42,7 +42,6 @@ class Projector(LinearOperator):
     rays_per_bin : rays averaged over each detector bin.
     estimated_bytes : memory the stored matrices take (an upper estimate, known before they are built).
     stored : whether the matrices are kept.
-    rotation : closed form of A Aᵀ inside a disc, which proximal steps use; None without (:meth:`preconditioned`).
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Projector(LinearOperator):
         self.orbits = ViewOrbits.find(geometry, image.shape[0] == image.shape[1]) if symmetric else ViewOrbits.none(n)
         self.estimated_bytes = self._estimate_bytes()
         self.stored = self.estimated_bytes <= min(memory_limit_bytes, 16 * MAX_ENTRIES)
-        self.rotation: RotationAverage | None = None
         self._slot, self._reverse = torch.from_numpy(self.orbits.slot), torch.from_numpy(self.orbits.reverse)
         shape = (len(self.orbits.base) * geometry.n_detectors, math.prod(image.shape))
         self._matrix = RowMatrix(self._rows, shape, 2 * rays_per_bin * max(image.shape), dtype, self.stored)
@@ -129,9 +127,8 @@ class Projector(LinearOperator):
     def preconditioned(self) -> Projector:
         """The same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`): proximal steps become cheaper."""
         made = copy.copy(self)
-        made.rotation = None
         if self.stored and turns_onto_itself(self.geometry, self.image):
-            made.rotation = RotationAverage.of(self.geometry, self.image, self.view_matrices(), self.orbits.base, self.dtype)
+            made.closed_form = RotationAverage.of(self.geometry, self.image, self.view_matrices(), self.orbits.base, self.dtype)
         return made
 
     def _apply(self, x: Tensor) -> Tensor:

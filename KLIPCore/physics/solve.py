@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.physics.linear import ClosedForm
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.physics.projector import Projector
-from KLIPCore.physics.rotation import RotationAverage
 
 ITERATIONS_SAVED = 4
 """Plain iterations that one preconditioned one stands for: fewer of these are both cheaper and nearer the minimum."""
@@ -107,21 +106,20 @@ def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n
         raise ConfigError("The prior's variance r² must be positive.", "Use σ² σ_d² / (σ² + σ_d²) of the noise level.")
     variance = variance.reshape(*variance.shape, *([1] * (x_hat.ndim - variance.ndim)))
     A, w = measurement.A, measurement.weights
-    rotation = A.rotation if isinstance(A, Projector) else None
     with torch.no_grad():
-        if rotation is not None and w.numel() == 1:
-            return x_hat + _correction(measurement, x_hat, variance, rotation, max(1, round(n_iterations / ITERATIONS_SAVED)))
+        if A.closed_form is not None and w.numel() == 1:
+            return x_hat + _correction(measurement, x_hat, variance, A.closed_form, max(1, round(n_iterations / ITERATIONS_SAVED)))
         b = variance * A.T(w * measurement.residual(x_hat))
         return x_hat + conjugate_gradients(lambda d: d + variance * A.normal(d, w), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))
 
 
-def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, rotation: RotationAverage, n_iterations: int) -> Tensor:
-    """c D Aᵀ z with (I + c A D Aᵀ) z = y − A x̂, c = r² w, by conjugate gradients preconditioned by the rotation average.
+def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, closed_form: ClosedForm, n_iterations: int) -> Tensor:
+    """c D Aᵀ z with (I + c A D Aᵀ) z = y − A x̂, c = r² w, by conjugate gradients preconditioned by A's closed form.
 
     (Saad, "Iterative methods for sparse linear systems", algorithm 9.1.) Iteration by iteration the correction itself is added up, because D Aᵀ of the
     direction is at hand; curvature is its norm, ⟨p, p⟩ + c ‖D Aᵀ p‖², so that the last iteration needs no A.
     """
-    A, support = measurement.A, rotation.support.to(x_hat.dtype)
+    A, support = measurement.A, closed_form.support.to(x_hat.dtype)
     c = variance * measurement.weights.reshape(())
 
     def dot(u: Tensor, v: Tensor) -> Tensor:
@@ -129,7 +127,7 @@ def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, rotat
         return product[..., None, None]
 
     r = measurement.residual(x_hat)
-    q = rotation.solve(r, c)
+    q = closed_form.solve(r, c)
     p, rq = q, dot(r, q)
     made = torch.zeros_like(x_hat)
     for i in range(n_iterations):
@@ -140,7 +138,7 @@ def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, rotat
         if i + 1 == n_iterations:
             break
         r = r - step * (p + c * A(back))
-        q = rotation.solve(r, c)
+        q = closed_form.solve(r, c)
         rq_next = dot(r, q)
         p = torch.addcmul(q, torch.where(rq > 0, rq_next / torch.where(rq > 0, rq, 1.0), 0.0), p)
         rq = rq_next

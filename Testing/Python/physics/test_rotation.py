@@ -23,8 +23,8 @@ def scan(n_views: int, size: int, start_deg: float = 0.0) -> Projector:
 
 
 def average(A: Projector) -> RotationAverage:
-    assert A.rotation is not None
-    return A.rotation
+    assert isinstance(A.closed_form, RotationAverage)
+    return A.closed_form
 
 
 def in_disc(A: Projector, y: torch.Tensor) -> torch.Tensor:
@@ -83,10 +83,10 @@ def test_scans_without_such_a_form() -> None:
     square, oblong = ImageGrid2D((16, 16), 1.5), ImageGrid2D((12, 16), 1.5)
     geometry = ParallelBeam.sparse(10, square)
     for other in (ParallelBeam.sparse(10, square, arc_deg=120), replace(geometry, offset_mm=0.4), FanBeam.sparse(10, square), geometry.views([0, 1, 3, 7])):
-        assert Projector(other, square).preconditioned().rotation is None
-    assert Projector(ParallelBeam.sparse(10, oblong), oblong).preconditioned().rotation is None
-    assert Projector(geometry, square, memory_limit_bytes=0).preconditioned().rotation is None
-    assert Projector(geometry, square).rotation is None  # unless asked for
+        assert Projector(other, square).preconditioned().closed_form is None
+    assert Projector(ParallelBeam.sparse(10, oblong), oblong).preconditioned().closed_form is None
+    assert Projector(geometry, square, memory_limit_bytes=0).preconditioned().closed_form is None
+    assert Projector(geometry, square).closed_form is None  # unless asked for
 
 
 def test_it_moves_with_the_projector() -> None:
