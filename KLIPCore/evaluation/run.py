@@ -28,7 +28,7 @@ from KLIPCore.scan import Scanner, measure_slice, slice_generator
 
 Tell = Callable[[str, float, str], None]
 
-TV_FACTORS = (0.3, 1.0, 3.0)
+TV_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Multiples of the automatic TV weight; the best against the truth is reported, which favours TV."""
 
 QUALITY_METHODS = ("posterior mean", "fbp", "cg", "tv")
