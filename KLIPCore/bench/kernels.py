@@ -25,7 +25,7 @@ from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.physics.solve import proximal_step
+from KLIPCore.physics.solve import ITERATIONS_SAVED, proximal_step
 from KLIPCore.priors.prior import Prior
 from KLIPCore.sampling.dds import prior_variance
 
@@ -107,7 +107,7 @@ def network_section(prior: Prior, here: Ceilings, device: torch.device, batches:
     defaults = Config().sampling
     image = ImageGrid2D((size, size), PIXEL_MM)
     for n_views in views:
-        A = Projector(ParallelBeam.sparse(n_views, image), image).to(device)
+        A = Projector(ParallelBeam.sparse(n_views, image), image).preconditioned().to(device)
         for batch in batches:
             truth = torch.rand(batch, size, size, device=device)
             measurement = Measurement(A(truth), A, GaussianNoise(0.002 * 0.5 * 0.875 * size * PIXEL_MM), True)
@@ -121,7 +121,10 @@ def network_section(prior: Prior, here: Ceilings, device: torch.device, batches:
             rows.append({**row, "per_image": timing.seconds / batch, "of_network": timing.seconds / seconds[batch]})
     if device.type != "cuda":
         rows += [{"name": name, "batch": 64, "seconds": NOT_MEASURED} for name in ("denoiser on a GPU", "guidance on a GPU")]
-    note = f"Guidance is a proximal step of {defaults.cg_iterations} iterations, each one A and one Aᵀ; its share is of the denoiser's time at that batch."
+    note = (
+        f"Guidance is a proximal step from its closed form, {max(1, defaults.cg_iterations // ITERATIONS_SAVED)} iterations, each one A and one Aᵀ; "
+        "its share is of the denoiser's time at that batch."
+    )
     columns = ("batch", "seconds", "spread", "per_image", "gflop", "bound", "share", "of_network")
     return Section("network", columns, tuple(rows), (note,), heading=f"{size}², {precision} network")
 
