@@ -16,9 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 Style = Literal["bar", "json", "none"]
 
 
@@ -56,6 +53,9 @@ def show_progress(style: Style) -> Iterator[Callable[[str, float, str], None]]:
 
         yield tell_json
         return
+    from rich.console import Console  # only people wait for it
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     columns = (TextColumn("[bold]{task.fields[stage]:<8}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TextColumn("left"))
     with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.description}"), console=console) as bar:

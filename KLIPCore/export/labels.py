@@ -15,10 +15,9 @@ import SimpleITK as sitk
 
 from KLIPCore.errors import OutputError
 from KLIPCore.export.files import REMEDY, written
-from KLIPCore.io.images import image_format, to_sitk
+from KLIPCore.io.images import image_format, image_on
 from KLIPCore.regions.find import Region, label_volume
 from KLIPCore.volume.grid import Grid
-from KLIPCore.volume.volume import Volume
 
 IMAGE_IO = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 """ITK's name of each format that keeps everything in one file."""
@@ -32,9 +31,7 @@ def label_image(regions: Sequence[Region], grid: Grid) -> sitk.Image:
     GeometryError : the grid's axes are not at right angles, or a region lies outside it.
     """
     labels = label_volume(regions, grid)
-    image = sitk.GetImageFromArray(labels.astype(np.uint8) if max((r.label for r in regions), default=0) < 256 else labels)
-    image.CopyInformation(to_sitk(Volume(labels.astype(np.float32), grid)))
-    return image
+    return image_on(labels.astype(np.uint8) if max((r.label for r in regions), default=0) < 256 else labels, grid)
 
 
 def write_labels(regions: Sequence[Region], grid: Grid, path: Path) -> Path:
@@ -70,6 +67,7 @@ def write_itk(image: sitk.Image, path: Path, image_io: str) -> None:
         writer.SetFileName(str(part))
         writer.SetImageIO(image_io)
         writer.UseCompressionOn()
+        writer.SetCompressionLevel(1)  # labels are long runs of one number: more work gains nothing
         try:
             writer.Execute(image)
         except RuntimeError as error:

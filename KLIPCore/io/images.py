@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, IntensityError, NotCTError, OutputError, UnreadableFileError
 from KLIPCore.io.integrity import check_integrity, damaged
@@ -97,12 +98,22 @@ def to_sitk(volume: Volume) -> sitk.Image:
     ------
     GeometryError : axes that are not at right angles, which ITK's formats cannot all express.
     """
-    directions = volume.grid.directions[:, ::-1]
+    return image_on(volume.array, volume.grid)
+
+
+def image_on(array: NDArray[np.generic], grid: Grid) -> sitk.Image:
+    """An array (D, H, W) of any kind of number that ITK knows → SimpleITK image with the voxels where ``grid`` says.
+
+    Raises
+    ------
+    GeometryError : axes that are not at right angles, which ITK's formats cannot all express.
+    """
+    directions = grid.directions[:, ::-1]
     if np.abs(directions.T @ directions - np.eye(3)).max() > SHEAR_TOLERANCE:
         raise GeometryError("The volume's axes are not at right angles.", "Resample it to a regular grid first.")
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing([float(v) for v in volume.grid.spacing[::-1]])
-    image.SetOrigin([float(v) for v in volume.grid.origin])
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing([float(v) for v in grid.spacing[::-1]])
+    image.SetOrigin([float(v) for v in grid.origin])
     image.SetDirection([float(v) for v in directions.ravel()])
     return image
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import kstest
 
 from KLIPCore.errors import TraceError
+from KLIPCore.kl import null as nulls
 from KLIPCore.kl.null import BulkNull, twin_p_values
 
 
@@ -64,3 +67,19 @@ def test_too_little_or_nothing_to_compare_is_explained() -> None:
         BulkNull.fit(np.ones(100))
     with pytest.raises(TraceError, match="too few"):
         twin_p_values(np.ones(3), np.ones(4))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-8, -0.01), st.floats(0.01, 8))
+def test_the_symmetric_power_is_the_root(low: float, high: float) -> None:
+    from scipy.optimize import brentq
+
+    power = nulls._symmetric_power(low, high)
+
+    def lopsided(p: float) -> float:
+        return float(nulls._power(np.array([low, high]), p).sum())
+
+    if nulls.LEAST_POWER < power < nulls.LARGEST_POWER:
+        assert power == pytest.approx(brentq(lopsided, nulls.LEAST_POWER, nulls.LARGEST_POWER), abs=1e-9)
+    else:
+        assert lopsided(power) * (1 if power == nulls.LEAST_POWER else -1) >= -1e-12
