@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ def script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
@@ -114,6 +116,7 @@ def test_every_table_has_its_place_and_its_configuration(script: ModuleType, tmp
         assert len(table) > 2
         assert all(line.count("|") == width for line in table), name
         assert "a processor, 2 cores" in part[1]
+    assert "](images/variations.png)" in text
     assert "+3.5 dB" in text
     assert "-0.100 [-0.200, 0.000]" in text
     assert (pictures / "lits_dev.png").read_bytes() == b"picture of eval_lits_dev"
@@ -122,6 +125,15 @@ def test_every_table_has_its_place_and_its_configuration(script: ModuleType, tmp
         loaded = EvaluationConfig.load(REPOSITORY / "configs" / f"{name}.yaml")
         assert loaded.name == name
         assert loaded.cases
+
+
+def test_what_was_left_out_stays_as_it_was(script: ModuleType, tmp_path: Path) -> None:
+    folder = write(tmp_path, "eval_lits_dev", tables()["eval_lits_dev"] | {"quality": [], "quality_rows": []})
+    document = tmp_path / "results.md"
+    document.write_text((REPOSITORY / "docs" / "results.md").read_text())
+    before = document.read_text().split("begin quality60")[1].split("end quality60")[0]
+    assert script.main([folder], document, tmp_path) == ["localization", "found", "calibration"]
+    assert document.read_text().split("begin quality60")[1].split("end quality60")[0] == before
 
 
 def test_a_folder_without_a_known_table_changes_nothing(script: ModuleType, tmp_path: Path) -> None:
