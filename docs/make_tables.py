@@ -6,6 +6,7 @@ around them are left alone, so read them again where `git diff docs/method.md` s
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,11 @@ def tables(text: str) -> list[list[str]]:
     return found
 
 
+def typeset(text: str) -> str:
+    """Numbers as documents write them: a minus for a hyphen, and none before a nought."""
+    return re.sub(r"(?<=[ |])-(?=[0-9.])", "−", re.sub(r"(?<=[ |])-(?=0 %)", "", text))
+
+
 def with_table(document: str, table: list[str]) -> str:
     """A document with a table in the place of the one that has the same heading row.
 
@@ -46,7 +52,7 @@ def main() -> None:
     done = subprocess.run([sys.executable, str(EXAMPLE)], cwd=REPOSITORY, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     print(done.stdout)
     text = DOCUMENT.read_text(encoding="utf-8")
-    for table in tables(done.stdout):
+    for table in tables(typeset(done.stdout)):
         text = with_table(text, table)
     DOCUMENT.write_text(text, encoding="utf-8")
 

@@ -38,6 +38,10 @@ def test_a_table_without_a_place_is_an_error(maker: types.ModuleType) -> None:
         maker.with_table("text\n", ["| a |", "| --- |"])
 
 
+def test_numbers_are_typeset(maker: types.ModuleType) -> None:
+    assert maker.typeset("| ve-projection | -0 % | -3 % | -0.5 | 0.05-0.2 |") == "| ve-projection | 0 % | −3 % | −0.5 | 0.05-0.2 |"
+
+
 def test_make_runs_it() -> None:
     recipe = (REPOSITORY / "Makefile").read_text(encoding="utf-8").split("docs-images:", 1)[1].split("\n\n", 1)[0]
     assert "docs/make_tables.py" in recipe
