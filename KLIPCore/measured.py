@@ -49,6 +49,9 @@ DRIFT = 0.008
 READOUT = 0.002
 """Smallest error of a ray: offsets in air vary by this much over views."""
 
+RIM = (0.2, 0.5)
+"""Paths, as parts of the longest, from which the material's attenuation is read."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -188,21 +191,25 @@ class MeasuredScan:
     def twin(self, generator: torch.Generator) -> Measurement:
         """What the same scanner would have measured of a SOLID disc there: same rays and noise, drift as a slow random gain.
 
-        Simulated, and said so: the null that measured regions are tested against. The disc's attenuation is the one that fits the scan's
-        own longest quarter of paths best, so a scan with holes gets a paler twin, not a denser one.
+        Simulated, and said so: the null that measured regions are tested against.
         """
         m, A = self.measurement, self.measurement.A
         assert isinstance(A, Projector)
-        assert isinstance(m.noise, KnownNoise)
         path = torch.from_numpy(self.outline.path_mm(A.geometry)).to(m.y)
-        rim = (path > 0.2 * path.max()) & (path < 0.5 * path.max())
-        value = float(torch.quantile(m.y[rim] / path[rim], 0.8))
-        n = A.geometry.n_views
         walk = torch.randn(4, generator=generator)
-        t = torch.linspace(0, 2 * math.pi, n + 1)[:-1]
+        t = torch.linspace(0, 2 * math.pi, A.geometry.n_views + 1)[:-1]
         gain = 1 + DRIFT * (walk[0] * t.cos() + walk[1] * t.sin() + walk[2] * (2 * t).cos() + walk[3] * (2 * t).sin()) / math.sqrt(2)
-        clean = value * path * gain[:, None].to(path)
+        clean = self.attenuation * path * gain[:, None].to(path)
         return Measurement(m.noise.sample(clean, generator), A, m.noise, True, "SIMULATED solid disc where the measured one lies")
+
+    @cached_property
+    def attenuation(self) -> float:
+        """Intensity of the solid material, from rays near the rim, where holes are rarest: the upper quartile of y over path."""
+        A = self.measurement.A
+        assert isinstance(A, Projector)
+        path = torch.from_numpy(self.outline.path_mm(A.geometry)).to(self.measurement.y)
+        rim = (path > RIM[0] * path.max()) & (path < RIM[1] * path.max())
+        return float(np.quantile((self.measurement.y[rim] / path[rim]).cpu().numpy(), 0.75))
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready figures for a record."""

@@ -21,8 +21,17 @@ def evaluate(
     """Measure localization on scans with masks; continues where it was stopped."""
     from KLIPCore.evaluation.localization import EvaluationConfig, markdown
     from KLIPCore.evaluation.localization import evaluate as run_evaluation
+    from KLIPCore.evaluation.measured import MeasuredConfig, evaluate_measured, is_measured
+    from KLIPCore.evaluation.measured_table import measured_markdown
     from KLIPCore.progress import show_progress
 
+    if is_measured(config):
+        if prior is not None and len(prior) > 1:
+            raise ConfigError("Measured scans are evaluated with one prior at a time.", "Give --prior once.")
+        with show_progress(progress.value) as tell:
+            measured = evaluate_measured(MeasuredConfig.load(config), data, out, tell, prior[0] if prior else None)
+        typer.echo(measured_markdown(measured))
+        return
     with show_progress(progress.value) as tell:
         table = run_evaluation(EvaluationConfig.load(config), data, out, tell, tuple(prior or ()))
     typer.echo(markdown(table))
@@ -62,7 +71,7 @@ def demo(
 
 def bench(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path("out-bench"),
-    only: Annotated[str | None, typer.Option(help="Comma-separated: kernels, whole, scaling, schedules.")] = None,
+    only: Annotated[str | None, typer.Option(help="Comma-separated: kernels, cheaper, whole, memory, scaling, schedules.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")] = False,
     data: Annotated[Path, typer.Option(help="Folder of real CT (lits-dev, crlm-1006-dicom); synthetic patients where it is missing.")] = Path("../shared/data"),
@@ -71,7 +80,7 @@ def bench(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
-    """Measure what everything costs here, beside ASTRA and the published schedules; about ten minutes on two cores."""
+    """Measure what everything costs here, beside ASTRA and the published schedules; about twenty minutes on two cores."""
     from KLIPCore.bench.command import PARTS, BenchOptions, run_bench
     from KLIPCore.progress import show_progress
 

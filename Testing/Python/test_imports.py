@@ -80,8 +80,10 @@ live                 | config framing volume io.results kl regions.find selectio
 pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
 evaluation           | bench.machine config framing volume io priors physics sampling kl regions |
                      | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
+evaluation.measured  | io.sinogram measured                                             |
 bench                | config framing volume io.images physics priors sampling kl       |
                      | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil
+bench.memory         | io.dicom_series io.results                                       |
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection      |
                      | phantoms mapping pipeline demo_folder demo_score                 | numpy scipy
