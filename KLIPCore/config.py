@@ -411,7 +411,7 @@ PRESETS: dict[str, Config] = {
     "default": Config(),
     "full": Config(
         preset="full",
-        sampling=SamplingConfig(n_samples=4, n_steps=16),
+        sampling=SamplingConfig(n_samples=8, n_steps=16, stop_error=0.12),  # four for most slices
         record=RecordConfig(layers=("cold", "path", "darker", "brighter", "renoised"), n_nodes=6, n_pairs=2),
     ),
 }

@@ -157,6 +157,14 @@ def twin_slices(indices: Sequence[int], every: int) -> list[int]:
     return [indices[place * len(indices) // n] for place in range(n)]
 
 
+def wanted_work(workers: int | None, threads: int | None, batch: int | None) -> Arrangement | None:
+    """The arrangement that somebody asked for, what was left out being the plain one's; None when nothing was said."""
+    if workers is None and threads is None and batch is None:
+        return None
+    cores = torch.get_num_threads()
+    return Arrangement(workers or 1, threads or max(1, cores // (workers or 1)), batch)
+
+
 def _work_before(folder: RunFolder, fingerprint: str, device: torch.device) -> Arrangement | None:
     """How the run that is in the folder was dealt out, if it is this run on such a device: continued alike it comes out alike."""
     try:

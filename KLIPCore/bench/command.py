@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
+from KLIPCore.bench.cheaper import cheaper_section
 from KLIPCore.bench.kernels import map_section, network_section, projector_section
 from KLIPCore.bench.machine import ceilings, machine
 from KLIPCore.bench.measure import threads
+from KLIPCore.bench.memory import SIZE, SLICES, memory_section
 from KLIPCore.bench.plots import plot_cost, plot_scaling
 from KLIPCore.bench.preconditioner import preconditioner_section
 from KLIPCore.bench.scaling import AXES, SMALL_AXES, scaling_section
@@ -23,7 +25,7 @@ from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
 from KLIPCore.priors.unet import UNetPrior
 from KLIPCore.selection import choose_device
 
-PARTS = ("kernels", "whole", "scaling", "schedules")
+PARTS = ("kernels", "cheaper", "whole", "memory", "scaling", "schedules")
 """What `--only` chooses from, in the order in which it is measured."""
 
 
@@ -103,7 +105,7 @@ class _Run:
 
     def all(self) -> Bench:
         """Every part that was asked for."""
-        if set(self.options.parts) & {"whole", "scaling", "schedules"}:
+        if set(self.options.parts) & {"cheaper", "whole", "scaling", "schedules"}:
             self.tell("the slices to examine")
             self.subjects = subjects(self.options.data, self.prior, self.options.n_slices)
         for part in PARTS:
@@ -139,6 +141,17 @@ class _Run:
         self._add(map_section(self.here, 10 if quick else 100, 128 if quick else 512, self.min_seconds))
         self.tell("preconditioner")
         self._add(preconditioner_section(64 if quick else 256))
+
+    def _cheaper(self) -> None:
+        subject = self.subjects[0]
+        image = torch.from_numpy(subject.study.intensity(subject.index, self.prior.card))[None, None]
+        prior = self.prior if self.device.type == "cpu" else load_prior(self.options.prior)
+        leave_out = ("torch.compile",) if self.options.quick else ()  # a minute or more of compiling
+        self._add(cheaper_section(prior, torch.cat([image, image.flip(-1)]), self.min_seconds, self.tell, leave_out))
+
+    def _memory(self) -> None:
+        n, size, few = (6, 64, 1) if self.options.quick else (SLICES, SIZE, 2)
+        self._add(memory_section(n, size, few, torch.get_num_threads(), self.tell, None if self.options.prior == DEFAULT_PRIOR else self.options.prior))
 
     def _whole(self) -> None:
         self.tell("one slice by every preset")

@@ -23,7 +23,7 @@ from KLIPCore.export.files import write_bytes
 
 NOT_MEASURED = "not measured"
 
-NARROW = {"batch", "views", "evaluations", "slices", "samples", "steps", "size"}
+NARROW = {"batch", "views", "evaluations", "slices", "regions", "samples", "steps", "size"}
 """Columns of whole numbers."""
 
 COLUMNS = {
@@ -44,6 +44,10 @@ COLUMNS = {
     "all_seconds": "times",
     "network_ratio": "the same, network alone",
     "peak_gib": "peak memory",
+    "goal_gib": "goal",
+    "trace_mib": "trace, MiB",
+    "speed_ratio": "times as fast",
+    "ready_seconds": "until ready",
     "network_seconds": "in the network",
     "body_auroc": "AUROC, body",
     "organ_auroc": "AUROC, liver",

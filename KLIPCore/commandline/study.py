@@ -49,7 +49,10 @@ def detect(
     samples: Annotated[int | None, typer.Option(help="Posterior samples a slice.", rich_help_panel="Sampling")] = None,
     steps: Annotated[int | None, typer.Option(help="Noise levels of the chain.", rich_help_panel="Sampling")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", rich_help_panel="Sampling")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Sampling")] = None,
+    device: Annotated[str | None, typer.Option(help="auto (all GPUs, or the CPU), cpu, cuda, cuda:1 or cuda:all.", rich_help_panel="Sampling")] = None,
+    workers: Annotated[int | None, typer.Option(help="Slices worked on at once by each device; measured for long runs.", rich_help_panel="Speed")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of each worker; the same bits for the same number.", rich_help_panel="Speed")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images that go through the network at once.", rich_help_panel="Speed")] = None,
     block_size: BLOCK = None,
     block_depth: DEPTH = None,
     window: WINDOW = None,
@@ -64,6 +67,7 @@ def detect(
     """Map where a CT study departs from the prior, flag regions, write a report."""
     from KLIPCore.config import PRESETS, Config
     from KLIPCore.pipeline import detect as run_detect
+    from KLIPCore.pipeline import wanted_work
     from KLIPCore.progress import show_progress
     from KLIPCore.selection import parse_box
 
@@ -76,8 +80,9 @@ def detect(
     layer = config.regions.chosen.layer
     if layer not in config.record.layers:
         config = config.updated({"record": {"layers": [*config.record.layers, layer]}})
+    work = wanted_work(workers, threads, batch)
     with show_progress(progress.value) as tell:
-        found = run_detect(study, out, config, series=series, slices=slices, roi=parse_box(roi), overwrite=overwrite, progress=tell)
+        found = run_detect(study, out, config, series=series, slices=slices, roi=parse_box(roi), overwrite=overwrite, progress=tell, work=work)
     tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
 
 

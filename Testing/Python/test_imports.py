@@ -84,6 +84,7 @@ evaluation.measured  | io.sinogram measured                                     
 bench                | config framing volume io.images physics priors sampling kl       |
                      | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil
 bench.memory         | io.dicom_series io.results                                       |
+bench.memory         | io.dicom_series io.results                                       |
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection      |
                      | phantoms mapping pipeline demo_folder demo_score                 | numpy scipy
