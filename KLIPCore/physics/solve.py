@@ -81,6 +81,11 @@ def _batch_dims(measurement: Measurement, x: Tensor) -> int:
     return x.ndim - len(measurement.A.domain_shape)
 
 
+def has_closed_form(measurement: Measurement) -> bool:
+    """Whether its proximal steps start from one: the operator has it, and one weight holds for all data."""
+    return measurement.A.closed_form is not None and measurement.weights.numel() == 1
+
+
 def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n_iterations: int = 8) -> Tensor:
     """argmin ‖x − x̂‖²/(2 r²) + ½ Σ w (y − A x)², by conjugate gradients from x̂ (DDS).
 
@@ -107,7 +112,7 @@ def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n
     variance = variance.reshape(*variance.shape, *([1] * (x_hat.ndim - variance.ndim)))
     A, w = measurement.A, measurement.weights
     with torch.no_grad():
-        if A.closed_form is not None and w.numel() == 1:
+        if A.closed_form is not None and has_closed_form(measurement):
             return x_hat + _correction(measurement, x_hat, variance, A.closed_form, max(1, round(n_iterations / ITERATIONS_SAVED)))
         b = variance * A.T(w * measurement.residual(x_hat))
         return x_hat + conjugate_gradients(lambda d: d + variance * A.normal(d, w), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))

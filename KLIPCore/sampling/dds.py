@@ -25,11 +25,14 @@ from itertools import pairwise
 from torch import Tensor
 
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.physics.solve import least_squares, proximal_step
+from KLIPCore.physics.solve import has_closed_form, least_squares, proximal_step
 from KLIPCore.sampling.transition import Transition
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(B, H, W) states and one noise level → (B, H, W) denoised."""
+
+QUICK_STD = 0.1
+"""Spread of images in the quick reconstruction's proximal step. Three times as much fits more noise (half a decibel) and gives the same samples."""
 
 
 def prior_variance(sigma: float, prior_std: float) -> float:
@@ -86,17 +89,23 @@ def unguided_sample(denoise: Denoise, sigmas: Sequence[float], x_start: Tensor, 
 def warm_start(measurement: Measurement, sigma: float, cg_iterations: int, noise: Tensor) -> tuple[Tensor, Tensor]:
     """A quick reconstruction and noisy states around it.
 
+    The reconstruction is least squares, stopped early so that it fits no noise; or, where it costs a few products only, a proximal step from air.
+
     Parameters
     ----------
     measurement : data without batch dimension, or with those of ``noise`` but the first.
     sigma : noise level of the states.
-    cg_iterations : iterations of the early-stopped least-squares reconstruction.
+    cg_iterations : iterations of the early-stopped least squares, or of the proximal step.
     noise : (B, H, W) standard normal.
 
     Returns
     -------
-    quick : (H, W) least-squares reconstruction.
+    quick : (H, W) the reconstruction.
     states : (B, H, W) quick + σ · noise.
     """
-    quick = least_squares(measurement, cg_iterations)
+    if has_closed_form(measurement):
+        air = measurement.y.new_zeros(*measurement.y.shape[: -len(measurement.A.range_shape)], *measurement.A.domain_shape)
+        quick = proximal_step(measurement, air, QUICK_STD**2, cg_iterations)
+    else:
+        quick = least_squares(measurement, cg_iterations)
     return quick, quick + sigma * noise
