@@ -22,6 +22,11 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 collect_ignore_glob = [] if importlib.util.find_spec("slicer") else ["test_*.py"]
 
+if importlib.util.find_spec("slicer") and importlib.util.find_spec("PySide6"):
+    import standins
+
+    standins.install()  # before any test file imports the module's code, whichever is collected first
+
 
 @pytest.fixture
 def scene() -> Iterator[Any]:
