@@ -37,6 +37,9 @@ from KLIPCore.volume.volume import Volume
 Progress = Callable[[str, float, str], None]
 """Called with (stage, fraction of the whole run, detail for people)."""
 
+SIMULATED = "SIMULATED from the loaded volume, on a finer grid, with noise; no scanner data were used"
+"""What a run says of its measurement, unless it had a real one."""
+
 SAMPLING_SHARE = (0.04, 0.92)
 """Part of the progress bar that sampling takes; reading comes before, exports after."""
 
@@ -183,6 +186,7 @@ def volume_hash(volume: Volume) -> str:
 def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, Any]:
     """What is needed to do it again, and what it cost."""
     infos = [s.info for s in trace.slices]
+    psnr = [i["psnr_db"] for i in infos if "psnr_db" in i]  # nobody knows the truth of what a scanner measured
     return {
         "software": f"KLIPCore {__version__}",
         "python": platform.python_version(),
@@ -190,7 +194,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "prior": run["prior"]["name"],
         "prior_sha256": run["prior"]["sha256"],
         "prior_anatomy": run["prior"]["anatomy"],
-        "measurement": "SIMULATED from the loaded volume, on a finer grid, with noise; no scanner data were used",
+        "measurement": run.get("measurement", SIMULATED),
         "score": kl_map.score.name,
         "score_meaning": kl_map.score.explanation,
         "sigma_window": list(kl_map.score.window),
@@ -201,8 +205,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "slices_sampled": len(trace.slices),
         "seconds_sampling": round(sum(i["seconds"] for i in infos), 1),
         "network_evaluations_per_slice": round(float(np.mean([i["network_evaluations"] for i in infos])), 1),
-        "psnr_db_median": round(float(np.median([i["psnr_db"] for i in infos])), 2),
-    }
+    } | ({"psnr_db_median": round(float(np.median(psnr)), 2)} if psnr else {})
 
 
 def _installed(package: str) -> str:

@@ -85,6 +85,7 @@ def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: Fr
     depth, rows, columns = framed.lps.grid.shape
     spacing = framed.lps.grid.spacing
     measured = Config.from_dict(dict(report.settings)).measurement
+    told = str(report.provenance.get("measurement", ""))
     dose = f"{measured.photons:g} photons a ray" if measured.photons else f"Gaussian noise of {100 * measured.noise:g} % of a body's line integral"
     return ReportInputs(
         report=report,
@@ -93,7 +94,9 @@ def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: Fr
         high=scene.high,
         study=f"CT, {depth} slices of {rows} × {columns}, {spacing[0]:.2f} × {spacing[1]:.2f} × {spacing[2]:.2f} mm; {len(kl_map.indices)} slices examined",
         block=f"{kl_map.block_mm:.0f} × {kl_map.block_mm:.0f} mm, {kl_map.depth_mm:.1f} mm deep",
-        measurement=f"{measured.n_views} {measured.geometry}-beam views over {measured.arc:g}°, {dose}: simulated from the loaded CT, not measured",
+        measurement=told
+        if told.startswith("MEASURED")
+        else f"{measured.n_views} {measured.geometry}-beam views over {measured.arc:g}°, {dose}: simulated from the loaded CT, not measured",
         prior=f"{card.name}: {card.anatomy}",
     )
 

@@ -28,7 +28,7 @@ class ProgressStyle(StrEnum):
     none = "none"
 
 
-STUDY = Annotated[Path, typer.Argument(help="DICOM folder, NIfTI, NRRD or MHA file.", show_default=False)]
+STUDY = Annotated[Path, typer.Argument(help="DICOM folder, NIfTI, NRRD or MHA file; or measured projections, .npz.", show_default=False)]
 OUT = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; a stopped run continues in it.", show_default=False)]
 PROGRESS = Annotated[ProgressStyle, typer.Option("--progress", help="bar for people, json lines for programs.")]
 BLOCK = Annotated[float | None, typer.Option("--block-size", help="Edge of a block in mm.", rich_help_panel="Map and regions")]

@@ -66,6 +66,7 @@ def detect(
 ) -> None:
     """Map where a CT study departs from the prior, flag regions, write a report."""
     from KLIPCore.config import PRESETS, Config
+    from KLIPCore.detect_measured import detect_scan, is_scan
     from KLIPCore.pipeline import detect as run_detect
     from KLIPCore.pipeline import wanted_work
     from KLIPCore.progress import show_progress
@@ -80,6 +81,11 @@ def detect(
     layer = config.regions.chosen.layer
     if layer not in config.record.layers:
         config = config.updated({"record": {"layers": [*config.record.layers, layer]}})
+    if is_scan(study):
+        with show_progress(progress.value) as tell:
+            found = detect_scan(study, out, config, overwrite=overwrite, progress=tell)
+        tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
+        return
     work = wanted_work(workers, threads, batch)
     with show_progress(progress.value) as tell:
         found = run_detect(study, out, config, series=series, slices=slices, roi=parse_box(roi), overwrite=overwrite, progress=tell, work=work)

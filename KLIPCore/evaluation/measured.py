@@ -239,7 +239,8 @@ class _ScanRun:
     def deficit(self, trace: SliceTrace) -> NDArray[np.float32]:
         """(h, w) part of the material that the posterior mean lacks at each cell."""
         cell = self.config.run.record.cell
-        return 1.0 - cell_sums(torch.from_numpy(trace.reconstruction), cell).numpy() / (cell**2 * self.scan.attenuation)
+        held = cell_sums(torch.from_numpy(trace.reconstruction), cell).numpy() / (cell**2 * self.scan.attenuation)
+        return np.asarray(1.0 - held, np.float32)
 
     @property
     def _block_cells(self) -> float:

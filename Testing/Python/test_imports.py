@@ -78,6 +78,7 @@ outputs              | config framing volume io priors kl regions export        
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
+detect_measured      | config io mapping measured physics.solve priors.checkpoint selection | numpy
 evaluation           | bench.machine config framing volume io priors physics sampling kl regions |
                      | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 evaluation.measured  | io.sinogram measured                                             |
@@ -92,7 +93,7 @@ demo_folder          | io.images volume                                         
 demo_score           | evaluation.auroc framing kl.map mapping regions volume           | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
 cli                  | commandline                                                      | typer
-commandline          | config io.results selection progress mapping pipeline evaluation |
+commandline          | config detect_measured io.results selection progress mapping pipeline evaluation |
                      | training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
 """
 
