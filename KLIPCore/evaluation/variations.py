@@ -79,6 +79,12 @@ class Variation:
     score: str | None = None
     also: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.factor, str) or not self.factor:
+            raise ConfigError(f"A variation of '{self.setting}' has no name.", "Name its factor; write the word null in quotes, YAML takes it for nothing.")
+        if not isinstance(self.values, tuple) or not self.values:
+            raise ConfigError(f"The variation '{self.factor}' has no values.", "Give a list.")
+
     def settings(self, base: Config, block_mm: float, scores: Sequence[str] = ()) -> list[Setting]:
         """A point for each value.
 

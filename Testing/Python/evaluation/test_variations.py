@@ -67,6 +67,21 @@ def test_what_cannot_be_varied_is_refused_before_the_work(variation: Variation) 
         EvaluationConfig("x", (), variations=(variation,))
 
 
+def test_a_variation_needs_a_name_and_values() -> None:
+    with pytest.raises(ConfigError, match="in quotes"):
+        Variation(**yaml.safe_load("{factor: null, setting: regions.null, values: [twin]}"))
+    with pytest.raises(ConfigError, match="no values"):
+        Variation("views", "measurement.n_views", ())
+
+
+@pytest.mark.parametrize("name", ["lits_dev", "baselines", "views24", "implants", "variations", "backbones"])
+def test_the_configurations_of_the_repository_can_be_read(name: str) -> None:
+    loaded = EvaluationConfig.load(Path(__file__).parents[3] / "configs" / f"eval_{name}.yaml")
+    points = plan(loaded.variations, loaded.run, loaded.block_mm, loaded.scores)
+    assert len({(p.factor, p.value) for p in points}) == len(points)
+    assert all(reading.chosen.layer in point.run.record.layers for point in points for reading in point.readings)
+
+
 def test_a_study_of_variations(tmp_path: Path) -> None:
     fields = {
         "title": "Variations",
