@@ -288,7 +288,7 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     ),
     "eval_backbones": (
         {"backbones": backbones},
-        Picture("priors.png", "backbones", "Error of denoising by σ, and AUROC, of each backbone"),
+        Picture("priors.png", "backbones", "Error of denoising by σ (relative to the first) and AUROC of each backbone"),
     ),
 }
 """Name of a configuration → its tables by marker, and the plot that goes with them."""

@@ -77,17 +77,21 @@ def priors_markdown(table: dict[str, Any]) -> str:
 
 
 def plot_priors(table: dict[str, Any], path: Path) -> Path:
-    """Denoising error by σ, and AUROC of the first score with its intervals."""
+    """Denoising error by σ, relative to the first prior, and AUROC of the first score with its intervals."""
     from matplotlib.figure import Figure
 
     rows = table["rows"]
     priors = _once(rows)
-    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
+    first = {float(sigma): error for sigma, error in priors[0]["validation_rmse"].items()}
     for n, row in enumerate(priors):
         errors = {float(sigma): error for sigma, error in row["validation_rmse"].items()}
-        left.plot(sorted(errors), [errors[s] for s in sorted(errors)], "o-", color=f"C{n}", label=row["backbone"])
-    left.set(xscale="log", yscale="log", xlabel="σ", ylabel="error of denoising held-out slices")
+        shared = sorted(set(errors) & set(first))
+        left.plot(shared, [errors[s] / first[s] for s in shared], "o-", color=f"C{n}", label=row["backbone"])
+    left.set(xscale="log", xlabel="σ", ylabel=f"error of denoising held-out slices, over that of {priors[0]['backbone']}")
+    left.set_xticks(sorted(first), [f"{sigma:g}" for sigma in sorted(first)])
+    left.minorticks_off()
     left.grid(alpha=0.3)
     left.legend(fontsize=8)
     score = rows[0]["score"]
