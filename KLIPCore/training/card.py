@@ -14,6 +14,11 @@ BACKBONE_WORDS = {
 }
 
 
+RUN_FIELDS = ("command", "version", "backbone", "config", "data", "validation_data", "steps", "seconds", "device", "processes", "validation_rmse", "history")
+"""What a run writes of itself."""
+
+CURVE_ROWS = 12
+
 DRAWN = "Drawn from pure noise: what the prior makes of a whole body when nothing tells it one; in use, the measurement does"
 
 
@@ -38,7 +43,7 @@ def model_card(card: ModelCard, folder: Path) -> str:
                 ("kind", kind(card)),
                 ("intensity 0..1", window),
                 ("image", f"{card.size} × {card.size} pixels, median body width {card.body_fraction:g} of that"),
-                ("pixel size in training", f"{card.pixel_mm_range[0]:g} to {card.pixel_mm_range[1]:g} mm"),
+                ("pixel size in training", f"{card.pixel_mm_range[0]:g} to {card.pixel_mm_range[1]:g} mm{nominal(training)}"),
                 ("noise levels", f"σ {card.sigma_min:g} to {card.sigma_max:g}"),
                 ("licence of the weights", card.licence or "not stated"),
                 ("SHA-256 of the weights", f"`{card.sha256}`" if card.sha256 else "see the JSON beside the weights"),
@@ -72,7 +77,38 @@ def model_card(card: ModelCard, folder: Path) -> str:
     for name, words in (("curve", "Loss and validation error"), ("denoised", "Held-out slices, noisy and denoised"), ("drawn", DRAWN)):
         if (folder / f"{name}.png").is_file():
             parts += [f"![{words}]({name}.png)", f"*{words}.*"]
+        elif name == "curve":
+            parts += [f"{words}:", curve_table(training.get("history", []))]
     return "\n\n".join(parts) + "\n"
+
+
+def nominal(training: dict[str, Any]) -> str:
+    """A remark where the range of pixel sizes was not measured, because files do not say theirs."""
+    return "" if all(entry["pixel_mm"] for entry in training.get("data", [])) else " (nominal: not all files say theirs)"
+
+
+def curve_table(history: list[dict[str, Any]]) -> str:
+    """A dozen of the checkpoints, the last among them."""
+    every = max(1, -(-len(history) // CURVE_ROWS))
+    shown = history[::-1][::every][::-1]
+    return table(("step", "loss", "validation error / σ"), [(e["step"], f"{e['loss']:.4f}", f"{e['validation']:.4f}") for e in shown])
+
+
+def missing(card: ModelCard) -> list[str]:
+    """What a complete card says and this one does not: data, licences, window, voxel sizes, how it was trained, loss curve, validation figures.
+
+    A voxel size that the file does not state counts as said when the entry says that it is unknown (``None``).
+    """
+    training, gaps = card.training, []
+    gaps += [name for name in ("anatomy", "licence", "sha256", "intended_use", "network") if not getattr(card, name)]
+    gaps += [f"training.{name}" for name in RUN_FIELDS if training.get(name) in (None, "", [], {})]
+    gaps += [f"training.{name}" for name in ("initialised_from",) if name not in training]  # empty for a run from nothing
+    for part in ("data", "validation_data"):
+        for entry in training.get(part, []):
+            gaps += [f"training.{part}: {name} of {entry.get('file', '?')}" for name in ("source", "file", "n_slices", "licence") if not entry.get(name)]
+            gaps += [f"training.{part}: {name} of {entry.get('file', '?')}" for name in ("spacing_mm", "pixel_mm") if name not in entry]
+    gaps += [f"training.history: {name}" for name in ("step", "loss", "validation") if not all(name in entry for entry in training.get("history", []))]
+    return gaps
 
 
 def kind(card: ModelCard) -> str:

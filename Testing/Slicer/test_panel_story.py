@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from KLIPSlicerLib.nodes import worldFromLps
 from panel_at_work import klip_processes, slicer
 from small_study import LESION_LPS_MM
 from standins import person
+
+from KLIPCore.priors import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +137,27 @@ def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path
     assert not written[0].exists()
     assert widget.panel.results is None
     assert "Stopped" in widget.ui.statusLabel.text
+
+
+def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> None:
+    """Advanced: a folder of weights; a copy of the shipped prior under another name is chosen and examines the study."""
+    shipped = Path(checkpoint.__file__).parent / "zoo" / f"{checkpoint.DEFAULT_PRIOR}.safetensors"
+    if not shipped.is_file():
+        pytest.skip("the shipped prior is not here")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    shutil.copy(shipped, folder / "mine.safetensors")
+    card = json.loads(shipped.with_suffix(".json").read_text(encoding="utf-8"))
+    (folder / "mine.json").write_text(json.dumps({**card, "name": "mine"}), encoding="utf-8")
+    node = panel_at_work.load_study(study)
+    person.wait(lambda: widget.ui.inputSelector.currentNode() is node, 5, "the loaded volume is chosen")
+    widget.ui.weightsPathEdit.currentPath = str(folder)
+    person.choose(widget.ui.priorComboBox, "mine")
+    person.wait(lambda: widget.ui.detectButton.enabled, 10, "ready")
+    panel_at_work.fast_choices(widget)
+    widget._parameterNode.firstSlice, widget._parameterNode.lastSlice = 1, 2
+    person.click(widget.ui.detectButton)
+    person.wait(lambda: not widget.panel.detection.running and widget.panel.results is not None, 180, "results")
+    run = json.loads((widget.panel.detection.runFolder / "run.json").read_text(encoding="utf-8"))
+    assert run["prior"]["name"] == "mine"
+    assert run["config"]["prior"] == str(folder / "mine.safetensors")
