@@ -7,10 +7,10 @@ Nothing here is a measurement; cards and tables that use these discs say *simula
 The ranges are those of ONE real solid disc, ``htc2022_solid_disc.npz`` (Helsinki Tomography Challenge 2022, Zenodo 6984868, CC BY 4.0), measured
 with :func:`KLIPCore.phantoms.disc_fit.fit_disc` and :func:`KLIPCore.phantoms.disc_fit.photons_per_ray`:
 
-    radius       34.84 mm (14 discs: 34.83 to 34.85 from the outline of the sinogram); centres up to 1.4 mm from the isocentre
+    radius       34.84 mm from the outline of its shadow (the 13 discs with holes: 34.85 to 34.88); centres up to 1.5 mm from the isocentre
     hardening    p(L) = 0.0157 + 0.0436 L − 1.93e-4 L² + 2.0e-7 L³: the reconstruction falls from 0.040 at the rim to 0.028 /mm in the middle
-    noise        variance e^p / 59 000 a ray: σ = 0.004 in air, 0.012 behind 70 mm
-    drift        what the cubic leaves: 1 % of p, slowly varying over views (tube output); a ring of 1e-4 /mm in the middle
+    noise        variance e^p / 59 000 a ray (differences of views): σ = 0.004 in air, 0.012 behind 70 mm; neighbours share a fifth
+    drift        what cubic and noise leave: 0.8 % of p, slowly varying over views (tube output)
     edge         the outline in the sinogram is blurred by about 0.1 mm; at 0.6 mm pixels the pixel decides
 
 A training image has no streaks: those come from few views, and the measurement operator knows about them.
