@@ -195,7 +195,7 @@ def reference_methods(scan: MeasuredScan, prior: Prior, trace: SliceTrace) -> di
     }
 
 
-class _ScanRun:
+class ScanRun:
     """One disc under one selection."""
 
     def __init__(self, config: MeasuredConfig, data: Path, out: Path, prior: Prior, device: torch.device, name: str, selection: Selection) -> None:
@@ -280,7 +280,7 @@ def evaluate_measured(
     started, rows, pictures = time.monotonic(), [], []
     for n, (group, name, selection) in enumerate(todo):
         tell("evaluate", n / len(todo), f"{name}, {selection.name}")
-        run = _ScanRun(config, data, out, prior, device, name, selection)
+        run = ScanRun(config, data, out, prior, device, name, selection)
         trace = run.trace()
         inside, hole = run.truth.inside, run.truth.hole
         common = {"group": group, "scan": name, "selection": selection.name, "holes_share": round(float(hole.sum() / inside.sum()), 4)}
