@@ -180,9 +180,9 @@ def cheaper_section(prior: UNetPrior, images: Tensor, min_seconds: float, tell: 
         tell(name)
         started = time.perf_counter()
         try:
-            evaluate = make()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compilers: that something has been deprecated in them
+                evaluate = make()
                 made = [evaluate(x, sigma) for x, sigma in noisy]
         except (ImportError, ResourceError):
             rows.append({"name": name, "seconds": NOT_MEASURED})

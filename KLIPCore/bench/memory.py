@@ -125,7 +125,7 @@ def _row(name: str, slices: int, ran: ChildRun, out: Path) -> dict[str, Any]:
         "peak_gib": NOT_MEASURED if ran.peak_bytes is None else ran.peak_bytes / GIB,
         "goal_gib": f"{GOAL_GIB:g} GiB",
         "regions": len(result["regions"]),
-        "trace_mib": round(trace / 1024**2, 1),
+        "trace_mib": trace / 1024**2,
     }
 
 
