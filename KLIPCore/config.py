@@ -121,7 +121,7 @@ class RecordConfig:
     soft_hu : HU below which a place counts as fat, and from which as soft tissue, in the layer ``hypodense``.
     """
 
-    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense"], ...] = ("cold", "path", "darker", "brighter")
+    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense"], ...] = ("cold", "path", "darker", "brighter", "hypodense")
     n_nodes: int = 4
     sigma_lo: float = 0.08
     sigma_hi: float = 0.32
@@ -190,19 +190,19 @@ SCORES: dict[str, Score] = {
     score.name: score
     for score in (
         Score(
-            "darker", "darker", "mean", (0.08, 0.32), (0, 1),
-            "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured against how much the scan informs at "
-            "each place. Found real liver lesions best of all the scores here. It sees NOTHING that is brighter than expected: for that, look at brighter.",
-        ),
-        Score(
-            "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
-            "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
-        ),
-        Score(
             "hypodense", "hypodense", "mean", (0.08, 1.6), (0, 1),
             "What is darker than the prior expected and still soft tissue, of all sizes: small noise levels find millimetres, large ones centimetres, and a "
             "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and nothing made of fat or gas.",
             ((0.08, 0.32), (0.32, 1.6)),
+        ),
+        Score(
+            "darker", "darker", "mean", (0.08, 0.32), (0, 1),
+            "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured against how much the scan informs at "
+            "each place. It sees NOTHING that is brighter than expected: for that, look at brighter.",
+        ),
+        Score(
+            "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
+            "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
         ),
         Score(
             "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
@@ -225,7 +225,7 @@ SCORES: dict[str, Score] = {
 }  # fmt: skip
 """The scores by name; the first is the default because it finds real lesions best (docs/evaluation.md)."""
 
-DEFAULT_SCORE = "darker"
+DEFAULT_SCORE = "hypodense"
 
 
 @dataclass(frozen=True)
@@ -412,7 +412,7 @@ PRESETS: dict[str, Config] = {
     "full": Config(
         preset="full",
         sampling=SamplingConfig(n_samples=8, n_steps=16, stop_error=0.12),  # four for most slices
-        record=RecordConfig(layers=("cold", "path", "darker", "brighter", "renoised"), n_nodes=6, n_pairs=2),
+        record=RecordConfig(layers=("cold", "path", "darker", "brighter", "hypodense", "renoised"), n_nodes=6, n_pairs=2),
     ),
 }
 """Ready-made configurations: quick for a first look, default, full for a figure that goes into a paper."""

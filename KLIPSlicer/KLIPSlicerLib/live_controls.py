@@ -36,6 +36,7 @@ def windowNames() -> tuple[tuple[str, str], ...]:
         ("recommended", _("Recommended")),
         ("fine", _("Fine (0.08 to 0.16)")),
         ("coarse", _("Coarse (0.16 to 0.32)")),
+        ("large", _("Large lesions (0.32 to 1.60)")),
         ("wide", _("Wide (0.02 to 0.40, score “klip”)")),
         ("custom", _("Custom")),
     )

@@ -27,8 +27,8 @@ ALL = -1
 DOSES = {"standard noise": None, "1e6 photons": 1e6, "1e5 photons": 1e5, "1e4 photons": 1e4}
 """Simulated doses by the names in the panel: photons a ray, or Gaussian noise where None."""
 
-WINDOWS = {"recommended": None, "fine": (0.08, 0.16), "coarse": (0.16, 0.32), "wide": (0.02, 0.4)}
-"""σ windows by the names in the panel; None is the score's own. Wide is answered by the score “klip” alone."""
+WINDOWS = {"recommended": None, "fine": (0.08, 0.16), "coarse": (0.16, 0.32), "large": (0.32, 1.6), "wide": (0.02, 0.4)}
+"""σ windows by the names in the panel; None is the score's own. Large is answered by the score “hypodense” alone, wide by “klip”."""
 
 
 @parameterNodeWrapper

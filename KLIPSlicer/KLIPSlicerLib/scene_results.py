@@ -211,7 +211,7 @@ class SceneResults:
         ------
         TraceError : the trace cannot answer them; what was shown stays.
         """
-        view = self.live.update(settings)
+        view = self.live.update(settings, self.view)
         assert self._order is not None
         hidden = self._hiddenPeaks()
         nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array), self._bodyBox)

@@ -106,7 +106,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>What counts as a departure. darker: what is darker than the prior expected; it finds liver lesions best and sees nothing bright. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
+      <source>What counts as a departure. hypodense: soft tissue darker than the prior expected, small and large; it finds liver lesions best and sees nothing bright, fatty or gaseous. darker: the same for all tissues, small ones only. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -551,6 +551,10 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Coarse (0.16 to 0.32)</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Large lesions (0.32 to 1.60)</source>
       <translation type="unfinished" />
     </message>
     <message>

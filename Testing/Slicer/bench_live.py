@@ -68,9 +68,9 @@ def measure(results: SceneResults, views: list[SliceView]) -> Times:
     last = np.zeros(2)
     update = results.live.update
 
-    def timed(settings: Any) -> Any:
+    def timed(settings: Any, over: Any = None) -> Any:
         started = now()
-        view = update(settings)
+        view = update(settings, over)
         last[:] = now() - started
         return view
 

@@ -136,6 +136,9 @@ def _slice_trace(rng: np.random.Generator, framed: Framing, k: int, card: ModelC
     coarse = cold.energy[:, slice(*SCORES["surprise"].bands or ())].sum(1, keepdims=True).repeat(SCALES, axis=1)
     for name, share in (("darker", 1.0), ("brighter", 0.1)):  # the balls are dark: all of the surprise is
         layers[name] = Layer(name, cold.edges, coarse * share, (coarse * (0.8 * share)).astype(np.float32), 1)
+    edges = np.concatenate([cold.edges, np.geomspace(0.32, 1.6, 3)[1:]])  # the small noise levels, and two larger ones
+    soft = np.concatenate([coarse, np.exp(rng.normal(-4.0, 0.5, coarse.shape)).astype(np.float32) * factor])
+    layers["hypodense"] = Layer("hypodense", edges, soft, soft * np.float32(0.8), 1)
     intensity = framed.intensity(k, card) if hasattr(framed, "intensity") else np.zeros((card.size, card.size), np.float32)
     return SliceTrace(k, layers, intensity, {"seconds": 1.0, "network_evaluations": 10, "psnr_db": 30.0})
 

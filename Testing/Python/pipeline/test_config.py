@@ -29,7 +29,7 @@ def test_presets_survive_a_round_trip_and_record_their_default_score(name: str) 
     assert Config.from_dict(config.to_dict()) == config
     score = SCORES[DEFAULT_SCORE]
     assert score.layer in config.record.layers
-    assert config.record.sigma_lo <= score.window[0] < score.window[1] <= config.record.sigma_hi
+    assert config.record.sigma_lo <= score.window[0] < score.window[1] <= config.record.sigma_large
 
 
 def test_the_fingerprint_follows_what_decides_the_trace_and_nothing_else() -> None:
