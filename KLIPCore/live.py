@@ -90,14 +90,19 @@ class LiveMap:
     def _maker(self) -> MapMaker:
         return MapMaker(self.trace, self.framing, None if self.roi is None else box_mask(self.framing.lps_grid, self.roi))
 
-    def update(self, settings: RegionConfig) -> LiveView:
+    def update(self, settings: RegionConfig, over: LiveView | None = None) -> LiveView:
         """Map and regions under other settings.
+
+        Parameters
+        ----------
+        settings : the new ones.
+        over : an earlier view of this run that nobody looks at any more: its map is written over, which saves memory and a tenth of the time.
 
         Raises
         ------
         TraceError : the trace cannot answer: a score whose layer was not recorded, a window outside it, too few blocks.
         """
-        volumes = self._maker.volumes(settings)
+        volumes = self._maker.volumes(settings, into=None if over is None else over.kl_map.array)
         regions = tuple(regions_of(volumes, settings))
         labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
         for region in regions:

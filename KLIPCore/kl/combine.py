@@ -25,12 +25,13 @@ these are its own nats.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, logsumexp, ndtri_exp
+from scipy.special import log_ndtr, ndtri_exp
 
 from KLIPCore.errors import TraceError
 from KLIPCore.kl.null import FEWEST_BLOCKS, SMALL_POWER, BulkNull, twin_p_values
@@ -40,6 +41,9 @@ LEAST_SHARE = 1e-9
 
 LEAST_Z = -8.0
 """z-score of a block without nats."""
+
+STEP = 0.02
+"""Of the table in the log of 1/h."""
 
 LARGEST_LOG = 30.0
 """Up to this log of 1/h the exact distribution is tabulated; beyond, its tail is 1/h to all digits that matter."""
@@ -90,10 +94,16 @@ def combine(windows: Sequence[NDArray[np.float32]], tested: NDArray[np.bool_], t
     active = [holds_nats(nats, tested) for nats in windows]
     asked = [k for k, own in enumerate(active) if not k or own.sum() >= FEWEST_BLOCKS]  # a window that says next to nothing is not asked
     judged = np.any([active[k] for k in asked], axis=0)
-    nulls = [BulkNull.fit(windows[k][active[k]]) for k in asked]
     log_p = np.zeros((len(asked), *tested.shape))
-    for own, k, null in zip(log_p, asked, nulls, strict=True):
-        own[active[k]] = log_ndtr(-null.z(windows[k][active[k]]))
+
+    def judge(place: int) -> BulkNull:
+        values, mask = windows[asked[place]], active[asked[place]]
+        null = BulkNull.fit(values[mask])
+        log_p[place][mask] = log_ndtr(-null.z(values[mask]))
+        return null
+
+    with ThreadPoolExecutor(2) as threads:  # a slider waits for this; it is spent in compiled code
+        nulls = list(threads.map(judge, range(len(asked))))
     log_combined = harmonic_mean(log_p[:, judged])
     nats = np.zeros(tested.shape, np.float32)
     nats[judged] = equivalent_nats(nulls[0], _z(log_combined))
@@ -125,9 +135,12 @@ def harmonic_mean(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     if len(log_p) == 1:
         return np.asarray(log_p[0], np.float64)
-    log_t = logsumexp(-np.asarray(log_p, np.float64), axis=0) - np.log(len(log_p))  # 1/h
-    grid, excess = _tail(len(log_p))
-    return np.asarray(np.minimum(np.interp(log_t, grid, excess, right=0.0) - log_t, 0.0))
+    log_t = np.logaddexp.reduce(-np.asarray(log_p, np.float64), axis=0) - np.log(len(log_p))  # 1/h
+    excess = _tail(len(log_p))[1]
+    at = np.minimum(log_t / STEP, len(excess) - 1.001)  # even steps: looked up, not searched for
+    below = at.astype(np.intp)
+    left = excess[below]
+    return np.asarray(np.minimum(left + (at - below) * (excess[below + 1] - left) - log_t, 0.0))
 
 
 @lru_cache(maxsize=8)
@@ -136,7 +149,7 @@ def _tail(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
     By convolution: given p of the last test, n times the mean must exceed n t − 1/p in the others.
     """
-    grid = np.concatenate([np.linspace(0, 8, 801), np.linspace(8, LARGEST_LOG, 221)[1:]])
+    grid = np.arange(round(LARGEST_LOG / STEP) + 1) * STEP
     q, weight = np.polynomial.legendre.leggauss(400)
     q, weight = 0.5 * (q + 1), 0.5 * weight
     excess = np.zeros(len(grid))  # one test: P(1/p > t) = 1/t

@@ -106,14 +106,20 @@ def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return out
 
 
-def on_study(nats: NDArray[np.floating], landing: Landing) -> Volume:
+def on_study(nats: NDArray[np.floating], landing: Landing, into: NDArray[np.float32] | None = None) -> Volume:
     """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in slices not sampled.
+
+    Parameters
+    ----------
+    nats : of the landing's slices.
+    landing : from cells to voxels.
+    into : the array of an earlier map of this very landing, which is written over: zeros need not be made again.
 
     Raises
     ------
     TraceError : nats are not finite.
     """
-    array, lps = landing.blank(np.float32)
+    array, lps = landing.blank(np.float32) if into is None else (into, landing.framing.orientation.view(into))
     cells = np.maximum(nats, 0.0)  # a block without surprise may come out slightly negative
     for part in landing.slices:
         np.copyto(lps[part.place], part.smooth(cells[part.n]), where=part.body)
@@ -253,15 +259,15 @@ class MapMaker:
         block_mm = max(config.block_mm, self.landing.cell_mm)
         return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
 
-    def volumes(self, config: RegionConfig, on_map: Callable[[Volume], None] | None = None) -> MapVolumes:
-        """:meth:`make`, carried to the study's grid.
+    def volumes(self, config: RegionConfig, on_map: Callable[[Volume], None] | None = None, into: NDArray[np.float32] | None = None) -> MapVolumes:
+        """:meth:`make`, carried to the study's grid; ``into`` as in :func:`on_study`, untouched where this raises.
 
         Nats are carried there in a thread of their own while significance is worked out (both spend their time in compiled code);
         ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
         """
 
         def carry(nats: NDArray[np.float32]) -> Volume:
-            carried = on_study(nats, self.landing)
+            carried = on_study(nats, self.landing, into)
             if on_map is not None:
                 on_map(carried)
             return carried
