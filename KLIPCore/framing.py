@@ -7,6 +7,7 @@ prior trained, and does this study suit it at all. A :class:`FramedStudy` holds 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,15 @@ class Framing:
     def lps_grid(self) -> Grid:
         """The same voxels in LPS order."""
         return self.grid.oriented(self.orientation.order, self.orientation.flips)
+
+    @cached_property
+    def reach(self) -> float:
+        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices: half the frame's side just fits its disc."""
+        farthest = 0.0
+        for body, centre in zip(self.body, self.frame.centres, strict=True):
+            offsets = (np.argwhere(body) - centre) / self.frame.pixel
+            farthest = max(farthest, float(np.hypot(*offsets.T).max(initial=0.0)))
+        return farthest
 
     def mask(self, index: int) -> NDArray[np.float32]:
         """(size, size) body mask of slice ``index`` in the frame, 0 or 1."""

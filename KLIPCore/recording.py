@@ -29,7 +29,7 @@ from KLIPCore.kl.stopping import BlockErrors, GroupedLayerSum, group_sizes
 from KLIPCore.kl.trace import Layer
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import Noise
-from KLIPCore.physics.solve import proximal_step
+from KLIPCore.physics.solve import has_closed_form, proximal_step
 from KLIPCore.sampling.dds import Denoise, dds_transitions, prior_variance, warm_start
 from KLIPCore.sampling.schedule import geometric
 from KLIPCore.volume.units import Window
@@ -139,12 +139,19 @@ class SliceRecord:
         if "path" in self.sums:
             self.sums["path"].add(sigma, push)
 
+    def _seen(self) -> NDArray[np.bool_] | None:
+        """(h, w) cells that data correct; None for all."""
+        closed, n = self.measurement.A.closed_form, self.size // self.config.record.cell
+        if closed is None or not has_closed_form(self.measurement):
+            return None
+        return np.asarray(closed.support.cpu().reshape(n, self.config.record.cell, n, -1).amin((1, 3)).numpy() > 0)
+
     def layers(self) -> dict[str, Layer]:
         """What was asked for, as it goes into the trace."""
         r = self.config.record
         made = {name: total.layer() for name, total in self.sums.items()}
         if self.signed:
-            weight = per_information(made["path"], r.cell)
+            weight = per_information(made["path"], r.cell, self._seen())
             made |= {name: total.layer(weight) for name, total in self.signed.items()}
         return {name: made[name] for name in r.layers}
 

@@ -12,6 +12,7 @@ another selection changes nothing:
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -80,6 +81,17 @@ class Scanner:
         reference = 0.5 * card.body_fraction * card.size * pixel_mm  # soft tissue (intensity 0.5) across a body's width
         return cls(config, prior, A, A_fine, config.measurement.noise * reference, device)
 
+    def operator_for(self, study: FramedStudy) -> Projector:
+        """A; without its closed form where a body of the study reaches beyond the disc of that, because data correct nothing there.
+
+        One answer for all slices of a study: their nats are compared with each other.
+        """
+        if self.A.closed_form is None or study.reach <= 0.5 * self.prior.card.size:
+            return self.A
+        made = copy.copy(self.A)
+        made.closed_form = None
+        return made
+
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """D(x, σ) of (B, H, W) images.
 
@@ -113,7 +125,7 @@ def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: t
     fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
     noise = scanner.noise_model(torch.from_numpy(study.mask(index)).to(scanner.device))
     simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
-    return Measurement(simulated.y, scanner.A, noise, True, "simulated from the loaded volume")
+    return Measurement(simulated.y, scanner.operator_for(study), noise, True, "simulated from the loaded volume")
 
 
 def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = False) -> SliceTrace:
@@ -153,8 +165,9 @@ def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], t
         if s.index in twins:
             generator = slice_generator(seed, s.index, purpose=1)
             healthy = _twin(scanner, s.mean, generator)
-            y = s.measurement.noise.sample(scanner.A(healthy), generator)
-            again.append(SliceRecord(config, s.index, Measurement(y, scanner.A, s.measurement.noise, True, "twin"), generator, True, scanner.prior.card.window))
+            A, noise = s.measurement.A, s.measurement.noise
+            y = noise.sample(A(healthy), generator)
+            again.append(SliceRecord(config, s.index, Measurement(y, A, noise, True, "twin"), generator, True, scanner.prior.card.window))
     if again:
         record(scanner.denoise, again)
     seconds = (time.monotonic() - started) / len(slices)

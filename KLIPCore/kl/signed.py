@@ -49,20 +49,28 @@ def gaussian_blur(u: Tensor, scale: float) -> Tensor:
     return torch.fft.irfft2(torch.fft.rfft2(u) * amplitude, s=(height, width))
 
 
-def per_information(path: Layer, cell: int) -> NDArray[np.float32]:
+def per_information(path: Layer, cell: int, seen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """(h, w) weights w of a slice from its ``path`` layer: mean information over the place's own.
 
     Parameters
     ----------
     path : nats of the guided chain, all σ bins.
     cell : side of its base cells in pixels.
+    seen : (h, w) cells that data correct at all (:mod:`KLIPCore.physics.rotation` leaves the corners of the frame alone); all when None. The others
+        are left out of means and averages, and weigh 0: nothing can be said of them.
     """
     information = path.energy[:, INFORMATION_BANDS].sum((0, 1), dtype=np.float64)
-    around = ndi.gaussian_filter(information, INFORMATION_REACH / cell, mode="nearest")
-    mean = float(around.mean())
+    reach = INFORMATION_REACH / cell
+    if seen is None:
+        seen = np.ones(information.shape, bool)
+        around = ndi.gaussian_filter(information, reach, mode="nearest")
+    else:
+        share = ndi.gaussian_filter(seen.astype(float), reach, mode="nearest")
+        around = ndi.gaussian_filter(np.where(seen, information, 0.0), reach, mode="nearest") / np.maximum(share, 1e-6)
+    mean = float(around[seen].mean())
     if not mean > 0:
-        return np.ones(information.shape, np.float32)
-    return (mean / np.maximum(around, LEAST_INFORMATION * mean)).astype(np.float32)
+        return seen.astype(np.float32)
+    return np.where(seen, mean / np.maximum(around, LEAST_INFORMATION * mean), 0.0).astype(np.float32)
 
 
 class SignedSum:

@@ -71,6 +71,13 @@ def test_the_weight_is_mean_information_over_local_information() -> None:
     weight = per_information(Layer("path", EDGES, energy, energy, 1), 4)
     assert weight[:, 0] == pytest.approx(2.0, rel=0.01)
     assert weight[:, -1] == pytest.approx(2.0 / 3.0, rel=0.01)
+    seen = np.ones((16, 16), bool)
+    seen[10:, 12:] = False  # a corner that data do not correct: it weighs nothing, and nobody near it weighs more
+    energy[:, :, 10:, 12:] = 1e-4
+    corner = per_information(Layer("path", EDGES, energy, energy, 1), 4, seen)
+    assert not corner[~seen].any()
+    assert corner[9, -1] == pytest.approx(corner[0, -1], rel=1e-3)
+    assert per_information(even, 4, np.ones((16, 16), bool)) == pytest.approx(per_information(even, 4))
     nothing = np.zeros_like(energy)
     assert per_information(Layer("path", EDGES, nothing, nothing, 1), 4) == pytest.approx(1.0)
 
