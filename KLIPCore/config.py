@@ -252,7 +252,7 @@ class RegionConfig:
     depth_mm: float = 0.0
     null: Literal["study", "twin"] = "study"
     forming_p: float = 0.01
-    fdr: float = 0.2
+    fdr: float = 0.35
     min_volume_mm3: float = 100.0
     max_regions: int = 30
 

@@ -149,7 +149,7 @@ def _tail(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
     By convolution: given p of the last test, n times the mean must exceed n t − 1/p in the others.
     """
-    grid = np.arange(round(LARGEST_LOG / STEP) + 1) * STEP
+    grid = np.asarray(np.arange(round(LARGEST_LOG / STEP) + 1) * STEP, np.float64)
     q, weight = np.polynomial.legendre.leggauss(400)
     q, weight = 0.5 * (q + 1), 0.5 * weight
     excess = np.zeros(len(grid))  # one test: P(1/p > t) = 1/t
@@ -160,7 +160,7 @@ def _tail(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         log_others = np.log(np.maximum((total[:, None] - np.exp(-log_last)) / (m - 1), 1.0))
         tail = np.exp(np.interp(log_others, grid, excess) - log_others)
         excess = grid + np.log(alone + (tail * np.exp(log_last) * weight).sum(1) * -np.log(alone))
-    return grid, excess
+    return grid, np.asarray(excess, np.float64)
 
 
 def equivalent_nats(null: BulkNull, z: NDArray[np.float64]) -> NDArray[np.float32]:

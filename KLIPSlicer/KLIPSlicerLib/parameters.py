@@ -27,8 +27,14 @@ ALL = -1
 DOSES = {"standard noise": None, "1e6 photons": 1e6, "1e5 photons": 1e5, "1e4 photons": 1e4}
 """Simulated doses by the names in the panel: photons a ray, or Gaussian noise where None."""
 
-WINDOWS = {"recommended": None, "fine": (0.08, 0.16), "coarse": (0.16, 0.32), "large": (0.32, 1.6), "wide": (0.02, 0.4)}
-"""σ windows by the names in the panel; None is the score's own. Large is answered by the score “hypodense” alone, wide by “klip”."""
+WINDOWS = {
+    "recommended": None,
+    "fine": (0.08, 0.16),
+    "coarse": (0.16, 0.32),
+    "large": (0.32, 1.6),
+    "wide": (0.02, 0.4),
+}
+"""σ windows by the names in the panel; None is the score's own. Only “hypodense” answers large, only “klip” wide."""
 
 
 @parameterNodeWrapper
@@ -56,7 +62,7 @@ class KLIPSlicerParameterNode:
     windowName: str = "recommended"
     windowLow: float = 0.08
     windowHigh: float = 0.32
-    fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.2
+    fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.35
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     preset: Annotated[str, Choice(list(PRESETS))] = "default"
     views: Annotated[int, WithinRange(1, 4000)] = 60
