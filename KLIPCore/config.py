@@ -82,7 +82,7 @@ class SamplingConfig:
     sigma_end: float = 0.01
     prior_std: float = 0.12
     cg_iterations: int = 8
-    preconditioned: bool = False
+    preconditioned: bool = True
     stop_error: float = 0.0
     twin_every: int = 4
     seed: int = 0
