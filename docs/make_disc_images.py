@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from KLIPCore.evaluation.measured import MeasuredConfig, ScanRun, reference_methods
 from KLIPCore.measured import Selection
@@ -53,7 +54,11 @@ def main(data: Path, out: Path) -> None:
     titles = ("measured sinogram", "posterior mean", "KL map (darker), truth in cyan", "missing material, truth in white")
     for place, title in zip(axes[0], titles, strict=True):
         place.set_title(title, fontsize=9)
-    figure.savefig(HERE / "images" / "htc_holes.png", dpi=100)
+    path = HERE / "images" / "htc_holes.png"
+    figure.savefig(path, dpi=100)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(192)
+    small.save(path, optimize=True)
 
 
 if __name__ == "__main__":
