@@ -69,7 +69,8 @@ class SamplingConfig:
     prior_std : σ_d of the proximal step's r² = σ²σ_d²/(σ²+σ_d²): local spread of clean images.
     cg_iterations : conjugate-gradient iterations of a proximal step.
     preconditioned : start a proximal step from a closed form where the scan has one, and take a quarter of the iterations
-        (:mod:`KLIPCore.physics.rotation`): more exact at a quarter of the cost. The prior then is certain outside the largest disc of the frame.
+        (:mod:`KLIPCore.physics.rotation`): a third of the cost. Outside the largest disc of the frame the prior then counts as certain; a study
+        whose body reaches beyond it does without.
     stop_error : draw no further samples of a slice once the relative standard error of its block map is at most this (at least four are
         drawn, ``n_samples`` at most); 0 always draws ``n_samples``.
     twin_every : with the null ``twin``, only every so many-th slice gets a twin (never fewer than eight slices, where there are so many).
