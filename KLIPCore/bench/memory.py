@@ -29,6 +29,7 @@ import torch
 
 from KLIPCore.bench.child import ChildRun, run_klip
 from KLIPCore.bench.table import NOT_MEASURED, Section
+from KLIPCore.config import DEFAULT_SCORE
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.trace import SliceTrace
@@ -78,7 +79,9 @@ def fill(out: Path, n_slices: int, missing: int) -> None:
             replace(there[k % len(there)], index=k).save(folder.slice_file(k), run["fingerprint"])
 
 
-def memory_section(n_slices: int, size: int, few: int, threads: int, tell: Callable[[str], None], prior: str | None = None) -> Section:
+def memory_section(
+    n_slices: int, size: int, few: int, threads: int, tell: Callable[[str], None], prior: str | None = None, score: str = DEFAULT_SCORE
+) -> Section:
     """The peaks.
 
     Parameters
@@ -88,13 +91,14 @@ def memory_section(n_slices: int, size: int, few: int, threads: int, tell: Calla
     threads : of the arithmetic.
     tell : called with what is being done.
     prior : name or path; the shipped default when None.
+    score : of the map.
     """
     with tempfile.TemporaryDirectory(prefix="klip-memory-") as name:
         scratch = Path(name)
         tell(f"drawing {n_slices} slices of {size}²")
         study = scratch / "study"
         write_dicom_series(large_study(n_slices, size), study, seed=0)
-        common = ["detect", str(study), "--preset", "full", "--device", "cpu", "--progress", "none"]
+        common = ["detect", str(study), "--preset", "full", "--device", "cpu", "--progress", "none", "--score", score]
         rows: list[dict[str, Any]] = []
         middle = n_slices // 2
         for n in (few, 2 * few):

@@ -93,6 +93,8 @@ def combine(windows: Sequence[NDArray[np.float32]], tested: NDArray[np.bool_], t
         raise TraceError("No σ window is left to judge.", "Choose a window inside what was recorded.")
     active = [holds_nats(nats, tested) for nats in windows]
     asked = [k for k, own in enumerate(active) if not k or own.sum() >= FEWEST_BLOCKS]  # a window that says next to nothing is not asked
+    if not active[0].any():
+        raise TraceError("No place of the body holds nats of this score.", "Choose another score.")
     judged = np.any([active[k] for k in asked], axis=0)
     log_p = np.zeros((len(asked), *tested.shape))
 

@@ -69,7 +69,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
 
 def shipped_cards() -> list[ModelCard]:
     """The cards of all priors in the package."""
-    cards = sorted((f for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    cards = sorted((f for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".json")), key=lambda f: f.name.removesuffix(".json"))
     return [ModelCard.from_dict(json.loads(f.read_text(encoding="utf-8"))) for f in cards]
 
 

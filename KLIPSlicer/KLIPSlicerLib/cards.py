@@ -32,7 +32,7 @@ def readCard(path: Path) -> ModelCard | None:
 def priorsIn(folder: Path) -> dict[str, ModelCard]:
     """Path of the weights → card, of every prior in a folder."""
     found = {}
-    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stem) if folder.is_dir() else []:
         card = readCard(path.with_suffix(".json"))
         if card is not None:
             found[str(path)] = card

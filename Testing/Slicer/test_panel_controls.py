@@ -85,7 +85,7 @@ def test_detect_says_why_it_cannot_run(widget: Any, made: Any) -> None:
     widget._parameterNode.windowName = "wide"  # outside what the score's layer records
     person.events(0.05)
     assert ui.detectButton.enabled  # it overlaps
-    widget._parameterNode.windowName, widget._parameterNode.windowLow, widget._parameterNode.windowHigh = "custom", 0.4, 0.5
+    widget._parameterNode.windowName, widget._parameterNode.windowLow, widget._parameterNode.windowHigh = "custom", 0.01, 0.05
     person.events(0.05)
     assert not ui.detectButton.enabled
     assert "outside what would be recorded" in ui.detectButton.toolTip

@@ -79,7 +79,7 @@ def test_schedules_make_the_evaluations_they_say(prior: UNetPrior, subject: Subj
     assert counts == {"ve-projection": 2 * 4 + 1, "padis": 3 * 2, "ddpm": 5}  # so the published lengths make 2001, 1000 and 100
     published = Lengths()
     assert (2 * published.ve_steps + 1, published.padis_levels * published.padis_inner, published.ddpm_steps) == (2001, 1000, 100)
-    assert rows[f"preset quick, `{DEFAULT_SCORE}`"]["evaluations"] == 2 * 6 + 2 * 2
+    assert rows[f"preset quick, `{DEFAULT_SCORE}`"]["evaluations"] == 2 * 6 + 2 * 2 + 2 * 2  # two samples; pairs at small and at large nodes
     for row in rows.values():
         assert 0 <= row["body_auroc"] <= 1
         assert 0 < row["network_seconds"] < row["seconds"]
@@ -101,7 +101,7 @@ def test_a_map_of_the_truth_is_judged_perfect(prior: UNetPrior, subject: Subject
 
 def test_the_curve_covers_its_grid(prior: UNetPrior, subject: Subject) -> None:
     rows = curve_section([Comparison(prior, subject, torch.device("cpu"))], (2, 3), (1, 2), lambda _: None).rows
-    assert [(r["steps"], r["samples"], r["evaluations"]) for r in rows] == [(2, 1, 2 + 4), (2, 2, 4 + 4), (3, 1, 3 + 4), (3, 2, 6 + 4)]
+    assert [(r["steps"], r["samples"], r["evaluations"]) for r in rows] == [(2, 1, 2 + 8), (2, 2, 4 + 8), (3, 1, 3 + 8), (3, 2, 6 + 8)]
 
 
 def test_exponents() -> None:

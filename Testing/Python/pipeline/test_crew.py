@@ -159,7 +159,7 @@ def on_disk(prior: UNetPrior, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_run_continues_in_whole_batches_with_the_same_arrangement(dicom_study: Path, on_disk: str, tmp_path: Path) -> None:
     """A batch with a missing slice is done again as it was: its other slices must keep their rounding."""
-    config = replace(CONFIG, prior=on_disk).updated({"regions": {"null": "twin", "min_volume_mm3": 10.0}})
+    config = replace(CONFIG, prior=on_disk).updated({"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}})
     work = Arrangement(2, 1, 4)
     first = detect(dicom_study, tmp_path / "out", config, work=work)
     run = first.folder.run()
@@ -184,7 +184,7 @@ def test_twins_are_spread_over_the_study() -> None:
 
 def test_a_null_of_some_twins_judges_all_slices(dicom_study: Path, on_disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("KLIPCore.pipeline.LEAST_TWINS", 1)
-    config = replace(CONFIG, prior=on_disk).updated({"regions": {"null": "twin", "min_volume_mm3": 10.0}, "sampling": {"twin_every": 2}})
+    config = replace(CONFIG, prior=on_disk).updated({"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}, "sampling": {"twin_every": 2}})
     found = detect(dicom_study, tmp_path / "out", config)
     traces = [SliceTrace.load(found.folder.slice_file(k)) for k in found.folder.run()["slices"]]
     assert [any(n.startswith("twin-") for n in t.layers) for t in traces] == [True, False, True, False]
