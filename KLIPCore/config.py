@@ -253,7 +253,7 @@ class RegionConfig:
     depth_mm: float = 0.0
     null: Literal["study", "twin"] = "study"
     forming_p: float = 0.01
-    fdr: float = 0.35
+    fdr: float = 0.5
     min_volume_mm3: float = 100.0
     max_regions: int = 30
 

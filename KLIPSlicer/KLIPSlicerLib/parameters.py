@@ -62,7 +62,7 @@ class KLIPSlicerParameterNode:
     windowName: str = "recommended"
     windowLow: float = 0.08
     windowHigh: float = 0.32
-    fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.35
+    fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.5
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     preset: Annotated[str, Choice(list(PRESETS))] = "default"
     views: Annotated[int, WithinRange(1, 4000)] = 60
