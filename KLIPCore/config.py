@@ -193,7 +193,8 @@ SCORES: dict[str, Score] = {
         Score(
             "hypodense", "hypodense", "mean", (0.08, 1.6), (0, 1),
             "What is darker than the prior expected and still soft tissue, of all sizes: small noise levels find millimetres, large ones centimetres, and a "
-            "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and nothing made of fat or gas.",
+            "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and nothing made of fat or gas. "
+            "The map shows equivalent nats: what the small levels alone would have to hold to be as unusual among the slices examined.",
             ((0.08, 0.32), (0.32, 1.6)),
         ),
         Score(

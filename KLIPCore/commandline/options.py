@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from KLIPCore.config import SCORES
 from KLIPCore.errors import ConfigError
 
 
@@ -37,7 +38,10 @@ WINDOW = Annotated[str | None, typer.Option("--window", help="σ window LO:HI in
 FDR = Annotated[float | None, typer.Option("--fdr", help="False-discovery rate of flagged regions.", rich_help_panel="Map and regions")]
 BLOCK_P = Annotated[float | None, typer.Option("--block-p", help="Touching blocks below this p-value form a region.", rich_help_panel="Map and regions")]
 SCORE = Annotated[
-    str | None, typer.Option("--score", help="darker, brighter, surprise (both), klip (as published), nats or one-shot.", rich_help_panel="Map and regions")
+    str | None,
+    typer.Option(
+        "--score", help=f"What counts as a departure: {', '.join(SCORES)}. The first is the default; klip is as published.", rich_help_panel="Map and regions"
+    ),
 ]
 NULL = Annotated[str | None, typer.Option("--null", help="study or twin: what blocks are compared with.", rich_help_panel="Map and regions")]
 MIN_VOLUME = Annotated[float | None, typer.Option("--min-volume", help="Smallest region in mm³.", rich_help_panel="Map and regions")]
@@ -45,10 +49,27 @@ ROI = Annotated[str | None, typer.Option("--roi", help="Only this box: x0:x1,y0:
 
 
 def window_of(text: str | None) -> tuple[float, float] | None:
+    """``LO:HI`` of ``--window`` as a σ interval (intensity units); None where the option was not given.
+
+    Raises
+    ------
+    ConfigError : it is no pair of numbers.
+    """
     return interval(text, "σ window", "--window LO:HI, e.g. 0.08:0.32")
 
 
 def interval(text: str | None, what: str, form: str) -> tuple[float, float] | None:
+    """``LO:HI`` as two numbers; None where there is no text.
+
+    Parameters
+    ----------
+    text : what was written.
+    what, form : what it should be and how to write it, for the message.
+
+    Raises
+    ------
+    ConfigError : it is no pair of numbers.
+    """
     if text is None:
         return None
     try:
@@ -73,6 +94,12 @@ def region_options(
     null: str | None,
     min_volume: float | None,
 ) -> dict[str, Any]:
+    """The options of map and regions by the names of :class:`KLIPCore.config.RegionConfig`'s fields, those only that were given (mm, mm³).
+
+    Raises
+    ------
+    ConfigError : the window is no pair of numbers.
+    """
     return given(
         block_mm=block_size, depth_mm=block_depth, window=window_of(window), fdr=fdr, forming_p=block_p, score=score, null=null, min_volume_mm3=min_volume
     )

@@ -28,7 +28,6 @@ def klip(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHIPPED.is_file(), reason="the shipped prior is not here")
 def test_a_copy_under_another_name_gives_the_same_map(dicom_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(SHIPPED, tmp_path / "mine.safetensors")
     card = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
