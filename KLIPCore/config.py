@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.scores import DEFAULT_SCORE, SCORES, Score
 
 
 def _require(condition: bool, message: str, remedy: str) -> None:
@@ -158,92 +159,18 @@ class RecordConfig:
 
 
 @dataclass(frozen=True)
-class Score:
-    """A named choice of layer, part, σ window and scale bands: what the map shows.
-
-    Attributes
-    ----------
-    name : what reports call it.
-    layer : trace layer.
-    part : ``energy`` (E‖u‖², all of the KL), ``mean`` (‖E u‖², the surprise) or ``variance`` (their difference).
-    window : σ interval (intensity units).
-    bands : first and last-plus-one scale band, finest is 0; None takes all. Of one-sided layers: Gaussian scales, one at a time.
-    explanation : one sentence for the report.
-    together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.kl.combine`); with none the window is judged as one.
-    """
-
-    name: str
-    layer: str
-    part: Literal["energy", "mean", "variance"]
-    window: tuple[float, float]
-    bands: tuple[int, int] | None
-    explanation: str
-    together: tuple[tuple[float, float], ...] = ()
-
-    @property
-    def windows(self) -> tuple[tuple[float, float], ...]:
-        """The σ intervals that are judged apart, as far as they lie in the window."""
-        cut = tuple((max(lo, self.window[0]), min(hi, self.window[1])) for lo, hi in self.together)
-        return tuple((lo, hi) for lo, hi in cut if lo < hi) or (self.window,)
-
-
-SCORES: dict[str, Score] = {
-    score.name: score
-    for score in (
-        Score(
-            "hypodense", "hypodense", "mean", (0.08, 1.6), (0, 1),
-            "What is darker than the prior expected and still soft tissue, of all sizes: small noise levels find millimetres, large ones centimetres, and a "
-            "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and nothing made of fat or gas. "
-            "The map shows equivalent nats: what the small levels alone would have to hold to be as unusual among the slices examined.",
-            ((0.08, 0.32), (0.32, 1.6)),
-        ),
-        Score(
-            "darker", "darker", "mean", (0.08, 0.32), (0, 1),
-            "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured against how much the scan informs at "
-            "each place. It sees NOTHING that is brighter than expected: for that, look at brighter.",
-        ),
-        Score(
-            "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
-            "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
-        ),
-        Score(
-            "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
-            "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, darker or brighter, with texture and edges "
-            "left out.",
-        ),
-        Score(
-            "klip", "path", "energy", (0.04, 0.27), None,
-            "KLIP as published: the whole KL of the guided chain against the prior, per pixel, at temperature 1, in the localization window.",
-        ),
-        Score(
-            "nats", "renoised", "energy", (0.08, 0.32), None,
-            "The KL between posterior and prior by re-noised quadrature at temperature 1: free of the chain's bias, dominated by what is informative.",
-        ),
-        Score(
-            "one-shot", "cold", "mean", (0.08, 0.32), None,
-            "Residual of denoising the reconstruction, all scales: the simple baseline, written as a part of the same KL.",
-        ),
-    )
-}  # fmt: skip
-"""The scores by name; the first is the default because it finds real lesions best (docs/evaluation.md)."""
-
-DEFAULT_SCORE = "hypodense"
-
-
-@dataclass(frozen=True)
 class RegionConfig:
     """How the trace becomes a map and the map regions; cheap, and changeable afterwards.
 
     Attributes
     ----------
-    score : name in :data:`SCORES`.
+    score : name in :data:`KLIPCore.scores.SCORES`.
     window : σ interval instead of the score's own.
     block_mm : in-plane edge of a block; a few times the smallest lesion sought.
     depth_mm : edge of a block across slices; one slice when 0.
     null : ``study`` (the bulk of this study's own blocks), ``twin`` (prior-consistent twins, re-measured).
     forming_p : touching blocks with a p-value below this form a region.
-    fdr : false-discovery rate of the flagged regions: the part of what is outlined that is expected to be chance. What is not chance is
-        not thereby ill: healthy places that are unusual are outlined, too.
+    fdr : false-discovery rate of the flagged regions, see :attr:`rate`; the score's own when None.
     min_volume_mm3 : smaller regions are dropped.
     max_regions : only the strongest are kept.
     """
@@ -254,7 +181,7 @@ class RegionConfig:
     depth_mm: float = 0.0
     null: Literal["study", "twin"] = "study"
     forming_p: float = 0.01
-    fdr: float = 0.5
+    fdr: float | None = None
     min_volume_mm3: float = 100.0
     max_regions: int = 30
 
@@ -269,7 +196,7 @@ class RegionConfig:
         _require(0 <= self.depth_mm <= 500, f"Blocks {self.depth_mm} mm deep are out of range.", "Choose 0 (one slice) to 100 mm.")
         _require(self.null in ("study", "twin"), f"There is no null '{self.null}'.", "Choose study or twin.")
         _require(0 < self.forming_p < 0.5, f"A block p-value of {self.forming_p} is out of range.", "Choose e.g. 0.01.")
-        _require(0 < self.fdr < 1, f"A false-discovery rate of {self.fdr} is out of range.", "Choose e.g. 0.05.")
+        _require(self.fdr is None or 0 < self.fdr < 1, f"A false-discovery rate of {self.fdr} is out of range.", "Choose e.g. 0.05.")
         _require(self.min_volume_mm3 >= 0 and self.max_regions >= 1, "Region limits must not be negative.", "Use the defaults.")
 
     @property
@@ -277,6 +204,12 @@ class RegionConfig:
         """The score with this configuration's window."""
         score = SCORES[self.score]
         return score if self.window is None else replace(score, window=self.window)
+
+    @property
+    def rate(self) -> float:
+        """The false-discovery rate: the part of what is outlined that is expected to be chance. What is not chance is not thereby ill: healthy
+        places that are unusual are outlined, too."""
+        return SCORES[self.score].fdr if self.fdr is None else self.fdr
 
 
 @dataclass(frozen=True)

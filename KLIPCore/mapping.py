@@ -119,7 +119,7 @@ def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: Mo
         significant_mm3=float(volumes.significant.sum() * voxel),
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
-        false_discovery_rate=settings.fdr,
+        false_discovery_rate=settings.rate,
         warnings=tuple(run["warnings"]),
     )
     tell("export", 0.95, "writing results")

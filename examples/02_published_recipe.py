@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from KLIPCore.config import SCORES, Config
+from KLIPCore.config import Config
 from KLIPCore.framing import FramedStudy, frame_study
 from KLIPCore.kl.blocks import tile_nats
 from KLIPCore.kl.gaussian import GaussianKL
@@ -46,6 +46,7 @@ from KLIPCore.reference.score import blocks_of, image_level, score_map
 from KLIPCore.reference.ve_projection import sample_ve_projection
 from KLIPCore.sampling.ddpm import linear_alpha_bar, sigma_of
 from KLIPCore.scan import Scanner, slice_generator, trace_slice
+from KLIPCore.scores import SCORES
 
 BLOCK = 8
 """Edge of a block in the prior's pixels; 12 mm."""

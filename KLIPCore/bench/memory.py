@@ -29,10 +29,10 @@ import torch
 
 from KLIPCore.bench.child import ChildRun, run_klip
 from KLIPCore.bench.table import NOT_MEASURED, Section
-from KLIPCore.config import DEFAULT_SCORE
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.trace import SliceTrace
+from KLIPCore.scores import DEFAULT_SCORE
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 

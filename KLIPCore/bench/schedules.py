@@ -28,7 +28,7 @@ from KLIPCore.bench.clock import ClockedScanner
 from KLIPCore.bench.subject import BLOCK_MM, Subject
 from KLIPCore.bench.table import Section
 from KLIPCore.bench.whole import published_score
-from KLIPCore.config import DEFAULT_SCORE, PRESETS, SCORES, Config
+from KLIPCore.config import PRESETS, Config
 from KLIPCore.evaluation.auroc import auroc
 from KLIPCore.kl.blocks import block_nats
 from KLIPCore.kl.landing import Landing
@@ -43,6 +43,7 @@ from KLIPCore.reference.score import score_map
 from KLIPCore.reference.ve_projection import sample_ve_projection
 from KLIPCore.sampling.ddpm import linear_alpha_bar, sigma_of
 from KLIPCore.scan import measure_slice, slice_generator, trace_slice
+from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
 PADIS_WIDTH = 40.0
 """Width of the patch recipe's images in its unit of length."""

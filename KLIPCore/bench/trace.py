@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from KLIPCore.config import DEFAULT_SCORE, SCORES
 from KLIPCore.framing import Framing
 from KLIPCore.kl.bands import DEFAULT_CUTOFFS
 from KLIPCore.kl.trace import KLTrace, Layer, SliceTrace
 from KLIPCore.live import LiveMap
+from KLIPCore.scores import DEFAULT_SCORE, SCORES
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Orientation

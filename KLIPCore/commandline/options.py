@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from KLIPCore.config import SCORES
 from KLIPCore.errors import ConfigError
+from KLIPCore.scores import SCORES
 
 
 class Preset(StrEnum):
@@ -35,7 +35,9 @@ PROGRESS = Annotated[ProgressStyle, typer.Option("--progress", help="bar for peo
 BLOCK = Annotated[float | None, typer.Option("--block-size", help="Edge of a block in mm.", rich_help_panel="Map and regions")]
 DEPTH = Annotated[float | None, typer.Option("--block-depth", help="Extent of a block across slices in mm; 0 is one slice.", rich_help_panel="Map and regions")]
 WINDOW = Annotated[str | None, typer.Option("--window", help="σ window LO:HI in intensity units, e.g. 0.08:0.32.", rich_help_panel="Map and regions")]
-FDR = Annotated[float | None, typer.Option("--fdr", help="False-discovery rate of flagged regions.", rich_help_panel="Map and regions")]
+FDR = Annotated[
+    float | None, typer.Option("--fdr", help="False-discovery rate of flagged regions; the score's own if not given.", rich_help_panel="Map and regions")
+]
 BLOCK_P = Annotated[float | None, typer.Option("--block-p", help="Touching blocks below this p-value form a region.", rich_help_panel="Map and regions")]
 SCORE = Annotated[
     str | None,

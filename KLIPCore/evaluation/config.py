@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from KLIPCore.config import SCORES, Config
+from KLIPCore.config import Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.evaluation.baselines.registry import baseline
 from KLIPCore.evaluation.implants import Implant
 from KLIPCore.evaluation.variations import Variation
+from KLIPCore.scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class EvaluationConfig:
     clean_slices : slices per case more than ``margin`` slices away from any lesion, for calibration and whole-image figures. With implants
         the same slices without them serve instead.
     margin : that distance in slices.
-    scores : names in :data:`KLIPCore.config.SCORES`.
+    scores : names in :data:`KLIPCore.scores.SCORES`.
     baselines : names in :data:`KLIPCore.evaluation.baselines.registry.BASELINES`.
     quality_slices : slices per case whose reconstruction is compared with FBP, CG and TV; 0 leaves that out.
     block_mm : edge of blocks.

@@ -17,7 +17,7 @@ import torch
 
 from KLIPCore import __version__
 from KLIPCore.bench.machine import machine
-from KLIPCore.config import SCORES, RegionConfig
+from KLIPCore.config import RegionConfig
 from KLIPCore.evaluation.auroc import bootstrap_mean
 from KLIPCore.evaluation.backbones import plot_priors, prior_rows, priors_markdown
 from KLIPCore.evaluation.cases import LabelledStudy
@@ -33,6 +33,7 @@ from KLIPCore.kl.map import KLMap, MapMaker
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
+from KLIPCore.scores import SCORES
 from KLIPCore.selection import choose_device
 
 __all__ = ["EvaluationConfig", "evaluate", "markdown", "traces"]
@@ -107,7 +108,7 @@ def _vary(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[s
             trace = run.trace(part)
             maker = MapMaker(trace, study.framed)
             for reading in setting.readings:
-                point.figures += _of_score(own, reading.score, maker.make(reading), reading.fdr)
+                point.figures += _of_score(own, reading.score, maker.make(reading), reading.rate)
             point.seconds += [s.info["seconds"] for s in trace.slices]
             point.evaluations += [s.info["network_evaluations"] for s in trace.slices]
             point.psnr_db += [s.info["psnr_db"] for s in trace.slices]
@@ -159,7 +160,8 @@ def _measure_study(study: LabelledStudy, run: CaseRun, group: str, tell: Tell, m
     made.cost.setdefault("trace", []).extend((s.info["seconds"], s.info["network_evaluations"]) for s in trace.slices)
     maker = MapMaker(trace, study.framed)
     for name in config.scores:
-        made.figures += _of_score(study, name, maker.make(RegionConfig(score=name, block_mm=config.block_mm)), run.config.regions.fdr, group)
+        reading = RegionConfig(score=name, block_mm=config.block_mm, fdr=run.config.regions.fdr)
+        made.figures += _of_score(study, name, maker.make(reading), reading.rate, group)
     for name in config.baselines:
         tell("evaluate", 0.95, name)
         scored = run.baseline(name, trace)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.bench.machine import machine
-from KLIPCore.config import SCORES, Config, RegionConfig
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import ConfigError, EmptyInputError, TraceError
 from KLIPCore.evaluation.auroc import Interval, auroc, bootstrap_mean
 from KLIPCore.evaluation.measured_table import measured_markdown, plot_scans
@@ -50,6 +50,7 @@ from KLIPCore.physics.tv import gradient, tv_reconstruction
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.reconstruct import dice
+from KLIPCore.scores import SCORES
 from KLIPCore.selection import choose_device
 
 Image = NDArray[np.float32]
@@ -74,7 +75,7 @@ class MeasuredConfig:
     folder : below the data folder, where ``htc2022_NAME.npz`` lie.
     scans : group → names of discs.
     selections : views and arcs; an arc begins where the challenge's own limited arc of that disc does, at 0 where it has none.
-    scores : names in :data:`KLIPCore.config.SCORES`.
+    scores : names in :data:`KLIPCore.scores.SCORES`.
     region_scores : those of them whose regions are reported.
     block_mm : edge of blocks.
     run : settings of the runs; regions' null is the simulated solid disc.
@@ -225,11 +226,14 @@ class ScanRun:
             made.save(self.file, self.fingerprint)
             return made
 
-    def map(self, trace: SliceTrace, score: str) -> KLMap:
-        """Blocks, p-values against the simulated solid disc, clusters."""
+    def settings(self, score: str) -> RegionConfig:
+        """How regions of a score are made: tested against the simulated solid disc."""
         r = self.config.run.regions
-        settings = RegionConfig(score=score, block_mm=self.config.block_mm, null="twin", forming_p=r.forming_p, fdr=r.fdr)
-        return make_map(KLTrace((trace,)), self.scan.framed(trace.reconstruction, self.prior.card), settings)
+        return RegionConfig(score=score, block_mm=self.config.block_mm, null="twin", forming_p=r.forming_p, fdr=r.fdr)
+
+    def map(self, trace: SliceTrace, score: str) -> KLMap:
+        """Blocks, p-values, clusters."""
+        return make_map(KLTrace((trace,)), self.scan.framed(trace.reconstruction, self.prior.card), self.settings(score))
 
     def nats(self, trace: SliceTrace, score: str) -> NDArray[np.float32]:
         """(h, w) nats of the block centred at each cell."""
@@ -288,7 +292,7 @@ def evaluate_measured(
             nats = run.nats(trace, score)
             row = {**common, "method": score, **_figures(nats, inside, hole)}
             if score in config.region_scores:
-                row |= _regions(run.map(trace, score), hole, config.run.regions.fdr, run.deficit(trace))
+                row |= _regions(run.map(trace, score), hole, run.settings(score).rate, run.deficit(trace))
             rows.append(row)
             if score == config.scores[0]:
                 pictures.append((name, selection.name, trace.reconstruction, nats, hole))
@@ -336,6 +340,7 @@ def _regions(made: KLMap, hole: NDArray[np.bool_], fdr: float, deficit: NDArray[
     reported = np.isin(labels, kept)
     solid = made.tested[0] & ~hole
     return {
+        "rate": fdr,
         "unusual": len(unusual),
         "regions": len(kept),
         "reported_share": round(float(reported[made.tested[0]].mean()), 4),

@@ -26,10 +26,10 @@ def measured_markdown(table: dict[str, Any]) -> str:
     )
     regions = [r for r in table["rows"] if "regions" in r]
     if regions:
-        rate = table["run"]["regions"]["fdr"]
+        rates = " and ".join(f"{rate:g}" for rate in sorted({r["rate"] for r in regions}))
         lines += [
             "",
-            f"Regions at a false-discovery rate of {rate:g}, tested against a simulated solid disc in the same place; of the unusual ones those that "
+            f"Regions at a false-discovery rate of {rates}, tested against a simulated solid disc in the same place; of the unusual ones those that "
             "lack more material than solid discs differ among themselves:",
         ]
         lines += lines_of(

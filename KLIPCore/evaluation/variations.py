@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from KLIPCore.config import SCORES, Config, RegionConfig, Score
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.trace import Part
+from KLIPCore.scores import SCORES, Score
 
 NO_CLUSTERS = 1e-300
 """A block p-value that none has: maps are made without clusters, which would take most of the time and are not asked for here."""

@@ -17,7 +17,7 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from KLIPCore.config import RegionConfig, Score
+from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.framing import Framing
 from KLIPCore.kl.blocks import block_nats
@@ -26,6 +26,7 @@ from KLIPCore.kl.combine import combine
 from KLIPCore.kl.landing import Landing
 from KLIPCore.kl.null import BulkNull, twin_p_values
 from KLIPCore.kl.trace import KLTrace
+from KLIPCore.scores import Score
 from KLIPCore.volume.volume import Volume
 
 
@@ -275,7 +276,7 @@ class MapMaker:
         carrying: list[Future[Volume]] = []
         with ThreadPoolExecutor(1) as aside:
             made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
-            return made.volumes(self.landing, config.fdr, carrying[0].result())
+            return made.volumes(self.landing, config.rate, carrying[0].result())
 
     def _with_twin(self, score: Score, depth: float) -> NDArray[np.bool_]:
         """(n, 1, 1) which slices have a twin, whose blocks then stand for all.

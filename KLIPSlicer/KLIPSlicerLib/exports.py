@@ -161,7 +161,7 @@ def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Pat
         significant_mm3=float(volumes.significant.sum() * voxel) - sum(region.volume_mm3 for region in left),
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
-        false_discovery_rate=settings.fdr,
+        false_discovery_rate=settings.rate,
         warnings=tuple(warnings),
     )
     reconstruction = _onStudyGrid(results, results.reconstructionNode)

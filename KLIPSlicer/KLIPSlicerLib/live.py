@@ -1,7 +1,7 @@
 """What the sliders need of a run: read while it grows, kept small, stored with the scene.
 
 A run's trace keeps both parts of every layer in every scale band. The sliders ask less: each score
-(:data:`KLIPCore.config.SCORES`) reads one part of one layer, and most read all bands at once. :func:`slim`
+(:data:`KLIPCore.scores.SCORES`) reads one part of one layer, and most read all bands at once. :func:`slim`
 leaves the rest out, without changing any number that :meth:`KLIPCore.live.LiveMap.update` gives; what is left
 is a quarter of the trace. That quarter travels with the scene as text (:func:`encode`), for two reasons: a
 scene is moved, mailed and archived without the run folder, and its block-size slider shall still work; and
@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from KLIPCore.config import SCORES
 from KLIPCore.errors import TraceError
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.trace import KLTrace, Layer, SliceTrace
 from KLIPCore.live import LiveMap
+from KLIPCore.scores import SCORES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -59,6 +59,7 @@ class LiveControls:
         self.parameters: KLIPSlicerParameterNode | None = None
         self.results: SceneResults | None = None
         self._shown: RegionConfig | None = None
+        self._scored: tuple[KLIPSlicerParameterNode, str] | None = None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(LIVE_MSEC)
@@ -73,12 +74,23 @@ class LiveControls:
 
     def refresh(self) -> None:
         """Show what the parameter node says."""
-        from KLIPCore.config import SCORES
+        from KLIPCore.scores import SCORES
 
         parameters, names = self.parameters, self._ui.windowComboBox
         names.currentIndex = names.findData(parameters.windowName)
+        self._letRateFollow()
         low, high = choices.windowOf(parameters) or SCORES[parameters.score].window
         self._ui.windowRangeWidget.setValues(low, high)
+
+    def _letRateFollow(self) -> None:
+        """Another score brings its own rate, unless the rate was moved by hand."""
+        from KLIPCore.scores import SCORES
+
+        parameters, before = self.parameters, self._scored
+        self._scored = (parameters, parameters.score)
+        changed = before is not None and before[0] is parameters and before[1] != parameters.score
+        if changed and abs(parameters.fdr - SCORES[before[1]].fdr) < 1e-6:
+            parameters.fdr = SCORES[parameters.score].fdr
 
     def setResults(self, results: SceneResults | None) -> None:
         """Act on these results; None when there are none any more."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
-from KLIPCore.config import DEFAULT_SCORE, PRESETS, SCORES, Config, RegionConfig
+from KLIPCore.config import PRESETS, Config, RegionConfig
+from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
 if TYPE_CHECKING:
     from KLIPCore.selection import Box
@@ -46,7 +47,7 @@ class KLIPSlicerParameterNode:
     prior - name of a shipped prior, or path of a weights file.
     blockSize, blockDepth - edges of a block in mm, in plane and across slices (0: one slice).
     windowName, windowLow, windowHigh - the interval of noise levels; the numbers count when the name is "custom".
-    fdr - part of the flagged regions that may be chance.
+    fdr - part of the flagged regions that may be chance; follows the score unless it was moved by hand.
     opacity - of the overlay. Its threshold lives in the map's display node.
     preset, views, geometry, dose, samples, steps, seed, device, score - the simulated scan and its examination.
     weightsFolder - folder with weights of the user's own.
@@ -62,7 +63,7 @@ class KLIPSlicerParameterNode:
     windowName: str = "recommended"
     windowLow: float = 0.08
     windowHigh: float = 0.32
-    fdr: Annotated[float, WithinRange(0.01, 0.9)] = 0.5
+    fdr: Annotated[float, WithinRange(0.01, 0.9)] = SCORES[DEFAULT_SCORE].fdr
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     preset: Annotated[str, Choice(list(PRESETS))] = "default"
     views: Annotated[int, WithinRange(1, 4000)] = 60

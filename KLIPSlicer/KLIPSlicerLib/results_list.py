@@ -39,7 +39,7 @@ class ResultsList:
         self.table.show(regions, results.isRegionVisible if results is not None else lambda i: True)
         self._export.refresh()
         self._summaryLabel.text = (
-            summary(regions, results.settings.fdr) if results is not None else _("Nothing has been examined yet.")
+            summary(regions, results.settings.rate) if results is not None else _("Nothing has been examined yet.")
         )
 
     def _onJump(self, i: int) -> None:

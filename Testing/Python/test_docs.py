@@ -19,7 +19,8 @@ import yaml
 
 from KLIPCore import __version__
 from KLIPCore.cli import app
-from KLIPCore.config import SCORES, Config
+from KLIPCore.config import Config
+from KLIPCore.scores import SCORES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])

@@ -26,7 +26,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MAY_IMPORT = """
 errors               |                                                                  |
 progress             |                                                                  | rich
-config               |                                                                  | yaml
+scores               |                                                                  |
+config               | scores                                                           | yaml
 volume               |                                                                  | numpy scipy
 memory               |                                                                  |
 selection            | memory volume                                                           | numpy psutil torch
@@ -52,7 +53,7 @@ framing              | volume priors.prior                                      
 sampling             | physics priors                                                   | numpy torch
 
 kl                   | sampling.transition                                              | numpy scipy torch
-kl.map               | config framing volume                                            |
+kl.map               | config scores framing volume                                        |
 kl.landing           | framing volume                                                   |
 regions              | volume                                                           | numpy scipy
 
@@ -79,13 +80,12 @@ mapping              | config framing volume io priors.prior kl regions outputs 
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
 detect_measured      | config io mapping measured physics.solve priors.checkpoint selection | numpy
-evaluation           | bench.machine config framing volume io priors physics sampling kl regions |
+evaluation           | bench.machine config scores framing volume io priors physics sampling kl regions |
                      | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 evaluation.measured  | io.sinogram measured                                             |
-bench                | config framing volume io.images physics priors sampling kl       |
+bench                | config scores framing volume io.images physics priors sampling kl       |
                      | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil
-bench.memory         | io.dicom_series io.results                                       |
-bench.memory         | io.dicom_series io.results                                       |
+bench.memory         | io.dicom_series io.results scores                                |
 commands             | volume io physics regions export reconstruct mapping             | numpy PIL
 demo                 | config framing volume io priors kl regions export selection      |
                      | phantoms mapping pipeline demo_folder demo_score                 | numpy scipy
@@ -93,7 +93,7 @@ demo_folder          | io.images volume                                         
 demo_score           | evaluation.auroc framing kl.map mapping regions volume           | numpy scipy
 selftest             | physics phantoms priors sampling kl                              | torch
 cli                  | commandline                                                      | typer
-commandline          | config detect_measured io.results selection progress mapping pipeline evaluation |
+commandline          | config scores detect_measured io.results selection progress mapping pipeline evaluation |
                      | training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
 """
 

@@ -15,13 +15,14 @@ import numpy as np
 from small_study import small_study
 
 import KLIPCore
-from KLIPCore.config import SCORES, Config, RegionConfig
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.framing import Framing, frame_study
 from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.signed import SCALES_PX
 from KLIPCore.kl.trace import Layer, SliceTrace
 from KLIPCore.mapping import volume_hash
 from KLIPCore.priors.prior import ModelCard
+from KLIPCore.scores import SCORES
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 

@@ -13,6 +13,8 @@ from KLIPSlicerLib.scene_results import SceneResults
 from panel_at_work import slicer
 from standins import person
 
+from KLIPCore.scores import SCORES
+
 
 def test_sliders_change_map_regions_and_table_at_once(widget: Any, results: SceneResults, capsys: pytest.CaptureFixture[str]) -> None:
     ui = widget.ui
@@ -51,6 +53,20 @@ def test_false_discoveries_and_window_act_live(widget: Any, results: SceneResult
     person.wait(lambda: results.settings.window == (0.1, 0.32), 1, "the numbers follow")
     person.choose(ui.windowComboBox, "Recommended")
     person.wait(lambda: results.settings.window is None, 1, "back to the score's own")
+
+
+def test_a_score_brings_its_own_rate_unless_the_rate_was_moved_by_hand(widget: Any) -> None:
+    parameters = widget._parameterNode
+    parameters.fdr = SCORES[parameters.score].fdr
+    own = {parameters.score: parameters.fdr}
+    for score in ("darker", "surprise", parameters.score):
+        person.choose(widget.ui.scoreComboBox, score)
+        assert (parameters.score, parameters.fdr) == (score, pytest.approx(SCORES[score].fdr))
+        own[score] = parameters.fdr
+    assert len(set(own.values())) > 1, "scores that all have one rate would make this test empty"
+    parameters.fdr = 0.33
+    person.choose(widget.ui.scoreComboBox, "darker")
+    assert parameters.fdr == pytest.approx(0.33)
 
 
 def test_what_the_trace_cannot_answer_is_said_and_nothing_changes(widget: Any, results: SceneResults) -> None:

@@ -20,7 +20,7 @@ from KLIPCore.bench.scaling import exponent
 from KLIPCore.bench.schedules import Comparison, Lengths, curve_section, schedules_section
 from KLIPCore.bench.subject import Subject, subjects
 from KLIPCore.bench.trace import made_live_map
-from KLIPCore.config import DEFAULT_SCORE, PRESETS, Config
+from KLIPCore.config import PRESETS, Config
 from KLIPCore.errors import ConfigError, ResourceError
 from KLIPCore.evaluation.cases import Case, EvaluationConfig, LabelledStudy
 from KLIPCore.framing import frame_study
@@ -31,6 +31,7 @@ from KLIPCore.priors.networks import build_network, network_fields
 from KLIPCore.priors.prior import ModelCard
 from KLIPCore.priors.unet import UNetConfig, UNetPrior
 from KLIPCore.scan import Scanner, trace_slice
+from KLIPCore.scores import DEFAULT_SCORE
 from KLIPCore.volume.units import Window
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from KLIPCore.config import DEFAULT_SCORE, PRESETS, SCORES, Config, MeasurementConfig, RegionConfig
+from KLIPCore.config import PRESETS, Config, MeasurementConfig, RegionConfig
 from KLIPCore.errors import ConfigError
+from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
 WRONG_KINDS = (
     "regions: {fdr: high}",
@@ -20,6 +21,13 @@ WRONG_KINDS = (
     "1: 2",
     "preset: [1]",
 )
+
+
+def test_regions_are_outlined_at_the_rate_of_their_score_unless_another_is_asked_for() -> None:
+    assert {name: RegionConfig(score=name).rate for name in SCORES} == {name: score.fdr for name, score in SCORES.items()}
+    assert RegionConfig(score="darker", fdr=0.33).rate == 0.33
+    kept = Config(regions=RegionConfig(score="darker"))
+    assert Config.from_dict(kept.to_dict()).regions.rate == SCORES["darker"].fdr
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -10,13 +10,14 @@ import pytest
 from conftest import FAST
 from small_study import small_study
 
-from KLIPCore.config import SCORES, Config, RegionConfig
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import ConfigError
 from KLIPCore.io.images import write_image
 from KLIPCore.kl.map import MapMaker
 from KLIPCore.live import LiveMap
 from KLIPCore.mapping import Detection, redo_regions
 from KLIPCore.pipeline import detect
+from KLIPCore.scores import SCORES
 
 WITHOUT = FAST.updated({"record": {"layers": ["cold", "path", "darker"]}, "regions": {"score": "darker"}})
 WITH = FAST.updated({"record": {"layers": ["cold", "path", "darker", "hypodense"]}, "regions": {"score": "hypodense"}})
