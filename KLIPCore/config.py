@@ -100,7 +100,7 @@ class SamplingConfig:
         _require(self.twin_every >= 1, f"A twin every {self.twin_every} slices is impossible.", "Choose 1 or more.")
 
 
-LAYERS = ("cold", "path", "renoised", "darker", "brighter", "hypodense")
+LAYERS = ("cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense")
 """Layers a trace may have."""
 
 
@@ -112,18 +112,25 @@ class RecordConfig:
     ----------
     layers : which measurements of nats are recorded: ``cold`` (re-noised quadrature at ``temperature``), ``path`` (along the
         chain), ``renoised`` (re-noised quadrature at temperature 1), ``darker`` and ``brighter`` (one sign of ``cold``, per information),
-        ``hypodense`` (the darker sign in soft tissue alone, at larger σ, too).
+        ``hypodense`` (the darker sign in soft tissue alone, at larger σ, too), ``hyperdense`` (the brighter sign pixel by pixel, at those σ, too).
     n_nodes : quadrature nodes in log σ.
     sigma_lo, sigma_hi : interval the nodes cover (intensity units).
     temperature : τ of the cold layer, between 0 (no noise added) and 1.
     n_pairs : antithetic noise pairs a node of the cold layer.
     cell : side in frame pixels of the trace's base cells; blocks are made of these.
-    n_large, sigma_large : further nodes of the layer ``hypodense`` from ``sigma_hi`` to ``sigma_large``, where the prior has to forget centimetres;
-        each costs as many evaluations as a node of the others. 0 leaves them out.
+    n_large, sigma_large : further nodes of the layers ``hypodense`` and ``hyperdense`` from ``sigma_hi`` to ``sigma_large``, where the prior has
+        to forget centimetres; each costs as many evaluations as a node of the others. 0 leaves them out.
     soft_hu : HU below which a place counts as fat, and from which as soft tissue, in the layer ``hypodense``.
     """
 
-    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense"], ...] = ("cold", "path", "darker", "brighter", "hypodense")
+    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense"], ...] = (
+        "cold",
+        "path",
+        "darker",
+        "brighter",
+        "hypodense",
+        "hyperdense",
+    )
     n_nodes: int = 4
     sigma_lo: float = 0.08
     sigma_hi: float = 0.32
@@ -152,10 +159,16 @@ class RecordConfig:
     def decisive(self) -> dict[str, Any]:
         """The fields that make a difference to what is recorded: those of a layer only where it is."""
         values = asdict(self)
+        if not self.large:
+            del values["n_large"], values["sigma_large"]
         if "hypodense" not in self.layers:
-            for name in ("n_large", "sigma_large", "soft_hu"):
-                del values[name]
+            del values["soft_hu"]
         return values
+
+    @property
+    def large(self) -> bool:
+        """Whether a layer asks for the larger noise levels."""
+        return not {"hypodense", "hyperdense"}.isdisjoint(self.layers)
 
 
 @dataclass(frozen=True)
@@ -235,7 +248,7 @@ class Config:
     def __post_init__(self) -> None:
         score, record, chain = self.regions.chosen, self.record, self.sampling
         lo, hi = (chain.sigma_end, chain.sigma_start) if score.layer == "path" else (record.sigma_lo, record.sigma_hi)
-        if score.layer == "hypodense" and record.n_large:
+        if score.layer in ("hypodense", "hyperdense") and record.n_large:
             hi = record.sigma_large
         _require(
             score.window[0] < hi and score.window[1] > lo,
@@ -347,7 +360,7 @@ PRESETS: dict[str, Config] = {
     "full": Config(
         preset="full",
         sampling=SamplingConfig(n_samples=8, n_steps=16, stop_error=0.12),  # four for most slices
-        record=RecordConfig(layers=("cold", "path", "darker", "brighter", "hypodense", "renoised"), n_nodes=6, n_pairs=2),
+        record=RecordConfig(layers=(*RecordConfig().layers, "renoised"), n_nodes=6, n_pairs=2),
     ),
 }
 """Ready-made configurations: quick for a first look, default, full for a figure that goes into a paper."""

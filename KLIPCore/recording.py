@@ -23,7 +23,7 @@ from KLIPCore.config import Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
-from KLIPCore.kl.signed import SCALES_PX, SignedSum, per_information
+from KLIPCore.kl.signed import PIXELS, SCALES_PX, SignedSum, per_information
 from KLIPCore.kl.soft import soft_share
 from KLIPCore.kl.stopping import BlockErrors, GroupedLayerSum, group_sizes
 from KLIPCore.kl.trace import Layer
@@ -43,8 +43,9 @@ QUICK_CG_ITERATIONS = 12
 SIGNS = {"darker": -1, "brighter": 1}
 """Layers that keep one sign of the cold layer's pushes."""
 
-HYPODENSE = "hypodense"
-"""The layer that keeps the darker pushes of soft tissue, at larger noise levels, too."""
+HYPODENSE, HYPERDENSE = "hypodense", "hyperdense"
+LARGE = (HYPODENSE, HYPERDENSE)
+"""Layers that keep one sign at larger noise levels, too: the darker one in soft tissue, the brighter one pixel by pixel."""
 
 
 def slice_generator(seed: int, index: int, purpose: int = 0) -> torch.Generator:
@@ -151,8 +152,8 @@ class SliceRecord:
         r = self.config.record
         made = {name: total.layer() for name, total in self.sums.items()}
         if self.signed:
-            weight = per_information(made["path"], r.cell, self._seen())
-            made |= {name: total.layer(weight) for name, total in self.signed.items()}
+            weight = per_information(made["path"], r.cell, self._seen()) if "path" in made else None
+            made |= {name: total.layer(None if name == HYPERDENSE else weight) for name, total in self.signed.items()}
         return {name: made[name] for name in r.layers}
 
 
@@ -178,7 +179,7 @@ def record(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     if "renoised" in config.record.layers:
         for _, same in groupby(sorted(slices, key=lambda s: s.n_samples), key=lambda s: s.n_samples):  # only equal numbers stack
             _renoise(denoise, list(same))
-    if {"cold", HYPODENSE, *SIGNS} & set(config.record.layers):
+    if {"cold", *LARGE, *SIGNS} & set(config.record.layers):
         _cool(denoise, slices)
 
 
@@ -298,8 +299,7 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     for slice_ in slices:
         slice_.sums["cold"] = LayerSum("cold", nodes.edges, slice_.size, r.cell)
         slice_.signed = {name: SignedSum(name, sign, nodes.edges, slice_.size, r.cell) for name, sign in slice_.signs.items()}
-        if HYPODENSE in r.layers:
-            slice_.signed[HYPODENSE] = _hypodense_sum(slice_)
+        slice_.signed |= {name: _large_sum(slice_, name) for name in LARGE if name in r.layers}
     mean = torch.stack([slice_.mean for slice_ in slices])
     if r.temperature > 0:
         z = torch.stack([antithetic_noise((slice_.size, slice_.size), r.n_pairs, slice_.generator) for slice_ in slices], 1).to(device)
@@ -313,21 +313,25 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
             slice_.sums["cold"].add(float(sigma), push[:, place], antithetic=len(z) > 1)
             for total in slice_.signed.values():
                 total.add(float(sigma), push[:, place])
-    if HYPODENSE in r.layers and r.n_large:
+    if r.large and r.n_large:
         large = gauss_legendre_nodes(r.n_large, r.sigma_hi, r.sigma_large)
         for sigma, weight in zip(large.sigma, large.weight, strict=True):
             prior_mean = evaluate(mean + r.temperature * float(sigma) * z, float(sigma))
             push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
             for place, slice_ in enumerate(slices):
-                slice_.signed[HYPODENSE].add(float(sigma), push[:, place])
+                for name in LARGE:
+                    if name in slice_.signed:
+                        slice_.signed[name].add(float(sigma), push[:, place])
 
 
-def _hypodense_sum(slice_: SliceRecord) -> SignedSum:
-    """The empty layer ``hypodense`` of a slice whose samples are drawn: its own bins, and the share of soft tissue in its posterior mean."""
+def _large_sum(slice_: SliceRecord, name: str) -> SignedSum:
+    """An empty layer of :data:`LARGE` of a slice whose samples are drawn: its bins, and for ``hypodense`` the share of soft tissue in the posterior mean."""
     r = slice_.config.record
-    assert slice_.window is not None  # refused when it was made
     edges = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi).edges
     if r.n_large:
         edges = np.concatenate([edges, gauss_legendre_nodes(r.n_large, r.sigma_hi, r.sigma_large).edges[1:]])
+    if name == HYPERDENSE:
+        return SignedSum(name, 1, edges, slice_.size, r.cell, PIXELS)
+    assert slice_.window is not None  # refused when it was made
     none, full = ((hu - slice_.window.lo_hu) / slice_.window.width_hu for hu in r.soft_hu)
-    return SignedSum(HYPODENSE, -1, edges, slice_.size, r.cell, SCALES_PX[:1], soft_share(slice_.mean, none, full))
+    return SignedSum(name, -1, edges, slice_.size, r.cell, SCALES_PX[:1], soft_share(slice_.mean, none, full))

@@ -62,6 +62,11 @@ SCORES: dict[str, Score] = {
             "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
         ),
         Score(
+            "hyperdense", "hyperdense", "mean", (0.32, 1.6), (0, 1),
+            "What is brighter than the prior expected, pixel by pixel, at noise levels at which even plain structures are forgotten: metal, calcifications, "
+            "sharp things, and in every patient bone and vessels that lie elsewhere than expected. Sees NOTHING that is darker than expected.",
+        ),
+        Score(
             "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
             "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, darker or brighter, with texture and edges "
             "left out.",

@@ -30,6 +30,9 @@ from KLIPCore.kl.trace import Layer
 SCALES_PX = (2.5, 5.0, 10.0, 20.0)
 """Standard deviations of the Gaussians in frame pixels; the smallest suits lesions of about 10 mm."""
 
+PIXELS = (0.0,)
+"""No Gaussian at all: sharp things, a rod of 4 mm or the points of a star, are found pixel by pixel (docs/results.md)."""
+
 INFORMATION_BANDS = slice(0, 2)
 """Bands of the path layer whose energy is the yardstick: wavelengths of 2 to 8 pixels, edges and texture, not lesions."""
 

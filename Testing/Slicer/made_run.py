@@ -140,6 +140,7 @@ def _slice_trace(rng: np.random.Generator, framed: Framing, k: int, card: ModelC
     edges = np.concatenate([cold.edges, np.geomspace(0.32, 1.6, 3)[1:]])  # the small noise levels, and two larger ones
     soft = np.concatenate([coarse, np.exp(rng.normal(-4.0, 0.5, coarse.shape)).astype(np.float32) * factor])
     layers["hypodense"] = Layer("hypodense", edges, soft, soft * np.float32(0.8), 1)
+    layers["hyperdense"] = Layer("hyperdense", edges, soft * np.float32(0.1), soft * np.float32(0.08), 1)
     intensity = framed.intensity(k, card) if hasattr(framed, "intensity") else np.zeros((card.size, card.size), np.float32)
     return SliceTrace(k, layers, intensity, {"seconds": 1.0, "network_evaluations": 10, "psnr_db": 30.0})
 

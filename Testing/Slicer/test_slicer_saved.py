@@ -181,7 +181,7 @@ def test_a_damaged_trace_says_so(shown: SceneResults, damage: str) -> None:
         SceneResults.restore(shown.mapNode)
 
 
-@pytest.mark.parametrize("score", ["hypodense", "darker", "brighter", "surprise", "klip", "one-shot"])
+@pytest.mark.parametrize("score", ["hypodense", "hyperdense", "darker", "brighter", "surprise", "klip", "one-shot"])
 def test_what_is_stored_gives_the_same_numbers(made: MadeRun, score: str) -> None:
     """Bit by bit, for each score and another window, though most of the trace is left out."""
     growing = live.GrowingRun(made.folder)
@@ -190,7 +190,7 @@ def test_what_is_stored_gives_the_same_numbers(made: MadeRun, score: str) -> Non
     whole = LiveMap.open(made.folder)
     for settings in (
         RegionConfig(score=score, block_mm=9.0, fdr=0.05),
-        RegionConfig(score=score, window=(0.1, 0.2), fdr=0.2),
+        RegionConfig(score=score, window=(0.5, 1.5) if score == "hyperdense" else (0.1, 0.2), fdr=0.2),
     ):
         expected, found = whole.update(settings), stored.update(settings)
         np.testing.assert_array_equal(found.kl_map.array, expected.kl_map.array)
@@ -210,7 +210,7 @@ def test_what_was_left_out_is_not_answered_wrongly(made: MadeRun) -> None:
     growing.readNew()
     trace = growing.liveMap().trace
     parts = {(score.layer, score.part) for score in SCORES.values()}
-    for layer in ("cold", "path", "darker", "brighter", "hypodense"):
+    for layer in ("cold", "path", "darker", "brighter", "hypodense", "hyperdense"):
         for part in ("energy", "mean"):
             nats = trace.nats(layer, part, (0.08, 0.32))
             assert np.isfinite(nats).all() == ((layer, part) in parts)
@@ -229,7 +229,7 @@ def test_another_format_is_refused(made: MadeRun, monkeypatch: pytest.MonkeyPatc
 def test_the_stored_trace_holds_no_path_of_its_reader_and_no_pictures(shown: SceneResults) -> None:
     """It is base64 of one archive: layers, framing and the run's record; no reconstruction."""
     with np.load(io.BytesIO(base64.b64decode(shown.traceNode.GetText()))) as stored:
-        assert {name.split(".")[0] for name in stored.files} == {"framing", "meta", "cold", "path", "darker", "brighter", "hypodense"}
+        assert {name.split(".")[0] for name in stored.files} == {"framing", "meta", "cold", "path", "darker", "brighter", "hypodense", "hyperdense"}
 
 
 def test_a_study_without_any_region_is_kept_too(scene: Any, tmp_path: Path) -> None:
