@@ -28,10 +28,11 @@ from KLIPCore.bench.clock import ClockedScanner
 from KLIPCore.bench.subject import BLOCK_MM, Subject
 from KLIPCore.bench.table import Section
 from KLIPCore.bench.whole import published_score
-from KLIPCore.config import PRESETS, Config
+from KLIPCore.config import PRESETS, Config, RegionConfig
 from KLIPCore.evaluation.auroc import auroc
 from KLIPCore.kl.blocks import block_nats
 from KLIPCore.kl.landing import Landing
+from KLIPCore.kl.map import make_map
 from KLIPCore.kl.trace import KLTrace
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.priors.prior import Prior
@@ -43,7 +44,7 @@ from KLIPCore.reference.score import score_map
 from KLIPCore.reference.ve_projection import sample_ve_projection
 from KLIPCore.sampling.ddpm import linear_alpha_bar, sigma_of
 from KLIPCore.scan import measure_slice, slice_generator, trace_slice
-from KLIPCore.scores import DEFAULT_SCORE, SCORES
+from KLIPCore.scores import DEFAULT_SCORE
 
 PADIS_WIDTH = 40.0
 """Width of the patch recipe's images in its unit of length."""
@@ -114,9 +115,8 @@ class Comparison:
         """The very data that :func:`KLIPCore.scan.trace_slice` makes of the slice."""
         return measure_slice(self.scanner, self.subject.study, self.subject.index, slice_generator(Config().sampling.seed, self.subject.index))
 
-    def judge(self, cells: NDArray[np.floating]) -> tuple[float, float]:
-        """AUROC over body and organ of (h, w) scores per cell, over blocks of :data:`BLOCK_MM`."""
-        blocks = block_nats(cells[None], BLOCK_MM / (self.subject.study.frame.pixel_mm * self.cell))[0]
+    def judge(self, blocks: NDArray[np.floating]) -> tuple[float, float]:
+        """AUROC over body and organ of (h, w) scores of the block centred at each cell."""
         positive = self.truth.positive
         body, organ = (region | positive for region in (self.tested, self.truth.inside))
         return auroc(blocks[body], positive[body]), auroc(blocks[organ], positive[organ])
@@ -127,9 +127,8 @@ class Comparison:
         started = time.perf_counter()
         traced = trace_slice(scanner, self.subject.study, self.subject.index)
         seconds = time.perf_counter() - started
-        score = SCORES[score_name]
-        cells = KLTrace((traced,)).nats(score.layer, score.part, score.window, score.bands)[0]
-        return Outcome(seconds, scanner.clock.network, scanner.n_evaluations, *self.judge(cells))
+        made = make_map(KLTrace((traced,)), self.subject.study, RegionConfig(score=score_name, block_mm=BLOCK_MM))
+        return Outcome(seconds, scanner.clock.network, scanner.n_evaluations, *self.judge(made.nats[0]))
 
     def published(self, name: str, lengths: Lengths) -> Outcome:
         """One of the published recipes, read by its own score."""
@@ -141,7 +140,8 @@ class Comparison:
         outside = seconds - scanner.clock.projections
         network = outside if name == "padis" else scanner.clock.network  # a gradient's way back is not inside any one call
         cells = score_map(artifact, self.cell, _window(name, sigmas))
-        return Outcome(seconds, network, scanner.n_evaluations - before, *self.judge(cells))
+        blocks = block_nats(cells[None], BLOCK_MM / (self.subject.study.frame.pixel_mm * self.cell))[0]
+        return Outcome(seconds, network, scanner.n_evaluations - before, *self.judge(blocks))
 
     def _sample(self, name: str, m: Measurement, lengths: Lengths) -> tuple[Artifact, NDArray[np.float64]]:
         """The recipe's record, and σ of each of its steps."""
