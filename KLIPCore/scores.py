@@ -70,6 +70,7 @@ SCORES: dict[str, Score] = {
             "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
             "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, darker or brighter, with texture and edges "
             "left out.",
+            0.5,
         ),
         Score(
             "klip", "path", "energy", (0.04, 0.27), None,

@@ -282,6 +282,7 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     ),
     "eval_baselines": ({"baselines": baselines}, None),
     "eval_views24": ({"views24": localization, "quality24": quality}, None),
+    "eval_quality24": ({"quality24full": quality}, None),
     "eval_implants": ({"implants": implants}, None),
     "eval_variations": (
         {"variations": variations},
