@@ -6,6 +6,7 @@ what is wrong and what to do, and exit with the class's code (:mod:`KLIPCore.err
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
@@ -71,6 +72,8 @@ def main() -> None:
             typer.echo("Try: klip --help", err=True)
             sys.exit(2)
         raise
+    finally:
+        gc.freeze()  # torch and MONAI leave a million objects, which the interpreter would search for garbage as it ends: more than a second
 
 
 def _tell_error(error: KlipError) -> None:

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
-from KLIPCore.errors import ConfigError
+from KLIPCore.errors import ConfigError, TraceError
+from KLIPCore.framing import FramedStudy, Framing
 from KLIPCore.io.results import RunFolder
 from KLIPCore.io.sinogram import read_htc2022, read_sinogram
 from KLIPCore.mapping import SAMPLING_SHARE, Detection, Progress, finish
 from KLIPCore.measured import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.priors.prior import Prior
 from KLIPCore.selection import choose_device
 
 QUICK_ITERATIONS = 12
@@ -55,17 +59,12 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
             f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
         )
     tell("read", 0.0, "reading the scan")
-    sinogram, geometry = read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)
     device = choose_device(config.device)
     prior = load_prior(config.prior, device)
-    m = config.measurement
-    views = Selection(None, m.arc_deg or 360.0).of(geometry)
-    if m.n_views < len(views):
-        views = Selection(m.n_views, m.arc_deg or 360.0).of(geometry)
-    scan = MeasuredScan.prepare(sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device)
-    digest = hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=16).hexdigest()
+    scan, digest = _prepare(path, config, prior, device)
     fingerprint = config.fingerprint("measured", prior.card.sha256, digest)
-    told = f"MEASURED by a scanner: {len(views)} views over {m.arc_deg or 360:g}°, {scan.photons:.0f} photons a ray (estimated), nothing simulated but the null"
+    n_views, arc = len(scan.measurement.y), config.measurement.arc_deg or 360.0
+    told = f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons a ray (estimated), nothing simulated but the null"
     card = prior.card.to_dict()
     card.pop("training")
     folder = RunFolder(out)
@@ -84,7 +83,7 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
         },
         overwrite,
     )
-    framed = scan.framed(least_squares(scan.measurement, QUICK_ITERATIONS).cpu().numpy(), prior.card)
+    framed = _framed(scan, prior)
     folder.write_framing(framed)
     if not folder.finished([0], fingerprint, ()):
         tell("sample", SAMPLING_SHARE[0], "sampling the scan and its solid twin")
@@ -92,3 +91,35 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
     result = finish(folder, framed, config.regions, prior.card, tell, None)
     tell("done", 1.0, f"{len(result.report.regions)} regions")
     return result
+
+
+def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
+    """The scan that a run was made from, read and quickly reconstructed again; see :func:`KLIPCore.mapping.reopen_study` for parameters.
+
+    Raises
+    ------
+    TraceError : another scan lies there.
+    """
+    config = Config.from_dict(run["config"])
+    device = choose_device(config.device)
+    prior = load_prior(config.prior, device)
+    scan, digest = _prepare(where or Path(run["study"]["path"]), config, prior, device)
+    if digest != run["study"]["hash"]:
+        raise TraceError("The scan is not the one this trace was made from.", "Give the original with --study.")
+    return _framed(scan, prior)
+
+
+def _prepare(path: Path, config: Config, prior: Prior, device: torch.device) -> tuple[MeasuredScan, str]:
+    """The rays that are used, in the prior's units, and a hash of them."""
+    sinogram, geometry = read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)
+    m = config.measurement
+    views = Selection(None, m.arc_deg or 360.0).of(geometry)
+    if m.n_views < len(views):
+        views = Selection(m.n_views, m.arc_deg or 360.0).of(geometry)
+    scan = MeasuredScan.prepare(sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device)
+    return scan, hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=16).hexdigest()
+
+
+def _framed(scan: MeasuredScan, prior: Prior) -> FramedStudy:
+    """The study that maps are drawn on: a quick reconstruction."""
+    return scan.framed(least_squares(scan.measurement, QUICK_ITERATIONS).cpu().numpy(), prior.card)

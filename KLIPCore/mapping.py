@@ -64,8 +64,40 @@ class Detection:
     folder: RunFolder
 
 
+Reopen = Callable[[dict[str, Any], Framing, Path | None], FramedStudy]
+"""From what a run noted, its framing and where its input lies now to that input, framed."""
+
+
+def reopen_study(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
+    """The study that a run was made from, read again.
+
+    Parameters
+    ----------
+    run : what the run noted of itself.
+    framing : its frames.
+    where : where the study is now; where it was when None.
+
+    Raises
+    ------
+    TraceError : another study lies there.
+    """
+    from KLIPCore.io.study import read_study  # pydicom: nothing that a map without a report waits for
+
+    volume = read_study(where or Path(run["study"]["path"]), run["study"]["series"])
+    if volume_hash(volume) != run["study"]["hash"]:
+        raise TraceError("The study is not the one this trace was made from.", "Give the original with --study.")
+    return FramedStudy.of(volume, framing.body, framing.frame)
+
+
 def redo_regions(
-    out: Path, config: RegionConfig | None = None, *, study: Path | None = None, roi: Box | None = None, report: bool = False, progress: Progress | None = None
+    out: Path,
+    config: RegionConfig | None = None,
+    *,
+    study: Path | None = None,
+    roi: Box | None = None,
+    report: bool = False,
+    progress: Progress | None = None,
+    reopen: Reopen = reopen_study,
 ) -> Detection:
     """Map and regions again from the trace in ``out``, with another block size, window, score or rate; no sampling.
 
@@ -77,6 +109,7 @@ def redo_regions(
     roi : LPS box in mm instead of the run's own.
     report : whether to write the HTML report and the DICOM SEG again, for which the study is read; without, old ones are removed.
     progress : called as work goes on.
+    reopen : how the study is read; measured projections have a way of their own (:func:`KLIPCore.detect_measured.reopen_scan`).
 
     Raises
     ------
@@ -87,13 +120,8 @@ def redo_regions(
     run = folder.run()
     framing: Framing = folder.read_framing()
     if report:
-        from KLIPCore.io.study import read_study  # pydicom: nothing that a map without a report waits for
-
         tell("read", 0.0, "reading the study")
-        volume = read_study(study or Path(run["study"]["path"]), run["study"]["series"])
-        if volume_hash(volume) != run["study"]["hash"]:
-            raise TraceError("The study is not the one this trace was made from.", "Give the original with --study.")
-        framing = FramedStudy.of(volume, framing.body, framing.frame)
+        framing = reopen(run, framing, study)
     settings = config or Config.from_dict(run["config"]).regions
     box = roi if roi is not None else _box(run.get("roi"))
     result = finish(folder, framing, settings, ModelCard.from_dict(run["prior"]), tell, box)

@@ -110,14 +110,20 @@ def regions(
     """Map and regions again from the trace, with other settings and without sampling. Removes the report of the old regions; --report makes a new one."""
     from KLIPCore.config import Config
     from KLIPCore.io.results import RunFolder
-    from KLIPCore.mapping import redo_regions
+    from KLIPCore.mapping import redo_regions, reopen_study
     from KLIPCore.progress import show_progress
     from KLIPCore.selection import parse_box
 
-    base = Config.from_dict(RunFolder(out).run()["config"])
+    run = RunFolder(out).run()
+    base = Config.from_dict(run["config"])
     config = base.updated({"regions": region_options(block_size, block_depth, window, fdr, block_p, score, null, min_volume)})
+    reopen = reopen_study
+    if report:  # torch, which a map alone does not wait for
+        from KLIPCore.detect_measured import is_scan, reopen_scan
+
+        reopen = reopen_scan if is_scan(Path(run["study"]["path"])) else reopen_study
     with show_progress(progress.value) as tell:
-        found = redo_regions(out, config.regions, study=study, roi=parse_box(roi), report=report, progress=tell)
+        found = redo_regions(out, config.regions, study=study, roi=parse_box(roi), report=report, progress=tell, reopen=reopen)
     tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
 
 

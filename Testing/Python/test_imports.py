@@ -79,7 +79,7 @@ outputs              | config framing volume io priors kl regions export        
 mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
 live                 | config framing volume io.results kl regions.find selection mapping | numpy
 pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
-detect_measured      | config io mapping measured physics.solve priors.checkpoint selection | numpy
+detect_measured      | config framing io mapping measured physics.solve priors selection  | numpy torch
 evaluation           | bench.machine config scores framing volume io priors physics sampling kl regions |
                      | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
 evaluation.measured  | io.sinogram measured                                             |

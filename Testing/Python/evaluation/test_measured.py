@@ -10,13 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from KLIPCore.cli import app
 from KLIPCore.config import Config
-from KLIPCore.detect_measured import detect_scan
-from KLIPCore.errors import ConfigError, PriorError
+from KLIPCore.detect_measured import detect_scan, reopen_scan
+from KLIPCore.errors import ConfigError, PriorError, TraceError
 from KLIPCore.evaluation.auroc import auroc
 from KLIPCore.evaluation.measured import MeasuredConfig, ScanTruth, evaluate_measured, is_measured, missing, own_arc_start
 from KLIPCore.io.sinogram import HTC2022_IMAGE, HTC2022_PITCH_MM, HTC2022_SOURCE_DETECTOR_MM, HTC2022_SOURCE_ORIGIN_MM, read_htc2022
+from KLIPCore.mapping import redo_regions
 from KLIPCore.measured import MeasuredScan, Selection, joined_bins, material_of, trace_scan
 from KLIPCore.phantoms.disc import ACRYLIC, Disc
 from KLIPCore.phantoms.ellipses import Ellipse
@@ -193,6 +196,18 @@ def test_detect_takes_the_same_file(evaluated: tuple[Path, Path, dict], tmp_path
     assert (x, y) == pytest.approx((HOLE.x_mm, HOLE.y_mm), abs=2.0)
     assert "MEASURED by a scanner: 24 views" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert detect_scan(path, tmp_path / "run", config).report.regions  # the finished trace is read back
+
+    page = tmp_path / "run" / "report.html"
+    page.unlink()
+    answer = CliRunner().invoke(app, ["regions", str(tmp_path / "run"), "--block-size", "4", "--report"])
+    assert answer.exit_code == 0, answer.output
+    assert "MEASURED by a scanner: 24 views" in page.read_text(encoding="utf-8")
+    with np.load(path) as scan:
+        fields = dict(scan)
+    other = tmp_path / path.name
+    np.savez(other, **{k: v * 1.01 if k == "sinogram" else v for k, v in fields.items()})
+    with pytest.raises(TraceError, match="not the one"):
+        redo_regions(tmp_path / "run", study=other, report=True, reopen=reopen_scan)
 
 
 @pytest.mark.parametrize("text", ["scans: 3", "scans: {a: [x]}", "scans: {a: [x]}\ntitle: t\nfolder: f\nselections: []\nscores: [no-such]"])
