@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from KLIPCore.bench.table import Section
 from KLIPCore.export.files import written
@@ -19,11 +22,12 @@ def plot_cost(schedules: Section | None, curve: Section | None, path: Path) -> P
     axes = figure.subplots()
     for row in curve.rows if curve else ():
         axes.scatter(row["seconds"], row["body_auroc"], s=14 + 10 * row["samples"], color=OURS, alpha=0.35, linewidths=0)
-    rows = sorted(schedules.rows if schedules else (), key=lambda row: float(row["seconds"]))
-    for place, row in enumerate(rows):
+    rows = schedules.rows if schedules else ()
+    for row in rows:
         ours = not row["name"].startswith("published")
         axes.scatter(row["seconds"], row["body_auroc"], s=44, marker="o" if ours else "s", color=OURS if ours else THEIRS, zorder=3)
-        up = place % 2 == 0  # neighbours in time are named on different sides
+        near = min((other for other in rows if other is not row), key=lambda other: _octaves(other, row), default=row)
+        up = row["body_auroc"] >= near["body_auroc"]  # neighbours in time are named on different sides
         axes.annotate(
             _name(row), (row["seconds"], row["body_auroc"]), xytext=(0, 7 if up else -14), textcoords="offset points", fontsize=8, color=INK, ha="center"
         )
@@ -39,6 +43,11 @@ def plot_cost(schedules: Section | None, curve: Section | None, path: Path) -> P
     return _save(figure, path)
 
 
+def _octaves(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """How far apart two rows are in time."""
+    return abs(math.log2(one["seconds"] / other["seconds"]))
+
+
 def _name(row: dict[str, Any]) -> str:
     """What a point is called: short, because neighbours are near."""
     name: str = row["name"].replace("`", "").replace("published ", "").replace("preset ", "")
@@ -51,13 +60,17 @@ def plot_scaling(section: Section, path: Path) -> Path:
     panels = figure.subplots(1, len(section.rows), squeeze=False)[0]
     for axes, row in zip(panels, section.rows, strict=True):
         n, seconds, e = row["range"], row["all_seconds"], row["exponent"]
-        middle = len(n) // 2
-        axes.plot(n, [seconds[middle] * (v / n[middle]) ** e for v in n], color=GRID, linewidth=2)
+        offset = float(np.mean(np.log(seconds) - e * np.log(n)))
+        axes.plot(n, np.exp(offset + e * np.log(n)), color=GRID, linewidth=2)
         axes.plot(n, seconds, "o", color=OURS)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log", base=2)
         axes.set_xticks(n, [str(v) for v in n])
-        axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+        lo, hi = min(seconds), max(seconds)
+        missing = max(n[-1] / n[0] / (hi / lo), 1.0) ** 0.5  # as many octaves up as to the right: 45° is proportional, flat is flat
+        axes.set_ylim(lo / missing / 1.2, hi * missing * 1.2)
+        axes.set_yticks([lo, hi] if hi > 1.3 * lo else [lo], [f"{v:.2g}" for v in ([lo, hi] if hi > 1.3 * lo else [lo])])
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_title(f"{row['name']}: exponent {e:.2f}", fontsize=9)
         axes.tick_params(labelsize=8, which="both")
     panels[0].set_ylabel("seconds")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -118,8 +118,12 @@ class ViewOrbits:
 
     def images(self, x: Tensor) -> Tensor:
         """(H, W, B) → (H·W, turns·B): each image in every orientation, as columns."""
-        turned = [t.apply(x) for t in self.turns]
-        return torch.stack(turned, dim=2).reshape(x.shape[0] * x.shape[1], -1)
+        height, width, n = x.shape
+        if n == 1 or len(self.turns) == 1:
+            return torch.stack([t.apply(x) for t in self.turns], dim=2).reshape(height * width, -1)
+        # rows of several numbers are gathered in half the time in which turned copies are made and interleaved
+        order = _pixel_order(self.turns, height, width, x.device)
+        return torch.index_select(x.reshape(height * width, n), 0, order).reshape(height * width, -1)
 
     def fold(self, z: Tensor, shape: tuple[int, int]) -> Tensor:
         """The transpose of :meth:`images`: (H·W, turns·B) → (H, W, B)."""
@@ -128,6 +132,13 @@ class ViewOrbits:
         for e, turn in enumerate(self.turns[1:], start=1):
             total = total + turn.undo(z[:, :, e])
         return total
+
+
+@lru_cache(maxsize=16)
+def _pixel_order(turns: tuple[Turn, ...], height: int, width: int, device: torch.device) -> Tensor:
+    """(H·W·turns,) int32: which pixel of an image lies at each pixel of each of its orientations."""
+    pixels = torch.arange(height * width, dtype=torch.int32).reshape(height, width)
+    return torch.stack([t.apply(pixels) for t in turns], dim=2).reshape(-1).to(device)
 
 
 def _features(nx: Array, ny: Array, s: Array) -> Array:

@@ -62,6 +62,16 @@ def test_turns_are_undone() -> None:
         assert torch.equal(turn.undo(turn.apply(x)), x)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_gathered_images_are_the_turned_ones_side_by_side(n: int) -> None:
+    orbits = ViewOrbits.find(ParallelBeam.sparse(24, ImageGrid2D((6, 6), 1.0)), square=True)
+    assert len(orbits.turns) > 1
+    x = torch.randn(6, 6, n)
+    columns = orbits.images(x).reshape(6, 6, len(orbits.turns), n)
+    for place, turn in enumerate(orbits.turns):
+        torch.testing.assert_close(columns[:, :, place], turn.apply(x), rtol=0, atol=0)
+
+
 def test_turned_images_are_not_assumed_of_oblong_ones() -> None:
     image = ImageGrid2D((20, 30), 1.0)
     orbits = ViewOrbits.find(ParallelBeam.sparse(12, image), square=False)
