@@ -48,6 +48,12 @@ def columns() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region]
             lambda r: _probability(r.p_value),
         ),
         (
+            "q",
+            _("Part of the regions as strong as this one or stronger that chance may have made. Small is surer."),
+            lambda r: r.q_value,
+            lambda r: _probability(r.q_value),
+        ),
+        (
             _("mL"),
             _("Volume of the marked region. It may reach up to half a block beyond what caused it."),
             lambda r: r.volume_ml,
@@ -108,7 +114,7 @@ class RegionTable:
     def sortBy(self, column: int) -> None:
         """Sort by a column; once more, the other way round. Nats and volumes start with the largest."""
         before, descending = self._sorting
-        self._sorting = (column, not descending if column == before else column in (1, 2, 4))
+        self._sorting = (column, not descending if column == before else column in (1, 2, 5))
         self._fill()
 
     @property

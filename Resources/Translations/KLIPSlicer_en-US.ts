@@ -616,6 +616,10 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Part of the regions as strong as this one or stronger that chance may have made. Small is surer.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>mL</source>
       <translation type="unfinished" />
     </message>
