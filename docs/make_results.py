@@ -280,6 +280,7 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
             "froc.png", "found", "Part of the lesions found against false marks a slice and a scan; dashed: regions; the cross: the aim of 80 % at one a slice"
         ),
     ),
+    "eval_lits_all": ({"localization_all": localization, "found_all": found}, None),
     "eval_baselines": ({"baselines": baselines}, None),
     "eval_views24": ({"views24": localization, "quality24": quality}, None),
     "eval_quality24": ({"quality24full": quality}, None),

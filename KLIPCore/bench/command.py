@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -11,14 +12,14 @@ import torch
 from KLIPCore.bench.cheaper import cheaper_section
 from KLIPCore.bench.kernels import map_section, network_section, projector_section
 from KLIPCore.bench.machine import ceilings, machine
-from KLIPCore.bench.measure import threads
+from KLIPCore.bench.measure import Work, threads, work_of
 from KLIPCore.bench.memory import SIZE, SLICES, memory_section
 from KLIPCore.bench.plots import plot_cost, plot_scaling
 from KLIPCore.bench.preconditioner import preconditioner_section
 from KLIPCore.bench.scaling import AXES, SMALL_AXES, scaling_section
 from KLIPCore.bench.schedules import SHORT, Comparison, Lengths, curve_section, schedules_section
 from KLIPCore.bench.subject import Subject, subjects
-from KLIPCore.bench.table import Bench, Section
+from KLIPCore.bench.table import Bench, Section, with_network_bounds
 from KLIPCore.bench.whole import slice_section, study_section
 from KLIPCore.errors import ConfigError
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
@@ -116,7 +117,16 @@ class _Run:
         self._tell("done", 1.0, str(self.out))
         return self.bench
 
+    @cached_property
+    def evaluation(self) -> Work:
+        """The network on one image, in the batches of two that a slice's samples make."""
+        x = torch.rand(2, 1, self.prior.card.size, self.prior.card.size, device=self.device)
+        precision = "bf16" if self.prior.mixed else "fp32"
+        return work_of(lambda: self.prior.denoise(x, torch.full((2,), 0.2, device=self.device)), precision).times(0.5)
+
     def _add(self, section: Section) -> None:
+        if "evaluations" in section.columns:
+            section = with_network_bounds(section, self.here, self.evaluation)
         self.bench.sections.append(section)
         self.bench.save(self.out)
 

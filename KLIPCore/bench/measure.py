@@ -115,6 +115,10 @@ class Work:
     operations: int
     precision: str = "fp32"
 
+    def times(self, n: float) -> Work:
+        """The same work n times over."""
+        return Work(n * self.flops, n * self.bytes, round(n * self.operations), self.precision)
+
     def __add__(self, other: Work) -> Work:
         return Work(self.flops + other.flops, self.bytes + other.bytes, self.operations + other.operations, self.precision)
 

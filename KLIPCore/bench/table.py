@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from KLIPCore.bench.measure import Bound, Ceilings, Timing
+from KLIPCore.bench.measure import Bound, Ceilings, Timing, Work
 from KLIPCore.errors import ConfigError
 from KLIPCore.export.files import write_bytes
 
@@ -154,6 +154,27 @@ def replace_measured(text: str, name: str, content: str) -> str:
     if not pattern.search(text):
         raise ConfigError(f"The document has no place for the table '{name}'.", f"Put {begin} and {end} where it belongs.")
     return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
+
+
+def with_network_bounds(section: Section, here: Ceilings, evaluation: Work) -> Section:
+    """A section whose rows say how many evaluations their seconds paid for, with what bounds those: the least time in which this device
+    could evaluate the network so often, over the whole row's time.
+
+    Parameters
+    ----------
+    section : its rows have ``evaluations`` and ``seconds``; others are left as they are.
+    here : the device's ceilings.
+    evaluation : of one image.
+    """
+    rows = []
+    for row in section.rows:
+        seconds, n = row.get("seconds"), row.get("evaluations")
+        bound = here.bound(evaluation.times(float(n)), seconds) if isinstance(seconds, float) and n else None
+        rows.append(row | ({"bound": bound.by, "share": bound.share} if bound else {}))
+    note = "*Bound by*: the network's forward evaluations alone, against the seconds of everything."
+    at = section.columns.index("seconds") + 1
+    columns = (*section.columns[:at], "bound", "share", *section.columns[at:])
+    return replace(section, columns=columns, rows=tuple(rows), notes=(*section.notes, note))
 
 
 def figures(timing: Timing | None, bound: Bound | None = None) -> dict[str, Any]:

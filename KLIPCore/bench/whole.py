@@ -109,6 +109,7 @@ def study_section(data: Path, prior: Prior, device: torch.device, quick: bool, t
         {
             "name": f"`klip detect STUDY -o OUT --preset quick`, {n} slices",
             "seconds": found.seconds,
+            "evaluations": round(n * provenance["network_evaluations_per_slice"]),
             "goal_seconds": GOALS["klip detect, quick"] if described.startswith("TCIA") else None,
             "slice_seconds": found.seconds / n,
             "sampling_seconds": provenance["seconds_sampling"],
@@ -122,4 +123,10 @@ def study_section(data: Path, prior: Prior, device: torch.device, quick: bool, t
         {"name": "a slider's move on its trace (`KLIPCore.live.LiveMap.update`)", **figures(slider)},
     ]
     note = f"The study is {described}, {voxels} voxels. Commands run in their own process and are timed with its imports; memory is its largest resident set."
-    return Section("study", ("seconds", "spread", "goal_seconds", "sampling_seconds", "slice_seconds", "peak_gib"), tuple(rows), (note,), heading="whole study")
+    return Section(
+        "study",
+        ("evaluations", "seconds", "spread", "goal_seconds", "sampling_seconds", "slice_seconds", "peak_gib"),
+        tuple(rows),
+        (note,),
+        heading="whole study",
+    )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from KLIPCore.bench.measure import Bound, Ceilings, Timing
-from KLIPCore.bench.table import Bench, Section, cell, duration, figures, replace_measured
+from KLIPCore.bench.measure import Bound, Ceilings, Timing, Work
+from KLIPCore.bench.table import NOT_MEASURED, Bench, Section, cell, duration, figures, replace_measured, with_network_bounds
 from KLIPCore.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -53,6 +53,17 @@ def test_what_is_missing_is_said() -> None:
     assert "not measured" in text
     assert "| c | – |" in text
     assert "bound" not in text  # a column that no row fills is left out
+
+
+def test_a_row_with_evaluations_says_how_far_the_network_is_from_its_ceiling() -> None:
+    here = Ceilings({"bf16": 1e12, "fp32": 1e11}, {2**20: 1e11}, 1e-6, 2)
+    rows = ({"name": "a", "evaluations": 20, "seconds": 1.6}, {"name": "b", "seconds": 2.0}, {"name": "c", "evaluations": 3, "seconds": NOT_MEASURED})
+    made = with_network_bounds(Section("s", ("evaluations", "seconds", "spread"), rows), here, Work(4e10, 1e6, 300, "bf16"))
+    assert made.columns == ("evaluations", "seconds", "bound", "share", "spread")
+    assert (made.rows[0]["bound"], made.rows[0]["share"]) == ("arithmetic", pytest.approx(0.5))
+    assert not {"bound", "share"} & (made.rows[1].keys() | made.rows[2].keys())
+    launched = with_network_bounds(Section("s", ("seconds",), rows[:1]), here, Work(1.0, 1.0, 30000, "bf16"))
+    assert (launched.rows[0]["bound"], launched.rows[0]["share"]) == ("launch", pytest.approx(0.6 / 1.6))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(2e-5, "20 µs"), (0.00123, "1.2 ms"), (0.0123, "12 ms"), (0.5, "0.50 s"), (12.3, "12 s"), (400, "400 s")])
