@@ -285,6 +285,7 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     "eval_views24": ({"views24": localization, "quality24": quality}, None),
     "eval_quality24": ({"quality24full": quality}, None),
     "eval_implants": ({"implants": implants}, None),
+    "eval_large": ({"large": implants}, None),
     "eval_variations": (
         {"variations": variations},
         Picture("variations.png", "variations", "AUROC of every setting with its interval, both patients, and seconds a slice"),

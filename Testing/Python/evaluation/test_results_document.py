@@ -78,7 +78,7 @@ def tables() -> dict[str, dict[str, Any]]:
     }
     return {
         **dict.fromkeys(("eval_lits_dev", "eval_lits_all", "eval_baselines", "eval_views24", "eval_quality24"), plain),
-        "eval_implants": plain | {"summary": summary(("tumour, A", "tumour, all"))},
+        **dict.fromkeys(("eval_implants", "eval_large"), plain | {"summary": summary(("tumour, A", "tumour, all"))}),
         "eval_variations": base | {"patients": ["A"], "rows": points},
         "eval_backbones": base | {"rows": [prior]},
     }
