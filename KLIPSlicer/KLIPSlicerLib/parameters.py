@@ -35,7 +35,9 @@ WINDOWS = {
     "large": (0.32, 1.6),
     "wide": (0.02, 0.4),
 }
-"""σ windows by the names in the panel; None is the score's own. Only “hypodense” and “hyperdense” answer large, only “klip” wide."""
+"""σ windows by the names in the panel; None is the score's own.
+
+Only “hypodense” and “hyperdense” answer large, only “klip” wide."""
 
 
 @parameterNodeWrapper
