@@ -103,6 +103,9 @@ class SamplingConfig:
 LAYERS = ("cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense")
 """Layers a trace may have."""
 
+LARGE_LAYERS = ("hypodense", "hyperdense")
+"""Those of them that ask for the larger noise levels, too."""
+
 
 @dataclass(frozen=True)
 class RecordConfig:
@@ -168,7 +171,7 @@ class RecordConfig:
     @property
     def large(self) -> bool:
         """Whether a layer asks for the larger noise levels."""
-        return not {"hypodense", "hyperdense"}.isdisjoint(self.layers)
+        return not set(LARGE_LAYERS).isdisjoint(self.layers)
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,7 @@ class Config:
     def __post_init__(self) -> None:
         score, record, chain = self.regions.chosen, self.record, self.sampling
         lo, hi = (chain.sigma_end, chain.sigma_start) if score.layer == "path" else (record.sigma_lo, record.sigma_hi)
-        if score.layer in ("hypodense", "hyperdense") and record.n_large:
+        if score.layer in LARGE_LAYERS and record.n_large:
             hi = record.sigma_large
         _require(
             score.window[0] < hi and score.window[1] > lo,

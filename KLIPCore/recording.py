@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from KLIPCore.config import Config
+from KLIPCore.config import LARGE_LAYERS, Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
@@ -43,8 +43,7 @@ QUICK_CG_ITERATIONS = 12
 SIGNS = {"darker": -1, "brighter": 1}
 """Layers that keep one sign of the cold layer's pushes."""
 
-HYPODENSE, HYPERDENSE = "hypodense", "hyperdense"
-LARGE = (HYPODENSE, HYPERDENSE)
+HYPODENSE, HYPERDENSE = LARGE_LAYERS
 """Layers that keep one sign at larger noise levels, too: the darker one in soft tissue, the brighter one pixel by pixel."""
 
 
@@ -179,7 +178,7 @@ def record(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     if "renoised" in config.record.layers:
         for _, same in groupby(sorted(slices, key=lambda s: s.n_samples), key=lambda s: s.n_samples):  # only equal numbers stack
             _renoise(denoise, list(same))
-    if {"cold", *LARGE, *SIGNS} & set(config.record.layers):
+    if {"cold", *LARGE_LAYERS, *SIGNS} & set(config.record.layers):
         _cool(denoise, slices)
 
 
@@ -299,7 +298,7 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     for slice_ in slices:
         slice_.sums["cold"] = LayerSum("cold", nodes.edges, slice_.size, r.cell)
         slice_.signed = {name: SignedSum(name, sign, nodes.edges, slice_.size, r.cell) for name, sign in slice_.signs.items()}
-        slice_.signed |= {name: _large_sum(slice_, name) for name in LARGE if name in r.layers}
+        slice_.signed |= {name: _large_sum(slice_, name) for name in LARGE_LAYERS if name in r.layers}
     mean = torch.stack([slice_.mean for slice_ in slices])
     if r.temperature > 0:
         z = torch.stack([antithetic_noise((slice_.size, slice_.size), r.n_pairs, slice_.generator) for slice_ in slices], 1).to(device)
@@ -319,13 +318,14 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
             prior_mean = evaluate(mean + r.temperature * float(sigma) * z, float(sigma))
             push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
             for place, slice_ in enumerate(slices):
-                for name in LARGE:
+                for name in LARGE_LAYERS:
                     if name in slice_.signed:
                         slice_.signed[name].add(float(sigma), push[:, place])
 
 
 def _large_sum(slice_: SliceRecord, name: str) -> SignedSum:
-    """An empty layer of :data:`LARGE` of a slice whose samples are drawn: its bins, and for ``hypodense`` the share of soft tissue in the posterior mean."""
+    """An empty layer of :data:`KLIPCore.config.LARGE_LAYERS` of a slice whose samples are drawn: its bins, and for ``hypodense`` the share of soft
+    tissue in the posterior mean."""
     r = slice_.config.record
     edges = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi).edges
     if r.n_large:

@@ -44,7 +44,9 @@ LEAST_INFORMATION = 1e-3
 
 
 def gaussian_blur(u: Tensor, scale: float) -> Tensor:
-    """G_s u of (..., H, W), periodic: amplitude exp(−2π²s²f²) in the half spectrum."""
+    """G_s u of (..., H, W), s = ``scale`` in pixels, periodic: amplitude exp(−2π²s²f²) in the half spectrum; u itself where s is 0."""
+    if scale == 0:
+        return u
     height, width = u.shape[-2:]
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None, :]
