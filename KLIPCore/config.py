@@ -100,10 +100,10 @@ class SamplingConfig:
         _require(self.twin_every >= 1, f"A twin every {self.twin_every} slices is impossible.", "Choose 1 or more.")
 
 
-LAYERS = ("cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense")
+LAYERS = ("cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense", "pushes")
 """Layers a trace may have."""
 
-LARGE_LAYERS = ("hypodense", "hyperdense")
+LARGE_LAYERS = ("hypodense", "hyperdense", "pushes")
 """Those of them that ask for the larger noise levels, too."""
 
 
@@ -115,7 +115,8 @@ class RecordConfig:
     ----------
     layers : which measurements of nats are recorded: ``cold`` (re-noised quadrature at ``temperature``), ``path`` (along the
         chain), ``renoised`` (re-noised quadrature at temperature 1), ``darker`` and ``brighter`` (one sign of ``cold``, per information),
-        ``hypodense`` (the darker sign in soft tissue alone, at larger σ, too), ``hyperdense`` (the brighter sign pixel by pixel, at those σ, too).
+        ``hypodense`` (the darker sign in soft tissue alone, at larger σ, too), ``hyperdense`` (the brighter sign pixel by pixel, at those σ, too),
+        ``pushes`` (the mean pushes themselves, with their sign: what the score ``unexpected`` and its reference are made of).
     n_nodes : quadrature nodes in log σ.
     sigma_lo, sigma_hi : interval the nodes cover (intensity units).
     temperature : τ of the cold layer, between 0 (no noise added) and 1.
@@ -126,15 +127,16 @@ class RecordConfig:
     soft_hu : HU below which a place counts as fat, and from which as soft tissue, in the layer ``hypodense``.
     """
 
-    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense"], ...] = (
+    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense", "pushes"], ...] = (
         "cold",
         "path",
         "darker",
         "brighter",
         "hypodense",
         "hyperdense",
+        "pushes",
     )
-    n_nodes: int = 4
+    n_nodes: int = 2
     sigma_lo: float = 0.08
     sigma_hi: float = 0.32
     temperature: float = 0.25
@@ -357,7 +359,6 @@ PRESETS: dict[str, Config] = {
     "quick": Config(
         preset="quick",
         sampling=SamplingConfig(n_samples=2, n_steps=6),
-        record=RecordConfig(n_nodes=2),
     ),
     "default": Config(),
     "full": Config(

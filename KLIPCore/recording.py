@@ -22,6 +22,7 @@ from torch import Tensor
 from KLIPCore.config import LARGE_LAYERS, Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.accumulate import LayerSum
+from KLIPCore.kl.pushes import Pushes, PushSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
 from KLIPCore.kl.signed import PIXELS, SCALES_PX, SignedSum, per_information
 from KLIPCore.kl.soft import soft_share
@@ -43,7 +44,7 @@ QUICK_CG_ITERATIONS = 12
 SIGNS = {"darker": -1, "brighter": 1}
 """Layers that keep one sign of the cold layer's pushes."""
 
-HYPODENSE, HYPERDENSE = LARGE_LAYERS
+HYPODENSE, HYPERDENSE = LARGE_LAYERS[:2]
 """Layers that keep one sign at larger noise levels, too: the darker one in soft tissue, the brighter one pixel by pixel."""
 
 
@@ -86,6 +87,7 @@ class SliceRecord:
         self.groups: list[Tensor] = []
         self.sums: dict[str, LayerSum] = {}
         self.signed: dict[str, SignedSum] = {}
+        self.push_sum: PushSum | None = None
         self.signs = {name: sign for name, sign in SIGNS.items() if name in config.record.layers}
         self.window = window
         if HYPODENSE in config.record.layers and window is None:
@@ -153,7 +155,12 @@ class SliceRecord:
         if self.signed:
             weight = per_information(made["path"], r.cell, self._seen()) if "path" in made else None
             made |= {name: total.layer(None if name == HYPERDENSE else weight) for name, total in self.signed.items()}
-        return {name: made[name] for name in r.layers}
+        return {name: made[name] for name in r.layers if name != "pushes"}
+
+    @property
+    def pushes(self) -> Pushes | None:
+        """The mean pushes, where they were asked for."""
+        return None if self.push_sum is None else self.push_sum.done()
 
 
 def record(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
@@ -298,7 +305,9 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     for slice_ in slices:
         slice_.sums["cold"] = LayerSum("cold", nodes.edges, slice_.size, r.cell)
         slice_.signed = {name: SignedSum(name, sign, nodes.edges, slice_.size, r.cell) for name, sign in slice_.signs.items()}
-        slice_.signed |= {name: _large_sum(slice_, name) for name in LARGE_LAYERS if name in r.layers}
+        slice_.signed |= {name: _large_sum(slice_, name) for name in (HYPODENSE, HYPERDENSE) if name in r.layers}
+        if "pushes" in r.layers:
+            slice_.push_sum = PushSum(slice_.mean)
     mean = torch.stack([slice_.mean for slice_ in slices])
     if r.temperature > 0:
         z = torch.stack([antithetic_noise((slice_.size, slice_.size), r.n_pairs, slice_.generator) for slice_ in slices], 1).to(device)
@@ -310,6 +319,8 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
         push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
         for place, slice_ in enumerate(slices):
             slice_.sums["cold"].add(float(sigma), push[:, place], antithetic=len(z) > 1)
+            if slice_.push_sum is not None:
+                slice_.push_sum.add(float(sigma), prior_mean[:, place])
             for total in slice_.signed.values():
                 total.add(float(sigma), push[:, place])
     if r.large and r.n_large:
@@ -318,6 +329,8 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
             prior_mean = evaluate(mean + r.temperature * float(sigma) * z, float(sigma))
             push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
             for place, slice_ in enumerate(slices):
+                if slice_.push_sum is not None:
+                    slice_.push_sum.add(float(sigma), prior_mean[:, place])
                 for name in LARGE_LAYERS:
                     if name in slice_.signed:
                         slice_.signed[name].add(float(sigma), push[:, place])

@@ -194,7 +194,7 @@ def _trace(scanner: Scanner, study: FramedStudy, s: SliceRecord, twin: SliceReco
     }
     if s.relative_error is not None:
         info["block_error"] = round(s.relative_error, 4)
-    return SliceTrace(s.index, layers, mean.cpu().numpy(), info)
+    return SliceTrace(s.index, layers, mean.cpu().numpy(), info, s.pushes)
 
 
 def _twin(scanner: Scanner, reconstruction: Tensor, generator: torch.Generator) -> Tensor:

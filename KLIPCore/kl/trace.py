@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import TraceError
+from KLIPCore.kl.pushes import Pushes
 
 Part = Literal["energy", "mean", "variance"]
 
@@ -97,12 +98,14 @@ class SliceTrace:
     layers : by name.
     reconstruction : (n, n) float32 posterior mean in windowed intensity, in the frame.
     info : figures of this slice (seconds, network evaluations, data misfit), JSON-ready.
+    pushes : mean pushes with their sign, where the layer ``pushes`` was recorded.
     """
 
     index: int
     layers: dict[str, Layer]
     reconstruction: NDArray[np.float32]
     info: dict[str, Any]
+    pushes: Pushes | None = None
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write one ``.npz``; it appears only when it is complete."""
@@ -113,6 +116,8 @@ class SliceTrace:
             arrays[f"{name}.energy"] = _pack(layer.energy)
             arrays[f"{name}.mean"] = _pack(layer.mean)
             meta["layers"][name] = layer.n_independent
+        if self.pushes is not None:
+            arrays |= {f"pushes.{name}": array for name, array in self.pushes.arrays().items()}
         arrays["meta"] = np.array(json.dumps(meta))
         part = path.with_suffix(".npz.part")
         with part.open("wb") as stream:
@@ -141,7 +146,10 @@ class SliceTrace:
                     for name, n in meta["layers"].items()
                     if layers is None or name in layers
                 }
-                made = cls(meta["index"], unpacked, stored["reconstruction"].astype(np.float32), meta["info"])
+                pushes = None
+                if "pushes.sigma" in stored and (layers is None or "pushes" in layers):
+                    pushes = Pushes.of({name: stored[f"pushes.{name}"] for name in ("sigma", "push", "expectation")})
+                made = cls(meta["index"], unpacked, stored["reconstruction"].astype(np.float32), meta["info"], pushes)
         except DAMAGE as error:
             raise TraceError(
                 f"The trace file {path.name} is damaged ({type(error).__name__}).", "Delete it and run detect again; only that slice is redone."
