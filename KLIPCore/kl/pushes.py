@@ -76,7 +76,7 @@ class PushSum:
 
     def __init__(self, mean: Tensor) -> None:
         self.mean = mean
-        self.nodes: dict[float, Tensor] = {}
+        self.nodes: dict[float, NDArray[np.float32]] = {}
 
     def add(self, sigma: float, prior_mean: Tensor) -> None:
         """Add (n, H, W) denoised images D(x̂ + τσz, σ) of one node."""
@@ -86,9 +86,9 @@ class PushSum:
         """Return what was collected, in rising order of σ."""
         sigma = np.array(sorted(self.nodes))
         mean = _coarse(self.mean)
-        push = np.stack([mean - self.nodes[s] for s in sigma])
-        expectation = self.nodes[float(sigma[np.abs(np.log(sigma / EXPECTATION_SIGMA)).argmin()])]
-        return Pushes(sigma, push, expectation)
+        expected = [self.nodes[float(s)] for s in sigma]
+        push = np.stack([mean - own for own in expected])
+        return Pushes(sigma, push, expected[int(np.abs(np.log(sigma / EXPECTATION_SIGMA)).argmin())])
 
 
 def _coarse(image: Tensor) -> NDArray[np.float32]:
