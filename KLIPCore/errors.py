@@ -26,6 +26,9 @@ means a bug of ours, never a bad input of theirs.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 
 class KlipError(Exception):
     """What is wrong, and what to do about it.
@@ -114,3 +117,21 @@ class Cancelled(KlipError):  # noqa: N818  (stopping is not an error of anybody'
     """The user stopped the run. Finished slices are kept; running again continues."""
 
     exit_code = 130
+
+
+def optional(package: str, extra: str) -> Any:
+    """Import and return a package that only some jobs need.
+
+    Parameters
+    ----------
+    package : its import name.
+    extra : the extra of this distribution that installs it.
+
+    Raises
+    ------
+    ResourceError : it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ResourceError(f"This needs the package {package}, which is not installed.", f"Install it with: pip install 'klipcore[{extra}]'.") from error

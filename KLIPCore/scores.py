@@ -1,6 +1,6 @@
 """What a map can show: named choices of layer, part, σ window and scale bands.
 
-A trace holds nats of several kinds (:mod:`KLIPCore.kl.trace`). A score says which of them are added up, over which noise levels, and at which
+A trace holds nats of several kinds (:mod:`KLIPCore.maps.trace`). A score says which of them are added up, over which noise levels, and at which
 false-discovery rate what stands out is outlined. It costs nothing to ask another one afterwards, if its layer was recorded.
 """
 
@@ -23,7 +23,7 @@ class Score:
     bands : first and last-plus-one scale band, finest is 0; None takes all. Of one-sided layers: Gaussian scales, one at a time.
     explanation : one sentence for the report.
     fdr : false-discovery rate at which its regions are outlined unless another one is asked for; how it was chosen is in docs/results.md.
-    together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.kl.combine`); with none the window is judged as one.
+    together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.maps.combine`); with none the window is judged as one.
     """
 
     name: str

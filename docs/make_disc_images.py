@@ -14,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from KLIPCore.evaluation.measured import MeasuredConfig, ScanRun, reference_methods
-from KLIPCore.measured import Selection
+from KLIPCore.detection.measured_scan import Selection
+from KLIPCore.lab.evaluation.measured import MeasuredConfig, ScanRun, reference_methods
 from KLIPCore.priors.checkpoint import load_prior
 
 SHOWN = (

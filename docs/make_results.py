@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from KLIPCore.bench.table import replace_measured
 from KLIPCore.errors import ConfigError, KlipError
-from KLIPCore.evaluation.figures import FROC_RATES, SCAN_RATES
-from KLIPCore.evaluation.table import cell
 from KLIPCore.export.files import write_bytes
+from KLIPCore.lab.bench.table import replace_measured
+from KLIPCore.lab.evaluation.figures import FROC_RATES, SCAN_RATES
+from KLIPCore.lab.evaluation.table import cell
 
 DOCS = Path(__file__).resolve().parent
 

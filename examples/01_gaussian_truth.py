@@ -32,7 +32,7 @@ from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.path import PathKL, path_kl, richardson
 from KLIPCore.kl.quadrature import gauss_legendre_nodes, panel_nodes
-from KLIPCore.priors.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
+from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
 from KLIPCore.priors.gaussian import denoiser, likelihood_score
 from KLIPCore.sampling.dds import Denoise
 from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions

@@ -24,29 +24,29 @@ import torch
 from numpy.typing import NDArray
 
 from KLIPCore.config import Config
-from KLIPCore.framing import FramedStudy, frame_study
-from KLIPCore.kl.blocks import tile_nats
+from KLIPCore.detection.simulated_scan import Scanner, slice_generator, trace_slice
 from KLIPCore.kl.gaussian import GaussianKL
-from KLIPCore.kl.trace import KLTrace
-from KLIPCore.phantoms.abdomen import Abdomen
-from KLIPCore.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
-from KLIPCore.phantoms.patient import draw_patient
-from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
+from KLIPCore.lab.benchmarks import measured
+from KLIPCore.lab.phantoms.abdomen import Abdomen
+from KLIPCore.lab.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
+from KLIPCore.lab.phantoms.patient import draw_patient
+from KLIPCore.lab.published.artifact import Artifact
+from KLIPCore.lab.published.ddpm import epsilon_from_denoiser, sample_ddpm
+from KLIPCore.lab.published.padis import sample_padis
+from KLIPCore.lab.published.recipe import RECIPES
+from KLIPCore.lab.published.score import blocks_of, image_level, score_map
+from KLIPCore.lab.published.ve_projection import sample_ve_projection
+from KLIPCore.maps.blocks import tile_nats
+from KLIPCore.maps.trace import KLTrace
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.projector import Projector
-from KLIPCore.priors.benchmarks import measured
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
 from KLIPCore.priors.gaussian import denoiser
 from KLIPCore.priors.stationary import StationaryGaussianPrior
-from KLIPCore.reference.artifact import Artifact
-from KLIPCore.reference.ddpm import epsilon_from_denoiser, sample_ddpm
-from KLIPCore.reference.padis import sample_padis
-from KLIPCore.reference.recipe import RECIPES
-from KLIPCore.reference.score import blocks_of, image_level, score_map
-from KLIPCore.reference.ve_projection import sample_ve_projection
 from KLIPCore.sampling.ddpm import linear_alpha_bar, sigma_of
-from KLIPCore.scan import Scanner, slice_generator, trace_slice
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.framed_study import FramedStudy, frame_study
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
 BLOCK = 8
 """Edge of a block in the prior's pixels; 12 mm."""
@@ -81,7 +81,7 @@ class Problem:
     Attributes
     ----------
     scanner, study : as in a run.
-    measurement : the very data that :func:`KLIPCore.scan.trace_slice` makes of the slice.
+    measurement : the very data that :func:`KLIPCore.detection.simulated_scan.trace_slice` makes of the slice.
     lesion, body : (n, n) bool in the prior's frame.
     """
 

@@ -30,9 +30,9 @@ from pydicom.valuerep import format_number_as_ds
 
 from KLIPCore.errors import GeometryError, InputError, UnreadableFileError
 from KLIPCore.export.files import written
+from KLIPCore.export.report import number, p_text
 from KLIPCore.io.listing import quiet_pydicom
-from KLIPCore.regions.find import Region, label_volume
-from KLIPCore.regions.report import number, p_text
+from KLIPCore.maps.regions import Region, label_volume
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from KLIPCore.export.files import write_bytes
 from KLIPCore.export.images import Picture, encode, overlay_rgba
 from KLIPCore.export.overlay import montage_figure, slice_figure
 from KLIPCore.export.profile import profile_figure
+from KLIPCore.export.report import Report, json_ready, number
 from KLIPCore.export.scene import Scene
-from KLIPCore.regions.report import Report, json_ready, number
 
 TISSUE_GREY = 0.42
 """Grey level of soft tissue under the legend's colours."""
@@ -122,6 +121,8 @@ def report_pictures(
 
 def render_html(inputs: ReportInputs) -> str:
     """The page as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a process that writes no page need not have it
+
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
     return environment.get_template("report.html").render(

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from KLIPCore.errors import OutputError
 from KLIPCore.export.files import REMEDY, written
 from KLIPCore.io.images import image_format, image_on
-from KLIPCore.regions.find import Region, label_volume
+from KLIPCore.maps.regions import Region, label_volume
 from KLIPCore.volume.grid import Grid
 
 IMAGE_IO = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}

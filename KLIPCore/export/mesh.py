@@ -32,7 +32,7 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
 from KLIPCore.errors import ConfigError, OutputError
 from KLIPCore.export.files import REMEDY, written
-from KLIPCore.regions.find import Region
+from KLIPCore.maps.regions import Region
 from KLIPCore.volume.grid import Grid
 
 MeshFormat = Literal["stl", "vtp", "obj"]

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.export.images import FOREGROUND, MUTED, new_figure, overlay_rgba
-from KLIPCore.export.names import Box, leader, place_names
+from KLIPCore.export.label_layout import Box, leader, place_names
 from KLIPCore.export.scene import Scene
-from KLIPCore.regions.find import Region
+from KLIPCore.maps.regions import Region
 
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black")]
 """Text and lines stay readable over bright bone and dark lung."""

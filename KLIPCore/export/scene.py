@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError
-from KLIPCore.regions.find import Region, label_volume
+from KLIPCore.maps.regions import Region, label_volume
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Volume

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from KLIPCore.errors import OutputError
 from KLIPCore.export.labels import label_image, write_itk
-from KLIPCore.regions.find import Region
+from KLIPCore.maps.regions import Region
 from KLIPCore.volume.grid import Grid
 
 ABNORMAL = ("SCT", "49755003", "Morphologically Altered Structure")

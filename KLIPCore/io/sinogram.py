@@ -6,7 +6,7 @@ A sinogram without its geometry cannot be reconstructed, so one file holds both:
     angles_rad    (n_views,) float64 view angles
     geometry      a JSON string: format, version, type ("parallel" or "fan") and the fields of that geometry
 
-in the conventions of :mod:`KLIPCore.physics.geometry`. Nothing in it is pickled; reading it cannot run code.
+in the conventions of :mod:`KLIPCore.volume.geometry`. Nothing in it is pickled; reading it cannot run code.
 
 :func:`read_htc2022` reads real measurements of the Helsinki Tomography Challenge 2022 and turns *their* conventions
 into ours; the geometry itself stays as documented.
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, IntensityError, OutputError, UnreadableFileError
-from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D
+from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
 
 FORMAT, VERSION = "klip-sinogram", 1
 

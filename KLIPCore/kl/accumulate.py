@@ -1,4 +1,4 @@
-"""Adding up nats while a sampler runs: whitened pushes in, a :class:`KLIPCore.kl.trace.Layer` out.
+"""Adding up nats while a sampler runs: whitened pushes in, a :class:`KLIPCore.maps.trace.Layer` out.
 
 Only sums are kept, so memory does not grow with the number of steps. Kept apart from the trace itself because a trace is
 read, mapped and shown in places that have no torch.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from KLIPCore.kl.bands import DEFAULT_CUTOFFS, cell_sums, split_bands
-from KLIPCore.kl.trace import Layer
+from KLIPCore.maps.trace import Layer
 
 
 class LayerSum:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.bands import cell_sums
-from KLIPCore.kl.trace import Layer
+from KLIPCore.maps.trace import Layer
 
 SCALES_PX = (2.5, 5.0, 10.0, 20.0)
 """Standard deviations of the Gaussians in frame pixels; the smallest suits lesions of about 10 mm."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.bands import cell_sums, split_bands
-from KLIPCore.kl.trace import Layer
+from KLIPCore.maps.trace import Layer
 
 GROUP = 4
 """Samples that share a stream of random numbers and are drawn together; the fewest that a standard error is taken from."""

@@ -1,7 +1,7 @@
 """Circular cone beam: a point source and a flat panel turning around a small volume.
 
 The fan beam's third dimension. The source turns in the plane of the volume's middle slice; detector rows lie along z. In
-each view the source, the detector's columns and the sense of rotation are those of :class:`KLIPCore.physics.geometry.FanBeam`.
+each view the source, the detector's columns and the sense of rotation are those of :class:`KLIPCore.volume.geometry.FanBeam`.
 
     volume     slice k at z = (k − (D − 1)/2)·slice_mm to Superior; rows and columns as ImageGrid2D
     detector   row r at v = (r − (n − 1)/2)·row pitch along +z, column c at u = (c − (n − 1)/2)·column pitch + offset
@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import FanBeam, ImageGrid2D
 from KLIPCore.physics.linear import LinearOperator
 from KLIPCore.physics.projector import DEFAULT_MEMORY_LIMIT_BYTES
 from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
+from KLIPCore.volume.geometry import FanBeam, ImageGrid2D
 
 
 @dataclass(frozen=True)

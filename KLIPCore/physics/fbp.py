@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import Array, FanBeam, Geometry, ImageGrid2D, ParallelBeam
+from KLIPCore.volume.geometry import Array, FanBeam, Geometry, ImageGrid2D, ParallelBeam
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 MISSING_ARC_RAD = math.radians(10.0)

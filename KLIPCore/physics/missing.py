@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import Geometry
 from KLIPCore.physics.linear import LinearOperator
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import Noise
+from KLIPCore.volume.geometry import Geometry
 
 
 class SelectRays(LinearOperator):

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import Geometry, ImageGrid2D
 from KLIPCore.physics.linear import LinearOperator
 from KLIPCore.physics.rotation import RotationAverage, turns_onto_itself
 from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
 from KLIPCore.physics.symmetry import ViewOrbits
+from KLIPCore.volume.geometry import Geometry, ImageGrid2D
 
 DEFAULT_MEMORY_LIMIT_BYTES = 2 * 1024**3
 

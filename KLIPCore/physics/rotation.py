@@ -31,8 +31,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from KLIPCore.physics.geometry import Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.volume.geometry import Geometry, ImageGrid2D, ParallelBeam
 
 N_REFERENCES = 4
 """Views that A D Aᵀ is averaged over: those of one orbit are alike, and the rest differ by the grid alone."""

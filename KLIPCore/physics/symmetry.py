@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from KLIPCore.physics.geometry import Array, Geometry
+from KLIPCore.volume.geometry import Array, Geometry
 
 TOLERANCE = 1e-9
 """Largest difference between lines (radians; distances relative to the largest) that counts as none."""

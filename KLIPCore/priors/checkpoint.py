@@ -1,6 +1,6 @@
 """Weights on disk: ``NAME.safetensors`` and ``NAME.json``, never a pickle.
 
-The JSON is the :class:`~KLIPCore.priors.prior.ModelCard`; its ``sha256`` must match the weights, so that a result's
+The JSON is the :class:`~KLIPCore.volume.model_card.ModelCard`; its ``sha256`` must match the weights, so that a result's
 provenance names exactly one network. The shipped default lives in :mod:`KLIPCore.priors.zoo`.
 """
 
@@ -19,8 +19,8 @@ from torch import nn
 
 from KLIPCore.errors import PriorError
 from KLIPCore.priors.networks import build_network, network_config
-from KLIPCore.priors.prior import ModelCard
 from KLIPCore.priors.unet import UNetPrior
+from KLIPCore.volume.model_card import ModelCard
 
 DEFAULT_PRIOR = "abdomen-ct-256"
 """Name of the prior that is loaded when none is named."""

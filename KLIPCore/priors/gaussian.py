@@ -28,7 +28,8 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
-from KLIPCore.priors.prior import ModelCard, Prior
+from KLIPCore.priors.prior import Prior
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 
 

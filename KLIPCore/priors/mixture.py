@@ -20,7 +20,7 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.priors.gaussian import conditioned_covariance, dense_likelihood, exact_card, per_sample
-from KLIPCore.priors.prior import ModelCard
+from KLIPCore.volume.model_card import ModelCard
 
 
 class GaussianMixturePrior:

@@ -25,7 +25,7 @@ from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.solve import conjugate_gradients
 from KLIPCore.priors.gaussian import GaussianPrior, exact_card
-from KLIPCore.priors.prior import ModelCard
+from KLIPCore.volume.model_card import ModelCard
 
 
 class StationaryGaussianPrior:

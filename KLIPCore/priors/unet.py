@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from KLIPCore.errors import PriorError
 from KLIPCore.priors.precond import c_in, c_noise, c_out, c_skip
-from KLIPCore.priors.prior import ModelCard
+from KLIPCore.volume.model_card import ModelCard
 
 NORM_GROUPS, HEAD_CHANNELS = 8, 16
 """Groups of the group normalisation, and channels of an attention head."""

@@ -1,6 +1,6 @@
 """Which priors there are, and what each was trained for.
 
-A prior's card is the JSON file beside its weights (KLIPCore.priors.prior.ModelCard). Cards are read here without
+A prior's card is the JSON file beside its weights (KLIPCore.volume.model_card.ModelCard). Cards are read here without
 their weights, because weights need torch and torch never enters Slicer's process; `klip` checks that both belong
 together.
 """
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
-    from KLIPCore.priors.prior import ModelCard
+    from KLIPCore.volume.model_card import ModelCard
 
 
 def readCard(path: Path) -> ModelCard | None:
     """The card in a JSON file; None where there is none, or something else."""
     from KLIPCore.errors import PriorError
-    from KLIPCore.priors.prior import ModelCard
+    from KLIPCore.volume.model_card import ModelCard
 
     try:
         return ModelCard.from_dict(json.loads(path.read_text(encoding="utf-8")))

@@ -89,7 +89,7 @@ class Detection:
         :param folder: below which run folders are kept.
         :raises KlipError: the volume or the settings cannot be used; the sentence is for the user.
         """
-        from KLIPCore.mapping import volume_hash
+        from KLIPCore.runs.rerun import volume_hash
 
         from .cards import knownPriors
 

@@ -2,7 +2,7 @@
 
 A KL map is a continuous float32 volume. Saved as whole numbers, or shown with a range taken from its extremes,
 it would be one flat color; so the range comes from the null. In every scan looked at, log nats of body blocks
-are close to normal (:mod:`KLIPCore.kl.null`), and positions on that scale keep their meaning when a slider
+are close to normal (:mod:`KLIPCore.maps.null`), and positions on that scale keep their meaning when a slider
 moves: a larger block has more nats everywhere, but the same share of it is unusual. A :class:`NatsRange`
 therefore knows its limits both in nats and in standard deviations of log nats, and carries a user's own limits
 from one setting to the next.
@@ -17,7 +17,7 @@ import numpy as np
 import slicer
 
 from KLIPCore.errors import TraceError
-from KLIPCore.kl.null import BulkNull
+from KLIPCore.maps.null import BulkNull
 from KLIPSlicerLib.paths import resourcePath
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from KLIPCore.regions.find import Region
+    from KLIPCore.maps.regions import Region
 
 COLOR_NODE_NAME = "KL map colors"
 LEGEND_TITLE = "KL (nats per block)"

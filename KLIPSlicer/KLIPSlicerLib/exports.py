@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.errors import InputError, KlipError, OutputError
-from KLIPCore.framing import FramedStudy
+from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.volume import Volume
 from KLIPSlicerLib import nodes, regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from KLIPCore.regions.find import Region
+    from KLIPCore.maps.regions import Region
     from KLIPSlicerLib.scene_results import SceneResults
 
 KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "stl", "report")
@@ -135,12 +135,12 @@ def _writeDicomSeg(results: SceneResults, chosen: list[Region], path: Path) -> P
 def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Path:
     """The page that `klip detect` writes, with the present settings and the checked regions."""
     from KLIPCore.export.html import write_html
-    from KLIPCore.kl.map import MapMaker
-    from KLIPCore.mapping import provenance
-    from KLIPCore.outputs import report_inputs
-    from KLIPCore.priors.prior import ModelCard
-    from KLIPCore.regions.report import Report
-    from KLIPCore.selection import box_mask
+    from KLIPCore.export.report import Report
+    from KLIPCore.maps.kl_map import MapMaker
+    from KLIPCore.runs.outputs import report_inputs
+    from KLIPCore.runs.rerun import provenance
+    from KLIPCore.volume.model_card import ModelCard
+    from KLIPCore.volume.selection import box_mask
 
     live, settings = results.live, results.settings
     framing = live.framing
@@ -178,7 +178,7 @@ def sourceStudy(results: SceneResults) -> Volume:
     InputError : the study is no DICOM series, or its files are gone.
     """
     from KLIPCore.io.study import read_study
-    from KLIPCore.mapping import volume_hash
+    from KLIPCore.runs.rerun import volume_hash
     from KLIPSlicerLib.study_source import dicomOf
 
     run, grid = results.live.run, results.live.framing.grid

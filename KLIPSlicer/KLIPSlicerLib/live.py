@@ -2,7 +2,7 @@
 
 A run's trace keeps both parts of every layer in every scale band. The sliders ask less: each score
 (:data:`KLIPCore.scores.SCORES`) reads one part of one layer, and most read all bands at once. :func:`slim`
-leaves the rest out, without changing any number that :meth:`KLIPCore.live.LiveMap.update` gives; what is left
+leaves the rest out, without changing any number that :meth:`KLIPCore.runs.live.LiveMap.update` gives; what is left
 is a quarter of the trace. That quarter travels with the scene as text (:func:`encode`), for two reasons: a
 scene is moved, mailed and archived without the run folder, and its block-size slider shall still work; and
 Slicer saves text nodes in every format of scene, while binary data of an extension's own it does not.
@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from KLIPCore.errors import TraceError
-from KLIPCore.io.results import RunFolder
-from KLIPCore.kl.trace import KLTrace, Layer, SliceTrace
-from KLIPCore.live import LiveMap
+from KLIPCore.maps.trace import KLTrace, Layer, SliceTrace
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.live import LiveMap
 from KLIPCore.scores import SCORES
 
 if TYPE_CHECKING:

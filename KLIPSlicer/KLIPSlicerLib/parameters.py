@@ -17,7 +17,7 @@ from KLIPCore.config import PRESETS, Config, RegionConfig
 from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
 if TYPE_CHECKING:
-    from KLIPCore.selection import Box
+    from KLIPCore.volume.selection import Box
 
 AS_PRESET = 0
 """Number of samples or steps that means: what the preset says."""

@@ -14,7 +14,7 @@ import qt
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
-    from KLIPCore.regions.find import Region
+    from KLIPCore.maps.regions import Region
 
 SWATCH = 12
 """Pixels of a color's square."""

@@ -16,15 +16,15 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from KLIPCore.export.report import RegionRow
 from KLIPCore.export.segmentation import segment_tags
-from KLIPCore.regions.report import RegionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from KLIPCore.regions.find import Region
+    from KLIPCore.maps.regions import Region
     from KLIPCore.volume.grid import Grid
     from KLIPSlicerLib.nodes import VoxelOrder
 

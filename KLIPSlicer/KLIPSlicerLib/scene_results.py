@@ -31,16 +31,16 @@ import slicer
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
-from KLIPCore.priors.prior import ModelCard
+from KLIPCore.volume.model_card import ModelCard
 from KLIPSlicerLib import display, live, nodes, regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from KLIPCore.kl.trace import SliceTrace
-    from KLIPCore.live import LiveMap, LiveView
-    from KLIPCore.regions.find import Region
+    from KLIPCore.maps.regions import Region
+    from KLIPCore.maps.trace import SliceTrace
+    from KLIPCore.runs.live import LiveMap, LiveView
 
 TRACE, INPUT, RECONSTRUCTION, MAP = "KLIP.Trace", "KLIP.Input", "KLIP.Reconstruction", "KLIP.Map"
 SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"

@@ -18,7 +18,7 @@ from .styles import CARD
 from .suitability import SuitabilityCheck
 
 if TYPE_CHECKING:
-    from KLIPCore.priors.prior import ModelCard
+    from KLIPCore.volume.model_card import ModelCard
 
     from .parameters import KLIPSlicerParameterNode
 

@@ -17,7 +17,7 @@ import slicer.util
 import vtk
 
 if TYPE_CHECKING:
-    from KLIPCore.selection import Box
+    from KLIPCore.volume.selection import Box
     from KLIPCore.volume.volume import Volume
 
 

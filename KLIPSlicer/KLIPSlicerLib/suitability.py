@@ -1,8 +1,8 @@
 """Whether a study suits a prior, found a few slices at a time while Slicer stays responsive.
 
-The sentences are the library's own (KLIPCore.framing.suitability, KLIPCore.io.study.check_ct): what the panel says
-before a run is what the report says after it. Finding the body takes about 20 ms a slice of 512 × 512, so it is done
-between events; the answer for a volume and a prior is kept until either changes.
+The sentences are the library's own (KLIPCore.volume.framed_study.suitability, KLIPCore.io.study.check_ct):
+what the panel says before a run is what the report says after it. Finding the body takes about 20 ms a slice of
+512 × 512, so it is done between events; the answer for a volume and a prior is kept until either changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import qt
 
 if TYPE_CHECKING:
-    from KLIPCore.priors.prior import ModelCard
+    from KLIPCore.volume.model_card import ModelCard
     from KLIPCore.volume.volume import Volume
 
 AT_ONCE_SECONDS = 0.03
@@ -81,8 +81,8 @@ class SuitabilityCheck:
         self._body.append(body_mask(self._card.window.apply(self._lps.array[len(self._body)])))
 
     def _finish(self) -> None:
-        from KLIPCore.framing import suitability
         from KLIPCore.volume.frame import Frame
+        from KLIPCore.volume.framed_study import suitability
 
         body = np.stack(self._body)
         spacing = self._lps.grid.spacing

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from KLIPCore.kl.gaussian import GaussianKL
+from KLIPCore.lab.benchmarks import GaussianBenchmark, measured
 from KLIPCore.physics.mask import Mask
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.priors.benchmarks import GaussianBenchmark, measured
 from KLIPCore.priors.gaussian import GaussianPrior, denoiser, likelihood_score
 from KLIPCore.sampling.ddpm import ddpm_transitions
 from KLIPCore.sampling.dds import Denoise, dds_transitions

@@ -132,7 +132,7 @@ def test_the_check_of_command_lines_itself(line: str, whole: bool, good: bool) -
     assert (parse(line, whole=whole) == "") is good
 
 
-@pytest.mark.parametrize("name", ["KLIPCore.kl.trace.Layer.energy", "KLIPCore.errors", "KLIPCore.volume.grid.Grid.to_world"])
+@pytest.mark.parametrize("name", ["KLIPCore.maps.trace.Layer.energy", "KLIPCore.errors", "KLIPCore.volume.grid.Grid.to_world"])
 def test_the_check_of_names_itself(name: str) -> None:
     assert resolves(name)
     assert not resolves(name + "_no")

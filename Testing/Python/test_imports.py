@@ -1,7 +1,8 @@
 """Who may import whom: the architecture, held over the import statements themselves.
 
-Data flows one way, study → volume → measurement → posterior transitions → KL trace → KL map → regions → export, and so do
-imports. The table below is that architecture; a module that needs something new in its row is a decision, not an accident.
+Three wings: the upper one (study, map, files) needs no torch and is all that Slicer's own process imports; the lower one
+is the mathematics; `detection`, `cli` and `lab` stand around both. Data flows one way and so do imports. The table below
+is that architecture; a package that needs something new in its row is a decision, not an accident.
 """
 
 from __future__ import annotations
@@ -28,74 +29,32 @@ errors               |                                                          
 progress             |                                                                  | rich
 scores               |                                                                  |
 config               | scores                                                           | yaml
-volume               |                                                                  | numpy scipy
-memory               |                                                                  |
-selection            | memory volume                                                           | numpy psutil torch
 
+volume               | config                                                           | numpy scipy
 io                   | volume                                                           | numpy SimpleITK pydicom
-io.sinogram          | physics.geometry                                                 |
-io.results           | kl.trace framing                                                 |
-
-physics              | volume                                                           | numpy scipy torch
-phantoms             | physics volume                                                   | numpy scipy
-phantoms.patient     | priors sampling.schedule                                         | torch
-measured             | config framing kl.trace phantoms physics priors.prior recording volume | numpy torch
-reconstruct          | physics io.sinogram                                              | numpy torch
-
-priors               | volume physics                                                   | numpy scipy torch
-priors.unet          |                                                                  | monai
-priors.ddpm          |                                                                  | monai
-priors.diffusers_unet |                                                                 | monai
-priors.convert       | extras                                                           | safetensors
-priors.checkpoint    |                                                                  | safetensors
-framing              | volume priors.prior                                              | numpy
-
-sampling             | physics priors                                                   | numpy torch
-
-kl                   | sampling.transition                                              | numpy scipy torch
-kl.map               | config scores framing volume                                        |
-kl.landing           | framing volume                                                   |
-regions              | volume                                                           | numpy scipy
-
-export               | volume io regions                                                | numpy SimpleITK pydicom matplotlib PIL jinja2
+maps                 | volume config scores                                             | numpy scipy
+export               | maps io volume                                                   | numpy SimpleITK pydicom matplotlib PIL jinja2
 export.dicom_seg     |                                                                  | highdicom
 export.mesh          |                                                                  | vtkmodules
+runs                 | export maps io volume config scores                              | numpy
 
-reference            | evaluation.auroc export.files kl.trace physics priors sampling     | numpy torch
-reference.report     | io                                                               |
+physics              | volume                                                           | numpy scipy torch
+priors               | physics volume                                                   | numpy scipy torch monai safetensors
+sampling             | priors physics                                                   | numpy torch
+kl                   | sampling maps                                                    | numpy scipy torch
+detection            | kl sampling priors physics runs maps io volume config scores     | numpy torch psutil
 
-extras               |                                                                  |
-training             | volume io priors                                                 | numpy torch SimpleITK yaml safetensors
-training.data        | phantoms.disc physics.geometry                                   |
-training.pictures    | phantoms.patient sampling.schedule                               | PIL matplotlib
-training.devices     | extras                                                           |
-training.start       |                                                                  | monai
-batches              |                                                                  | torch
-recording            | config volume.units physics sampling kl                          | numpy torch
-scan                 | batches config framing volume physics priors recording sampling kl | numpy torch
-crew                 | batches framing kl.trace priors.prior scan                        | torch
-tuning               | batches crew priors.prior                                        | psutil torch
-outputs              | config framing volume io priors kl regions export                | numpy
-mapping              | config framing volume io priors.prior kl regions outputs selection | numpy
-live                 | config framing volume io.results kl regions.find selection mapping | numpy
-pipeline             | config crew framing volume io priors kl regions scan mapping selection tuning | numpy torch
-detect_measured      | config framing io mapping measured physics.solve priors selection  | numpy torch
-evaluation           | bench.machine config scores framing volume io priors physics sampling kl regions |
-                     | export.files selection phantoms mapping pipeline reconstruct scan | numpy scipy torch yaml matplotlib
-evaluation.measured  | io.sinogram measured                                             |
-bench                | config scores framing volume io.images physics priors sampling kl       |
-                     | evaluation phantoms reference export.files live scan selection   | numpy torch matplotlib psutil
-bench.memory         | io.dicom_series io.results scores                                |
-commands             | volume io physics regions export reconstruct mapping             | numpy PIL
-demo                 | config framing volume io priors kl regions export selection      |
-                     | phantoms mapping pipeline demo_folder demo_score                 | numpy scipy
-demo_folder          | io.images volume                                                 |
-demo_score           | evaluation.auroc framing kl.map mapping regions volume           | numpy scipy
-selftest             | physics phantoms priors sampling kl                              | torch
-cli                  | commandline                                                      | typer
-commandline          | config scores detect_measured io.results selection progress mapping pipeline evaluation |
-                     | training priors.checkpoint priors.convert volume.units commands demo reference bench selftest | typer
+lab                  | detection kl sampling priors physics runs export                 | numpy scipy torch monai yaml
+                     | maps io volume config scores                                     | matplotlib PIL psutil safetensors SimpleITK
+cli                  | lab detection kl sampling priors physics runs export             | typer numpy PIL
+                     | maps io volume config scores progress                            |
 """
+
+UPPER = ("errors", "scores", "config", "progress", "volume", "io", "maps", "export", "runs")
+"""The wing without torch."""
+
+ABSENT = ("torch", "monai", "typer", "rich", "jinja2")
+"""What the upper wing does without when it is imported."""
 
 NEVER = {"slicer", "qt", "ctk", "PythonQt", "pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}
 """Slicer's application lives in KLIPSlicer alone; unpickling can run anybody's code."""
@@ -107,9 +66,9 @@ LIGHT = (
     "KLIPCore.config",
     "KLIPCore.volume.volume",
     "KLIPCore.io.study",
-    "KLIPCore.regions.report",
-    "KLIPCore.mapping",
-    "KLIPCore.live",
+    "KLIPCore.export.report",
+    "KLIPCore.runs.rerun",
+    "KLIPCore.runs.live",
 )
 """What Slicer's own process and `klip --help` import: it must not load the heavy ones."""
 
@@ -207,14 +166,16 @@ def test_every_row_names_something_that_exists() -> None:
     ("name", "source", "n"),
     [
         ("volume.grid", "import torch", 1),
-        ("volume.grid", "from KLIPCore.kl import trace", 1),
-        ("regions.find", "def f():\n    import qt", 1),
+        ("volume.grid", "from KLIPCore.maps import trace", 1),
+        ("maps.regions", "def f():\n    import qt", 1),
         ("io.dicom", "import pickle", 1),
-        ("sampling.dps", "from KLIPCore.kl.trace import KLTrace", 1),
+        ("sampling.dps", "from KLIPCore.maps.trace import KLTrace", 1),
+        ("maps.trace", "import torch", 1),
+        ("kl.path", "from KLIPCore.detection import workers", 1),
         ("export.html", "import vtkmodules.vtkCommonCore", 1),
         ("nowhere", "", 1),
         ("export.mesh", "import vtkmodules.vtkCommonCore\nimport math", 0),
-        ("kl.trace", "from KLIPCore.kl.bands import cell_sums\nfrom KLIPCore import __version__", 0),
+        ("kl.path", "from KLIPCore.kl.bands import cell_sums\nfrom KLIPCore import __version__", 0),
     ],
 )
 def test_the_check_itself(name: str, source: str, n: int) -> None:
@@ -232,6 +193,29 @@ def test_light_modules_load_nothing_heavy() -> None:
     code = f"import {', '.join(LIGHT)}, sys; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_the_upper_wing_needs_no_torch() -> None:
+    """Imported where torch, monai, typer, rich and jinja2 cannot be, every module of it loads."""
+    names = [f"KLIPCore.{name}" for name in MODULES if name and any(within(name, wing) for wing in UPPER)]
+    assert len(names) > 40
+    code = f"""
+import importlib, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ABSENT!r}:
+            raise ImportError(f"{{name}} is absent")
+sys.meta_path.insert(0, Absent())
+for name in {names!r}:
+    importlib.import_module(name)
+try:
+    importlib.import_module("KLIPCore.physics.projector")
+except ImportError:
+    print("the wall stands")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split("\n")[0] == "the wall stands"
 
 
 def unsafe_reads(source: str) -> list[str]:

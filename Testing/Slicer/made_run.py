@@ -16,14 +16,14 @@ from small_study import small_study
 
 import KLIPCore
 from KLIPCore.config import Config, RegionConfig
-from KLIPCore.framing import Framing, frame_study
-from KLIPCore.io.results import RunFolder
 from KLIPCore.kl.signed import SCALES_PX
-from KLIPCore.kl.trace import Layer, SliceTrace
-from KLIPCore.mapping import volume_hash
-from KLIPCore.priors.prior import ModelCard
+from KLIPCore.maps.trace import Layer, SliceTrace
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.rerun import volume_hash
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.framed_study import Framing, frame_study
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.volume import Volume
 
 BALL_RADIUS_MM = 14.0

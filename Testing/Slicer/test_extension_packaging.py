@@ -60,7 +60,7 @@ def test_the_built_module_finds_its_library_and_resources(modules: Path, tmp_pat
         f"import sys; sys.path = [p for p in sys.path if p not in ('', {str(REPOSITORY)!r})]; sys.path.insert(0, {str(modules)!r})\n"
         "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"  # an editable install of this very checkout
         "from KLIPSlicerLib import paths; paths.makeKlipCoreImportable()\n"
-        "import KLIPCore.live, KLIPCore.framing\n"
+        "import KLIPCore.runs.live, KLIPCore.volume.framed_study\n"
         "print(KLIPCore.__file__, paths.resourcePath('UI/KLIPSlicer.ui'), paths.resourcePath('requirements.txt'), sep='\\n')\n"
         "print(sorted({'torch', 'monai', 'vtk', 'matplotlib', 'highdicom'} & set(sys.modules)))\n"
     )

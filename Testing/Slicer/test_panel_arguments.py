@@ -18,7 +18,8 @@ def test_the_command_line_makes_the_same_configuration(widget: Any, monkeypatch:
     """What the panel checked and named the run folder after is what `klip detect` will run."""
     from typer.testing import CliRunner
 
-    from KLIPCore import cli, pipeline
+    from KLIPCore import cli
+    from KLIPCore.detection import detect as pipeline
 
     seen: list[Any] = []
     monkeypatch.setattr(pipeline, "detect", lambda study, out, config, **more: seen.append((config, more)) or (_ for _ in ()).throw(SystemExit(0)))

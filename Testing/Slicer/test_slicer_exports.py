@@ -27,7 +27,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from KLIPCore.errors import InputError, KlipError, OutputError
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.dicom_series import write_dicom_series
-from KLIPCore.regions.find import label_volume
+from KLIPCore.maps.regions import label_volume
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from small_study import small_study
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
-from KLIPCore.kl.trace import KLTrace
-from KLIPCore.live import LiveMap
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.runs.live import LiveMap
 from KLIPCore.scores import SCORES
 
 MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6, 7], [0, 0, 0, 1]])

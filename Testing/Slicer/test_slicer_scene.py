@@ -19,9 +19,9 @@ from made_run import BALL_RADIUS_MM, MadeRun, made_study, make_run
 
 from KLIPCore.errors import GeometryError, TraceError
 from KLIPCore.export.segmentation import TERMINOLOGY
-from KLIPCore.live import LiveMap
-from KLIPCore.mapping import reconstruction_volume
-from KLIPCore.priors.prior import ModelCard
+from KLIPCore.runs.live import LiveMap
+from KLIPCore.runs.rerun import reconstruction_volume
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.volume import Volume
 
 MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6, 7], [0, 0, 0, 1]])

@@ -21,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from KLIPCore.errors import PriorError
-from KLIPCore.extras import optional
+from KLIPCore.errors import PriorError, optional
 from KLIPCore.priors.song_unet import SongConfig, SongUNet
 
 Tree = dict[str, Any]

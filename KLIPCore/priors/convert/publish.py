@@ -15,8 +15,8 @@ from KLIPCore.priors.convert.edm import read_edm
 from KLIPCore.priors.convert.flax import read_flax
 from KLIPCore.priors.diffusers_unet import DiffusersUNet
 from KLIPCore.priors.networks import network_fields
-from KLIPCore.priors.prior import ModelCard
 from KLIPCore.priors.song_unet import SongUNet
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 
 FORMATS = ("diffusers", "edm", "flax")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from regions.grids import make_grid
 
-from KLIPCore.regions.find import Region, find_regions
+from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 

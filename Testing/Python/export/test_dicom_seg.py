@@ -17,7 +17,7 @@ from KLIPCore.errors import GeometryError, InputError, OutputError, UnreadableFi
 from KLIPCore.export.dicom_seg import ABNORMAL, SERIES_DESCRIPTION, dicom_seg, write_dicom_seg
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.dicom_series import write_dicom_series
-from KLIPCore.regions.find import Region, find_regions
+from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from KLIPCore.errors import OutputError
 from KLIPCore.export.html import ReportInputs, ReportPictures, flat_table, legend_gradient, render_html, report_pictures, write_html
-from KLIPCore.regions.report import DISCLAIMER, Report
+from KLIPCore.export.report import DISCLAIMER, Report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

@@ -15,7 +15,7 @@ from regions.grids import grids
 
 from KLIPCore.errors import GeometryError, OutputError
 from KLIPCore.export.labels import label_image, write_labels
-from KLIPCore.regions.find import label_volume
+from KLIPCore.maps.regions import label_volume
 from KLIPCore.volume.grid import Grid
 
 REGIONS = two_regions(kl_map())

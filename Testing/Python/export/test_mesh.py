@@ -18,7 +18,7 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 
 from KLIPCore.errors import ConfigError, OutputError
 from KLIPCore.export.mesh import region_surface, write_meshes
-from KLIPCore.regions.find import Region, find_regions
+from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from KLIPCore.export.images import encode
-from KLIPCore.export.names import Box, leader, place_names
+from KLIPCore.export.label_layout import Box, leader, place_names
 from KLIPCore.export.overlay import NAME, slice_figure
 from KLIPCore.export.scene import Scene
-from KLIPCore.regions.find import find_regions
+from KLIPCore.maps.regions import find_regions
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 

@@ -14,7 +14,7 @@ from KLIPCore.export.images import encode, kl_colour_map, new_figure, overlay_rg
 from KLIPCore.export.overlay import HEADER_INCH, PANEL_INCH, colour_bar, montage_figure, slice_figure
 from KLIPCore.export.profile import profile_figure
 from KLIPCore.export.scene import Scene
-from KLIPCore.regions.find import find_regions
+from KLIPCore.maps.regions import find_regions
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Volume

@@ -9,7 +9,7 @@ from regions.grids import grids
 
 from KLIPCore.errors import GeometryError
 from KLIPCore.export.scene import Scene, direction_letters
-from KLIPCore.regions.find import find_regions
+from KLIPCore.maps.regions import find_regions
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 

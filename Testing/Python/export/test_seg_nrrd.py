@@ -13,7 +13,7 @@ from export.examples import OBLIQUE, kl_map, two_regions
 
 from KLIPCore.errors import OutputError
 from KLIPCore.export.segmentation import ABNORMAL, write_segmentation
-from KLIPCore.regions.find import label_volume
+from KLIPCore.maps.regions import label_volume
 from KLIPCore.volume.grid import Grid
 
 

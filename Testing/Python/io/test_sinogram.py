@@ -10,7 +10,7 @@ import pytest
 
 from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, IntensityError, KlipError, OutputError, UnreadableFileError
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram, write_sinogram
-from KLIPCore.physics.geometry import FanBeam, Geometry, ParallelBeam
+from KLIPCore.volume.geometry import FanBeam, Geometry, ParallelBeam
 
 PARALLEL = ParallelBeam((0.1, 0.7, 1.9), 5, 1.25, -0.5)
 FAN = FanBeam((0.1, 0.7), 4, 2.0, 0.5, 400.0, 700.0, True)

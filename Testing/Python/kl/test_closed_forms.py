@@ -16,9 +16,9 @@ from KLIPCore.kl.bands import split_bands
 from KLIPCore.kl.gaussian import GaussianKL, Part
 from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.quadrature import gauss_legendre_nodes
+from KLIPCore.lab.benchmarks import exponential_covariance, inpainting, lesion_or_not, measured, tomography
 from KLIPCore.physics.mask import Identity
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.priors.benchmarks import exponential_covariance, inpainting, lesion_or_not, measured, tomography
 from KLIPCore.priors.mixture import GaussianMixturePrior
 
 PARTS: tuple[Part, ...] = ("energy", "mean", "variance")

@@ -17,7 +17,7 @@ from KLIPCore.kl.estimate import KLEstimate, estimate_kl, estimate_kl_to
 from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, panel_nodes, whitened_push
-from KLIPCore.priors.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
+from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
 from KLIPCore.priors.gaussian import denoiser
 from KLIPCore.sampling.guidance import posterior_denoiser, proximal_guidance, reconstruction_denoiser
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.signed import SCALES_PX, SignedSum, gaussian_blur, per_information
-from KLIPCore.kl.trace import Layer
+from KLIPCore.maps.trace import Layer
 
 EDGES = np.array([0.1, 0.2, 0.4])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from KLIPCore.kl.stein import SteinControl, lattices, posterior_mean
-from KLIPCore.priors.benchmarks import GaussianBenchmark, MixtureBenchmark, lesion_or_not, tomography
+from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, lesion_or_not, tomography
 from KLIPCore.priors.gaussian import denoiser
 
 SMALL = {"gaussian": lambda: tomography(size=8, n_views=4), "mixture": lambda: lesion_or_not(size=8)}

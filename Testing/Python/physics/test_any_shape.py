@@ -20,11 +20,11 @@ from KLIPCore.physics.blur import Blur, GaussianBlur
 from KLIPCore.physics.cone import ConeBeam, ConeProjector
 from KLIPCore.physics.downsample import Downsample
 from KLIPCore.physics.fourier import UndersampledFourier, cartesian_mask
-from KLIPCore.physics.geometry import FanBeam, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.linear import LinearOperator
 from KLIPCore.physics.mask import Identity, Mask
 from KLIPCore.physics.missing import SelectRays, interior, within_arc
 from KLIPCore.physics.projector import Projector
+from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, ParallelBeam
 
 DOUBLE = torch.float64
 ANY: dict[str, Callable[[st.DrawFn], LinearOperator]] = {}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.phantoms.ellipses import EllipsePhantom
+from KLIPCore.physics.ellipses import EllipsePhantom
 from KLIPCore.physics.fbp import FILTERS, fbp, redundancy_weights, view_weights
-from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
+from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 
 IMAGE = ImageGrid2D((128, 120), 3.0)
 VALUE, RADIUS, X, Y = 0.7, 110.0, 25.0, -15.0

@@ -9,10 +9,10 @@ import torch
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.dose import WindowedCT
-from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.volume.units import MU_WATER_PER_MM, Window, hu_to_mu
 
 IMAGE = ImageGrid2D((16, 16), 2.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.projector import Projector
+from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 
 IMAGE = ImageGrid2D((32, 32), 1.5)
 OBLONG = ImageGrid2D((24, 32), 1.5)

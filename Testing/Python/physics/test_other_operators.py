@@ -15,13 +15,13 @@ from KLIPCore.physics.blur import Blur, GaussianBlur
 from KLIPCore.physics.cone import ConeBeam, ConeProjector
 from KLIPCore.physics.downsample import Downsample
 from KLIPCore.physics.fourier import UndersampledFourier, cartesian_mask
-from KLIPCore.physics.geometry import FanBeam, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.mask import Identity, Mask
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.missing import interior, on_shorter_detector, outside_metal, within_arc, without_rays
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import least_squares
+from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, ParallelBeam
 
 
 def test_blur_is_scipys_convolution() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.symmetry import CANDIDATES, ViewOrbits
+from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 
 IMAGE = ImageGrid2D((32, 32), 1.5)
 

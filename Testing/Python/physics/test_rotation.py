@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from KLIPCore.physics.geometry import FanBeam, ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.rotation import RotationAverage
 from KLIPCore.physics.solve import proximal_step
+from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, ParallelBeam
 
 
 def scan(n_views: int, size: int, start_deg: float = 0.0) -> Projector:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import conjugate_gradients, least_squares, proximal_step
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
 IMAGE = ImageGrid2D((8, 8), 1.5)
 GEOMETRY = ParallelBeam.sparse(7, IMAGE)

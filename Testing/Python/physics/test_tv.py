@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.physics.mask import Identity
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.physics.tv import gradient, gradient_transpose, total_variation, tv_reconstruction
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
 
 def test_gradient_and_its_transpose_are_partners() -> None:

@@ -13,12 +13,13 @@ from small_networks import stirred
 from torch import Tensor
 
 from KLIPCore.errors import PriorError
+from KLIPCore.lab.training.start import start_from
 from KLIPCore.priors.checkpoint import load_prior, save_prior
 from KLIPCore.priors.ddpm import DDPMConfig, DDPMUNet
 from KLIPCore.priors.networks import build_network, network_config, network_fields
-from KLIPCore.priors.prior import ModelCard, Prior
+from KLIPCore.priors.prior import Prior
 from KLIPCore.priors.unet import EDMUNet, UNetConfig, position_channels
-from KLIPCore.training.start import start_from
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 
 SMALL = DDPMConfig(channels=(16, 16), n_res_blocks=1, unshuffle=2)

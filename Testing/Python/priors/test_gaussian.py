@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
+from KLIPCore.lab.benchmarks import exponential_covariance, inpainting, lesion_or_not, measured, tomography
 from KLIPCore.physics.mask import Identity
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.priors.benchmarks import exponential_covariance, inpainting, lesion_or_not, measured, tomography
 from KLIPCore.priors.gaussian import GaussianPrior, denoiser, likelihood_score
 from KLIPCore.priors.mixture import GaussianMixturePrior
-from KLIPCore.priors.prior import ModelCard, Prior
+from KLIPCore.priors.prior import Prior
 from KLIPCore.priors.stationary import StationaryGaussianPrior
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
+from KLIPCore.volume.model_card import ModelCard
 
 EXACT_PRIORS = {
     "gaussian": lambda: inpainting(size=8, unseen_rows=2),

@@ -6,8 +6,8 @@ import copy
 
 import torch
 
-from KLIPCore.priors.prior import ModelCard
 from KLIPCore.priors.unet import EDMUNet, UNetConfig, UNetPrior
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 
 

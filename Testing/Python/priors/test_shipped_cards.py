@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from KLIPCore.lab.training.card import missing, model_card
 from KLIPCore.priors import checkpoint
 from KLIPCore.priors.checkpoint import file_sha256, shipped_cards
-from KLIPCore.priors.prior import ModelCard
-from KLIPCore.training.card import missing, model_card
+from KLIPCore.volume.model_card import ModelCard
 
 ZOO = Path(checkpoint.__file__).parent / "zoo"
 CARDS = sorted(ZOO.glob("*.json"))

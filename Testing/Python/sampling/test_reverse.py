@@ -12,7 +12,7 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError, DeterministicStepError, TraceError
 from KLIPCore.kl.path import path_kl, richardson
-from KLIPCore.priors.benchmarks import inpainting, tomography
+from KLIPCore.lab.benchmarks import inpainting, tomography
 from KLIPCore.priors.gaussian import GaussianPrior, denoiser, likelihood_score
 from KLIPCore.sampling.ddpm import ddpm_sigmas, ddpm_transitions, denoiser_from_epsilon, linear_alpha_bar, sigma_of
 from KLIPCore.sampling.dps_langevin import dps_guidance, dps_langevin_transitions

@@ -9,7 +9,7 @@ import torch
 from sampling_laws import SAMPLERS, exact_run, isotropic, levels, own_run, path_truth
 
 from KLIPCore.kl.path import path_kl
-from KLIPCore.priors.benchmarks import inpainting, tomography
+from KLIPCore.lab.benchmarks import inpainting, tomography
 from KLIPCore.sampling.reverse import seeded_noise
 
 EXACT = [name for name, sampler in SAMPLERS.items() if sampler.takes_guidance]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from KLIPCore.physics.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.sampling.dds import warm_start
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
 IMAGE = ImageGrid2D((48, 48), 1.5)
 PLAIN = Projector(ParallelBeam.sparse(30, IMAGE), IMAGE)

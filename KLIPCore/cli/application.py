@@ -1,0 +1,85 @@
+"""The command `klip`: every job of the library from a shell, for people and for programs.
+
+Each command is a thin reading of its options, in :mod:`KLIPCore.cli`; the work is in the modules they name. Errors of the input print
+what is wrong and what to do, and exit with the class's code (:mod:`KLIPCore.errors`); Ctrl-C and SIGTERM leave a run that can be continued.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from KLIPCore import __version__
+from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
+from KLIPCore.cli.priors import priors_app, train
+from KLIPCore.cli.study import detect, export, reconstruct, regions
+from KLIPCore.errors import Cancelled, KlipError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Where does a CT depart from healthy anatomy? KL maps in nats from diffusion priors.\n\n"
+    "[bold]klip detect STUDY -o OUT[/bold] is the main job; [bold]klip demo[/bold] shows it on a synthetic patient.\n\n"
+    "[dim]Research software. Not a medical device.[/dim]",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"klip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")] = False) -> None:
+    pass  # its option does the work; the help text is the app's
+
+
+for _command in (detect, regions, export, reconstruct, train, evaluate, score, demo, bench, selftest):  # in the order of the help
+    app.command()(_command)
+app.add_typer(priors_app, name="priors")
+
+
+def _on_terminate(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of `klip`."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGTERM, _on_terminate)  # a program's stop is a person's stop
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except KlipError as error:
+        _tell_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _tell_error(Cancelled("Stopped.", "Run the same command again to continue."))
+        sys.exit(Cancelled.exit_code)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error: an unknown option, a value of the wrong kind
+            typer.secho(f"{error.format_message()}", fg="red", err=True)
+            typer.echo("Try: klip --help", err=True)
+            sys.exit(2)
+        raise
+    finally:
+        gc.freeze()  # torch and MONAI leave a million objects, which the interpreter would search for garbage as it ends: more than a second
+
+
+def _tell_error(error: KlipError) -> None:
+    """What is wrong and what to do; for programs also as a JSON line."""
+    if "json" in sys.argv:
+        typer.echo(json.dumps({"stage": "error", "error": type(error).__name__, "message": error.message, "remedy": error.remedy}))
+    typer.secho(error.message, fg="red", err=True)
+    if error.remedy:
+        typer.echo(error.remedy, err=True)

@@ -1,0 +1,107 @@
+"""Commands that judge: evaluate and score, on scans and artifacts with masks; demo, bench and selftest, on this computer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from KLIPCore.cli.options import OUT, PROGRESS, ProgressStyle
+from KLIPCore.errors import ConfigError
+
+
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/eval_lits_dev.yaml.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Folder below which the configuration's files lie.", show_default=False)],
+    out: OUT,
+    prior: Annotated[list[str] | None, typer.Option(help="Shipped name or .safetensors file instead of the configuration's; several are compared.")] = None,
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Measure localization on scans with masks; continues where it was stopped."""
+    from KLIPCore.lab.evaluation.localization import EvaluationConfig, markdown
+    from KLIPCore.lab.evaluation.localization import evaluate as run_evaluation
+    from KLIPCore.lab.evaluation.measured import MeasuredConfig, evaluate_measured, is_measured
+    from KLIPCore.lab.evaluation.measured_table import measured_markdown
+    from KLIPCore.progress import show_progress
+
+    if is_measured(config):
+        if prior is not None and len(prior) > 1:
+            raise ConfigError("Measured scans are evaluated with one prior at a time.", "Give --prior once.")
+        with show_progress(progress.value) as tell:
+            measured = evaluate_measured(MeasuredConfig.load(config), data, out, tell, prior[0] if prior else None)
+        typer.echo(measured_markdown(measured))
+        return
+    with show_progress(progress.value) as tell:
+        table = run_evaluation(EvaluationConfig.load(config), data, out, tell, tuple(prior or ()))
+    typer.echo(markdown(table))
+
+
+def score(
+    artifacts: Annotated[list[Path], typer.Argument(help="Published artifacts (.npz) of abnormal images.", show_default=False)],
+    mask: Annotated[list[Path] | None, typer.Option(help="Mask of what is abnormal (.npy or image); once an artifact, same order.")] = None,
+    body: Annotated[list[Path] | None, typer.Option(help="Mask of the body; once an artifact, same order.")] = None,
+    normal: Annotated[list[Path] | None, typer.Option(help="Artifact of a normal image; may be repeated.")] = None,
+    block: Annotated[int, typer.Option(help="Edge of a block in pixels.")] = 32,
+    steps: Annotated[str, typer.Option(help="Recorded steps FIRST:END, as in Python.")] = "65:85",
+) -> None:
+    """Score artifacts of the published code by its own recipe: largest block, and AUROC against masks."""
+    from KLIPCore.lab.published.report import score_files
+
+    try:
+        first, end = (int(bound) for bound in steps.split(":"))
+    except ValueError as error:
+        raise ConfigError(f"'{steps}' is no range of steps.", "Write --steps FIRST:END, e.g. 65:85.") from error
+    typer.echo(score_files(artifacts, block, (first, end), mask or [], body or [], normal or []))
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the synthetic study and the results.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 0,
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Make a synthetic patient with known lesions, find them, and say how well that went."""
+    from KLIPCore.lab.demo.demo import run_demo
+    from KLIPCore.progress import show_progress
+
+    with show_progress(progress.value) as tell:
+        text = run_demo(out, tell, seed=seed)
+    typer.echo(text)
+
+
+def bench(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path("out-bench"),
+    only: Annotated[str | None, typer.Option(help="Comma-separated: kernels, cheaper, whole, memory, scaling, schedules.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")] = False,
+    data: Annotated[Path, typer.Option(help="Folder of real CT (lits-dev, crlm-1006-dicom); synthetic patients where it is missing.")] = Path("../shared/data"),
+    slices: Annotated[int, typer.Option(help="Lesion slices on which schedules are compared.")] = 1,
+    reference_samples: Annotated[int, typer.Option(help="Samples of each published chain.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Measure what everything costs here, beside ASTRA and the published schedules; about twenty minutes on two cores."""
+    from KLIPCore.lab.bench.command import PARTS, BenchOptions, run_bench
+    from KLIPCore.progress import show_progress
+
+    parts = tuple(part.strip() for part in only.split(",")) if only else PARTS
+    options = BenchOptions(parts, quick, data, slices, reference_samples, device)
+    with show_progress(progress.value) as tell:
+        measured = run_bench(options, out, Path("docs") if table else None, tell)
+    typer.echo(measured.markdown())
+
+
+def selftest(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Check operator laws, Gaussian truth and the shipped prior on this computer."""
+    from KLIPCore.detection.devices import choose_device
+    from KLIPCore.lab.selftest import run_selftest
+
+    results = run_selftest(choose_device(device))
+    for name, passed, detail in results:
+        typer.secho(f"{'pass' if passed else 'FAIL'}  {name}: {detail}", fg=None if passed else "red")
+    failed = sum(not passed for _, passed, _ in results)
+    typer.echo(f"{len(results) - failed} of {len(results)} checks passed.")
+    if failed:
+        raise typer.Exit(1)

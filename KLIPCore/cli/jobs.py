@@ -1,0 +1,140 @@
+"""The smaller commands of `klip`: what each does once its options are read.
+
+They live beside :mod:`KLIPCore.cli` so that the command line stays a list of options, and so that each can be called
+and tested without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.detection.reconstruct import dice, htc_scores, otsu_threshold, reconstruct
+from KLIPCore.errors import ConfigError, OutputError
+from KLIPCore.export.files import written
+from KLIPCore.io.images import FORMATS, image_format, write_image
+from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram
+from KLIPCore.volume.geometry import Geometry, ImageGrid2D
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Volume
+
+
+def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size: int, pixel_mm: float | None) -> str:
+    """Reconstruct one measured sinogram into an image file and a PNG beside it.
+
+    Parameters
+    ----------
+    path : ``.npz`` written by :func:`KLIPCore.io.sinogram.write_sinogram`, or a disc of the Helsinki Tomography Challenge 2022.
+    out : NRRD, NIfTI or MHA file to write; one slice, in the sinogram's unit per mm.
+    method : fbp, cg or tv.
+    views : evenly spread views to keep; all when None.
+    size, pixel_mm : image side in pixels, and their edge; None fits the field of view (a challenge disc has its truth's grid).
+
+    Returns
+    -------
+    what to tell the user: shape, views, and the Dice overlap where a truth mask came with the data.
+
+    Raises
+    ------
+    OutputError : the output is no image file name.
+    ConfigError : more views asked for than there are.
+    """
+    if not image_format(out):
+        raise OutputError(f"{out.name} is no name for an image.", f"Let it end in {', '.join(FORMATS)}.")
+    sinogram, geometry, truth = _read(path)
+    if views is not None:
+        if not 1 <= views <= geometry.n_views:
+            raise ConfigError(f"{views} views cannot be taken from {geometry.n_views}.", f"Ask for 1 to {geometry.n_views}.")
+        keep = np.linspace(0, geometry.n_views, views, endpoint=False).round().astype(int)
+        sinogram, geometry = sinogram[keep], geometry.views(keep)
+    image = HTC2022_IMAGE if truth is not None and pixel_mm is None else _image(geometry, size, pixel_mm)
+    found = reconstruct(sinogram, geometry, image, method)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0, 0, image.pixel_mm], [0, image.pixel_mm, 0], [1.0, 0, 0]])
+    affine[:3, 3] = (image.x_mm[0], image.y_mm[0], 0.0)
+    write_image(Volume(found[None], Grid((1, *image.shape), affine), unit="1/mm"), out, description=f"{method}, {geometry.n_views} views")
+    picture = out.parent / f"{out.name.removesuffix(image_format(out) or out.suffix)}.png"
+    write_picture(found, picture)
+    text = f"{method} from {geometry.n_views} views: {image.shape[0]} × {image.shape[1]} pixels of {image.pixel_mm:.3f} mm, in {out} and {picture.name}"
+    if truth is not None and truth.shape == image.shape:
+        text += f"\nDice against the truth mask: {dice(found > otsu_threshold(found), truth):.4f}"
+    return text
+
+
+def reconstruct_folder(folder: Path, methods: Sequence[str], views: Sequence[int]) -> str:
+    """Reconstruct every measured disc of the Helsinki Tomography Challenge 2022 in ``folder``; a table of Dice overlaps."""
+    rows = htc_scores(folder, methods, views)
+    lines = ["method  views  discs  Dice mean  Dice worst  seconds a disc"]
+    for n in views:
+        for method in methods:
+            own = [r for r in rows if r.method == method and r.n_views == n]
+            overlaps = [r.dice for r in own]
+            lines.append(f"{method:<6}  {n:>5}  {len(own):>5}  {np.mean(overlaps):>9.4f}  {min(overlaps):>10.4f}  {np.median([r.seconds for r in own]):>14.2f}")
+    return "\n".join(lines)
+
+
+def write_picture(image: NDArray[np.floating], path: Path) -> None:
+    """An 8-bit grey PNG, black at the 1st and white at the 99.8th percentile."""
+    from PIL import Image
+
+    lo, hi = np.percentile(image, [1, 99.8])
+    grey = np.clip((image - lo) / max(hi - lo, 1e-12) * 255, 0, 255).astype(np.uint8)
+    with written(path) as part:
+        Image.fromarray(grey).save(part, format="PNG")
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], Geometry, NDArray[np.bool_] | None]:
+    """A sinogram of either kind; a measured challenge disc is known by its name."""
+    if path.name.startswith("htc2022_"):
+        sinogram, geometry, truth = read_htc2022(path)
+        if geometry.n_views == 721:  # the last view repeats the first
+            return sinogram[:720], geometry.views(slice(0, 720)), truth
+        return sinogram, geometry, truth
+    own, scan = read_sinogram(path)
+    return own, scan, None
+
+
+def _image(geometry: Geometry, size: int, pixel_mm: float | None) -> ImageGrid2D:
+    """A square image: the detector's width at the isocentre, unless a pixel size is given."""
+    if not 8 <= size <= 4096:
+        raise ConfigError(f"An image of {size} pixels a side is out of range.", "Choose 8 to 4096.")
+    fitted = geometry.n_detectors * geometry.pitch_at_isocentre_mm / size
+    return ImageGrid2D((size, size), pixel_mm if pixel_mm is not None else fitted)
+
+
+def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
+    """Write the regions of a finished run in other formats.
+
+    Parameters
+    ----------
+    out : folder of the run.
+    folder : where to.
+    kinds : of ``nifti`` (labels), ``nrrd`` (labels), ``stl``, ``obj``, ``vtp`` (surfaces, LPS mm).
+
+    Returns
+    -------
+    the files written.
+
+    Raises
+    ------
+    ConfigError : an unknown kind.
+    """
+    from KLIPCore.export.labels import write_labels
+    from KLIPCore.export.mesh import write_meshes
+    from KLIPCore.runs.rerun import read_regions
+
+    known = {"nifti", "nrrd", "stl", "obj", "vtp"}
+    if not kinds or set(kinds) - known:
+        raise ConfigError(f"Unknown export formats: {', '.join(sorted(set(kinds) - known)) or 'none given'}.", f"Choose from {', '.join(sorted(known))}.")
+    regions, grid = read_regions(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    for kind in kinds:
+        if kind in ("nifti", "nrrd"):
+            files.append(write_labels(regions, grid, folder / ("regions.nii.gz" if kind == "nifti" else "regions.nrrd")))
+        else:
+            files += write_meshes(regions, grid, folder, file_format=kind)  # type: ignore[arg-type]
+    return files

@@ -1,0 +1,228 @@
+"""The whole story on one page: a study goes in, a KL map and flagged regions come out.
+
+    study → volume → frame → measurement → posterior samples → KL trace → KL map → regions → files
+
+:func:`detect` does all of it and can be stopped and run again at any time; :func:`redo_regions` does the last three steps,
+from a trace that is already there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from KLIPCore import __version__
+from KLIPCore.config import Config
+from KLIPCore.detection.autotune import arrange
+from KLIPCore.detection.devices import check_memory, choose_devices
+from KLIPCore.detection.simulated_scan import Scanner
+from KLIPCore.detection.workers import Arrangement, crew, cut, trace_all
+from KLIPCore.errors import Cancelled, ConfigError, KlipError
+from KLIPCore.io.study import check_ct, read_study
+from KLIPCore.maps.trace import SliceTrace
+from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.priors.prior import Prior
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.rerun import SAMPLING_SHARE, Detection, Progress, finish, volume_hash
+from KLIPCore.volume.framed_study import FramedStudy, frame_study
+from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.selection import Box, box_mask, parse_slices
+from KLIPCore.volume.volume import Volume
+
+
+def detect(
+    study: Path,
+    out: Path,
+    config: Config | None = None,
+    *,
+    series: str | None = None,
+    slices: str | None = None,
+    roi: Box | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    work: Arrangement | None = None,
+) -> Detection:
+    """Find where a CT study departs from what a prior of healthy anatomy expects.
+
+    Parameters
+    ----------
+    study : DICOM folder, NIfTI, NRRD or MHA.
+    out : folder for the results; a stopped run with the same settings is continued there.
+    config : settings; the default preset when None.
+    series : which DICOM series, where there are several.
+    slices : Python-style range counted from the feet, e.g. ``"12:17"``; all when None.
+    roi : LPS box in mm; only blocks centred in it are tested, only slices that meet it are sampled.
+    overwrite : replace a run with other settings in ``out``.
+    progress : called as work goes on.
+    work : workers, threads and images at once; None: those of the run that is continued, or what :func:`KLIPCore.detection.autotune.arrange` chooses.
+
+    Raises
+    ------
+    KlipError : one of its descendants, with a remedy; see :mod:`KLIPCore.errors`.
+    Cancelled : stopped from the keyboard; finished slices are kept.
+    """
+    config = config or Config()
+    tell = progress or (lambda stage, fraction, detail: None)
+    wanted = config.regions.chosen
+    if wanted.layer not in config.record.layers:
+        raise ConfigError(
+            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
+        )
+    devices = choose_devices(config.device)
+    tell("read", 0.0, "reading the study")
+    volume = read_study(study, series)
+    warnings = check_ct(volume)
+    check_memory(volume.grid)
+    prior = load_prior(config.prior, devices[0])
+    tell("frame", 0.02, "finding the body")
+    framed = frame_study(volume, prior.card)
+    indices = chosen_slices(framed, slices, roi)
+
+    fingerprint = config.fingerprint(prior.card.sha256, volume_hash(volume))
+    folder = RunFolder(out)
+    work = work or _work_before(folder, fingerprint, devices[0]) or _arranged(config, prior, devices, indices, tell)
+    run = _run_record(study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings])
+    folder.open(run | {"work": asdict(work) | {"device": devices[0].type}}, overwrite)
+    folder.write_framing(framed)
+    seconds = sample_slices(folder, framed, config, prior, devices, indices, fingerprint, tell, work)
+    result = finish(folder, framed, config.regions, prior.card, tell, roi)
+    tell("done", 1.0, f"{len(indices)} slices, {seconds:.0f} s of sampling")
+    return result
+
+
+def sample_slices(
+    folder: RunFolder,
+    framed: FramedStudy,
+    config: Config,
+    prior: Prior,
+    device: torch.device | Sequence[torch.device],
+    indices: list[int],
+    fingerprint: str,
+    tell: Progress,
+    work: Arrangement | None = None,
+) -> float:
+    """Trace every slice that is not done yet; returns the seconds this took.
+
+    Parameters
+    ----------
+    folder, framed, config, indices, fingerprint, tell : of the run.
+    prior : on the (first) device.
+    device : one, or several that share the slices.
+    work : how the work of each is dealt out; one worker and slice after slice when None.
+
+    Raises
+    ------
+    Cancelled : stopped from the keyboard; finished slices are kept.
+    """
+    started = time.monotonic()
+    work = work or Arrangement.plain()
+    devices = [device] if isinstance(device, torch.device) else list(device)
+    wanted = twin_slices(indices, config.sampling.twin_every) if config.regions.null == "twin" else []
+    done = set(folder.finished(indices, fingerprint, ()))
+    batches = [batch for batch in cut(indices, work.slices_at_once(config.sampling.n_samples)) if not done.issuperset(batch)]
+    count = len(indices) - sum(len(batch) for batch in batches)
+    lo, hi = SAMPLING_SHARE
+
+    def before(batch: Sequence[int]) -> None:
+        which = f"slice {batch[0]}" if len(batch) == 1 else f"slices {batch[0]} to {batch[-1]}"
+        tell("sample", lo + (hi - lo) * count / len(indices), f"{which} ({count + 1} of {len(indices)})")
+
+    def save(traced: SliceTrace) -> None:
+        nonlocal count
+        count += 1
+        traced.save(folder.slice_file(traced.index), fingerprint)
+
+    if batches:
+        tell("sample", lo, f"{count} of {len(indices)} slices were done before" if done else "setting up the scanner")
+        scanner = Scanner.build(config, prior, framed.frame.pixel_mm, devices[0])
+        priors = [(devices[0], prior), *((other, load_prior(config.prior, other)) for other in devices[1:])]
+        try:
+            trace_all(crew(scanner, priors, work)[: len(batches)], framed, batches, wanted, work.threads, before, save)
+        except KeyboardInterrupt as stop:
+            kept = len(folder.finished(indices, fingerprint, ()))
+            raise Cancelled(f"Stopped. {kept} of {len(indices)} slices are done and kept.", "Run the same command again to continue.") from stop
+    return time.monotonic() - started
+
+
+LEAST_TWINS = 8
+"""Slices that get a twin at least: the null's tail is read off their blocks."""
+
+
+def twin_slices(indices: Sequence[int], every: int) -> list[int]:
+    """Which slices get a twin: one in ``every``, but :data:`LEAST_TWINS` of them where there are so many, evenly spread."""
+    n = max(-(-len(indices) // every), min(len(indices), LEAST_TWINS))
+    return [indices[place * len(indices) // n] for place in range(n)]
+
+
+def wanted_work(workers: int | None, threads: int | None, batch: int | None) -> Arrangement | None:
+    """The arrangement that somebody asked for, what was left out being the plain one's; None when nothing was said."""
+    if workers is None and threads is None and batch is None:
+        return None
+    cores = torch.get_num_threads()
+    return Arrangement(workers or 1, threads or max(1, cores // (workers or 1)), batch)
+
+
+def _work_before(folder: RunFolder, fingerprint: str, device: torch.device) -> Arrangement | None:
+    """How the run that is in the folder was dealt out, if it is this run on such a device: continued alike it comes out alike."""
+    try:
+        run = folder.run()
+        work = dict(run["work"]) if run["fingerprint"] == fingerprint else {}
+        return Arrangement(**work) if work.pop("device", None) == device.type else None
+    except (KlipError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _arranged(config: Config, prior: Prior, devices: Sequence[torch.device], indices: Sequence[int], tell: Progress) -> Arrangement:
+    """What suits a new run."""
+    s, r = config.sampling, config.record
+    a_slice = s.n_samples * s.n_steps + 2 * r.n_pairs * r.n_nodes
+    return arrange(prior, devices[0], s.n_samples, len(indices) * a_slice, len(indices), tell=lambda detail: tell("sample", SAMPLING_SHARE[0], detail))
+
+
+def chosen_slices(framed: FramedStudy, slices: str | None, roi: Box | None) -> list[int]:
+    """Slices that are asked for, meet the box and show a body.
+
+    Raises
+    ------
+    ConfigError : none is left.
+    """
+    indices = parse_slices(slices, framed.lps.grid.shape[0])
+    if roi is not None:
+        inside = box_mask(framed.lps.grid, roi)
+        indices = [k for k in indices if inside[k].any()]
+    indices = [k for k in indices if framed.body[k].any()]
+    if not indices:
+        raise ConfigError("None of the chosen slices shows a body inside the region of interest.", "Choose other slices or another box.")
+    return indices
+
+
+def _run_record(
+    path: Path,
+    series: str | None,
+    slices: str | None,
+    roi: Box | None,
+    indices: list[int],
+    config: Config,
+    card: ModelCard,
+    volume: Volume,
+    fingerprint: str,
+    warnings: list[str],
+) -> dict[str, Any]:
+    prior = card.to_dict()
+    prior.pop("training")
+    return {
+        "version": __version__,
+        "fingerprint": fingerprint,
+        "study": {"path": str(path.resolve()), "series": volume.source.series_uid or series, "hash": volume_hash(volume), "shape": list(volume.grid.shape)},
+        "config": config.to_dict(),
+        "prior": prior,
+        "slices_asked": slices,
+        "slices": indices,
+        "roi": roi,
+        "warnings": list(dict.fromkeys(warnings)),
+    }

@@ -1,0 +1,125 @@
+"""`klip detect SCAN.npz`: the whole story for projections that a scanner measured.
+
+    sinogram → rays chosen → units, hardening, noise → posterior samples → KL trace → KL map → regions → files
+
+The same trace, map, regions and files as :func:`KLIPCore.detection.detect.detect`; what is left out is the simulated measurement. The study that maps are drawn
+on is a quick reconstruction of the rays that were used, one slice of 1 mm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from KLIPCore import __version__
+from KLIPCore.config import Config
+from KLIPCore.detection.devices import choose_device
+from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
+from KLIPCore.errors import ConfigError, TraceError
+from KLIPCore.io.sinogram import read_htc2022, read_sinogram
+from KLIPCore.physics.solve import least_squares
+from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.priors.prior import Prior
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.rerun import SAMPLING_SHARE, Detection, Progress, finish
+from KLIPCore.volume.framed_study import FramedStudy, Framing
+
+QUICK_ITERATIONS = 12
+"""Of the least-squares reconstruction that is shown as the study."""
+
+
+def is_scan(path: Path) -> bool:
+    """Whether a path names measured projections rather than a volume."""
+    return path.suffix == ".npz"
+
+
+def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> Detection:
+    """Find where a measured scan departs from what a prior expects.
+
+    Parameters
+    ----------
+    path : ``.npz`` with its geometry (:mod:`KLIPCore.io.sinogram`), or a disc of the Helsinki Tomography Challenge 2022.
+    out : folder for the results; a finished trace with the same settings is used again.
+    config : settings; of the measurement only the number of views and the arc are read.
+    overwrite : replace a run with other settings in ``out``.
+    progress : called as work goes on.
+
+    Raises
+    ------
+    KlipError : one of its descendants, with a remedy; see :mod:`KLIPCore.errors`.
+    """
+    tell = progress or (lambda stage, fraction, detail: None)
+    wanted = config.regions.chosen
+    if wanted.layer not in config.record.layers:
+        raise ConfigError(
+            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
+        )
+    tell("read", 0.0, "reading the scan")
+    device = choose_device(config.device)
+    prior = load_prior(config.prior, device)
+    scan, digest = _prepare(path, config, prior, device)
+    fingerprint = config.fingerprint("measured", prior.card.sha256, digest)
+    n_views, arc = len(scan.measurement.y), config.measurement.arc_deg or 360.0
+    told = f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons a ray (estimated), nothing simulated but the null"
+    card = prior.card.to_dict()
+    card.pop("training")
+    folder = RunFolder(out)
+    folder.open(
+        {
+            "version": __version__,
+            "fingerprint": fingerprint,
+            "study": {"path": str(path.resolve()), "series": None, "hash": digest, "shape": [1, *scan.image.shape]},
+            "config": config.to_dict(),
+            "prior": card,
+            "slices_asked": None,
+            "slices": [0],
+            "roi": None,
+            "measurement": told,
+            "warnings": [f"The prior knows: {prior.card.anatomy}. HU are attenuation on a scale, not a calibrated CT's."],
+        },
+        overwrite,
+    )
+    framed = _framed(scan, prior)
+    folder.write_framing(framed)
+    if not folder.finished([0], fingerprint, ()):
+        tell("sample", SAMPLING_SHARE[0], "sampling the scan and its solid twin")
+        trace_scan(scan, prior, config).save(folder.slice_file(0), fingerprint)
+    result = finish(folder, framed, config.regions, prior.card, tell, None)
+    tell("done", 1.0, f"{len(result.report.regions)} regions")
+    return result
+
+
+def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
+    """The scan that a run was made from, read and quickly reconstructed again; see :func:`KLIPCore.runs.rerun.reopen_study` for parameters.
+
+    Raises
+    ------
+    TraceError : another scan lies there.
+    """
+    config = Config.from_dict(run["config"])
+    device = choose_device(config.device)
+    prior = load_prior(config.prior, device)
+    scan, digest = _prepare(where or Path(run["study"]["path"]), config, prior, device)
+    if digest != run["study"]["hash"]:
+        raise TraceError("The scan is not the one this trace was made from.", "Give the original with --study.")
+    return _framed(scan, prior)
+
+
+def _prepare(path: Path, config: Config, prior: Prior, device: torch.device) -> tuple[MeasuredScan, str]:
+    """The rays that are used, in the prior's units, and a hash of them."""
+    sinogram, geometry = read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)
+    m = config.measurement
+    views = Selection(None, m.arc_deg or 360.0).of(geometry)
+    if m.n_views < len(views):
+        views = Selection(m.n_views, m.arc_deg or 360.0).of(geometry)
+    scan = MeasuredScan.prepare(sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device)
+    return scan, hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=16).hexdigest()
+
+
+def _framed(scan: MeasuredScan, prior: Prior) -> FramedStudy:
+    """The study that maps are drawn on: a quick reconstruction."""
+    return scan.framed(least_squares(scan.measurement, QUICK_ITERATIONS).cpu().numpy(), prior.card)

@@ -1,0 +1,72 @@
+"""What a run computes on: a device, or several, and enough memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import psutil
+import torch
+
+from KLIPCore.detection.allocator import keep_freed_memory
+from KLIPCore.errors import ConfigError, ResourceError
+from KLIPCore.volume.grid import Grid
+
+BYTES_PER_VOXEL = 40
+"""Peak memory of reading, masking and mapping a study, per voxel: five float32 volumes and some masks."""
+
+FIXED_BYTES = 1_500 * 1024**2
+"""Memory of the libraries, the network and its activations for one 256² slice with a few samples."""
+
+ALL_GPUS = "cuda:all"
+"""Name of every GPU of the computer together."""
+
+
+def choose_devices(name: str) -> list[torch.device]:
+    """The torch devices that share the slices of a run: all GPUs for ``cuda:all``, and for ``auto`` where there are any; one for other names.
+
+    Raises
+    ------
+    ResourceError, ConfigError : as :func:`choose_device`.
+    """
+    first = choose_device(name)
+    if name not in ("auto", ALL_GPUS) or first.type != "cuda":
+        return [first]
+    return [torch.device("cuda", n) for n in range(torch.cuda.device_count())]
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first GPU for ``cuda:all``.
+
+    Raises
+    ------
+    ResourceError : that device is not there.
+    ConfigError : no such name.
+    """
+    torch.set_num_threads(torch.get_num_threads())  # said aloud, MKL keeps to it too: otherwise it may take fewer, and sums round differently
+    keep_freed_memory()
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device("cuda" if name == ALL_GPUS else name)
+    except RuntimeError as error:
+        raise ConfigError(f"There is no device called '{name}'.", "Choose auto, cpu or cuda.") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ResourceError(f"No GPU answers to '{name}' on this computer.", "Use --device cpu, or install a GPU driver and the CUDA build of PyTorch.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError("This computer has no Apple GPU.", "Use --device cpu.")
+    return device
+
+
+def check_memory(grid: Grid, extra_bytes: int = 0) -> None:
+    """Refuse before the work starts what would not fit.
+
+    Raises
+    ------
+    ResourceError : the estimate exceeds the free memory; says what to lower.
+    """
+    needed = FIXED_BYTES + BYTES_PER_VOXEL * int(np.prod(grid.shape)) + extra_bytes
+    free = int(psutil.virtual_memory().available)
+    if needed > free:
+        raise ResourceError(
+            f"This study needs about {needed / 1024**3:.1f} GiB of memory; {free / 1024**3:.1f} GiB are free.",
+            "Close other programs, take fewer slices (--slices), views (--views) or samples (--samples), or crop the volume.",
+        )

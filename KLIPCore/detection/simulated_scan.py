@@ -1,0 +1,208 @@
+"""One slice, from measurement to trace: the expensive part, and all of it.
+
+For every slice the same five steps, each seeded by (seed, slice) alone, so that the order of slices, an interruption or
+another selection changes nothing:
+
+1. simulate the scan from the loaded slice, on a finer grid, with noise;
+2. draw posterior samples by warm-started DDS, recording the chain's whitened pushes (layer ``path``);
+3. re-noise the samples at quadrature nodes, temperature 1 (layer ``renoised``);
+4. re-noise their mean at a low temperature, antithetic noise (layer ``cold``, and its signs ``darker`` and ``brighter``);
+5. if asked for, do 1 to 4 with a twin: what the prior makes of the reconstruction when left alone (layers ``twin-…``).
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from KLIPCore.config import Config
+from KLIPCore.detection.batching import Batches
+from KLIPCore.detection.sample_slices import SliceRecord, record, slice_generator
+from KLIPCore.errors import Cancelled
+from KLIPCore.maps.trace import SliceTrace
+from KLIPCore.physics.dose import WindowedCT
+from KLIPCore.physics.measurement import Measurement, simulate
+from KLIPCore.physics.noise import GaussianNoise, Noise
+from KLIPCore.physics.projector import Projector
+from KLIPCore.priors.prior import Prior
+from KLIPCore.sampling.dds import unguided_sample
+from KLIPCore.sampling.schedule import geometric
+from KLIPCore.volume.framed_study import FramedStudy
+from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
+
+TWIN_SIGMA = 0.3
+"""Level from which the prior runs back alone to make a twin: high enough to forget a lesion, low enough to keep the organs."""
+
+
+@dataclass
+class Scanner:
+    """The simulated scanner and the prior, shared by all slices.
+
+    Attributes
+    ----------
+    config : the run's settings.
+    prior : the denoiser.
+    A, A_fine : projectors on the reconstruction's and on the finer simulation grid.
+    noise_sigma : σ_y of Gaussian noise in intensity·mm.
+    device : where it all runs.
+    n_evaluations : network evaluations (images) so far.
+    batches : how many images the network takes at once.
+    halt : set from another thread, ends the work at the next evaluation.
+    """
+
+    config: Config
+    prior: Prior
+    A: Projector
+    A_fine: Projector
+    noise_sigma: float
+    device: torch.device
+    n_evaluations: int = 0
+    batches: Batches = field(default_factory=Batches)
+    halt: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def build(cls, config: Config, prior: Prior, pixel_mm: float, device: torch.device) -> Scanner:
+        """Set up the projectors for frames with pixels of ``pixel_mm``."""
+        card = prior.card
+        image = ImageGrid2D((card.size, card.size), pixel_mm)
+        geometry = scan_geometry(config, image)
+        A = Projector(geometry, image)
+        if config.sampling.preconditioned:
+            A = A.preconditioned()
+        A = A.to(device)
+        A_fine = Projector(geometry, image.refined(config.measurement.finer))
+        reference = 0.5 * card.body_fraction * card.size * pixel_mm  # soft tissue (intensity 0.5) across a body's width
+        return cls(config, prior, A, A_fine, config.measurement.noise * reference, device)
+
+    def operator_for(self, study: FramedStudy) -> Projector:
+        """A; without its closed form where a body of the study reaches beyond the disc of that, because data correct nothing there.
+
+        One answer for all slices of a study: their nats are compared with each other.
+        """
+        if self.A.closed_form is None or study.reach <= 0.5 * self.prior.card.size:
+            return self.A
+        made = copy.copy(self.A)
+        made.closed_form = None
+        return made
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        """D(x, σ) of (B, H, W) images.
+
+        Raises
+        ------
+        Cancelled : somebody set :attr:`halt`.
+        """
+        if self.halt.is_set():
+            raise Cancelled("Stopped.")
+        self.n_evaluations += len(x)
+        return self.batches.run(lambda part: self.prior.denoise(part[:, None], torch.full((len(part),), float(sigma), device=x.device))[:, 0], x)
+
+    def noise_model(self, body: Tensor) -> Noise:
+        """The noise of a slice whose body mask is (H, W)."""
+        photons = self.config.measurement.photons
+        if photons is None:
+            return GaussianNoise(self.noise_sigma)
+        return WindowedCT.of_body(self.prior.card.window, self.A, body).noise(photons)
+
+
+def scan_geometry(config: Config, image: ImageGrid2D) -> Geometry:
+    """The simulated scanner's rays."""
+    m = config.measurement
+    if m.geometry == "fan":
+        return FanBeam.sparse(m.n_views, image, arc_deg=m.arc)
+    return ParallelBeam.sparse(m.n_views, image, arc_deg=m.arc)
+
+
+def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: torch.Generator) -> Measurement:
+    """Simulate the scan of slice ``index``; a fresh ``slice_generator(seed, index)`` gives the very data that its trace is made from."""
+    fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
+    noise = scanner.noise_model(torch.from_numpy(study.mask(index)).to(scanner.device))
+    simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
+    return Measurement(simulated.y, scanner.operator_for(study), noise, True, "simulated from the loaded volume")
+
+
+def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = False) -> SliceTrace:
+    """Measure, sample and record slice ``index`` (counted from the feet).
+
+    Returns
+    -------
+    the slice's trace; its ``info`` holds seconds, network evaluations, samples drawn, data misfit and PSNR against the loaded slice, and with
+    ``stop_error`` the relative error of its block map.
+    """
+    return trace_slices(scanner, study, [index], [index] if twin else [])[0]
+
+
+def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], twins: Collection[int] = ()) -> list[SliceTrace]:
+    """Measure, sample and record some slices at once: their images fill the network's batches together.
+
+    Parameters
+    ----------
+    scanner : shared by all.
+    study : the framed study.
+    indices : slices, counted from the feet.
+    twins : those of them that get a twin.
+
+    Returns
+    -------
+    their traces, in order; each as :func:`trace_slice` makes it alone (up to rounding), with its share of the seconds.
+    """
+    started = time.monotonic()
+    config, seed = scanner.config, scanner.config.sampling.seed
+    slices = []
+    for index in indices:
+        generator = slice_generator(seed, index)
+        slices.append(SliceRecord(config, index, measure_slice(scanner, study, index, generator), generator, window=scanner.prior.card.window))
+    record(scanner.denoise, slices)
+    again = []
+    for s in slices:
+        if s.index in twins:
+            generator = slice_generator(seed, s.index, purpose=1)
+            healthy = _twin(scanner, s.mean, generator)
+            A, noise = s.measurement.A, s.measurement.noise
+            y = noise.sample(A(healthy), generator)
+            again.append(SliceRecord(config, s.index, Measurement(y, A, noise, True, "twin"), generator, True, scanner.prior.card.window))
+    if again:
+        record(scanner.denoise, again)
+    seconds = (time.monotonic() - started) / len(slices)
+    of_twin = {s.index: s for s in again}
+    return [_trace(scanner, study, s, of_twin.get(s.index), seconds) for s in slices]
+
+
+def _trace(scanner: Scanner, study: FramedStudy, s: SliceRecord, twin: SliceRecord | None, seconds: float) -> SliceTrace:
+    """The finished record of a slice, and of its twin, as a trace."""
+    layers, mean = s.layers(), s.mean
+    evaluations = s.n_evaluations
+    if twin is not None:
+        layers |= {f"twin-{name}": layer for name, layer in twin.layers().items()}
+        evaluations += twin.n_evaluations + scanner.config.sampling.n_steps + 1  # those that made it
+    truth = torch.from_numpy(study.intensity(s.index, scanner.prior.card))
+    error = float(((mean.cpu() - truth) ** 2).mean())
+    misfit = float((s.measurement.weights * s.measurement.residual(mean).square()).mean())
+    info = {
+        "seconds": round(seconds, 3),
+        "network_evaluations": evaluations,
+        "samples": s.n_samples,
+        "psnr_db": round(-10 * float(np.log10(max(error, 1e-12))), 2),
+        "data_misfit": round(misfit, 3),
+    }
+    if s.relative_error is not None:
+        info["block_error"] = round(s.relative_error, 4)
+    return SliceTrace(s.index, layers, mean.cpu().numpy(), info, s.pushes)
+
+
+def _twin(scanner: Scanner, reconstruction: Tensor, generator: torch.Generator) -> Tensor:
+    """(H, W) what the prior makes of a reconstruction, left alone from a middle noise level."""
+    s = scanner.config.sampling
+
+    def noise() -> Tensor:
+        return torch.randn(1, *reconstruction.shape, generator=generator).to(reconstruction.device)
+
+    sigmas = list(geometric(TWIN_SIGMA, s.sigma_end, s.n_steps))
+    return unguided_sample(scanner.denoise, sigmas, reconstruction[None] + TWIN_SIGMA * noise(), noise)[0]

@@ -1,0 +1,242 @@
+"""What was found, said once: the numbers behind every table, file and page.
+
+A :class:`Report` ties the regions to the settings that made them and to the software and weights that ran (provenance),
+because a nat is only comparable with another nat of the same schedule and prior. The command line prints
+:meth:`Report.text_table`, the Slicer panel fills its table from :meth:`Report.rows`, the HTML page and ``report.json``
+come from the same object.
+
+A report never carries a patient's name, an identifier of a person or a date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from KLIPCore.errors import OutputError
+from KLIPCore.maps.regions import Region
+
+DISCLAIMER = (
+    "Research software. Not a medical device. It marks where a scan departs from the images its prior was trained on; "
+    "it does not diagnose, and an unmarked place is not thereby healthy."
+)
+
+
+@dataclass(frozen=True)
+class RegionRow:
+    """One line of a region table: display-ready text beside the numbers to sort by.
+
+    Attributes
+    ----------
+    label : the region's label.
+    name : its name.
+    colour : ``#rrggbb``.
+    slices : e.g. ``"12–17"``, counted from the feet starting at 0.
+    peak_slice : slice of the strongest block.
+    centroid : e.g. ``"-45.2, 12.0, 103.1"``, LPS mm.
+    centroid_lps_mm : the same as numbers.
+    volume_mm3, volume_ml : volume in mm³ and mL.
+    extent : e.g. ``"31 × 24 × 15"``, mm along x, y, z.
+    peak_nats : nats of the strongest block.
+    total_nats : nats of the whole region.
+    p_value, q_value : the region's, as :class:`KLIPCore.maps.regions.Region` explains.
+    """
+
+    label: int
+    name: str
+    colour: str
+    slices: str
+    peak_slice: int
+    centroid: str
+    centroid_lps_mm: tuple[float, float, float]
+    volume_mm3: float
+    volume_ml: float
+    extent: str
+    peak_nats: float
+    total_nats: float
+    p_value: float
+    q_value: float
+
+    @classmethod
+    def of(cls, region: Region) -> RegionRow:
+        """The row of a region."""
+        first, last = region.slices
+        return cls(
+            label=region.label,
+            name=region.name,
+            colour=region.hex_colour,
+            slices=f"{first}–{last}" if last > first else str(first),
+            peak_slice=region.peak_slice,
+            centroid=", ".join(f"{x:.1f}" for x in region.centroid_lps_mm),
+            centroid_lps_mm=region.centroid_lps_mm,
+            volume_mm3=region.volume_mm3,
+            volume_ml=region.volume_ml,
+            extent=" × ".join(f"{x:.0f}" for x in region.extent_mm),
+            peak_nats=region.peak_nats,
+            total_nats=region.total_nats,
+            p_value=region.p_value,
+            q_value=region.q_value,
+        )
+
+    def cells(self) -> dict[str, str]:
+        """Column title → text, in the order a table shows them."""
+        return {
+            "Region": self.name,
+            "Slices": self.slices,
+            "Centroid LPS [mm]": self.centroid,
+            "Extent [mm]": self.extent,
+            "Volume [mL]": f"{self.volume_ml:.2f}",
+            "Peak [nats]": number(self.peak_nats),
+            "Total [nats]": number(self.total_nats),
+            "p": p_text(self.p_value),
+            "q": p_text(self.q_value),
+        }
+
+
+COLUMNS: tuple[str, ...] = ("Region", "Slices", "Centroid LPS [mm]", "Extent [mm]", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q")
+"""The titles of :meth:`RegionRow.cells`, for tables without rows."""
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where a person would not use one: 0.0123, 4.56, 78.9, 1230."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    digits = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(0, min(digits, 6))}f}" if 1e-4 <= abs(rounded) < 1e7 else f"{value:.2e}"
+
+
+def p_text(p: float) -> str:
+    """A p- or q-value as journals print it: 0.032, 0.0010, 2.1e-05."""
+    if not math.isfinite(p):
+        return "–"
+    return f"{p:.3f}" if p >= 0.01 else f"{p:.4f}" if p >= 1e-3 else "0" if p == 0 else f"{p:.1e}"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The outcome of a run.
+
+    Attributes
+    ----------
+    regions : strongest first.
+    settings : everything the user could choose, as it was; nested mappings are fine.
+    provenance : versions, prior name and sha256, seed, schedule, what was measured: what is needed to do it again.
+    significant_mm3 : volume of all significant voxels, in regions or not; None when unknown.
+    tested_mm3 : volume of the body that was tested; None when unknown.
+    slices : number of slices in the study; None when unknown.
+    false_discovery_rate : the rate that made voxels significant; None when regions were made otherwise.
+    warnings : sentences a reader must see before the numbers.
+    disclaimer : what this is not.
+    """
+
+    regions: tuple[Region, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    significant_mm3: float | None = None
+    tested_mm3: float | None = None
+    slices: int | None = None
+    false_discovery_rate: float | None = None
+    warnings: tuple[str, ...] = ()
+    disclaimer: str = DISCLAIMER
+
+    def rows(self) -> list[RegionRow]:
+        """The table, strongest region first."""
+        return [RegionRow.of(region) for region in self.regions]
+
+    @property
+    def omitted_mm3(self) -> float | None:
+        """Volume of significant voxels in no region: dropped as too small, or past the largest number of regions."""
+        if self.significant_mm3 is None:
+            return None
+        rest = self.significant_mm3 - sum(region.volume_mm3 for region in self.regions)
+        return rest if rest > 1e-6 * max(self.significant_mm3, 1.0) else 0.0
+
+    def summary(self) -> str:
+        """Two or three plain sentences for somebody who reads nothing else."""
+        n = len(self.regions)
+        if n == 0:
+            text = "No region stands out from what the prior expects."
+        else:
+            first = self.regions[0]
+            where = f"slice {first.peak_slice}" if first.slices[0] == first.slices[1] else f"slices {first.slices[0]} to {first.slices[1]}"
+            text = f"{n} region{'s stand' if n > 1 else ' stands'} out from what the prior expects"
+            text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL with {number(first.total_nats)} nats."
+        if self.tested_mm3 and self.significant_mm3:
+            text += f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
+        if self.false_discovery_rate is not None and n > 0:
+            text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged regions are expected to be chance, provided the null model holds."
+        if self.omitted_mm3:
+            text += f" {self.omitted_mm3 / 1000:.2f} mL of flagged voxels are too small or too many to be listed."
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: only str, int, float, bool, None, lists and dicts; NaN and infinity become None."""
+        return {
+            "regions": [json_ready(region.to_dict()) for region in self.regions],
+            "summary": self.summary(),
+            "significant_mm3": json_ready(self.significant_mm3),
+            "omitted_mm3": json_ready(self.omitted_mm3),
+            "tested_mm3": json_ready(self.tested_mm3),
+            "slices": json_ready(self.slices),
+            "false_discovery_rate": json_ready(self.false_discovery_rate),
+            "settings": json_ready(self.settings),
+            "provenance": json_ready(self.provenance),
+            "warnings": list(self.warnings),
+            "disclaimer": self.disclaimer,
+        }
+
+    def text_table(self) -> str:
+        """The table as aligned plain text, names left and numbers right; slices are counted from the feet, from 0."""
+        cells = [list(row.cells().values()) for row in self.rows()]
+        if not cells:
+            return self.summary()
+        widths = [max(len(title), *(len(line[c]) for line in cells)) for c, title in enumerate(COLUMNS)]
+        lines = [list(COLUMNS), ["─" * width for width in widths], *cells]
+        return "\n".join("  ".join(text.ljust(w) if c == 0 else text.rjust(w) for c, (text, w) in enumerate(zip(line, widths, strict=True))) for line in lines)
+
+    def write_json(self, path: Path) -> Path:
+        """Write :meth:`to_dict`; the file appears only when it is whole.
+
+        Raises
+        ------
+        OutputError : the folder cannot be written.
+        """
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder you may write to, with space left.") from error
+        return path
+
+
+def json_ready(value: Any) -> Any:
+    """Numbers, paths, dataclasses and arrays as JSON's own types; what is not a number becomes None."""
+    if value is None or isinstance(value, (bool, str, int)):
+        return value
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.ndarray):
+        return json_ready(value.tolist())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: json_ready(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, (Sequence, set, frozenset)):
+        return [json_ready(item) for item in value]
+    return str(value)

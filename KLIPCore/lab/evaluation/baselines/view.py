@@ -1,0 +1,69 @@
+"""What every baseline is given: one slice, the same scan, prior, reconstruction and seed as the scores it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from KLIPCore.detection.reconstruct import reconstruct
+from KLIPCore.maps.trace import SliceTrace
+from KLIPCore.physics.fbp import fbp
+from KLIPCore.physics.measurement import Measurement
+from KLIPCore.physics.projector import Projector
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""(B, H, W) states and a noise level → (B, H, W) denoised."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceView:
+    """One slice to be scored.
+
+    Attributes
+    ----------
+    trace : of the slice; its ``reconstruction`` is the posterior mean (H, W), windowed intensity.
+    denoise : the prior.
+    body, organ : (H, W) bool masks.
+    pixel_mm : edge of a pixel.
+    seed : of the baseline's own noise.
+    measurement : the simulated scan; None where a baseline needs none.
+    """
+
+    trace: SliceTrace
+    denoise: Denoise
+    body: NDArray[np.bool_]
+    organ: NDArray[np.bool_]
+    pixel_mm: float
+    seed: int = 0
+    measurement: Measurement | None = None
+
+    @property
+    def image(self) -> Tensor:
+        """(H, W) posterior mean."""
+        return torch.from_numpy(self.trace.reconstruction)
+
+    def noise(self, n: int) -> Tensor:
+        """(n, H, W) standard normal noise, the same at every call."""
+        return torch.randn(n, *self.image.shape, generator=torch.Generator().manual_seed(self.seed))
+
+    def _scan(self) -> tuple[Measurement, Projector]:
+        assert self.measurement is not None, "this baseline needs the measurement"
+        assert isinstance(self.measurement.A, Projector)
+        return self.measurement, self.measurement.A
+
+    @cached_property
+    def fbp(self) -> NDArray[np.float32]:
+        """(H, W) filtered back-projection."""
+        measurement, A = self._scan()
+        return np.asarray(fbp(measurement.y.cpu(), A.geometry, A.image, "hann").numpy(), np.float32)
+
+    def classical(self, method: str, tv_weight: float | None = None) -> NDArray[np.float32]:
+        """(H, W) reconstruction by ``cg`` or ``tv`` (:func:`KLIPCore.detection.reconstruct.reconstruct`)."""
+        measurement, A = self._scan()
+        return reconstruct(measurement.y.cpu().numpy(), A.geometry, A.image, method, tv_weight=tv_weight, projector=A)

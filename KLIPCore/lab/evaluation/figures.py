@@ -1,0 +1,227 @@
+"""From a map and its truth to the figures of one slice, and from slices to those of a method.
+
+Per slice: AUROC and average precision over the body and inside the organ, marks for the FROC, the largest block (the paper's image
+score), the overlap of reported regions with the lesion. Over slices: means with bootstrap intervals, per patient and for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.detection.reconstruct import dice
+from KLIPCore.lab.evaluation.auroc import Interval, auroc, bootstrap_mean
+from KLIPCore.lab.evaluation.calibration import LEVELS, fire_rates
+from KLIPCore.lab.evaluation.cases import SliceTruth
+from KLIPCore.lab.evaluation.froc import ImageMarks, Marks, find_marks, froc, match_marks, region_marks, whole_scan
+from KLIPCore.lab.evaluation.precision import average_precision
+
+FROC_RATES = (0.5, 1.0, 2.0, 4.0)
+"""False marks a slice at which sensitivity is given."""
+
+SCAN_RATES = (1.0, 2.0, 5.0, 10.0)
+"""False marks a scan (of those slices of it that are evaluated) at which sensitivity is given."""
+
+N_RESAMPLES = 1000
+"""Bootstrap resamples of curves."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceFigures:
+    """One method on one slice.
+
+    Attributes
+    ----------
+    method, case, patient : what and whose.
+    index, has_lesion, lesion_mm2 : which slice.
+    body, organ, body_ap, organ_ap : AUROC and average precision; NaN on clean slices.
+    largest : the largest tested block.
+    marks : for the FROC, over the tested body.
+    p : p-values of tested blocks; None for methods without a null.
+    regions : reported regions on this slice; None without a null.
+    overlap : Dice of reported regions and lesion; None without a null.
+    region_marks : all regions, reported or not, as marks for a FROC; None without a null.
+    reported_marks : the reported ones alone.
+    group : which implant; empty for real lesions, and for healthy slices, which belong to every group.
+    """
+
+    method: str
+    case: str
+    patient: str
+    index: int
+    has_lesion: bool
+    lesion_mm2: float
+    body: float
+    organ: float
+    body_ap: float
+    organ_ap: float
+    largest: float
+    marks: ImageMarks
+    p: NDArray[np.float64] | None = None
+    regions: int | None = None
+    overlap: float | None = None
+    region_marks: ImageMarks | None = None
+    reported_marks: ImageMarks | None = None
+    group: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """JSON-ready fields of a lesion slice."""
+        names = ("method", "group", "case", "patient", "index", "lesion_mm2", "body", "organ", "body_ap", "organ_ap", "largest", "overlap")
+        return {name: getattr(self, name) for name in names}
+
+
+def measure_slice(
+    method: str,
+    case: str,
+    patient: str,
+    values: NDArray[np.floating],
+    tested: NDArray[np.bool_],
+    truth: SliceTruth,
+    block_mm: float,
+    p: NDArray[np.floating] | None = None,
+    labels: NDArray[np.integer] | None = None,
+    clusters: tuple[NDArray[np.integer], NDArray[np.floating]] | None = None,
+    group: str = "",
+) -> SliceFigures:
+    """The figures of one map of one slice.
+
+    Parameters
+    ----------
+    values : (h, w) score of the block centred at each base cell.
+    tested : (h, w) body cells.
+    truth : of that slice.
+    block_mm : edge of a block: marks keep that distance, and a mark within half of it finds a lesion.
+    p : (h, w) p-values, where the method has a null.
+    labels : (h, w) numbers of reported regions, 0 outside, where the method reports regions.
+    clusters : (h, w) numbers of all regions, and the (n_regions,) figure they are ranked by; ``labels`` are numbers of the same.
+    group : which implant.
+    """
+    found = {}
+    for name, region in (("body", tested), ("organ", truth.inside)):
+        chosen = region | truth.positive
+        found[name] = auroc(values[chosen], truth.positive[chosen])
+        found[f"{name}_ap"] = average_precision(values[chosen], truth.positive[chosen])
+    marks = find_marks(values, tested, max(1, round(block_mm / (truth.cell * truth.pixel_mm))))
+
+    def matched(marks: Marks) -> ImageMarks:
+        return match_marks(marks, truth.lesion, truth.cell, 0.5 * block_mm / truth.pixel_mm, truth.pixel_mm, truth.number)
+
+    of_regions = of_reported = None
+    if clusters is not None:
+        of_regions = matched(region_marks(values, *clusters))
+        of_reported = matched(region_marks(values, labels, clusters[1])) if labels is not None else None
+    overlap = None
+    if labels is not None and truth.has_lesion:
+        overlap = dice(np.kron(labels > 0, np.ones((truth.cell, truth.cell), bool)), truth.lesion)
+    return SliceFigures(
+        method,
+        case,
+        patient,
+        truth.index,
+        truth.has_lesion,
+        float(truth.lesion.sum() * truth.pixel_mm**2),
+        **found,
+        largest=float(np.max(values[tested], initial=-np.inf)),
+        marks=matched(marks),
+        p=None if p is None else np.asarray(p, np.float64)[tested],
+        regions=None if labels is None else len(np.unique(labels[labels > 0])),
+        overlap=overlap,
+        region_marks=of_regions,
+        reported_marks=of_reported,
+        group=group,
+    )
+
+
+def summarize(method: str, patient: str, slices: Sequence[SliceFigures], lesion_mm: float) -> dict[str, Any]:
+    """One method over some slices: the summary's entry, JSON-ready."""
+    lesion = [s for s in slices if s.has_lesion]
+    clean = [s for s in slices if not s.has_lesion]
+    entry: dict[str, Any] = {"score": method, "patient": patient, "n_slices": len(lesion), "n_clean": len(clean)}
+    for name in ("body", "organ", "body_ap", "organ_ap"):
+        entry[name] = _rounded(bootstrap_mean([getattr(s, name) for s in lesion]))
+    entry["image_auroc"] = _rounded(image_auroc([s.largest for s in slices], [s.has_lesion for s in slices]))
+    for name, smallest in (("froc", 0.0), ("froc_large", lesion_mm)):
+        entry[name] = [_rounded(froc_interval([s.marks for s in lesion], rate, smallest)) for rate in FROC_RATES] if lesion else []
+    entry |= _regions_and_scans(slices, lesion, lesion_mm)
+    entry["n_lesions"] = sum(len(s.marks.best) for s in lesion)
+    entry["n_large_lesions"] = sum(int((s.marks.diameter_mm >= lesion_mm).sum()) for s in lesion)
+    p = [s.p for s in clean if s.p is not None]
+    entry["clean_fire_rates"] = {f"{level:g}": _rounded(rate) for level, rate in zip(LEVELS, fire_rates(p), strict=True)} if p else None
+    entry["clean_blocks_below_5_percent"] = round(float(np.mean([np.mean(own < 0.05) for own in p])), 4) if p else None
+    regions = [float(s.regions) for s in clean if s.regions is not None]
+    entry["regions_per_clean_slice"] = _rounded(bootstrap_mean(regions)) if regions else None
+    overlaps = [s.overlap for s in lesion if s.overlap is not None]
+    entry["dice"] = _rounded(bootstrap_mean(overlaps)) if overlaps else None
+    return entry
+
+
+def _regions_and_scans(slices: Sequence[SliceFigures], lesion: Sequence[SliceFigures], lesion_mm: float) -> dict[str, Any]:
+    """FROC of regions instead of marks, and of whole scans instead of slices, for large lesions; what is reported at the default rate."""
+    entry: dict[str, Any] = {
+        "froc_regions_large": [],
+        "froc_scan_large": [],
+        "froc_scan_regions_large": [],
+        "n_scans": 0,
+        "n_large_in_scans": 0,
+        "reported": None,
+    }
+    of_regions = [s.region_marks for s in lesion if s.region_marks is not None]
+    if of_regions:
+        entry["froc_regions_large"] = [_rounded(froc_interval(of_regions, rate, lesion_mm)) for rate in FROC_RATES]
+    for name, scans in (("froc_scan_large", scans_of(slices)), ("froc_scan_regions_large", scans_of(slices, regions=True))):
+        if scans:
+            entry[name] = [_rounded(froc_interval(scans, rate, lesion_mm)) for rate in SCAN_RATES]
+            entry["n_scans"] = len(scans)
+            entry["n_large_in_scans"] = sum(int((s.diameter_mm >= lesion_mm).sum()) for s in scans)
+    outlined = [s.reported_marks for s in lesion if s.reported_marks is not None]
+    if outlined:
+        large = np.concatenate([np.isfinite(o.best[o.diameter_mm >= lesion_mm]) for o in outlined])
+        false = bootstrap_mean([float(len(o.false)) for o in outlined])
+        entry["reported"] = {"large_found": round(float(large.mean()), 4) if len(large) else None, "false_a_lesion_slice": _rounded(false)}
+    return entry
+
+
+def scans_of(slices: Sequence[SliceFigures], regions: bool = False) -> list[ImageMarks]:
+    """Marks (or regions) of each scan with lesions, all its evaluated slices together; empty where lesions are not told apart."""
+    scans = []
+    for case in dict.fromkeys(s.case for s in slices if s.has_lesion):
+        own = [s.region_marks if regions else s.marks for s in slices if s.case == case]
+        known = [m for m in own if m is not None]
+        if known and all(m.number is not None for m in known):
+            scans.append(whole_scan(known))
+    return scans
+
+
+def _rounded(interval: Interval) -> list[float | None]:
+    """[mean, lo, hi] with four digits; None for what is not a number (JSON has none)."""
+    return [round(x, 4) if np.isfinite(x) else None for x in (interval.mean, interval.lo, interval.hi)]
+
+
+def image_auroc(largest: Sequence[float], positive: Sequence[bool], seed: int = 0) -> Interval:
+    """The paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones, with a bootstrap over slices."""
+    scores, truth = np.asarray(largest, float), np.asarray(positive, bool)
+    value = auroc(scores, truth)
+    if not np.isfinite(value):
+        return Interval(value, value, value, len(scores))
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(N_RESAMPLES):
+        one, other = (rng.choice(np.flatnonzero(truth == kind), int((truth == kind).sum())) for kind in (True, False))
+        chosen = np.concatenate([one, other])  # stratified: every resample has both kinds
+        draws.append(auroc(scores[chosen], truth[chosen]))
+    lo, hi = np.quantile(draws, [0.025, 0.975])
+    return Interval(value, float(lo), float(hi), len(scores))
+
+
+def froc_interval(images: Sequence[ImageMarks], rate: float, min_diameter_mm: float, seed: int = 0) -> Interval:
+    """Sensitivity at ``rate`` false marks a slice, with a bootstrap over slices."""
+    curve = froc(images, min_diameter_mm)
+    rng = np.random.default_rng(seed)
+    draws = [froc([images[k] for k in rng.integers(0, len(images), len(images))], min_diameter_mm).at(rate) for _ in range(N_RESAMPLES // 5)]
+    kept = [x for x in draws if np.isfinite(x)]
+    lo, hi = np.quantile(kept, [0.025, 0.975]) if kept else (float("nan"), float("nan"))
+    return Interval(curve.at(rate), float(lo), float(hi), curve.n_lesions)

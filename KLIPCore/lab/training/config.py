@@ -1,0 +1,123 @@
+"""What a training run depends on: one YAML file, and the three backbones that can be trained from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from KLIPCore.errors import ConfigError
+from KLIPCore.lab.training.augment import Augmentation
+from KLIPCore.lab.training.data import DataSource
+from KLIPCore.priors.ddpm import DDPMConfig
+from KLIPCore.priors.networks import network_config
+from KLIPCore.priors.unet import UNetConfig
+from KLIPCore.volume.units import Window
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything a training run depends on; one YAML file.
+
+    Attributes
+    ----------
+    name, anatomy, licence, intended_use : for the model card.
+    window : HU interval of intensity 0..1.
+    sources, validation : volumes to learn from and to be judged on; never the same patient.
+    size, body_fraction : the frame (pixels, fraction).
+    patches : (side in pixels, patches per step) pairs, taken in turn: small ones learn texture cheaply, large ones
+        teach the middle attention how many places a whole slice has.
+    steps, warmup_steps, decay_steps : length of the run and of its learning-rate ramps.
+    learning_rate, ema : AdamW's rate and the running average's decay per step.
+    sigma_log_mean, sigma_log_std, sigma_min, sigma_max : distribution of noise levels (intensity units).
+    save_every : steps between checkpoints.
+    pictures_every : steps between pictures of what the prior has learned; rounded up to a checkpoint, 0 draws them at the end only.
+    n_validation : validation slices.
+    seed : of everything random.
+    backbone : one of :data:`BACKBONES`, for the card; what it means is in ``network`` and ``patches``.
+    network : shape of the network; a :class:`DDPMConfig` makes it a DDPM.
+    """
+
+    name: str
+    anatomy: str
+    window: Window
+    sources: tuple[DataSource, ...]
+    validation: tuple[DataSource, ...]
+    licence: str = ""
+    intended_use: str = "Research only; not a medical device."
+    size: int = 256
+    body_fraction: float = 0.875
+    patches: tuple[tuple[int, int], ...] = ((64, 16), (64, 16), (128, 4), (64, 16), (256, 1))
+    steps: int = 6000
+    warmup_steps: int = 100
+    decay_steps: int = 1500
+    learning_rate: float = 5e-4
+    ema: float = 0.999
+    sigma_log_mean: float = -2.0
+    sigma_log_std: float = 1.3
+    sigma_min: float = 0.004
+    sigma_max: float = 5.0
+    save_every: int = 200
+    pictures_every: int = 1000
+    n_validation: int = 16
+    seed: int = 0
+    backbone: str = "patch"
+    network: UNetConfig = UNetConfig()
+    augmentation: Augmentation = Augmentation()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingConfig:
+        """Read a YAML file.
+
+        Raises
+        ------
+        ConfigError : it is not YAML, or a field is missing or unknown.
+        """
+        try:
+            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+            fields["window"] = Window(**fields["window"])
+            for key in ("sources", "validation"):
+                fields[key] = tuple(DataSource.from_dict(s) for s in fields[key])
+            if "patches" in fields:
+                fields["patches"] = tuple((int(side), int(n)) for side, n in fields["patches"])
+            if "network" in fields:
+                fields["network"] = network_config(fields["network"])
+            if "augmentation" in fields:
+                fields["augmentation"] = Augmentation(**fields["augmentation"])
+            return cls(**fields)
+        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"The training configuration {path.name} cannot be used ({error}).", "Compare it with configs/train_abdomen.yaml.") from error
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step: warm-up, plateau, linear fall to zero at ``steps``."""
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps) * min(1.0, max(0.0, (self.steps - step) / self.decay_steps))
+
+
+BACKBONES: dict[str, dict[str, Any]] = {
+    "patch": {},
+    "whole": {"network": UNetConfig(positions=False), "patches": ((256, 1),), "learning_rate": 2e-4},
+    "ddpm": {"network": DDPMConfig(), "patches": ((256, 1),), "learning_rate": 2e-4},
+}
+"""What each backbone changes in a configuration: patches with positions (PaDIS), whole slices under EDM, whole slices under DDPM."""
+
+
+def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfig:
+    """``config`` for another backbone on the same data, named after it; unchanged when ``backbone`` is None or its own.
+
+    Raises
+    ------
+    ConfigError : no such backbone.
+    """
+    if backbone is None or backbone == config.backbone:
+        return config
+    if backbone not in BACKBONES:
+        raise ConfigError(f"There is no backbone called '{backbone}'.", f"Choose one of: {', '.join(BACKBONES)}.")
+    return replace(config, name=f"{config.name}-{backbone}", backbone=backbone, **BACKBONES[backbone])
+
+
+def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:
+    """``config`` with another length, unchanged when ``steps`` is None."""
+    return config if steps is None else replace(config, steps=steps)

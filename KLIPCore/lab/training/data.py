@@ -1,0 +1,199 @@
+"""From folders of CT to a stack of framed training slices.
+
+A training set is a list of sources; each says which files it takes and how their numbers become HU. Every volume goes
+through exactly the steps a study goes through at detection time (window, body mask, couch removal, frame),
+so that the prior sees in training what it will see in use.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from KLIPCore.errors import ConfigError, EmptyInputError, UnreadableFileError
+from KLIPCore.io.study import read_study
+from KLIPCore.physics.disc import RADIUS_MM, SimulatedDiscs
+from KLIPCore.volume.body import body_masks
+from KLIPCore.volume.frame import MIN_BODY_FRACTION, Frame
+from KLIPCore.volume.geometry import ImageGrid2D
+from KLIPCore.volume.units import Window
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Some volumes and how to read them.
+
+    Attributes
+    ----------
+    name : what the model card calls it.
+    pattern : glob below the data folder, with ``{case}`` where a case name goes; a match that is a folder is a DICOM study.
+    cases : the cases taken; empty means every match of ``*``.
+    exclude : what is left out: a glob for file or folder names, with ``:LO-HI`` for a range of its slices only (both counted, from 0).
+    slope, intercept : HU = slope · stored + intercept.
+    oriented : the files' directions are to be trusted, and slices are turned by them (always so for DICOM); otherwise the arrays
+        must be in display order (row 0 anterior, column 0 the patient's right), as 8-bit copies without geometry often are.
+    licence : as the card states it.
+    simulated : ``discs`` takes no files but ``n_slices`` solid discs of :mod:`KLIPCore.physics.disc`, drawn with ``seed``.
+    n_slices, seed : how many simulated slices, and of which seed; two sources of one seed would share their slices.
+    """
+
+    name: str
+    pattern: str = ""
+    cases: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    slope: float = 1.0
+    intercept: float = 0.0
+    oriented: bool = False
+    licence: str = ""
+    simulated: str = ""
+    n_slices: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.simulated not in ("", "discs") or bool(self.simulated) == bool(self.pattern) or (self.simulated and self.n_slices < 1):
+            raise ConfigError(
+                f"The source '{self.name}' says neither which files nor what to simulate, or both.",
+                "Give a pattern, or simulated: discs with n_slices of at least 1.",
+            )
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """From a configuration's entry; case names may be numbers there.
+
+        Raises
+        ------
+        TypeError : a field is unknown or missing.
+        """
+        lists = {key: tuple(str(v) for v in fields.get(key, ())) for key in ("cases", "exclude")}
+        return cls(**{**fields, **lists})
+
+    def left_out(self, name: str) -> bool | list[tuple[int, int]]:
+        """Whether a whole file is excluded, or which slices of it (first, last).
+
+        Raises
+        ------
+        ConfigError : a range that cannot be read.
+        """
+        ranges = []
+        for entry in self.exclude:
+            pattern, colon, part = entry.partition(":")
+            if not fnmatch.fnmatch(name, pattern):
+                continue
+            if not colon:
+                return True
+            try:
+                first, last = (int(n) for n in part.split("-"))
+            except ValueError as error:
+                raise ConfigError(f"'{entry}' excludes nothing that can be understood.", "Write a file name, or NAME:LO-HI for some of its slices.") from error
+            ranges.append((first, last))
+        return ranges
+
+    def files(self, root: Path) -> list[Path]:
+        """The source's files below ``root``, sorted.
+
+        Raises
+        ------
+        EmptyInputError : a named case, or any file at all, is missing.
+        """
+        found: list[Path] = []
+        for case in self.cases or ("*",):
+            matches = sorted(root.glob(self.pattern.format(case=case)))
+            if not matches:
+                raise EmptyInputError(
+                    f"No file matches {self.pattern.format(case=case)} below the data folder.", "Check --data and the training configuration."
+                )
+            found += [match for match in matches if self.left_out(match.name) is not True]
+        return found
+
+
+def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
+    """(D, H, W) HU in display order, and the voxels' (slice, row, column) spacing in mm.
+
+    Raises
+    ------
+    ConfigError, UnreadableFileError : the file cannot be used; for DICOM, what :func:`KLIPCore.io.study.read_study` raises.
+    """
+    if path.is_dir() or source.oriented:
+        volume, _ = read_study(path).oriented_lps()
+        k, j, i = (float(v) for v in volume.grid.spacing)
+        return (volume.array * source.slope + source.intercept).astype(np.float32), (k, j, i)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UnreadableFileError(f"{path.name} cannot be read.", "Copy it again, or exclude it.") from error
+    hu = sitk.GetArrayFromImage(image).astype(np.float32) * source.slope + source.intercept
+    if hu.ndim != 3:
+        raise ConfigError(f"{path.name} has {hu.ndim} dimensions.", "Train on 3-D volumes.")
+    i, j, k = image.GetSpacing()
+    return hu, (k, j, i)
+
+
+def read_slices(path: Path, source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Framed slices of one volume.
+
+    Returns
+    -------
+    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body and excluded ones are left out.
+    entry : for the model card; spacing None and pixel 0 where the file does not know its spacing.
+    """
+    hu, spacing = read_hu(path, source)
+    intensity = window.apply(hu)
+    masks = body_masks(intensity)
+    frame = Frame.of_body(masks, (spacing[1], spacing[2]), size, body_fraction)
+    keep = masks.mean((1, 2)) > MIN_BODY_FRACTION
+    ranges = source.left_out(path.name)
+    for first, last in ranges if isinstance(ranges, list) else []:
+        keep[max(first, 0) : last + 1] = False
+    framed = frame.pull(np.where(masks, intensity, 0.0))[keep]
+    known = spacing[2] != 1.0 or path.is_dir() or source.oriented
+    entry = {
+        "source": source.name,
+        "file": path.name,
+        "n_slices": len(framed),
+        "spacing_mm": [round(v, 3) for v in spacing] if known else None,
+        "pixel_mm": round(frame.pixel_mm, 3) if known else 0.0,
+        "licence": source.licence,
+    }
+    return np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8), entry
+
+
+def simulated_slices(source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Simulated slices as :func:`read_slices` gives read ones: a body of nominal size takes ``body_fraction`` of the side."""
+    pixel_mm = 2 * RADIUS_MM / (body_fraction * size)
+    made = SimulatedDiscs(source.n_slices, source.seed).slices(ImageGrid2D((size, size), pixel_mm), window)
+    entry = {
+        "source": source.name,
+        "file": f"SIMULATED {source.simulated}, seed {source.seed}",
+        "n_slices": source.n_slices,
+        "spacing_mm": [0.0, round(pixel_mm, 4), round(pixel_mm, 4)],
+        "pixel_mm": round(pixel_mm, 4),
+        "licence": source.licence,
+    }
+    return np.round(np.clip(made, 0, 1) * 255).astype(np.uint8), entry
+
+
+def load_training_set(
+    root: Path, sources: Iterable[DataSource], window: Window, size: int = 256, body_fraction: float = 0.875
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    """All slices (N, size, size) uint8 of all sources, and one provenance entry a volume for the model card."""
+    stacks, entries = [], []
+    for source in sources:
+        if source.simulated:
+            slices, entry = simulated_slices(source, window, size, body_fraction)
+            stacks.append(slices)
+            entries.append(entry)
+            continue
+        for path in source.files(root):
+            slices, entry = read_slices(path, source, window, size, body_fraction)
+            stacks.append(slices)
+            entries.append(entry)
+    if not sum(len(stack) for stack in stacks):
+        raise ConfigError("The training configuration's sources hold no slices.", "Name at least one source under 'sources', and exclude less.")
+    return np.concatenate(stacks), entries

@@ -1,0 +1,309 @@
+"""The KL map: from a trace to nats, p-values and significance on the study's own voxels.
+
+Everything here is arithmetic on the trace and takes a fraction of a second: this is what the sliders call. All cell arrays
+are (n_slices, h, w) over the frame's base cells, of the slices that were sampled; :meth:`KLMap.volumes` carries them
+to the study's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from KLIPCore.config import RegionConfig
+from KLIPCore.errors import TraceError
+from KLIPCore.maps.blocks import block_nats
+from KLIPCore.maps.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
+from KLIPCore.maps.combine import combine
+from KLIPCore.maps.null import BulkNull, twin_p_values
+from KLIPCore.maps.resample import Landing
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.scores import Score
+from KLIPCore.volume.framed_study import Framing
+from KLIPCore.volume.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class KLMap:
+    """Nats of blocks, and how unusual they are.
+
+    Attributes
+    ----------
+    indices : slices, counted from the feet.
+    nats : (n, h, w) float32 nats of the block centred at each cell; of a score that judges windows apart, equivalent nats
+        (:mod:`KLIPCore.maps.combine`).
+    cells : (n, h, w) float32 nats of each cell itself: every nat once.
+    tested : (n, h, w) bool, cells inside the body and the region of interest.
+    p : (n, h, w) p-values of single blocks; 1 where not tested.
+    clusters : touching unusual blocks, with their significance.
+    forming_p : blocks below this p-value form clusters.
+    score : what was measured.
+    block_mm, depth_mm : the block's edges; depth is one slice's spacing at least.
+    null : name of the null.
+    width : robust standard deviation of the transformed nats under the study null; None for the twin null.
+    """
+
+    indices: tuple[int, ...]
+    nats: NDArray[np.float32]
+    cells: NDArray[np.float32]
+    tested: NDArray[np.bool_]
+    p: NDArray[np.float64]
+    clusters: Clusters
+    forming_p: float
+    score: Score
+    block_mm: float
+    depth_mm: float
+    null: str
+    width: float | None
+
+    @property
+    def image_nats(self) -> NDArray[np.float64]:
+        """(n,) nats of each whole slice: the sum over its tested body."""
+        return np.where(self.tested, self.cells, 0.0).sum((1, 2), dtype=np.float64)
+
+    def volumes(self, landing: Landing, fdr: float, kl_map: Volume | None = None) -> MapVolumes:
+        """The map on the study's own grid; slices that were not sampled are 0.
+
+        Parameters
+        ----------
+        landing : of the map's slices on their study.
+        fdr : clusters up to this false-discovery rate are reported.
+        kl_map : what :func:`on_study` made of the nats, where it is there already.
+        """
+        reported = self.clusters.spread(self.clusters.q) <= fdr
+        near = _dilated(np.where(reported, self.clusters.labels, 0))  # interpolation may still exceed the threshold there
+        threshold = -np.log10(self.forming_p)
+        labels, labels_lps = landing.blank(np.int32)
+        lows, highs = [], []
+        for part in landing.slices:
+            around = part.part(near[part.n] > 0)
+            if around is not None:
+                log_p = -np.log10(np.maximum(self.p[part.n], 1e-300))
+                unusual = around.body & around.nearest(self.tested[part.n]) & (around.smooth(log_p) >= threshold)
+                labels_lps[around.place] = np.where(unusual, around.nearest(near[part.n]), 0)
+                k, rows, columns = around.place
+                lows.append((k, rows.start, columns.start))
+                highs.append((k + 1, rows.stop, columns.stop))
+        box = tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True)) if lows else (slice(0),) * 3
+        within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), labels_lps.shape)
+        return MapVolumes(kl_map or on_study(self.nats, landing), labels, within, near, self, landing)
+
+
+def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(n, h, w) labels, each slice grown by one cell to all sides; the larger number wins. Looks only where there are any."""
+    out = np.zeros_like(labels)
+    some = ndi.find_objects((labels > 0).astype(np.int8))
+    if some:
+        n, h, w = some[0]
+        box = (n, slice(max(h.start - 1, 0), h.stop + 1), slice(max(w.start - 1, 0), w.stop + 1))
+        out[box] = ndi.grey_dilation(labels[box], size=(1, 3, 3))
+    return out
+
+
+def on_study(nats: NDArray[np.floating], landing: Landing, into: NDArray[np.float32] | None = None) -> Volume:
+    """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in slices not sampled.
+
+    Parameters
+    ----------
+    nats : of the landing's slices.
+    landing : from cells to voxels.
+    into : the array of an earlier map of this very landing, which is written over: zeros need not be made again.
+
+    Raises
+    ------
+    TraceError : nats are not finite.
+    """
+    array, lps = landing.blank(np.float32) if into is None else (into, landing.framing.orientation.view(into))
+    cells = np.maximum(nats, 0.0)  # a block without surprise may come out slightly negative
+    for part in landing.slices:
+        np.copyto(lps[part.place], part.smooth(cells[part.n]), where=part.body)
+    if not np.isfinite(cells).all():  # a hundred times fewer than voxels
+        raise TraceError("The trace holds nats that are not finite.", "Run the detection again.")
+    return Volume.known_finite(array, landing.framing.grid, "nats")
+
+
+@dataclass(frozen=True, eq=False)
+class MapVolumes:
+    """A KL map on the study's grid; every array is (D, H, W) in the study's own order.
+
+    Attributes
+    ----------
+    kl_map : nats of the block centred at each voxel; 0 outside the body and in slices not sampled.
+    labels : int32, number of the reported cluster at each voxel, 0 outside.
+    within : box outside of which there are no labels.
+    near : (n, h, w) int32 numbers of the reported clusters on their cells and on those that touch them.
+    cells : the map over base cells that it was made from.
+    landing : how it was carried here.
+    """
+
+    kl_map: Volume
+    labels: NDArray[np.int32]
+    within: tuple[slice, slice, slice]
+    near: NDArray[np.int32]
+    cells: KLMap
+    landing: Landing
+
+    @property
+    def significant(self) -> NDArray[np.bool_]:
+        """Voxels of reported clusters."""
+        return self.labels > 0
+
+    @cached_property
+    def tested(self) -> NDArray[np.bool_]:
+        """Voxels at which a test was made."""
+        array, lps = self.landing.blank(bool)
+        for part in self.landing.slices:
+            lps[part.place] = part.nearest(self.cells.tested[part.n]) & part.body
+        return array
+
+    @cached_property
+    def density(self) -> NDArray[np.float32]:
+        """Nats per mm³, each nat once; 0 outside :attr:`within`, where no region needs it."""
+        spacing = self.landing.framing.lps_grid.spacing[0]
+        per_mm3 = np.float32(1.0 / (self.landing.cell_mm**2 * spacing))
+        array, lps = self.landing.blank(np.float32)
+        for part in self.landing.slices:
+            around = part.part(self.near[part.n] > 0)
+            if around is not None:
+                lps[around.place] = around.nearest(self.cells.cells[part.n]) * per_mm3
+        return array
+
+
+class MapMaker:
+    """Makes maps of one trace under one setting after another, and keeps what does not change between them.
+
+    Parameters
+    ----------
+    trace : the sampled slices.
+    study : their study.
+    roi : (D, H, W) bool on the LPS grid; only blocks centred in it are tested.
+
+    Raises
+    ------
+    TraceError : the trace is empty.
+    """
+
+    def __init__(self, trace: KLTrace, study: Framing, roi: NDArray[np.bool_] | None = None) -> None:
+        if not trace.slices:
+            raise TraceError("No slice has been sampled yet.", "Run detect first.")
+        self.trace = trace
+        self.study = study
+        self.roi = roi
+        self._noise = WhiteSpectra()
+        self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
+
+    @cached_property
+    def landing(self) -> Landing:
+        """From the trace's cells to the study's voxels."""
+        layer = next(iter(self.trace.slices[0].layers.values()))
+        return Landing(self.study, tuple(self.trace.indices), layer.energy.shape[-1])
+
+    @cached_property
+    def tested(self) -> NDArray[np.bool_]:
+        """(n, h, w): cells inside the body and the region of interest."""
+        return self.landing.tested(self.roi)
+
+    def make(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None = None) -> KLMap:
+        """Blocks, null, p- and q-values.
+
+        Parameters
+        ----------
+        config : score, block size and null.
+        on_nats : called with the blocks' nats as soon as they are known to have a null, while significance is still being worked out.
+
+        Raises
+        ------
+        TraceError : the trace lacks the score's layer, or is too small for a null.
+        """
+        score = config.chosen
+        places = np.array(self.trace.indices) - self.trace.indices[0]
+        windows = self._nats(score)
+        cells = np.sum(windows, axis=0) if len(windows) > 1 else windows[0]
+        spacing = float(self.study.lps_grid.spacing[0])
+        depth = max(1.0, config.depth_mm / spacing)
+        block_cells = config.block_mm / self.landing.cell_mm
+
+        def blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            dense = np.zeros((places[-1] + 1, *values.shape[1:]), np.float32)
+            dense[places] = values  # a gap between sampled slices stays a gap
+            return block_nats(dense, block_cells, depth)[places]
+
+        tested = judged = self.tested
+        p, z, width = np.ones(tested.shape), np.zeros(tested.shape), None
+        with_twin = self._with_twin(score, depth) if config.null == "twin" else None
+        if score.together:
+            twins = [blocks(own) for own in self._nats(score, "twin-")] if config.null == "twin" else None
+            verdict = combine([blocks(own) for own in windows], tested, twins)
+            nats, p, z, judged = verdict.nats, verdict.p, verdict.z, verdict.judged
+            width = None if twins else verdict.width
+        elif config.null == "twin":
+            nats = blocks(cells)
+            (twin,) = (blocks(own) for own in self._nats(score, "twin-"))
+            p[tested] = twin_p_values(nats[tested], twin[tested if with_twin is None else tested & with_twin])
+            z[tested] = z_of_p(p[tested])
+        else:
+            nats = blocks(cells)
+            null = BulkNull.fit(nats[tested])
+            z[tested] = null.z(nats[tested])
+            p[tested] = ndtr(-z[tested])
+            width = null.width
+        if on_nats is not None:
+            on_nats(nats)
+        clusters = find_clusters(z, judged, config.forming_p, places, self._noise)
+        block_mm = max(config.block_mm, self.landing.cell_mm)
+        return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
+
+    def volumes(self, config: RegionConfig, on_map: Callable[[Volume], None] | None = None, into: NDArray[np.float32] | None = None) -> MapVolumes:
+        """:meth:`make`, carried to the study's grid; ``into`` as in :func:`on_study`, untouched where this raises.
+
+        Nats are carried there in a thread of their own while significance is worked out (both spend their time in compiled code);
+        ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
+        """
+
+        def carry(nats: NDArray[np.float32]) -> Volume:
+            carried = on_study(nats, self.landing, into)
+            if on_map is not None:
+                on_map(carried)
+            return carried
+
+        carrying: list[Future[Volume]] = []
+        with ThreadPoolExecutor(1) as aside:
+            made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
+            return made.volumes(self.landing, config.rate, carrying[0].result())
+
+    def _with_twin(self, score: Score, depth: float) -> NDArray[np.bool_]:
+        """(n, 1, 1) which slices have a twin, whose blocks then stand for all.
+
+        Raises
+        ------
+        TraceError : none has, or blocks reach across slices of which not all have.
+        """
+        having = np.array([f"twin-{score.layer}" in s.layers for s in self.trace.slices])
+        if not having.all() and (depth > 1 or not having.any()):
+            raise TraceError(
+                "Blocks that reach across slices need a twin of every slice; this run made fewer." if having.any() else "This run made no twins.",
+                "Choose a block depth of 0 or the null study, or run detect again with the null twin and sampling.twin_every: 1.",
+            )
+        return having[:, None, None]
+
+    def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
+        """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last score are kept, since block size and
+        rate are moved more often than the window."""
+        layer = twin + score.layer
+        key = (layer, score.part, score.windows, score.bands)
+        if twin not in self._cells or self._cells[twin][0] != key:
+            windows = self.trace.recorded(layer, score.windows) if score.together else score.windows
+            self._cells[twin] = (key, [self.trace.nats(layer, score.part, window, score.bands) for window in windows])
+        return self._cells[twin][1]
+
+
+def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
+    """One map of a trace; see :meth:`MapMaker.make` for parameters and errors."""
+    return MapMaker(trace, study, roi).make(config)

@@ -1,0 +1,147 @@
+"""A finished or growing run, held in memory for a slider.
+
+:func:`KLIPCore.runs.rerun.redo_regions` answers new settings with files; a panel wants the answer while a slider moves. A
+:class:`LiveMap` reads a run folder once and then only does arithmetic: no file, no torch, no sampling. It packs itself into
+bytes, so that a scene can carry it and the slider still works when the run folder is gone.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.config import Config, RegionConfig
+from KLIPCore.errors import TraceError
+from KLIPCore.maps.kl_map import MapMaker
+from KLIPCore.maps.regions import Region
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.rerun import regions_of
+from KLIPCore.volume.framed_study import Framing
+from KLIPCore.volume.selection import Box, box_mask
+from KLIPCore.volume.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class LiveView:
+    """What one setting of the sliders shows.
+
+    Attributes
+    ----------
+    settings : the setting.
+    kl_map : float32 nats of the block centred at each voxel, on the study's own grid.
+    labels : (D, H, W) int32 like it; ``region.label`` where a region is, 0 elsewhere.
+    regions : what stands out, strongest first.
+    """
+
+    settings: RegionConfig
+    kl_map: Volume
+    labels: NDArray[np.int32]
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LiveMap:
+    """A run's trace and where it lies on the study.
+
+    Attributes
+    ----------
+    run : the run's record (settings, prior, warnings), as ``run.json`` has it.
+    framing : the study's grid, body masks and frame.
+    trace : the slices that are done.
+    """
+
+    run: dict[str, Any]
+    framing: Framing
+    trace: KLTrace
+
+    @classmethod
+    def open(cls, out: Path) -> LiveMap:
+        """Read a run folder, finished or still growing; of a growing one, the slices that are done.
+
+        Raises
+        ------
+        TraceError : no run there, or no slice is done yet.
+        """
+        folder = RunFolder(out)
+        run = folder.run()
+        return cls(run, folder.read_framing(), folder.trace(run["slices"], run["fingerprint"]))
+
+    @property
+    def settings(self) -> RegionConfig:
+        """The settings the run was started with."""
+        return Config.from_dict(self.run["config"]).regions
+
+    @property
+    def roi(self) -> Box | None:
+        """The run's region of interest, LPS mm."""
+        box = self.run.get("roi")
+        return None if box is None else ((box[0][0], box[0][1]), (box[1][0], box[1][1]), (box[2][0], box[2][1]))
+
+    @cached_property
+    def _maker(self) -> MapMaker:
+        return MapMaker(self.trace, self.framing, None if self.roi is None else box_mask(self.framing.lps_grid, self.roi))
+
+    def update(self, settings: RegionConfig, over: LiveView | None = None) -> LiveView:
+        """Map and regions under other settings.
+
+        Parameters
+        ----------
+        settings : the new ones.
+        over : an earlier view of this run that nobody looks at any more: its map is written over, which saves memory and a tenth of the time.
+
+        Raises
+        ------
+        TraceError : the trace cannot answer: a score whose layer was not recorded, a window outside it, too few blocks.
+        """
+        volumes = self._maker.volumes(settings, into=None if over is None else over.kl_map.array)
+        regions = tuple(regions_of(volumes, settings))
+        labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
+        for region in regions:
+            labels[region.box][region.mask] = region.label
+        return LiveView(settings, volumes.kl_map, labels, regions)
+
+    def to_bytes(self) -> bytes:
+        """Everything :meth:`update` needs, as one zip archive of the run folder's own files."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as name:
+            folder = RunFolder(Path(name))
+            folder.trace_folder.mkdir()
+            folder.write_framing(self.framing)
+            folder.write_json("run.json", self.run)
+            for piece in self.trace.slices:
+                piece.save(folder.slice_file(piece.index), self.run["fingerprint"])
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # its members are compressed already
+                for file in sorted(folder.path.rglob("*")):
+                    if file.is_file():
+                        archive.write(file, file.relative_to(folder.path).as_posix())
+            return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LiveMap:
+        """The inverse of :meth:`to_bytes`.
+
+        Raises
+        ------
+        TraceError : the data are damaged.
+        """
+        import tempfile
+
+        try:
+            with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if "run.json" not in archive.namelist():  # cut off where an inner archive happens to end
+                    raise TraceError("The stored KL trace is damaged.", "Run the detection again.")
+                archive.extractall(name)
+                return cls.open(Path(name))
+        except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+            raise TraceError(f"The stored KL trace is damaged ({type(error).__name__}).", "Run the detection again.") from error

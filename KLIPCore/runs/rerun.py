@@ -1,0 +1,248 @@
+"""From a trace to a map, regions and files: what a slider moves.
+
+    KL trace → KL map → regions → files
+
+Nothing here samples, and nothing here needs torch: :func:`redo_regions` answers another block size, window, score or
+rate from a finished run. :func:`KLIPCore.detection.detect.detect` ends with the same :func:`finish`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from KLIPCore import __version__
+from KLIPCore.config import Config, RegionConfig
+from KLIPCore.errors import TraceError
+from KLIPCore.export.report import Report
+from KLIPCore.io.images import write_image
+from KLIPCore.maps.kl_map import KLMap, MapMaker, MapVolumes
+from KLIPCore.maps.regions import Region, find_regions
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.outputs import write_map, write_report, write_result
+from KLIPCore.volume.framed_study import FramedStudy, Framing
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.selection import Box, box_mask
+from KLIPCore.volume.volume import Volume
+
+Progress = Callable[[str, float, str], None]
+"""Called with (stage, fraction of the whole run, detail for people)."""
+
+SIMULATED = "SIMULATED from the loaded volume, on a finer grid, with noise; no scanner data were used"
+"""What a run says of its measurement, unless it had a real one."""
+
+SAMPLING_SHARE = (0.04, 0.92)
+"""Part of the progress bar that sampling takes; reading comes before, exports after."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a run found.
+
+    Attributes
+    ----------
+    report : regions, settings, provenance.
+    kl_map : nats, p and q over base cells.
+    volumes : the map on the study's grid.
+    study : where the study's voxels lie; with its images after :func:`detect`.
+    folder : where everything was written.
+    """
+
+    report: Report
+    kl_map: KLMap
+    volumes: MapVolumes
+    study: Framing
+    folder: RunFolder
+
+
+Reopen = Callable[[dict[str, Any], Framing, Path | None], FramedStudy]
+"""From what a run noted, its framing and where its input lies now to that input, framed."""
+
+
+def reopen_study(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
+    """The study that a run was made from, read again.
+
+    Parameters
+    ----------
+    run : what the run noted of itself.
+    framing : its frames.
+    where : where the study is now; where it was when None.
+
+    Raises
+    ------
+    TraceError : another study lies there.
+    """
+    from KLIPCore.io.study import read_study  # pydicom: nothing that a map without a report waits for
+
+    volume = read_study(where or Path(run["study"]["path"]), run["study"]["series"])
+    if volume_hash(volume) != run["study"]["hash"]:
+        raise TraceError("The study is not the one this trace was made from.", "Give the original with --study.")
+    return FramedStudy.of(volume, framing.body, framing.frame)
+
+
+def redo_regions(
+    out: Path,
+    config: RegionConfig | None = None,
+    *,
+    study: Path | None = None,
+    roi: Box | None = None,
+    report: bool = False,
+    progress: Progress | None = None,
+    reopen: Reopen = reopen_study,
+) -> Detection:
+    """Map and regions again from the trace in ``out``, with another block size, window, score or rate; no sampling.
+
+    Parameters
+    ----------
+    out : folder that :func:`detect` wrote.
+    config : new settings; those of the run when None.
+    study : where the study is now, when it has moved.
+    roi : LPS box in mm instead of the run's own.
+    report : whether to write the HTML report and the DICOM SEG again, for which the study is read; without, old ones are removed.
+    progress : called as work goes on.
+    reopen : how the study is read; measured projections have a way of their own (:func:`KLIPCore.detection.detect_measured.reopen_scan`).
+
+    Raises
+    ------
+    TraceError : no run there, or its trace cannot answer.
+    """
+    tell = progress or (lambda stage, fraction, detail: None)
+    folder = RunFolder(out)
+    run = folder.run()
+    framing: Framing = folder.read_framing()
+    if report:
+        tell("read", 0.0, "reading the study")
+        framing = reopen(run, framing, study)
+    settings = config or Config.from_dict(run["config"]).regions
+    box = roi if roi is not None else _box(run.get("roi"))
+    result = finish(folder, framing, settings, ModelCard.from_dict(run["prior"]), tell, box)
+    tell("done", 1.0, f"{len(result.report.regions)} regions")
+    return result
+
+
+def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, roi: Box | None) -> Detection:
+    """From the trace in ``folder`` to the output files; with the study's images (a :class:`FramedStudy`) also the report."""
+    run = folder.run()
+    layer = settings.chosen.layer
+    trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
+    tell("map", SAMPLING_SHARE[1], "adding up nats")
+    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None)
+    volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
+    regions = regions_of(volumes, settings)
+    voxel = framing.grid.voxel_volume_mm3
+    config = replace(Config.from_dict(run["config"]), regions=settings)
+    made = Report(
+        regions=tuple(regions),
+        settings=config.to_dict(),
+        provenance=provenance(run, trace, volumes.cells),
+        significant_mm3=float(volumes.significant.sum() * voxel),
+        tested_mm3=float(volumes.tested.sum() * voxel),
+        slices=framing.lps_grid.shape[0],
+        false_discovery_rate=settings.rate,
+        warnings=tuple(run["warnings"]),
+    )
+    tell("export", 0.95, "writing results")
+    for name in ("report.html", "regions.dcm"):  # of other regions: they must not stay
+        folder.file(name).unlink(missing_ok=True)
+    if isinstance(framing, FramedStudy):
+        reconstruction = reconstruction_volume(trace, framing, card)
+        write_image(reconstruction, folder.file("reconstruction.nrrd"), description="posterior mean, HU, clipped to the prior's window")
+        made = write_report(folder, made, volumes.cells, volumes, framing, reconstruction, card)
+    write_result(folder, made, volumes.cells, framing.grid)
+    return Detection(made, volumes.cells, volumes, framing, folder)
+
+
+def read_regions(out: Path) -> tuple[list[Region], Grid]:
+    """The regions of a finished run, found again from its trace with its last settings, and the study's grid.
+
+    Raises
+    ------
+    TraceError : no finished run there.
+    """
+    folder = RunFolder(out)
+    run = folder.run()
+    framing = folder.read_framing()
+    settings = Config.from_dict(folder.result()["settings"]).regions
+    layer = settings.chosen.layer
+    trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
+    box = _box(run.get("roi"))
+    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None)
+    return regions_of(maker.volumes(settings), settings), framing.grid
+
+
+def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
+    """One region a reported cluster."""
+    clusters = volumes.cells.clusters
+    return find_regions(
+        volumes.kl_map,
+        None,
+        clusters.p,
+        volumes.density,
+        components=volumes.labels,
+        within=volumes.within,
+        q_values=clusters.q,
+        minimum_volume_mm3=settings.min_volume_mm3,
+        maximum_regions=settings.max_regions,
+    )
+
+
+def reconstruction_volume(trace: KLTrace, framed: Framing, card: ModelCard) -> Volume:
+    """The posterior mean in HU on the study's grid; air (the window's lower end) where nothing was sampled."""
+    lps = framed.lps_grid
+    out = np.zeros(lps.shape, np.float32)
+    for s in trace.slices:
+        out[s.index] = framed.frame_of(s.index).push(s.reconstruction[None], lps.shape[1:])[0]
+    return framed.to_study(card.window.invert(np.clip(out, 0, 1)), "HU")
+
+
+def volume_hash(volume: Volume) -> str:
+    """Hash of a volume's numbers and places: two studies with the same hash are the same."""
+    digest = hashlib.blake2b(np.ascontiguousarray(volume.array).data, digest_size=16)
+    digest.update(np.ascontiguousarray(volume.grid.affine).data)
+    return digest.hexdigest()
+
+
+def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, Any]:
+    """What is needed to do it again, and what it cost."""
+    infos = [s.info for s in trace.slices]
+    psnr = [i["psnr_db"] for i in infos if "psnr_db" in i]  # nobody knows the truth of what a scanner measured
+    return {
+        "software": f"KLIPCore {__version__}",
+        "python": platform.python_version(),
+        "torch": _installed("torch"),
+        "prior": run["prior"]["name"],
+        "prior_sha256": run["prior"]["sha256"],
+        "prior_anatomy": run["prior"]["anatomy"],
+        "measurement": run.get("measurement", SIMULATED),
+        "score": kl_map.score.name,
+        "score_meaning": kl_map.score.explanation,
+        "sigma_window": list(kl_map.score.window),
+        "block_mm": kl_map.block_mm,
+        "block_depth_mm": kl_map.depth_mm,
+        "null": kl_map.null,
+        "fingerprint": run["fingerprint"],
+        "slices_sampled": len(trace.slices),
+        "seconds_sampling": round(sum(i["seconds"] for i in infos), 1),
+        "network_evaluations_per_slice": round(float(np.mean([i["network_evaluations"] for i in infos])), 1),
+    } | ({"psnr_db_median": round(float(np.median(psnr)), 2)} if psnr else {})
+
+
+def _installed(package: str) -> str:
+    """A package's version; Slicer's own process, which may write a report, has no torch."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not in the process that wrote this"
+
+
+def _box(values: Any) -> Box | None:
+    return None if values is None else ((values[0][0], values[0][1]), (values[1][0], values[1][1]), (values[2][0], values[2][1]))

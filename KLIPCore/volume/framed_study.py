@@ -1,0 +1,174 @@
+"""A study as its prior wants to see it.
+
+Between the file and the mathematics stand four questions: which way is up, where is the patient, at which scale was the
+prior trained, and does this study suit it at all. A :class:`FramedStudy` holds the answers, and the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.volume.body import body_masks
+from KLIPCore.volume.frame import Frame
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.volume import Orientation, Volume
+
+CHEST_AIR = 0.3
+"""A slice with more than this part of its body below -300 HU shows lungs; their bases do so in abdominal scans too."""
+
+CHEST_MM = 60.0
+"""Lungs over more than this height are a chest, not the top of an abdomen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Framing:
+    """Where a study's voxels lie in the prior's frame: all that a map needs to land on the study again.
+
+    Attributes
+    ----------
+    grid : the study's own grid.
+    orientation : between the study's array order and LPS order (k to Superior, j to Posterior, i to Left).
+    body : (D, H, W) bool body masks on the LPS grid; slices counted from the feet.
+    frame : LPS slices ↔ the prior's square.
+    """
+
+    grid: Grid
+    orientation: Orientation
+    body: NDArray[np.bool_]
+    frame: Frame
+
+    @property
+    def lps_grid(self) -> Grid:
+        """The same voxels in LPS order."""
+        return self.grid.oriented(self.orientation.order, self.orientation.flips)
+
+    @cached_property
+    def reach(self) -> float:
+        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices: half the frame's side just fits its disc."""
+        farthest = 0.0
+        for body, centre in zip(self.body, self.frame.centres, strict=True):
+            offsets = (np.argwhere(body) - centre) / self.frame.pixel
+            farthest = max(farthest, float(np.hypot(*offsets.T).max(initial=0.0)))
+        return farthest
+
+    def mask(self, index: int) -> NDArray[np.float32]:
+        """(size, size) body mask of slice ``index`` in the frame, 0 or 1."""
+        return self.frame_of(index).pull(self.body[index : index + 1].astype(np.float32), order=0)[0]
+
+    def frame_of(self, index: int) -> Frame:
+        """The frame of one slice."""
+        return Frame(self.frame.size, self.frame.centres[index : index + 1], self.frame.pixel, self.frame.pixel_mm)
+
+    def to_study(self, lps_array: NDArray[np.floating], unit: str) -> Volume:
+        """A volume on the study's own grid from an array on the LPS grid."""
+        return Volume(self.orientation.restore(np.asarray(lps_array, np.float32)), self.grid, unit=unit)
+
+
+@dataclass(frozen=True, eq=False)
+class FramedStudy(Framing):
+    """A framed study with its images.
+
+    Attributes
+    ----------
+    study : the volume as it was read.
+    lps : the same voxels in LPS order.
+    warnings : sentences about what makes the result less trustworthy.
+    """
+
+    study: Volume
+    lps: Volume
+    warnings: tuple[str, ...] = ()
+
+    def intensity(self, index: int, card: ModelCard, factor: int = 1) -> NDArray[np.float32]:
+        """(size·factor, size·factor) windowed intensity of slice ``index`` in the frame, air outside the body."""
+        windowed = np.where(self.body[index], card.window.apply(self.lps.array[index]), 0.0)
+        return self.frame_of(index).pull(windowed[None], factor=factor)[0]
+
+    @classmethod
+    def of(cls, study: Volume, body: NDArray[np.bool_], frame: Frame, warnings: tuple[str, ...] = ()) -> FramedStudy:
+        """A study whose body masks and frame are known."""
+        lps, orientation = study.oriented_lps()
+        return cls(study.grid, orientation, body, frame, study, lps, warnings)
+
+
+def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
+    """Turn, mask and frame a study for a prior.
+
+    Parameters
+    ----------
+    study : (D, H, W) volume in HU.
+    card : what the prior was trained for.
+
+    Raises
+    ------
+    InputError : no slice shows a body.
+    """
+    lps, _ = study.oriented_lps()
+    body = np.stack([body_masks(card.window.apply(s[None]))[0] for s in lps.array])
+    spacing = lps.grid.spacing
+    frame = Frame.of_body(body, (float(spacing[1]), float(spacing[2])), card.size, card.body_fraction)
+    return FramedStudy.of(study, body, frame, tuple(suitability(lps, body, frame, card)))
+
+
+def _chest(lps: Volume, body: NDArray[np.bool_]) -> list[int]:
+    """Slices in which lung is more than abdominal scans show at their upper end: none unless they span :data:`CHEST_MM`."""
+    air = [k for k, mask in enumerate(body) if mask.any() and np.mean(lps.array[k][mask] < -300) > CHEST_AIR]
+    return air if air and (air[-1] - air[0] + 1) * lps.grid.spacing[0] > CHEST_MM else []
+
+
+def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
+    """What about this study the prior has not seen, and what that means for the result: one sentence each.
+
+    Parameters
+    ----------
+    lps : the study in LPS order.
+    body : (D, H, W) bool body masks like it.
+    frame : of those bodies.
+    card : what the prior was trained for.
+    """
+    out = []
+    lo, hi = card.pixel_mm_range
+    across = card.size * card.body_fraction
+    if not lo <= frame.pixel_mm <= hi:
+        out.append(
+            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to {hi * across:.0f} mm. "
+            "Texture and organ sizes will look unusual to it, and the map may flag them."
+        )
+    inside = lps.array[body]
+    if inside.size:
+        soft = np.mean((inside > card.window.lo_hu) & (inside < card.window.hi_hu))
+        bone = np.mean(inside > 300)
+        chest = _chest(lps, body)
+        if chest:
+            out.append(
+                f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: {card.anatomy}. "
+                "Expect the map to flag normal anatomy there; leave them out with --slices."
+            )
+        if bone > 0.15:
+            out.append(f"{100 * bone:.0f} % of the body is bone-dense. The prior was trained on: {card.anatomy}. Expect the map to flag normal anatomy.")
+        elif soft < 0.5:
+            out.append(
+                f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to {card.window.hi_hu:g} HU). Check that values are HU."
+            )
+    spacing = lps.grid.spacing
+    if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
+        out.append(
+            f"In-plane resolution ({spacing[1]:.2f} x {spacing[2]:.2f} mm) is coarser than the prior's ({frame.pixel_mm:.2f} mm): fine texture is missing."
+        )
+    if spacing[0] > 10:
+        out.append(f"Slices are {spacing[0]:.1f} mm apart: small lesions may fall between them.")
+    cut = frame.truncated(body).max(initial=0.0)
+    if cut > 0.02:
+        out.append(f"Up to {100 * cut:.0f} % of the body lies outside the prior's square and is not examined.")
+    touching = np.mean([m[:, 0].any() or m[:, -1].any() for m in body])
+    if touching > 0.2:
+        out.append("The body is cut off by the field of view: the scale of the anatomy is a guess, and its rim may be flagged.")
+    axis = np.abs(lps.grid.directions[2, 0])
+    if axis < 0.8:
+        out.append("Slices are not axial. The prior was trained on axial slices; expect the map to flag normal anatomy.")
+    return out

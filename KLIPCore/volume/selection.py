@@ -1,0 +1,77 @@
+"""Which part of a study: slices counted from the feet, a box in the patient."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.errors import ConfigError
+from KLIPCore.volume.grid import Grid
+
+Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+"""LPS mm intervals ((x0, x1), (y0, y1), (z0, z1))."""
+
+
+def parse_slices(text: str | None, n_slices: int) -> list[int]:
+    """Slice numbers that a Python-style range means, ``"12:17"`` or ``"-5:"`` or ``"7"``; all when None.
+
+    Raises
+    ------
+    ConfigError : not such a range, or one that keeps nothing.
+    """
+    if text is None or text.strip() == "":
+        return list(range(n_slices))
+    remedy = f"Write --slices 12:17 (12 to 16), counted from the feet; this study has slices 0 to {n_slices - 1}."
+    try:
+        numbers = [int(part) if part.strip() else None for part in text.split(":")]
+    except ValueError as error:
+        raise ConfigError(f"'{text}' is no range of slices.", remedy) from error
+    if len(numbers) == 1 and numbers[0] is not None:
+        index = numbers[0]
+        chosen = [index % n_slices] if -n_slices <= index < n_slices else []
+    elif 2 <= len(numbers) <= 3 and numbers[-1] != 0:
+        chosen = list(range(n_slices))[slice(*numbers)]
+    else:
+        raise ConfigError(f"'{text}' is no range of slices.", remedy)
+    if not chosen:
+        raise ConfigError(f"The range '{text}' keeps no slice.", remedy)
+    return sorted(chosen)
+
+
+def parse_box(text: str | None) -> Box | None:
+    """The box that ``"x0:x1,y0:y1,z0:z1"`` (LPS mm) means; None when no text is given.
+
+    Raises
+    ------
+    ConfigError : not such a box, or an empty one.
+    """
+    if not text:
+        return None
+    try:
+        intervals = [tuple(float(bound) for bound in part.split(":")) for part in text.split(",")]
+        (x0, x1), (y0, y1), (z0, z1) = intervals
+    except ValueError as error:
+        raise ConfigError(f"'{text}' is no box.", "Write --roi=x0:x1,y0:y1,z0:z1 in LPS millimetres.") from error
+    if not (x0 < x1 and y0 < y1 and z0 < z1):
+        raise ConfigError(f"The box '{text}' is empty.", "Give the smaller coordinate first in each interval.")
+    return (x0, x1), (y0, y1), (z0, z1)
+
+
+def box_mask(grid: Grid, box: Box) -> NDArray[np.bool_]:
+    """(D, H, W) bool: voxel centres inside the box.
+
+    Raises
+    ------
+    ConfigError : the box contains no voxel.
+    """
+    mask = np.zeros(grid.shape, bool)
+    rows, columns = np.meshgrid(np.arange(grid.shape[1]), np.arange(grid.shape[2]), indexing="ij")
+    lo, hi = np.array(box).T
+    for k in range(grid.shape[0]):
+        points = grid.to_world(np.stack([np.full(rows.shape, k), rows, columns], axis=-1))
+        mask[k] = ((points >= lo) & (points <= hi)).all(-1)
+    if not mask.any():
+        raise ConfigError(
+            "The region of interest lies outside the study.", "Give it in LPS millimetres of this study (x to the patient's left, y to posterior)."
+        )
+    return mask

@@ -1,0 +1,63 @@
+"""`klip reconstruct` and `klip export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from KLIPCore.cli.jobs import export_regions, reconstruct_file, reconstruct_folder
+from KLIPCore.errors import ConfigError, OutputError, TraceError
+from KLIPCore.io.sinogram import write_sinogram
+from KLIPCore.physics.ellipses import EllipsePhantom
+from KLIPCore.runs.rerun import Detection
+from KLIPCore.volume.geometry import FanBeam, ImageGrid2D
+
+
+def test_a_sinogram_file_becomes_an_image_of_the_right_values(tmp_path: Path) -> None:
+    image = ImageGrid2D((96, 96), 1.0)
+    geometry = FanBeam.sparse(180, image)
+    phantom = EllipsePhantom.disc(30.0, 0.02)
+    path = tmp_path / "scan.npz"
+    write_sinogram(path, phantom.sinogram(geometry), geometry)
+    text = reconstruct_file(path, tmp_path / "out.nrrd", "fbp", None, 96, 1.0)
+    assert "180 views" in text
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out.nrrd")))[0]
+    rows, columns = np.mgrid[0:96, 0:96]
+    inside = (rows - 47.5) ** 2 + (columns - 47.5) ** 2 < 24**2
+    assert found[inside].mean() == pytest.approx(0.02, rel=0.02)
+    assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_impossible_requests_are_explained(tmp_path: Path) -> None:
+    image = ImageGrid2D((32, 32), 1.0)
+    geometry = FanBeam.sparse(30, image)
+    path = tmp_path / "scan.npz"
+    write_sinogram(path, np.zeros(geometry.shape), geometry)
+    with pytest.raises(OutputError, match="no name for an image"):
+        reconstruct_file(path, tmp_path / "out.txt", "fbp", None, 32, None)
+    with pytest.raises(ConfigError, match="cannot be taken from 30"):
+        reconstruct_file(path, tmp_path / "out.nrrd", "fbp", 60, 32, None)
+    with pytest.raises(ConfigError, match="no reconstruction method"):
+        reconstruct_file(path, tmp_path / "out.nrrd", "magic", None, 32, None)
+
+
+@pytest.mark.shared_data
+def test_measured_discs_reconstruct_to_their_truth(shared_data: Path, tmp_path: Path) -> None:
+    text = reconstruct_file(shared_data / "htc2022" / "htc2022_ta.npz", tmp_path / "ta.nrrd", "fbp", 120, 512, None)
+    assert float(text.rsplit(" ", 1)[1]) > 0.98
+    with pytest.raises(ConfigError, match="divisor of 720"):
+        reconstruct_folder(shared_data / "htc2022", ["fbp"], [7])
+
+
+def test_export_writes_labels_and_surfaces(run: Detection, tmp_path: Path) -> None:
+    files = export_regions(run.folder.path, tmp_path / "to", ["nifti", "stl"])
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "to" / "regions.nii.gz")))
+    assert set(np.unique(labels)) == {0, *(r.label for r in run.report.regions)}
+    assert sum(f.suffix == ".stl" for f in files) == len(run.report.regions)
+    with pytest.raises(ConfigError, match="Unknown export formats"):
+        export_regions(run.folder.path, tmp_path / "to", ["dwg"])
+    with pytest.raises(TraceError):
+        export_regions(tmp_path, tmp_path / "to", ["stl"])

@@ -1,0 +1,100 @@
+"""`klip evaluate` on a simulated study whose lesion is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from labelled import FAST, write_labelled
+from small_study import small_study
+
+from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError
+from KLIPCore.io.images import write_image
+from KLIPCore.lab.evaluation.localization import EvaluationConfig, evaluate, markdown
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration and its data: label 1 liver, 2 lesion."""
+    case = write_labelled(tmp_path)
+    fields = {
+        "title": "Simulated",
+        "preset": "quick",
+        "run": FAST,
+        "max_slices": 1,
+        "clean_slices": 1,
+        "margin": 0,
+        "scores": ["surprise", "darker", "klip"],
+        "baselines": ["blob", "plain-kl", "reconstruction-residual"],
+        "quality_slices": 1,
+        "cases": [case],
+    }
+    path = tmp_path / "eval.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+def test_the_known_lesion_is_found_and_the_table_written(config: Path, tmp_path: Path) -> None:
+    table = evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "out")
+    rows = {row["score"]: row for row in table["rows"]}
+    assert rows["surprise"]["organ"] > 0.9
+    assert 0 <= rows["klip"]["organ"] <= 1
+    stored = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert stored["summary"] == table["summary"]
+    assert "| surprise | A | 1 |" in markdown(table)
+    assert rows["darker"]["organ"] > 0.9
+    assert rows["plain-kl"]["body"] != rows["klip"]["body"]  # no window
+    summary = {s["score"]: s for s in table["summary"] if s["patient"] == "all"}
+    assert summary["darker"]["froc_large"][1][0] == 1.0  # the only lesion, 20 mm
+    assert summary["darker"]["n_large_lesions"] == 1
+    assert summary["darker"]["froc_regions_large"][1][0] in (0.0, 1.0)
+    assert summary["darker"]["froc_scan_large"][0][0] == 1.0
+    assert (summary["darker"]["n_scans"], summary["darker"]["n_large_in_scans"]) == (1, 1)
+    assert summary["blob"]["froc_regions_large"] == []
+    assert summary["blob"]["froc_scan_large"]
+    assert table["machine"]["cores"] >= 1
+    assert 0 <= summary["darker"]["clean_fire_rates"]["0.05"][0] < 0.2
+    assert summary["blob"]["clean_fire_rates"] is None
+    assert [q["method"] for q in table["quality"]] == ["posterior mean", "fbp", "cg", "tv"]
+    assert all(q["psnr_db"][0] > 15 and 0 < q["ssim"][0] < 1 for q in table["quality"])
+    assert table["cost"]["blob"]["network_evaluations"] == 0
+    assert table["cost"]["trace"]["network_evaluations"] > 5
+    assert (tmp_path / "out" / "froc.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "out" / "calibration.png").is_file()
+    assert table["prior_sha256"][:12] in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_a_finished_evaluation_is_read_back(config: Path, tmp_path: Path) -> None:
+    """The second time nothing is computed: files stay, and the figures are the same."""
+    loaded = EvaluationConfig.load(config)
+    first = evaluate(loaded, tmp_path, tmp_path / "out")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").rglob("slice_*.npz")}
+    again = evaluate(loaded, tmp_path, tmp_path / "out")
+    assert len(kept) == 8  # two slices: a trace and three baselines
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert again["summary"] == first["summary"]
+
+
+def test_missing_files_and_wrong_labels_are_explained(config: Path, tmp_path: Path) -> None:
+    loaded = EvaluationConfig.load(config)
+    with pytest.raises(EmptyInputError, match=r"ct\.nrrd is missing"):
+        evaluate(loaded, tmp_path / "elsewhere", tmp_path / "out")
+    write_image(small_study(2), tmp_path / "label.nrrd")
+    with pytest.raises(GeometryError, match="different shapes"):
+        evaluate(loaded, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("field", "name"), [("scores", "oracle"), ("baselines", "dream")])
+def test_unknown_names_are_refused_before_the_work(config: Path, field: str, name: str) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {field: [name]}))
+    with pytest.raises(ConfigError, match=name):
+        EvaluationConfig.load(config)
+
+
+def test_unknown_fields_are_explained(tmp_path: Path) -> None:
+    path = tmp_path / "eval.yaml"
+    path.write_text("title: x\ncases: []\ncolour: red\n")
+    with pytest.raises(ConfigError, match="colour"):
+        EvaluationConfig.load(path)
