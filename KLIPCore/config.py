@@ -1,8 +1,8 @@
 """Every choice a run depends on, with its default and the reason for it.
 
-A configuration is a frozen dataclass of four parts that follow the data: what is measured, how the posterior is sampled,
-what is recorded, and how the map becomes regions. The first three decide the expensive part and are hashed into the run's
-fingerprint; the last can be changed afterwards (`klip regions`) without sampling again.
+A configuration is a frozen dataclass of four parts that follow the data: what is measured, how the posterior
+is sampled, what is recorded, and how the map becomes regions. The first three decide the expensive part and
+are hashed into the run's fingerprint; the last can be changed afterwards (`klip regions`) without sampling again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class MeasurementConfig:
     arc_deg : 180 for parallel, 360 for fan when None; less makes it a limited-angle scan.
     noise : standard deviation of Gaussian noise as a fraction of the largest line integral; 0.002 is a routine dose.
     photons : photons per ray of an air scan for Poisson noise instead; None keeps Gaussian noise.
-    finer : the measurement is simulated on pixels this many times smaller than the reconstruction's (no inverse crime).
+    finer : the measurement is simulated on pixels this many times smaller than the reconstruction's (no
+        inverse crime).
     """
 
     geometry: Literal["parallel", "fan"] = "parallel"
@@ -44,12 +45,28 @@ class MeasurementConfig:
     finer: int = 2
 
     def __post_init__(self) -> None:
-        _require(self.geometry in ("parallel", "fan"), f"There is no geometry '{self.geometry}'.", "Choose parallel or fan.")
+        _require(
+            self.geometry in ("parallel", "fan"), f"There is no geometry '{self.geometry}'.", "Choose parallel or fan."
+        )
         _require(1 <= self.n_views <= 4000, f"{self.n_views} views cannot be simulated.", "Choose 1 to 4000 views.")
-        _require(self.arc_deg is None or 0 < self.arc_deg <= 360, f"An arc of {self.arc_deg} degrees is impossible.", "Choose 1 to 360 degrees.")
-        _require(0 < self.noise < 1, f"A noise of {self.noise} of the largest line integral is out of range.", "Choose e.g. 0.002.")
-        _require(self.photons is None or self.photons >= 10, f"{self.photons} photons a ray carry no image.", "Choose e.g. 1e5.")
-        _require(self.finer in (2, 3, 4), f"A simulation grid {self.finer} times finer is not offered.", "Choose 2, 3 or 4.")
+        _require(
+            self.arc_deg is None or 0 < self.arc_deg <= 360,
+            f"An arc of {self.arc_deg} degrees is impossible.",
+            "Choose 1 to 360 degrees.",
+        )
+        _require(
+            0 < self.noise < 1,
+            f"A noise of {self.noise} of the largest line integral is out of range.",
+            "Choose e.g. 0.002.",
+        )
+        _require(
+            self.photons is None or self.photons >= 10,
+            f"{self.photons} photons a ray carry no image.",
+            "Choose e.g. 1e5.",
+        )
+        _require(
+            self.finer in (2, 3, 4), f"A simulation grid {self.finer} times finer is not offered.", "Choose 2, 3 or 4."
+        )
 
     @property
     def arc(self) -> float:
@@ -69,12 +86,13 @@ class SamplingConfig:
     sigma_end : last level.
     prior_std : σ_d of the proximal step's r² = σ²σ_d²/(σ²+σ_d²): local spread of clean images.
     cg_iterations : conjugate-gradient iterations of a proximal step.
-    preconditioned : start a proximal step from a closed form where the scan has one, and take a quarter of the iterations
-        (:mod:`KLIPCore.physics.rotation`): a third of the cost. Outside the largest disc of the frame the prior then counts as certain; a study
-        whose body reaches beyond it does without.
-    stop_error : draw no further samples of a slice once the relative standard error of its block map is at most this (at least four are
-        drawn, ``n_samples`` at most); 0 always draws ``n_samples``.
-    twin_every : with the null ``twin``, only every so many-th slice gets a twin (never fewer than eight slices, where there are so many).
+    preconditioned : start a proximal step from a closed form where the scan has one, and take a quarter of the
+        iterations (:mod:`KLIPCore.physics.rotation`): a third of the cost. Outside the largest disc of the
+        frame the prior then counts as certain; a study whose body reaches beyond it does without.
+    stop_error : draw no further samples of a slice once the relative standard error of its block map is at
+        most this (at least four are drawn, ``n_samples`` at most); 0 always draws ``n_samples``.
+    twin_every : with the null ``twin``, only every so many-th slice gets a twin (never fewer than eight
+        slices, where there are so many).
     seed : of everything random; slice k of a study always uses (seed, k).
     """
 
@@ -93,10 +111,20 @@ class SamplingConfig:
         _require(1 <= self.n_samples <= 64, f"{self.n_samples} samples cannot be drawn.", "Choose 1 to 64.")
         _require(2 <= self.n_steps <= 2000, f"{self.n_steps} steps are out of range.", "Choose 2 to 2000.")
         _require(
-            0 < self.sigma_end < self.sigma_start <= 100, "The chain must run from a larger σ to a smaller one above 0.", "Check sigma_start and sigma_end."
+            0 < self.sigma_end < self.sigma_start <= 100,
+            "The chain must run from a larger σ to a smaller one above 0.",
+            "Check sigma_start and sigma_end.",
         )
-        _require(self.prior_std > 0 and self.cg_iterations >= 1, "The proximal step needs a positive spread and an iteration.", "Use the defaults.")
-        _require(0 <= self.stop_error < 1, f"A stopping error of {self.stop_error} is out of range.", "Choose e.g. 0.1, or 0 to draw every sample.")
+        _require(
+            self.prior_std > 0 and self.cg_iterations >= 1,
+            "The proximal step needs a positive spread and an iteration.",
+            "Use the defaults.",
+        )
+        _require(
+            0 <= self.stop_error < 1,
+            f"A stopping error of {self.stop_error} is out of range.",
+            "Choose e.g. 0.1, or 0 to draw every sample.",
+        )
         _require(self.twin_every >= 1, f"A twin every {self.twin_every} slices is impossible.", "Choose 1 or more.")
 
 
@@ -113,21 +141,26 @@ class RecordConfig:
 
     Attributes
     ----------
-    layers : which measurements of nats are recorded: ``cold`` (re-noised quadrature at ``temperature``), ``path`` (along the
-        chain), ``renoised`` (re-noised quadrature at temperature 1), ``darker`` and ``brighter`` (one sign of ``cold``, per information),
-        ``hypodense`` (the darker sign in soft tissue alone, at larger σ, too), ``hyperdense`` (the brighter sign pixel by pixel, at those σ, too),
-        ``pushes`` (the mean pushes themselves, with their sign: what the score ``unexpected`` and its reference are made of).
+    layers : which measurements of nats are recorded: ``cold`` (re-noised quadrature at ``temperature``),
+        ``path`` (along the chain), ``renoised`` (re-noised quadrature at temperature 1), ``darker`` and
+        ``brighter`` (one sign of ``cold``, per information), ``hypodense`` (the darker sign in soft tissue
+        alone, at larger σ, too), ``hyperdense`` (the brighter sign pixel by pixel, at those σ, too),
+        ``pushes`` (the mean pushes themselves, with their sign: what the score ``unexpected`` and its
+        reference are made of).
     n_nodes : quadrature nodes in log σ.
     sigma_lo, sigma_hi : interval the nodes cover (intensity units).
     temperature : τ of the cold layer, between 0 (no noise added) and 1.
     n_pairs : antithetic noise pairs a node of the cold layer.
     cell : side in frame pixels of the trace's base cells; blocks are made of these.
-    n_large, sigma_large : further nodes of the layers ``hypodense`` and ``hyperdense`` from ``sigma_hi`` to ``sigma_large``, where the prior has
-        to forget centimetres; each costs as many evaluations as a node of the others. 0 leaves them out.
+    n_large, sigma_large : further nodes of the layers ``hypodense`` and ``hyperdense`` from ``sigma_hi`` to
+        ``sigma_large``, where the prior has to forget centimetres; each costs as many evaluations as a node of
+        the others. 0 leaves them out.
     soft_hu : HU below which a place counts as fat, and from which as soft tissue, in the layer ``hypodense``.
     """
 
-    layers: tuple[Literal["cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense", "pushes"], ...] = (
+    layers: tuple[
+        Literal["cold", "path", "renoised", "darker", "brighter", "hypodense", "hyperdense", "pushes"], ...
+    ] = (
         "cold",
         "path",
         "darker",
@@ -148,7 +181,11 @@ class RecordConfig:
 
     def __post_init__(self) -> None:
         unknown = set(self.layers) - set(LAYERS)
-        _require(bool(self.layers) and not unknown, f"Unknown trace layers: {', '.join(sorted(unknown)) or 'none given'}.", f"Choose from {', '.join(LAYERS)}.")
+        _require(
+            bool(self.layers) and not unknown,
+            f"Unknown trace layers: {', '.join(sorted(unknown)) or 'none given'}.",
+            f"Choose from {', '.join(LAYERS)}.",
+        )
         _require(1 <= self.n_nodes <= 200, f"{self.n_nodes} quadrature nodes are out of range.", "Choose 1 to 200.")
         _require(0 < self.sigma_lo < self.sigma_hi, "The nodes' σ interval is empty.", "Give the smaller σ first.")
         _require(0 <= self.temperature <= 1, f"A temperature of {self.temperature} is out of range.", "Choose 0 to 1.")
@@ -157,7 +194,9 @@ class RecordConfig:
         _require(0 <= self.n_large <= 50, f"{self.n_large} nodes at large σ are out of range.", "Choose 0 to 50.")
         _require(self.sigma_large > self.sigma_hi, "The large σ must lie above the others.", "Choose e.g. 1.6.")
         _require(
-            len(self.soft_hu) == 2 and self.soft_hu[0] < self.soft_hu[1], "Soft tissue must begin below the HU at which it is full.", "Give e.g. [-60, 0]."
+            len(self.soft_hu) == 2 and self.soft_hu[0] < self.soft_hu[1],
+            "Soft tissue must begin below the HU at which it is full.",
+            "Give e.g. [-60, 0].",
         )
 
     @property
@@ -211,11 +250,25 @@ class RegionConfig:
             "Give it as LO:HI with LO < HI, e.g. 0.08:0.32.",
         )
         _require(0 < self.block_mm <= 500, f"Blocks of {self.block_mm} mm are out of range.", "Choose 2 to 100 mm.")
-        _require(0 <= self.depth_mm <= 500, f"Blocks {self.depth_mm} mm deep are out of range.", "Choose 0 (one slice) to 100 mm.")
+        _require(
+            0 <= self.depth_mm <= 500,
+            f"Blocks {self.depth_mm} mm deep are out of range.",
+            "Choose 0 (one slice) to 100 mm.",
+        )
         _require(self.null in ("study", "twin"), f"There is no null '{self.null}'.", "Choose study or twin.")
-        _require(0 < self.forming_p < 0.5, f"A block p-value of {self.forming_p} is out of range.", "Choose e.g. 0.01.")
-        _require(self.fdr is None or 0 < self.fdr < 1, f"A false-discovery rate of {self.fdr} is out of range.", "Choose e.g. 0.05.")
-        _require(self.min_volume_mm3 >= 0 and self.max_regions >= 1, "Region limits must not be negative.", "Use the defaults.")
+        _require(
+            0 < self.forming_p < 0.5, f"A block p-value of {self.forming_p} is out of range.", "Choose e.g. 0.01."
+        )
+        _require(
+            self.fdr is None or 0 < self.fdr < 1,
+            f"A false-discovery rate of {self.fdr} is out of range.",
+            "Choose e.g. 0.05.",
+        )
+        _require(
+            self.min_volume_mm3 >= 0 and self.max_regions >= 1,
+            "Region limits must not be negative.",
+            "Use the defaults.",
+        )
 
     @property
     def chosen(self) -> Score:
@@ -225,8 +278,8 @@ class RegionConfig:
 
     @property
     def rate(self) -> float:
-        """The false-discovery rate: the part of what is outlined that is expected to be chance. What is not chance is not thereby ill: healthy
-        places that are unusual are outlined, too."""
+        """The false-discovery rate: the part of what is outlined that is expected to be chance. What is not
+        chance is not thereby ill: healthy places that are unusual are outlined, too."""
         return SCORES[self.score].fdr if self.fdr is None else self.fdr
 
 
@@ -257,7 +310,8 @@ class Config:
             hi = record.sigma_large
         _require(
             score.window[0] < hi and score.window[1] > lo,
-            f"The σ window {score.window[0]:g} to {score.window[1]:g} lies outside what would be recorded ({lo:g} to {hi:g}).",
+            f"The σ window {score.window[0]:g} to {score.window[1]:g} lies outside what would be recorded ({lo:g} "
+            f"to {hi:g}).",
             "Choose a window inside it, or record a wider interval.",
         )
 
@@ -273,7 +327,12 @@ class Config:
         ------
         ConfigError : an unknown field, or a value out of range.
         """
-        parts: dict[str, Any] = {"measurement": MeasurementConfig, "sampling": SamplingConfig, "record": RecordConfig, "regions": RegionConfig}
+        parts: dict[str, Any] = {
+            "measurement": MeasurementConfig,
+            "sampling": SamplingConfig,
+            "record": RecordConfig,
+            "regions": RegionConfig,
+        }
         made = _known(cls, "the configuration", values)
         for name, part in parts.items():
             if name in made:
@@ -294,9 +353,14 @@ class Config:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(
-                f"The configuration {path.name} cannot be read ({type(error).__name__}).", "Write it as YAML, as docs/conventions.md shows."
+                f"The configuration {path.name} cannot be read ({type(error).__name__}).",
+                "Write it as YAML, as docs/conventions.md shows.",
             ) from error
-        _require(isinstance(values, dict), f"The configuration {path.name} holds no settings.", "Write it as YAML, as docs/conventions.md shows.")
+        _require(
+            isinstance(values, dict),
+            f"The configuration {path.name} holds no settings.",
+            "Write it as YAML, as docs/conventions.md shows.",
+        )
         return cls.from_preset(str(values.get("preset", "default"))).updated(values)
 
     @classmethod
@@ -323,7 +387,11 @@ class Config:
     def fingerprint(self, *extra: str) -> str:
         """Hash of everything that decides the trace (not the regions, not the device), plus ``extra`` identifiers."""
         values = self.to_dict()
-        decisive = {"measurement": values["measurement"], "sampling": values["sampling"], "record": json.loads(json.dumps(self.record.decisive))}
+        decisive = {
+            "measurement": values["measurement"],
+            "sampling": values["sampling"],
+            "record": json.loads(json.dumps(self.record.decisive)),
+        }
         twin_every = decisive["sampling"].pop("twin_every")
         if self.regions.null == "twin":
             decisive["twin"] = twin_every  # twins are sampled too
@@ -336,22 +404,36 @@ class Config:
 def _part(part: type, name: str, values: Any) -> Any:
     """One section of a configuration from a mapping, lists made tuples."""
     _require(isinstance(values, dict), f"The section '{name}' must hold settings.", "Write it as a mapping.")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in _known(part, name, values).items()}
+    values = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in _known(part, name, values).items()
+    }
     try:
         return part(**values)
     except TypeError as error:  # a word where a number belongs
-        raise ConfigError(f"A setting in '{name}' is of the wrong kind ({error}).", "Write it as docs/conventions.md shows.") from error
+        raise ConfigError(
+            f"A setting in '{name}' is of the wrong kind ({error}).", "Write it as docs/conventions.md shows."
+        ) from error
 
 
 def _known(part: type, name: str, values: dict[Any, Any]) -> dict[str, Any]:
     """The settings of a section, if all belong there and whole numbers and words are such."""
-    values = {"null" if key is None else str(key): value for key, value in values.items()}  # YAML takes the bare word null for nothing
+    values = {
+        "null" if key is None else str(key): value for key, value in values.items()
+    }  # YAML takes the bare word null for nothing
     known = {f.name: f.default for f in fields(part)}
     unknown = set(values) - set(known)
-    _require(not unknown, f"Unknown settings in '{name}': {', '.join(sorted(unknown))}.", f"Known are {', '.join(sorted(known))}.")
+    _require(
+        not unknown,
+        f"Unknown settings in '{name}': {', '.join(sorted(unknown))}.",
+        f"Known are {', '.join(sorted(known))}.",
+    )
     for key, value in values.items():
         kind = type(known[key])
-        _require(kind not in (int, str) or type(value) is kind, f"The setting '{key}' cannot be {value!r}.", f"Write it like its default, {known[key]!r}.")
+        _require(
+            kind not in (int, str) or type(value) is kind,
+            f"The setting '{key}' cannot be {value!r}.",
+            f"Write it like its default, {known[key]!r}.",
+        )
     return values
 
 

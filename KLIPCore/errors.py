@@ -134,4 +134,7 @@ def optional(package: str, extra: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ResourceError(f"This needs the package {package}, which is not installed.", f"Install it with: pip install 'klipcore[{extra}]'.") from error
+        raise ResourceError(
+            f"This needs the package {package}, which is not installed.",
+            f"Install it with: pip install 'klipcore[{extra}]'.",
+        ) from error

@@ -47,7 +47,12 @@ def show_progress(style: Style) -> Iterator[Callable[[str, float, str], None]]:
 
         def tell_json(stage: str, fraction: float, detail: str) -> None:
             eta = clock.eta_s(fraction) if stage == "sample" else None
-            line = {"stage": stage, "fraction": round(fraction, 4), "eta_s": None if eta is None else round(eta, 1), "detail": detail}
+            line = {
+                "stage": stage,
+                "fraction": round(fraction, 4),
+                "eta_s": None if eta is None else round(eta, 1),
+                "detail": detail,
+            }
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
 
@@ -57,7 +62,13 @@ def show_progress(style: Style) -> Iterator[Callable[[str, float, str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("[bold]{task.fields[stage]:<8}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TextColumn("left"))
+    columns = (
+        TextColumn("[bold]{task.fields[stage]:<8}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+    )
     with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.description}"), console=console) as bar:
         task = bar.add_task("", total=1.0, stage="")
 

@@ -1,7 +1,8 @@
 """What a map can show: named choices of layer, part, σ window and scale bands.
 
-A trace holds nats of several kinds (:mod:`KLIPCore.maps.trace`). A score says which of them are added up, over which noise levels, and at which
-false-discovery rate what stands out is outlined. It costs nothing to ask another one afterwards, if its layer was recorded.
+A trace holds nats of several kinds (:mod:`KLIPCore.maps.trace`). A score says which of them are added up, over
+which noise levels, and at which false-discovery rate what stands out is outlined. It costs nothing to ask
+another one afterwards, if its layer was recorded.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ class Score:
     layer : trace layer.
     part : ``energy`` (E‖u‖², all of the KL), ``mean`` (‖E u‖², the surprise) or ``variance`` (their difference).
     window : σ interval (intensity units).
-    bands : first and last-plus-one scale band, finest is 0; None takes all. Of one-sided layers: Gaussian scales, one at a time.
+    bands : first and last-plus-one scale band, finest is 0; None takes all. Of one-sided layers: Gaussian
+        scales, one at a time.
     explanation : one sentence for the report.
-    fdr : false-discovery rate at which its regions are outlined unless another one is asked for; how it was chosen is in docs/results.md.
-    together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.maps.combine`); with none the window is judged as one.
+    fdr : false-discovery rate at which its regions are outlined unless another one is asked for; how it was
+        chosen is in docs/results.md.
+    together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.maps.combine`);
+        with none the window is judged as one.
     """
 
     name: str
@@ -47,42 +51,53 @@ SCORES: dict[str, Score] = {
     for score in (
         Score(
             "hypodense", "hypodense", "mean", (0.08, 1.6), (0, 1),
-            "What is darker than the prior expected and still soft tissue, of all sizes: small noise levels find millimetres, large ones centimetres, and a "
-            "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and nothing made of fat or gas. "
-            "The map shows equivalent nats: what the small levels alone would have to hold to be as unusual among the slices examined.",
+            "What is darker than the prior expected and still soft tissue, of all sizes: small noise levels find "
+            "millimetres, large ones centimetres, and a "
+            "block counts by the one that it surprises more. Sees NOTHING that is brighter than expected, and "
+            "nothing made of fat or gas. "
+            "The map shows equivalent nats: what the small levels alone would have to hold to be as unusual among "
+            "the slices examined.",
             0.7, ((0.08, 0.32), (0.32, 1.6)),
         ),
         Score(
             "darker", "darker", "mean", (0.08, 0.32), (0, 1),
-            "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured against how much the scan informs at "
+            "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured "
+            "against how much the scan informs at "
             "each place. It sees NOTHING that is brighter than expected: for that, look at brighter.",
         ),
         Score(
             "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
-            "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient vessels.",
+            "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient "
+            "vessels.",
         ),
         Score(
             "hyperdense", "hyperdense", "mean", (0.32, 1.6), (0, 1),
-            "What is brighter than the prior expected, pixel by pixel, at noise levels at which even plain structures are forgotten: metal, calcifications, "
-            "sharp things, and in every patient bone and vessels that lie elsewhere than expected. Sees NOTHING that is darker than expected.",
+            "What is brighter than the prior expected, pixel by pixel, at noise levels at which even plain "
+            "structures are forgotten: metal, calcifications, "
+            "sharp things, and in every patient bone and vessels that lie elsewhere than expected. Sees NOTHING "
+            "that is darker than expected.",
         ),
         Score(
             "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
-            "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, darker or brighter, with texture and edges "
+            "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, "
+            "darker or brighter, with texture and edges "
             "left out.",
             0.5,
         ),
         Score(
             "klip", "path", "energy", (0.04, 0.27), None,
-            "KLIP as published: the whole KL of the guided chain against the prior, per pixel, at temperature 1, in the localization window.",
+            "KLIP as published: the whole KL of the guided chain against the prior, per pixel, at temperature 1, "
+            "in the localization window.",
         ),
         Score(
             "nats", "renoised", "energy", (0.08, 0.32), None,
-            "The KL between posterior and prior by re-noised quadrature at temperature 1: free of the chain's bias, dominated by what is informative.",
+            "The KL between posterior and prior by re-noised quadrature at temperature 1: free of the chain's "
+            "bias, dominated by what is informative.",
         ),
         Score(
             "one-shot", "cold", "mean", (0.08, 0.32), None,
-            "Residual of denoising the reconstruction, all scales: the simple baseline, written as a part of the same KL.",
+            "Residual of denoising the reconstruction, all scales: the simple baseline, written as a part of the "
+            "same KL.",
         ),
     )
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Make docs/images/htc_holes.png from measured scans: `python docs/make_disc_images.py FOLDER OUT`, after
-`klip evaluate configs/eval_htc.yaml --data FOLDER -o OUT`, whose traces it reads (what is missing there is sampled again).
+`klip evaluate configs/eval_htc.yaml --data FOLDER -o OUT`, whose traces it reads (what is missing there is
+sampled again).
 
 Data: Helsinki Tomography Challenge 2022 (Zenodo 6984868, CC BY 4.0).
 """
@@ -51,7 +52,12 @@ def main(data: Path, out: Path) -> None:
         for place in row:
             place.set_xticks([])
             place.set_yticks([])
-    titles = ("measured sinogram", "posterior mean", "KL map (darker), truth in cyan", "missing material, truth in white")
+    titles = (
+        "measured sinogram",
+        "posterior mean",
+        "KL map (darker), truth in cyan",
+        "missing material, truth in white",
+    )
     for place, title in zip(axes[0], titles, strict=True):
         place.set_title(title, fontsize=9)
     path = HERE / "images" / "htc_holes.png"

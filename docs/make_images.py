@@ -1,7 +1,8 @@
 """The README's picture, taken from the demo's report: `make docs-images`.
 
-docs/images/demo.png is the first key slice of demo/report.html: the synthetic patient's CT, its reconstruction, and the CT with
-its KL map and regions. docs/images/gaussian_truth.png is drawn by examples/01_gaussian_truth.py.
+docs/images/demo.png is the first key slice of demo/report.html: the synthetic patient's CT, its
+reconstruction, and the CT with its KL map and regions. docs/images/gaussian_truth.png is drawn by
+examples/01_gaussian_truth.py.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The tables of docs/results.md, from what `klip evaluate` wrote: `python docs/make_results.py OUT [OUT ...]`.
 
-Every OUT holds the table.json of one configuration in configs/; its name says which tables it fills. Only what stands between
+Every OUT holds the table.json of one configuration in configs/; its name says which tables it fills. Only what
+stands between
 
     <!-- measured: begin NAME -->   and   <!-- measured: end NAME -->
 
-is replaced, by the table and the line that says how it was measured: command, seed, prior, machine. Prose stands outside the markers.
-Plots of numbers are copied beside the other pictures; no picture here shows a patient.
+is replaced, by the table and the line that says how it was measured: command, seed, prior, machine. Prose
+stands outside the markers. Plots of numbers are copied beside the other pictures; no picture here shows a patient.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def main(folders: list[Path], document: Path = DOCS / "results.md", pictures: Pa
 
     Raises
     ------
-    ConfigError : a folder holds no finished evaluation, or one that no table is made of; the document is left as it was.
+    ConfigError : a folder holds no finished evaluation, or one that no table is made of; the document is left
+        as it was.
     """
     text = document.read_text(encoding="utf-8")
     done: list[str] = []
@@ -78,9 +80,14 @@ def _read(folder: Path) -> Table:
     try:
         table: Table = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise ConfigError(f"There is no finished evaluation in {folder}.", "Give the folder that klip evaluate wrote with -o.") from error
+        raise ConfigError(
+            f"There is no finished evaluation in {folder}.", "Give the folder that klip evaluate wrote with -o."
+        ) from error
     if table.get("name") not in MADE_OF:
-        raise ConfigError(f"No table of the document is made of '{table.get('name', folder.name)}'.", f"Evaluate one of {', '.join(MADE_OF)}.")
+        raise ConfigError(
+            f"No table of the document is made of '{table.get('name', folder.name)}'.",
+            f"Evaluate one of {', '.join(MADE_OF)}.",
+        )
     return table
 
 
@@ -89,8 +96,10 @@ def provenance(table: Table) -> str:
     run, machine = table["run"], table["machine"]
     prior = f"prior `{table['prior_sha256'][:12]}`" if "prior_sha256" in table else "priors as named"
     return (
-        f"`klip evaluate configs/{table['name']}.yaml --data FOLDER -o OUT`: preset {run['preset']}, {run['measurement']['n_views']} views, seed "
-        f"{run['sampling']['seed']}, blocks of {table['block_mm']:g} mm, {prior}; {machine['cpu']}, {machine['cores']} cores, {machine['device']}. "
+        f"`klip evaluate configs/{table['name']}.yaml --data FOLDER -o OUT`: preset {run['preset']}, "
+        f"{run['measurement']['n_views']} views, seed "
+        f"{run['sampling']['seed']}, blocks of {table['block_mm']:g} mm, {prior}; {machine['cpu']}, "
+        f"{machine['cores']} cores, {machine['device']}. "
         "Means over slices, 95 % bootstrap intervals over slices."
     )
 
@@ -112,7 +121,15 @@ AT_ONE = FROC_RATES.index(1.0)
 def localization(table: Table) -> str:
     """AUROC, precision and lesions found, each score and patient."""
     return rows(
-        ["score", "patient", "slices", "AUROC body", "AUROC liver", "average precision liver", "lesions over 10 mm at 1 false mark a slice"],
+        [
+            "score",
+            "patient",
+            "slices",
+            "AUROC body",
+            "AUROC liver",
+            "average precision liver",
+            "lesions over 10 mm at 1 false mark a slice",
+        ],
         [
             [
                 f"`{s['score']}`",
@@ -135,7 +152,14 @@ def found(table: Table) -> str:
     def each(figures: list[list[float | None]]) -> str:
         return ", ".join("–" if f[0] is None else f"{f[0]:.2f}" for f in figures) or "–"
 
-    titles = ["score", "patient", "marks, at 1 a slice", "regions, at 1 a slice", "outlined at the default rate", "false regions a lesion slice then"]
+    titles = [
+        "score",
+        "patient",
+        "marks, at 1 a slice",
+        "regions, at 1 a slice",
+        "outlined at the default rate",
+        "false regions a lesion slice then",
+    ]
     return rows(
         [*titles, f"marks, at {rates} a scan", f"regions, at {rates} a scan"],
         [
@@ -158,7 +182,14 @@ def found(table: Table) -> str:
 def calibration(table: Table) -> str:
     """What happens on slices without a lesion, and how well regions fit."""
     return rows(
-        ["score", "patient", "clean slices", "clean blocks with p < 0.05 [%]", "regions a clean slice", "Dice of regions on lesion slices"],
+        [
+            "score",
+            "patient",
+            "clean slices",
+            "clean blocks with p < 0.05 [%]",
+            "regions a clean slice",
+            "Dice of regions on lesion slices",
+        ],
         [
             [
                 f"`{s['score']}`",
@@ -177,7 +208,15 @@ def calibration(table: Table) -> str:
 def implants(table: Table) -> str:
     """Localization and whole slices, each kind of implant over all donors."""
     return rows(
-        ["score", "implant", "slices", "AUROC body", "AUROC liver", "AUROC of slices", "found at 1 false mark a slice"],
+        [
+            "score",
+            "implant",
+            "slices",
+            "AUROC body",
+            "AUROC liver",
+            "AUROC of slices",
+            "found at 1 false mark a slice",
+        ],
         [
             [
                 f"`{s['score']}`",
@@ -198,7 +237,14 @@ def baselines(table: Table) -> str:
     """Everything over all patients, best inside the organ first."""
     own = sorted((s for s in table["summary"] if s["patient"] == "all"), key=lambda s: -(s["organ"][0] or 0.0))
     return rows(
-        ["method", "AUROC body", "AUROC liver", "average precision liver", "lesions over 10 mm at 1 false mark a slice", "evaluations a slice"],
+        [
+            "method",
+            "AUROC body",
+            "AUROC liver",
+            "average precision liver",
+            "lesions over 10 mm at 1 false mark a slice",
+            "evaluations a slice",
+        ],
         [
             [
                 f"`{s['score']}`",
@@ -214,7 +260,9 @@ def baselines(table: Table) -> str:
 
 
 def quality(table: Table) -> str:
-    """PSNR and SSIM of reconstructions inside the body, and what the posterior mean is ahead by; empty where they were not compared."""
+    """PSNR and SSIM of reconstructions inside the body, and what the posterior mean is ahead by; empty where
+    they were not compared.
+    """
     if not table["quality"]:
         return ""
     ours = {(r["case"], r["index"]): r["psnr_db"] for r in table["quality_rows"] if r["method"] == "posterior mean"}
@@ -225,7 +273,10 @@ def quality(table: Table) -> str:
 
     return rows(
         ["reconstruction", "slices", "PSNR in the body [dB]", "SSIM", "posterior mean is ahead by"],
-        [[q["method"], str(q["n_slices"]), cell(q["psnr_db"], digits=2), cell(q["ssim"]), ahead(q["method"])] for q in table["quality"]],
+        [
+            [q["method"], str(q["n_slices"]), cell(q["psnr_db"], digits=2), cell(q["ssim"]), ahead(q["method"])]
+            for q in table["quality"]
+        ],
     )
 
 
@@ -233,7 +284,16 @@ def variations(table: Table) -> str:
     """One line a value, the first score."""
     first = {(r["factor"], r["value"]): r for r in reversed(table["rows"])}
     who = [*table["patients"], "all"]
-    titles = ["changed", "to", "score", *(f"liver {p}" for p in who), "less the preset's", "body, all", "seconds a slice", "evaluations"]
+    titles = [
+        "changed",
+        "to",
+        "score",
+        *(f"liver {p}" for p in who),
+        "less the preset's",
+        "body, all",
+        "seconds a slice",
+        "evaluations",
+    ]
     return rows(
         titles,
         [
@@ -256,7 +316,13 @@ def backbones(table: Table) -> str:
     """Each prior, the scores that were evaluated."""
     sigmas = sorted({sigma for r in table["rows"] for sigma in r["validation_rmse"]}, key=float)
     figures = [key for key in table["rows"][0] if key.startswith(("body_", "organ_"))]
-    titles = ["backbone", "prior", *(f"error at σ {s}" for s in sigmas), "score", *(f.replace("organ", "liver").replace("_", " ") for f in figures)]
+    titles = [
+        "backbone",
+        "prior",
+        *(f"error at σ {s}" for s in sigmas),
+        "score",
+        *(f.replace("organ", "liver").replace("_", " ") for f in figures),
+    ]
     return rows(
         [*titles, "seconds a slice"],
         [
@@ -277,7 +343,10 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     "eval_lits_dev": (
         {"localization": localization, "found": found, "calibration": calibration, "quality60": quality},
         Picture(
-            "froc.png", "found", "Part of the lesions found against false marks a slice and a scan; dashed: regions; the cross: the aim of 80 % at one a slice"
+            "froc.png",
+            "found",
+            "Part of the lesions found against false marks a slice and a scan; dashed: regions; the cross: the aim "
+            "of 80 % at one a slice",
         ),
     ),
     "eval_lits_all": ({"localization_all": localization, "found_all": found}, None),
@@ -288,11 +357,17 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     "eval_large": ({"large": implants}, None),
     "eval_variations": (
         {"variations": variations},
-        Picture("variations.png", "variations", "AUROC of every setting with its interval, both patients, and seconds a slice"),
+        Picture(
+            "variations.png",
+            "variations",
+            "AUROC of every setting with its interval, both patients, and seconds a slice",
+        ),
     ),
     "eval_backbones": (
         {"backbones": backbones},
-        Picture("priors.png", "backbones", "Error of denoising by σ (relative to the first) and AUROC of each backbone"),
+        Picture(
+            "priors.png", "backbones", "Error of denoising by σ (relative to the first) and AUROC of each backbone"
+        ),
     ),
 }
 """Name of a configuration → its tables by marker, and the plot that goes with them."""

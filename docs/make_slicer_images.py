@@ -1,7 +1,7 @@
 """Draws the pictures of the Slicer module from the demo's synthetic study: `python docs/make_slicer_images.py [RUN]`.
 
-What is drawn are Slicer's own views, off screen (slicer-core; Testing/Slicer/headless.py): axial, sagittal and coronal with
-KL map, legend and outlines, before and after the block-size slider was moved, and the regions in 3-D.
+What is drawn are Slicer's own views, off screen (slicer-core; Testing/Slicer/headless.py): axial, sagittal and
+coronal with KL map, legend and outlines, before and after the block-size slider was moved, and the regions in 3-D.
 
     docs/images/slicer_views_before.png   four views, blocks of 12 mm
     docs/images/slicer_views_after.png    the same, blocks of 20 mm
@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=IMAGES, help="where the pictures go")
     arguments = parser.parse_args()
     clear()
-    views = {name: SliceView(name, WIDTH, height) for name, height in (("Red", HEIGHT), ("Yellow", LOW), ("Green", LOW))}
+    views = {
+        name: SliceView(name, WIDTH, height) for name, height in (("Red", HEIGHT), ("Yellow", LOW), ("Green", LOW))
+    }
     results = SceneResults.create(load_dicom(series(arguments.run / "synthetic" / "ct")), arguments.run)
     results.setShow3D(True)
     space = ThreeDView(WIDTH, HEIGHT)
@@ -57,20 +59,36 @@ def main() -> None:
         frame(views, space, results, place * (-1, -1, 1))
         pictures = {view: headed(view, drawn.pixels()) for view, drawn in [*views.items(), ("3D", space)]}
         axial.append(captioned(pictures["Red"], f"Synthetic. Blocks of {block:.0f} mm: {summary(results)}."))
-        whole = np.concatenate([side_by_side(pictures["Red"], pictures["3D"]), stripe(2 * WIDTH + GAP), side_by_side(pictures["Green"], pictures["Yellow"])])
-        save_png(captioned(whole, f"Synthetic study (klip demo). Blocks of {block:.0f} mm: {summary(results)}."), arguments.to / f"slicer_views_{name}.png")
+        whole = np.concatenate(
+            [
+                side_by_side(pictures["Red"], pictures["3D"]),
+                stripe(2 * WIDTH + GAP),
+                side_by_side(pictures["Green"], pictures["Yellow"]),
+            ]
+        )
+        save_png(
+            captioned(whole, f"Synthetic study (klip demo). Blocks of {block:.0f} mm: {summary(results)}."),
+            arguments.to / f"slicer_views_{name}.png",
+        )
     save_png(side_by_side(*axial), arguments.to / "slicer_views.png")
 
 
 def series(folder: Path) -> list[str]:
     """The files of a series, from the feet."""
-    return sorted(map(str, folder.iterdir()), key=lambda f: float(pydicom.dcmread(f, stop_before_pixels=True).ImagePositionPatient[2]))
+    return sorted(
+        map(str, folder.iterdir()),
+        key=lambda f: float(pydicom.dcmread(f, stop_before_pixels=True).ImagePositionPatient[2]),
+    )
 
 
 def summary(results: SceneResults) -> str:
     """What stands out."""
     n = len(results.regions)
-    return "no region stands out" if n == 0 else f"{n} region{'s' if n > 1 else ''}, strongest {results.regions[0].total_nats:.0f} nats"
+    return (
+        "no region stands out"
+        if n == 0
+        else f"{n} region{'s' if n > 1 else ''}, strongest {results.regions[0].total_nats:.0f} nats"
+    )
 
 
 def frame(views: dict[str, SliceView], space: ThreeDView, results: SceneResults, place: np.ndarray) -> None:

@@ -1,8 +1,8 @@
 """Draws the panel of the Slicer module, alone and beside the views: `python docs/make_slicer_panel.py [RUN]`.
 
-Somebody clicks: the demo's synthetic study is loaded, Detect is pressed, `klip` examines it in its own process, the block-size
-slider is dragged, a region is clicked. Widgets are Qt's own with stand-ins for CTK and qMRML (Testing/Slicer/standins), so in Slicer
-they look a little different; the numbers and the views are real.
+Somebody clicks: the demo's synthetic study is loaded, Detect is pressed, `klip` examines it in its own
+process, the block-size slider is dragged, a region is clicked. Widgets are Qt's own with stand-ins for CTK and
+qMRML (Testing/Slicer/standins), so in Slicer they look a little different; the numbers and the views are real.
 
     docs/images/slicer_panel_running.png   while later slices are still examined
     docs/images/slicer_panel_before.png    blocks of 12 mm
@@ -59,7 +59,10 @@ def main() -> None:
 def draw(widget: Any, study: Path, to: Path) -> None:
     """Click through the story and take pictures."""
     ui = widget.ui
-    views = {name: SliceView(name, pictures.WIDTH, height) for name, height in (("Red", UPPER), ("Yellow", LOWER), ("Green", LOWER))}
+    views = {
+        name: SliceView(name, pictures.WIDTH, height)
+        for name, height in (("Red", UPPER), ("Yellow", LOWER), ("Green", LOWER))
+    }
     space = ThreeDView(pictures.WIDTH, UPPER)
     slicer.dicomDatabase.add(study)
     node = load_dicom(pictures.series(study), "Synthetic CT")
@@ -68,7 +71,9 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     person.choose(ui.presetComboBox, "quick")
     ui.pythonPathEdit.currentPath = sys.executable
     person.click(ui.detectButton)
-    person.wait(lambda: ui.progressBar.value > 450 and widget.panel.results is not None, LONGEST_S, "half of the slices")
+    person.wait(
+        lambda: ui.progressBar.value > 450 and widget.panel.results is not None, LONGEST_S, "half of the slices"
+    )
     save_png(grabbed(widget), to / "slicer_panel_running.png")
     person.wait(lambda: not widget.panel.detection.running, LONGEST_S, "the run ends")
     results = widget.panel.results
@@ -92,7 +97,9 @@ def grabbed(widget: Any) -> np.ndarray:
     parent = widget.parent
     for _ in range(2):
         person.events(0.1)
-        QtWidgets.QWidget.resize(parent, PANEL_WIDTH, QtWidgets.QWidget.layout(parent).totalHeightForWidth(PANEL_WIDTH))
+        QtWidgets.QWidget.resize(
+            parent, PANEL_WIDTH, QtWidgets.QWidget.layout(parent).totalHeightForWidth(PANEL_WIDTH)
+        )
     person.events(0.1)
     image = QtWidgets.QWidget.grab(parent).toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
@@ -107,14 +114,18 @@ def together(panel: np.ndarray, views: dict[str, SliceView], space: ThreeDView) 
     right = np.concatenate([upper, pictures.stripe(upper.shape[1]), lower])
     height = max(panel.shape[0], right.shape[0])
     return pictures.captioned(
-        pictures.side_by_side(filled(panel, height, panel[-1, 0]), filled(right, height, np.array(pictures.BACKGROUND))),
+        pictures.side_by_side(
+            filled(panel, height, panel[-1, 0]), filled(right, height, np.array(pictures.BACKGROUND))
+        ),
         "Synthetic study (klip demo). Views: Slicer's own, off screen. Panel: Qt with stand-ins for CTK and qMRML.",
     )
 
 
 def filled(picture: np.ndarray, height: int, color: np.ndarray) -> np.ndarray:
     """A picture with as many rows as asked for."""
-    return np.concatenate([picture, np.broadcast_to(color.astype(np.uint8), (height - picture.shape[0], picture.shape[1], 3))])
+    return np.concatenate(
+        [picture, np.broadcast_to(color.astype(np.uint8), (height - picture.shape[0], picture.shape[1], 3))]
+    )
 
 
 if __name__ == "__main__":

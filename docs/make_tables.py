@@ -1,7 +1,8 @@
 """The tables of docs/method.md that an example prints, made again: `make docs-images`.
 
-examples/02_published_recipe.py prints two tables as Markdown. Each takes the place of the table with the same heading row; the sentences
-around them are left alone, so read them again where `git diff docs/method.md` shows a changed figure.
+examples/02_published_recipe.py prints two tables as Markdown. Each takes the place of the table with the same
+heading row; the sentences around them are left alone, so read them again where `git diff docs/method.md` shows
+a changed figure.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def with_table(document: str, table: list[str]) -> str:
 
 def main() -> None:
     """Run the example and renew its tables."""
-    done = subprocess.run([sys.executable, str(EXAMPLE)], cwd=REPOSITORY, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)], cwd=REPOSITORY, stdout=subprocess.PIPE, encoding="utf-8", check=True
+    )
     print(done.stdout)
     text = DOCUMENT.read_text(encoding="utf-8")
     for table in tables(typeset(done.stdout)):

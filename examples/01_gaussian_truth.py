@@ -4,10 +4,11 @@ Run it from the repository (under a minute on one core):
 
     python examples/01_gaussian_truth.py
 
-It prints tables of estimate, ratio to the closed form and standard error (for a whole image, σ windows, blocks of pixels, a
-mixture that is not Gaussian; for the re-noised quadrature and for chains), and draws docs/images/gaussian_truth.png. The
-problem is small but shaped like a scan: a correlated image of 16 × 16 pixels, every third pixel measured, the last four rows neither
-measured nor correlated with the rest. docs/sampling.md reads the tables. How often a run stays within the goals, over many runs:
+It prints tables of estimate, ratio to the closed form and standard error (for a whole image, σ windows, blocks
+of pixels, a mixture that is not Gaussian; for the re-noised quadrature and for chains), and draws
+docs/images/gaussian_truth.png. The problem is small but shaped like a scan: a correlated image of 16 × 16
+pixels, every third pixel measured, the last four rows neither measured nor correlated with the rest.
+docs/sampling.md reads the tables. How often a run stays within the goals, over many runs:
 
     python examples/01_gaussian_truth.py --reliability 100
 """
@@ -58,13 +59,17 @@ RUNS = 10
 """Runs behind the root-mean-square errors."""
 
 
-def quadrature(b: GaussianBenchmark | MixtureBenchmark, n_nodes: int, seed: int = 0, *, refined: bool = True) -> KLEstimate:
+def quadrature(
+    b: GaussianBenchmark | MixtureBenchmark, n_nodes: int, seed: int = 0, *, refined: bool = True
+) -> KLEstimate:
     """KL from eight exact posterior samples; ``refined`` with Stein's control variate."""
     generator = torch.Generator().manual_seed(seed)
     samples = b.posterior.sample(SAMPLES, generator)[:, 0]
     nodes = gauss_legendre_nodes(n_nodes, LO, HI)
     if refined:
-        return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), nodes, generator, control_variate="stein")
+        return estimate_kl(
+            samples, denoiser(b.prior), denoiser(b.posterior), nodes, generator, control_variate="stein"
+        )
     return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), nodes, generator)
 
 
@@ -81,10 +86,15 @@ def row(name: str, nats: float, truth: float, error: float, rms: float | None = 
 
 
 def quadrature_tables(b: GaussianBenchmark, exact: GaussianKL) -> dict[bool, list[float]]:
-    """Image, windows and blocks by re-noised quadrature; returns the r.m.s. errors over node counts, plain and refined."""
+    """Image, windows and blocks by re-noised quadrature; returns the r.m.s. errors over node counts, plain
+    and refined.
+    """
     rms: dict[bool, list[float]] = {False: [], True: []}
     truth = exact.window(LO, HI)
-    print(f"\nRe-noised quadrature, whole image, {SAMPLES} samples; closed form {truth:.2f} nats (σ {LO:g} to {HI:g}; {exact.nats():.2f} in all)")
+    print(
+        f"\nRe-noised quadrature, whole image, {SAMPLES} samples; closed form {truth:.2f} nats (σ {LO:g} to {HI:g}; "
+        f"{exact.nats():.2f} in all)"
+    )
     for n_nodes in NODES:
         for better, name in ((False, f"{n_nodes} nodes"), (True, f"{n_nodes} nodes, Stein")):
             made = quadrature(b, n_nodes, refined=better)
@@ -102,7 +112,9 @@ def quadrature_tables(b: GaussianBenchmark, exact: GaussianKL) -> dict[bool, lis
     edges = [0.01, 0.04, 0.08, 0.32, 2.0]
     generator = torch.Generator().manual_seed(1)
     samples = b.posterior.sample(SAMPLES, generator)[:, 0]
-    made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 5), generator, control_variate="stein")
+    made = estimate_kl(
+        samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 5), generator, control_variate="stein"
+    )
     print("\nThe same, by σ window (5 nodes each)")
     for lo, hi in pairwise(edges):
         nats, error = made.window(lo, hi)
@@ -116,7 +128,10 @@ def quadrature_tables(b: GaussianBenchmark, exact: GaussianKL) -> dict[bool, lis
         if exact_nats > 1e-9:
             row(f"rows {top} to {top + 3}", nats, exact_nats, error)
         else:
-            print(f"  rows {top} to {top + 3}, never seen               {nats:9.0e}           closed form {exact_nats:.0e}")
+            print(
+                f"  rows {top} to {top + 3}, never seen               {nats:9.0e}           closed form "
+                f"{exact_nats:.0e}"
+            )
     return rms
 
 
@@ -125,10 +140,19 @@ def mixture_table() -> None:
     b = lesion_or_not()
     truth = MixtureKL(b.posterior, b.prior).window(LO, HI)
     odds = ", ".join(f"{w:.2f}" for w in b.posterior.weights.tolist())
-    print(f"\nMixture of two (posterior weights {odds}), {SAMPLES} samples; one-dimensional integrals give {truth:.2f} nats")
+    print(
+        f"\nMixture of two (posterior weights {odds}), {SAMPLES} samples; one-dimensional integrals give "
+        f"{truth:.2f} nats"
+    )
     for n_nodes in NODES:
         made = quadrature(b, n_nodes)
-        row(f"{n_nodes} nodes, Stein", made.nats, truth, made.standard_error, rms_error(b, n_nodes, truth, refined=True))
+        row(
+            f"{n_nodes} nodes, Stein",
+            made.nats,
+            truth,
+            made.standard_error,
+            rms_error(b, n_nodes, truth, refined=True),
+        )
 
 
 def chains(b: GaussianBenchmark) -> dict[str, dict[int, PathKL]]:
@@ -143,7 +167,9 @@ def chains(b: GaussianBenchmark) -> dict[str, dict[int, PathKL]]:
             start = b.posterior.sample(CHAINS, generator)[:, 0] + sigmas[0] * noise()
             if name == "EDM stochastic":
                 churn = math.log(CHAIN_HI / CHAIN_LO)
-                steps = edm_stochastic_transitions(denoiser(b.prior), b.measurement, sigmas, start, noise, churn=churn, guidance=guidance)
+                steps = edm_stochastic_transitions(
+                    denoiser(b.prior), b.measurement, sigmas, start, noise, churn=churn, guidance=guidance
+                )
             else:
                 steps = reverse_transitions(guidance, sigmas, start, noise, 0.0 if name == "ancestral" else math.inf)
             paths[n_steps] = path_kl(steps)
@@ -152,7 +178,10 @@ def chains(b: GaussianBenchmark) -> dict[str, dict[int, PathKL]]:
 
 def chain_tables(paths: dict[str, dict[int, PathKL]], truth: float) -> None:
     """Nats along chains, and what Richardson extrapolation makes of two of them."""
-    print(f"\nChains with the exact score, {CHAINS} of each; closed form {truth:.2f} nats (σ {CHAIN_LO:g} to {CHAIN_HI:g})")
+    print(
+        f"\nChains with the exact score, {CHAINS} of each; closed form {truth:.2f} nats (σ {CHAIN_LO:g} to "
+        f"{CHAIN_HI:g})"
+    )
     for name, by_steps in paths.items():
         for n_steps, path in by_steps.items():
             row(f"{name}, {n_steps} steps", path.nats, truth, path.standard_error)
@@ -178,14 +207,26 @@ def approximations(b: GaussianBenchmark, edges: list[float]) -> dict[str, list[t
         posterior: Callable[[Tensor, float], Tensor] = make(b)
         out[name] = []
         for lo, hi in pairwise(edges):
-            made = estimate_kl(samples, denoiser(b.prior), posterior, gauss_legendre_nodes(4, lo, hi), torch.Generator().manual_seed(1), n_pairs=2)
+            made = estimate_kl(
+                samples,
+                denoiser(b.prior),
+                posterior,
+                gauss_legendre_nodes(4, lo, hi),
+                torch.Generator().manual_seed(1),
+                n_pairs=2,
+            )
             out[name].append((made.nats, made.mean_part))
     return out
 
 
-def approximation_table(found: dict[str, list[tuple[float, float]]], exact: GaussianKL, edges: list[float], spread: float) -> None:
+def approximation_table(
+    found: dict[str, list[tuple[float, float]]], exact: GaussianKL, edges: list[float], spread: float
+) -> None:
     """Ratios to the closed form by window, in units of the posterior's standard deviation."""
-    print("\nWhat an approximate D_post costs: 6 projections of a 12 × 12 image, exact samples; energy | mean part over their closed forms")
+    print(
+        "\nWhat an approximate D_post costs: 6 projections of a 12 × 12 image, exact samples; energy | mean part "
+        "over their closed forms"
+    )
     print("  σ / posterior std    " + "".join(f"{name:>22}" for name in found))
     for k, (lo, hi) in enumerate(pairwise(edges)):
         energy, mean = exact.window(lo, hi), exact.window(lo, hi, "mean")
@@ -212,12 +253,20 @@ def draw(
     for (name, by_steps), colour in zip(paths.items(), ("tab:red", "tab:orange", "tab:purple"), strict=True):
         errors = [abs(p.nats / truth - 1) for p in by_steps.values()]
         bars = [p.standard_error / truth for p in by_steps.values()]
-        convergence.errorbar(list(by_steps), errors, bars, marker="o", ms=4, capsize=2, color=colour, label=f"chain: {name}")
+        convergence.errorbar(
+            list(by_steps), errors, bars, marker="o", ms=4, capsize=2, color=colour, label=f"chain: {name}"
+        )
     for refined, colour, label in ((False, "tab:cyan", "quadrature, plain"), (True, "tab:blue", "quadrature, Stein")):
         convergence.plot(NODES, rms[refined], marker="s", ms=4, color=colour, label=f"{label} (r.m.s. of {RUNS} runs)")
     guide = np.array([10.0, 320.0])
     convergence.plot(guide, 4.0 / guide, color="0.6", lw=1, ls="--", label="first order")
-    convergence.set(xscale="log", yscale="log", xlabel="steps or nodes", ylabel="relative error of the nats", title="Nats against the closed form")
+    convergence.set(
+        xscale="log",
+        yscale="log",
+        xlabel="steps or nodes",
+        ylabel="relative error of the nats",
+        title="Nats against the closed form",
+    )
     convergence.set_ylim(5e-4, 1.2)
     convergence.legend(fontsize=7, loc="lower left")
 
@@ -227,24 +276,48 @@ def draw(
     made = quadrature(b, 20)
     width = np.diff(np.log(made.nodes.edges))
     density.plot(middle, -np.diff(tail["energy"]) / np.diff(np.log(sigma)), color="black", label="closed form")
-    density.plot(middle, -np.diff(tail["mean"]) / np.diff(np.log(sigma)), color="black", ls=":", label="closed form, mean part")
-    density.errorbar(
-        made.nodes.sigma, made.per_node / width, made.per_node_error / width, fmt="s", ms=4, capsize=2, color="tab:blue", label="20 nodes, 8 samples"
+    density.plot(
+        middle, -np.diff(tail["mean"]) / np.diff(np.log(sigma)), color="black", ls=":", label="closed form, mean part"
     )
-    density.plot(made.nodes.sigma, made.mean_per_node / width, "o", ms=4, mfc="white", color="tab:blue", label="its mean part")
-    density.set(xscale="log", xlabel="σ (intensity units)", ylabel="nats per e-fold of σ", title="Where in σ the nats are")
+    density.errorbar(
+        made.nodes.sigma,
+        made.per_node / width,
+        made.per_node_error / width,
+        fmt="s",
+        ms=4,
+        capsize=2,
+        color="tab:blue",
+        label="20 nodes, 8 samples",
+    )
+    density.plot(
+        made.nodes.sigma, made.mean_per_node / width, "o", ms=4, mfc="white", color="tab:blue", label="its mean part"
+    )
+    density.set(
+        xscale="log", xlabel="σ (intensity units)", ylabel="nats per e-fold of σ", title="Where in σ the nats are"
+    )
     density.legend(fontsize=8)
 
     other = tomography(12, 6)
     reference = GaussianKL(other.posterior, other.prior)
     middles = np.sqrt(np.array(edges[1:]) * np.array(edges[:-1])) / spread
     for name, colour in (("proximal step", "tab:red"), ("ΠGDM", "tab:green"), ("reconstruction", "tab:blue")):
-        energy = [values[0] / reference.window(lo, hi) for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)]
-        mean = [values[1] / reference.window(lo, hi, "mean") for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)]
+        energy = [
+            values[0] / reference.window(lo, hi) for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
+        ]
+        mean = [
+            values[1] / reference.window(lo, hi, "mean")
+            for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
+        ]
         price.plot(middles, energy, marker="s", ms=4, color=colour, label=f"{name}: energy")
         price.plot(middles, mean, marker="o", ms=4, mfc="white", ls=":", color=colour, label=f"{name}: mean part")
     price.axhline(1.0, color="0.6", lw=1, ls="--")
-    price.set(xscale="log", yscale="log", ylim=(0.3, 30), xlabel="σ / posterior standard deviation", ylabel="nats / closed form")
+    price.set(
+        xscale="log",
+        yscale="log",
+        ylim=(0.3, 30),
+        xlabel="σ / posterior standard deviation",
+        ylabel="nats / closed form",
+    )
     price.set_title("Price of an approximate posterior denoiser")
     price.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -258,9 +331,17 @@ def reliability(n_runs: int) -> None:
     print(f"{n_runs} runs each, {SAMPLES} samples, Stein's control variate")
     print("| benchmark | nodes | r.m.s. error | largest | within 1 % | within 2 % | 68 % interval covers | 95 % |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    benchmarks: dict[str, GaussianBenchmark | MixtureBenchmark] = {"inpainting": inpainting(), "tomography": tomography(), "mixture": lesion_or_not()}
+    benchmarks: dict[str, GaussianBenchmark | MixtureBenchmark] = {
+        "inpainting": inpainting(),
+        "tomography": tomography(),
+        "mixture": lesion_or_not(),
+    }
     for name, b in benchmarks.items():
-        truth = GaussianKL(b.posterior, b.prior).window(LO, HI) if isinstance(b, GaussianBenchmark) else MixtureKL(b.posterior, b.prior).window(LO, HI)
+        truth = (
+            GaussianKL(b.posterior, b.prior).window(LO, HI)
+            if isinstance(b, GaussianBenchmark)
+            else MixtureKL(b.posterior, b.prior).window(LO, HI)
+        )
         for n_nodes in (20, 50):
             made = [quadrature(b, n_nodes, seed) for seed in range(n_runs)]
             errors = np.abs(np.array([m.nats for m in made]) / truth - 1)
@@ -268,7 +349,10 @@ def reliability(n_runs: int) -> None:
             within = [100 * float((errors < goal).mean()) for goal in (0.01, 0.02)]
             figures = [100 * math.sqrt(float(np.square(errors).mean())), 100 * float(errors.max())]
             print(
-                f"| {name} | {n_nodes} | {figures[0]:.2f} % | {figures[1]:.2f} % | " + " | ".join(f"{v:.0f} %" for v in (*within, *covers)) + " |", flush=True
+                f"| {name} | {n_nodes} | {figures[0]:.2f} % | {figures[1]:.2f} % | "
+                + " | ".join(f"{v:.0f} %" for v in (*within, *covers))
+                + " |",
+                flush=True,
             )
 
 
@@ -277,7 +361,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Estimated nats against closed forms.")
     default = Path(__file__).resolve().parents[1] / "docs" / "images" / "gaussian_truth.png"
     parser.add_argument("-o", "--out", type=Path, default=default, help="where the figure goes")
-    parser.add_argument("--reliability", type=int, metavar="RUNS", help="only this: errors of so many runs of the quadrature")
+    parser.add_argument(
+        "--reliability", type=int, metavar="RUNS", help="only this: errors of so many runs of the quadrature"
+    )
     options = parser.parse_args()
     out: Path = options.out
     torch.set_num_threads(1)

@@ -1,14 +1,16 @@
-"""The published recipes beside the house's scores: what each difference is worth, where the truth is known and on a synthetic slice.
+"""The published recipes beside the house's scores: what each difference is worth, where the truth is known and
+on a synthetic slice.
 
 Run it from the repository (about two minutes on one idle core):
 
     python examples/02_published_recipe.py
 
-First, a prior in closed form, a disc that it did not expect, few projections: there the recipes run with their published numbers of steps,
-and the KL of the same σ window is known block by block. Then a synthetic slice with a liver lesion, drawn from the shipped prior and scanned
-once, with far fewer steps than published: a chain that did not arrive at the image is told by its reconstruction, and its figures are put in
-brackets, because they say nothing about the recipe. An illustration, not evidence about patients: the prior finds its own draws more
-ordinary than any scan. docs/method.md reads the tables.
+First, a prior in closed form, a disc that it did not expect, few projections: there the recipes run with their
+published numbers of steps, and the KL of the same σ window is known block by block. Then a synthetic slice
+with a liver lesion, drawn from the shipped prior and scanned once, with far fewer steps than published: a
+chain that did not arrive at the image is told by its reconstruction, and its figures are put in brackets,
+because they say nothing about the recipe. An illustration, not evidence about patients: the prior finds its
+own draws more ordinary than any scan. docs/method.md reads the tables.
 """
 
 from __future__ import annotations
@@ -116,13 +118,17 @@ def problem(seed: int) -> Problem:
     body = study.mask(0)
     fine = torch.from_numpy(study.intensity(0, prior.card, factor=config.measurement.finer))
     noise = scanner.noise_model(torch.from_numpy(body))
-    measurement = simulate(fine, scanner.A_fine, scanner.A, noise, slice_generator(config.sampling.seed, 0), "synthetic slice")
+    measurement = simulate(
+        fine, scanner.A_fine, scanner.A, noise, slice_generator(config.sampling.seed, 0), "synthetic slice"
+    )
     in_frame = study.frame_of(0).pull(study.orientation.apply(labels > 0).astype(np.float32)[:1], order=0)[0]
     return Problem(scanner, study, measurement, in_frame > 0.5, body > 0.5)
 
 
 def common_share(artifact: Artifact, window: tuple[int, int]) -> float:
-    """Part of the recorded squares that all samples have in common: ‖E u‖² (unbiased) over E ‖u‖²; the rest is fluctuation."""
+    """Part of the recorded squares that all samples have in common: ‖E u‖² (unbiased) over E ‖u‖²; the rest
+    is fluctuation.
+    """
     u = artifact.normalized_updates[window[0] : window[1]].astype(np.float64)
     n, squares = u.shape[1], float(np.square(u).sum())
     return (float(np.square(u.sum(1)).sum()) - squares) / (n - 1) / squares
@@ -153,10 +159,14 @@ def published(p: Problem) -> list[dict[str, Any]]:
     denoise, m = p.scanner.denoise, p.measurement
     unit = 40.0 / p.width_mm  # the patch recipe's images are 40 units of length wide
 
-    def add(name: str, first: Artifact, sigmas: NDArray[np.float64], evaluations: int, common: Artifact | None) -> None:
+    def add(
+        name: str, first: Artifact, sigmas: NDArray[np.float64], evaluations: int, common: Artifact | None
+    ) -> None:
         lo, hi = RECIPES[name].sigma_window("localization")
         inside = np.flatnonzero((sigmas >= lo) & (sigmas <= hi))
-        window = (int(inside[0]), int(inside[-1]) + 1) if inside.size else RECIPES[name].window("localization", len(sigmas))
+        window = (
+            (int(inside[0]), int(inside[-1]) + 1) if inside.size else RECIPES[name].window("localization", len(sigmas))
+        )
         scores = score_map(first, BLOCK, window)
         share = common_share(common, window) if common is not None else math.nan
         rows.append(
@@ -171,19 +181,51 @@ def published(p: Problem) -> list[dict[str, Any]]:
         )
 
     before = p.scanner.n_evaluations
-    made = sample_ve_projection(denoise, m, torch.Generator().manual_seed(0), n_samples=SAMPLES, n_steps=VE_STEPS, sigma_max=SIGMA_MAX, record_every=1)
-    add("ve-projection", made, np.geomspace(SIGMA_MAX, 0.01, VE_STEPS), (p.scanner.n_evaluations - before) // SAMPLES, made)
+    made = sample_ve_projection(
+        denoise,
+        m,
+        torch.Generator().manual_seed(0),
+        n_samples=SAMPLES,
+        n_steps=VE_STEPS,
+        sigma_max=SIGMA_MAX,
+        record_every=1,
+    )
+    add(
+        "ve-projection",
+        made,
+        np.geomspace(SIGMA_MAX, 0.01, VE_STEPS),
+        (p.scanner.n_evaluations - before) // SAMPLES,
+        made,
+    )
 
     before = p.scanner.n_evaluations
     runs = [
         sample_padis(
-            denoise, m, torch.Generator().manual_seed(run), n_runs=1, n_levels=PADIS_LEVELS, n_inner=PADIS_INNER, sigma_max=SIGMA_MAX, unit=unit, first_seed=run
+            denoise,
+            m,
+            torch.Generator().manual_seed(run),
+            n_runs=1,
+            n_levels=PADIS_LEVELS,
+            n_inner=PADIS_INNER,
+            sigma_max=SIGMA_MAX,
+            unit=unit,
+            first_seed=run,
         )
         for run in range(SAMPLES)
     ]
     each = np.concatenate([run.normalized_updates for run in runs], 1)
-    mean = Artifact(each.mean(1, keepdims=True), runs[0].g_values, np.mean([run.reconstruction for run in runs if run.reconstruction is not None], 0))
-    add("padis", mean, runs[0].g_values.astype(float) ** 2, (p.scanner.n_evaluations - before) // SAMPLES, Artifact(each, runs[0].g_values))
+    mean = Artifact(
+        each.mean(1, keepdims=True),
+        runs[0].g_values,
+        np.mean([run.reconstruction for run in runs if run.reconstruction is not None], 0),
+    )
+    add(
+        "padis",
+        mean,
+        runs[0].g_values.astype(float) ** 2,
+        (p.scanner.n_evaluations - before) // SAMPLES,
+        Artifact(each, runs[0].g_values),
+    )
 
     before = p.scanner.n_evaluations
     alpha_bar = linear_alpha_bar()
@@ -215,7 +257,9 @@ def ours(p: Problem) -> list[dict[str, Any]]:
     for name in ("klip", "one-shot", "surprise"):
         score = SCORES[name]
         cells = trace.nats(score.layer, score.part, score.window, score.bands)
-        energy, mean = (float(trace.nats(score.layer, part, score.window, score.bands).sum()) for part in ("energy", "mean"))  # type: ignore[arg-type]
+        energy, mean = (
+            float(trace.nats(score.layer, part, score.window, score.bands).sum()) for part in ("energy", "mean")
+        )  # type: ignore[arg-type]
         scores = tile_nats(cells, BLOCK * cells.shape[-1] / p.study.frame.size)[0]
         rows.append(
             {
@@ -231,7 +275,9 @@ def ours(p: Problem) -> list[dict[str, Any]]:
 
 
 def exact_table() -> None:
-    """The recipes as published against the closed form: a stationary Gaussian prior, 24 projections, a disc that was not expected."""
+    """The recipes as published against the closed form: a stationary Gaussian prior, 24 projections, a disc
+    that was not expected.
+    """
     prior = StationaryGaussianPrior.matern(torch.full((SIZE, SIZE), 0.5), 0.15, 3.0)
     denoise, dense = denoiser(prior), prior.dense()
     generator = torch.Generator().manual_seed(0)
@@ -246,9 +292,15 @@ def exact_table() -> None:
     def quality(reconstruction: Any) -> float:
         return -10 * math.log10(float(np.square(np.asarray(reconstruction) - image.clamp(0, 1).numpy()).mean()))
 
-    print(f"Closed form: {SIZE} × {SIZE} pixels, a disc of radius {DISC_RADIUS:g}, blocks of {EXACT_BLOCK} pixels; published numbers of steps")
+    print(
+        f"Closed form: {SIZE} × {SIZE} pixels, a disc of radius {DISC_RADIUS:g}, blocks of {EXACT_BLOCK} pixels; "
+        "published numbers of steps"
+    )
     print(f"(the posterior mean reconstructs to {quality(posterior.mean[0]):.1f} dB)\n")
-    print("| recipe | reconstruction | AUROC | correlation with the KL's blocks | common to all samples | AUROC of the KL, of its mean part |")
+    print(
+        "| recipe | reconstruction | AUROC | correlation with the KL's blocks | common to all samples | AUROC of "
+        "the KL, of its mean part |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
     for name, recipe in RECIPES.items():
         seed, options = torch.Generator().manual_seed(1), STEPS[name]
@@ -257,18 +309,27 @@ def exact_table() -> None:
         elif name == "padis":
             made = sample_padis(denoise, m, seed, unit=40 / SIZE, **options)
         else:
-            made = sample_ddpm(epsilon_from_denoiser(denoise, linear_alpha_bar()), m, unit=1 / operator_norm(m), **options)
+            made = sample_ddpm(
+                epsilon_from_denoiser(denoise, linear_alpha_bar()), m, unit=1 / operator_norm(m), **options
+            )
         window = recipe.window("localization", made.n_steps)
         scores = score_map(made, EXACT_BLOCK, window)
         n = SIZE // EXACT_BLOCK
         truth = [
-            exact.pixels(*recipe.sigma_window("localization"), part)[0].reshape(n, EXACT_BLOCK, n, EXACT_BLOCK).sum((1, 3)).numpy()
+            exact.pixels(*recipe.sigma_window("localization"), part)[0]
+            .reshape(n, EXACT_BLOCK, n, EXACT_BLOCK)
+            .sum((1, 3))
+            .numpy()
             for part in ("energy", "mean")
         ]
         areas = [image_level([blocks], [disc.numpy()], None, EXACT_BLOCK).mean for blocks in (scores, *truth)]
         common = f"{100 * common_share(made, window):.0f} %" if made.normalized_updates.shape[1] > 1 else "averaged"
         likeness = float(np.corrcoef(scores.ravel(), truth[0].ravel())[0, 1])
-        print(f"| {name} | {quality(made.reconstruction):.1f} dB | {areas[0]:.2f} | {likeness:.2f} | {common} | {areas[1]:.2f}, {areas[2]:.2f} |", flush=True)
+        print(
+            f"| {name} | {quality(made.reconstruction):.1f} dB | {areas[0]:.2f} | {likeness:.2f} | {common} | "
+            f"{areas[1]:.2f}, {areas[2]:.2f} |",
+            flush=True,
+        )
     print()
 
 
@@ -281,18 +342,35 @@ def main() -> None:
     started = time.monotonic()
     exact_table()
     p = problem(seed)
-    n_lesion, n_body = int((blocks_of(p.lesion, BLOCK) & blocks_of(p.body, BLOCK)).sum()), int(blocks_of(p.body, BLOCK).sum())
-    print(f"Synthetic slice {seed}, {p.scanner.config.measurement.n_views} views; a lesion of {2 * RADIUS_MM:g} mm and {CONTRAST_HU:g} HU:")
+    n_lesion, n_body = (
+        int((blocks_of(p.lesion, BLOCK) & blocks_of(p.body, BLOCK)).sum()),
+        int(blocks_of(p.body, BLOCK).sum()),
+    )
+    print(
+        f"Synthetic slice {seed}, {p.scanner.config.measurement.n_views} views; a lesion of {2 * RADIUS_MM:g} mm "
+        f"and {CONTRAST_HU:g} HU:"
+    )
     print(f"{n_lesion} of {n_body} body blocks of {BLOCK} pixels hold some of it. {SAMPLES} samples each.\n")
-    print("| score | σ window | evaluations a sample | reconstruction | AUROC | largest block | common to all samples |")
+    print(
+        "| score | σ window | evaluations a sample | reconstruction | AUROC | largest block | common to all samples |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in [*published(p), *ours(p)]:
         common = "–" if math.isnan(row["common"]) else f"{100 * row['common']:.0f} %"
         lo, hi = row["sigma"]
         where = largest_is_lesion(row["scores"], p)
         auroc = separation(row["scores"], p)
-        figures = [f"{auroc:.2f}", where, common] if row["psnr"] > ARRIVED_DB else [f"({v})" for v in (f"{auroc:.2f}", where, common)]
-        print(f"| {row['score']} | {lo:.2g}–{hi:.2g} | {row['evaluations']} | {row['psnr']:.1f} dB | " + " | ".join(figures) + " |", flush=True)
+        figures = (
+            [f"{auroc:.2f}", where, common]
+            if row["psnr"] > ARRIVED_DB
+            else [f"({v})" for v in (f"{auroc:.2f}", where, common)]
+        )
+        print(
+            f"| {row['score']} | {lo:.2g}–{hi:.2g} | {row['evaluations']} | {row['psnr']:.1f} dB | "
+            + " | ".join(figures)
+            + " |",
+            flush=True,
+        )
     alpha_bar = linear_alpha_bar()
     start, end = RECIPES["ddpm"].window("localization")
     times = np.arange(990, -1, -10)[start:end]
@@ -300,7 +378,8 @@ def main() -> None:
     a, a_next = alpha_bar[times], alpha_bar[times - 10]
     variance = (1 - a / a_next) * (1 - a_next) / (1 - a)
     print(
-        f"\nVariance that a stride of ten adds, over the β the published DDPM score divides by: {(variance / beta).min():.1f} to {(variance / beta).max():.1f}"
+        "\nVariance that a stride of ten adds, over the β the published DDPM score divides by: "
+        f"{(variance / beta).min():.1f} to {(variance / beta).max():.1f}"
     )
     print(f"{time.monotonic() - started:.0f} s")
 

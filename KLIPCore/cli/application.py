@@ -1,7 +1,8 @@
 """The command `klip`: every job of the library from a shell, for people and for programs.
 
-Each command is a thin reading of its options, in :mod:`KLIPCore.cli`; the work is in the modules they name. Errors of the input print
-what is wrong and what to do, and exit with the class's code (:mod:`KLIPCore.errors`); Ctrl-C and SIGTERM leave a run that can be continued.
+Each command is a thin reading of its options, in :mod:`KLIPCore.cli`; the work is in the modules they name.
+Errors of the input print what is wrong and what to do, and exit with the class's code
+(:mod:`KLIPCore.errors`); Ctrl-C and SIGTERM leave a run that can be continued.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Where does a CT depart from healthy anatomy? KL maps in nats from diffusion priors.\n\n"
-    "[bold]klip detect STUDY -o OUT[/bold] is the main job; [bold]klip demo[/bold] shows it on a synthetic patient.\n\n"
+    "[bold]klip detect STUDY -o OUT[/bold] is the main job; [bold]klip demo[/bold] shows it on a synthetic "
+    "patient.\n\n"
     "[dim]Research software. Not a medical device.[/dim]",
 )
 
@@ -39,11 +41,26 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _common(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")] = False) -> None:
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
     pass  # its option does the work; the help text is the app's
 
 
-for _command in (detect, regions, export, reconstruct, train, evaluate, score, demo, bench, selftest):  # in the order of the help
+for _command in (
+    detect,
+    regions,
+    export,
+    reconstruct,
+    train,
+    evaluate,
+    score,
+    demo,
+    bench,
+    selftest,
+):  # in the order of the help
     app.command()(_command)
 app.add_typer(priors_app, name="priors")
 
@@ -73,13 +90,19 @@ def main() -> None:
             sys.exit(2)
         raise
     finally:
-        gc.freeze()  # torch and MONAI leave a million objects, which the interpreter would search for garbage as it ends: more than a second
+        # torch and MONAI leave a million objects, which the interpreter would search for garbage as it ends:
+        # more than a second
+        gc.freeze()
 
 
 def _tell_error(error: KlipError) -> None:
     """What is wrong and what to do; for programs also as a JSON line."""
     if "json" in sys.argv:
-        typer.echo(json.dumps({"stage": "error", "error": type(error).__name__, "message": error.message, "remedy": error.remedy}))
+        typer.echo(
+            json.dumps(
+                {"stage": "error", "error": type(error).__name__, "message": error.message, "remedy": error.remedy}
+            )
+        )
     typer.secho(error.message, fg="red", err=True)
     if error.remedy:
         typer.echo(error.remedy, err=True)

@@ -1,4 +1,6 @@
-"""Commands that judge: evaluate and score, on scans and artifacts with masks; demo, bench and selftest, on this computer."""
+"""Commands that judge: evaluate and score, on scans and artifacts with masks; demo, bench and selftest, on
+this computer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ def evaluate(
     config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/eval_lits_dev.yaml.", show_default=False)],
     data: Annotated[Path, typer.Option(help="Folder below which the configuration's files lie.", show_default=False)],
     out: OUT,
-    prior: Annotated[list[str] | None, typer.Option(help="Shipped name or .safetensors file instead of the configuration's; several are compared.")] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help="Shipped name or .safetensors file instead of the configuration's; several are compared."),
+    ] = None,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Measure localization on scans with masks; continues where it was stopped."""
@@ -38,8 +43,12 @@ def evaluate(
 
 
 def score(
-    artifacts: Annotated[list[Path], typer.Argument(help="Published artifacts (.npz) of abnormal images.", show_default=False)],
-    mask: Annotated[list[Path] | None, typer.Option(help="Mask of what is abnormal (.npy or image); once an artifact, same order.")] = None,
+    artifacts: Annotated[
+        list[Path], typer.Argument(help="Published artifacts (.npz) of abnormal images.", show_default=False)
+    ],
+    mask: Annotated[
+        list[Path] | None, typer.Option(help="Mask of what is abnormal (.npy or image); once an artifact, same order.")
+    ] = None,
     body: Annotated[list[Path] | None, typer.Option(help="Mask of the body; once an artifact, same order.")] = None,
     normal: Annotated[list[Path] | None, typer.Option(help="Artifact of a normal image; may be repeated.")] = None,
     block: Annotated[int, typer.Option(help="Edge of a block in pixels.")] = 32,
@@ -56,7 +65,9 @@ def score(
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the synthetic study and the results.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the synthetic study and the results.")] = Path(
+        "demo"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 0,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
@@ -70,17 +81,30 @@ def demo(
 
 
 def bench(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path("out-bench"),
-    only: Annotated[str | None, typer.Option(help="Comma-separated: kernels, cheaper, whole, memory, scaling, schedules.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")] = False,
-    table: Annotated[bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")] = False,
-    data: Annotated[Path, typer.Option(help="Folder of real CT (lits-dev, crlm-1006-dicom); synthetic patients where it is missing.")] = Path("../shared/data"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path(
+        "out-bench"
+    ),
+    only: Annotated[
+        str | None, typer.Option(help="Comma-separated: kernels, cheaper, whole, memory, scaling, schedules.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")
+    ] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")
+    ] = False,
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder of real CT (lits-dev, crlm-1006-dicom); synthetic patients where it is missing."),
+    ] = Path("../shared/data"),
     slices: Annotated[int, typer.Option(help="Lesion slices on which schedules are compared.")] = 1,
     reference_samples: Annotated[int, typer.Option(help="Samples of each published chain.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
-    """Measure what everything costs here, beside ASTRA and the published schedules; about twenty minutes on two cores."""
+    """Measure what everything costs here, beside ASTRA and the published schedules; about twenty minutes on
+    two cores.
+    """
     from KLIPCore.lab.bench.command import PARTS, BenchOptions, run_bench
     from KLIPCore.progress import show_progress
 

@@ -27,11 +27,13 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
 
     Parameters
     ----------
-    path : ``.npz`` written by :func:`KLIPCore.io.sinogram.write_sinogram`, or a disc of the Helsinki Tomography Challenge 2022.
+    path : ``.npz`` written by :func:`KLIPCore.io.sinogram.write_sinogram`, or a disc of the Helsinki
+        Tomography Challenge 2022.
     out : NRRD, NIfTI or MHA file to write; one slice, in the sinogram's unit per mm.
     method : fbp, cg or tv.
     views : evenly spread views to keep; all when None.
-    size, pixel_mm : image side in pixels, and their edge; None fits the field of view (a challenge disc has its truth's grid).
+    size, pixel_mm : image side in pixels, and their edge; None fits the field of view (a challenge disc has
+        its truth's grid).
 
     Returns
     -------
@@ -47,7 +49,9 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     sinogram, geometry, truth = _read(path)
     if views is not None:
         if not 1 <= views <= geometry.n_views:
-            raise ConfigError(f"{views} views cannot be taken from {geometry.n_views}.", f"Ask for 1 to {geometry.n_views}.")
+            raise ConfigError(
+                f"{views} views cannot be taken from {geometry.n_views}.", f"Ask for 1 to {geometry.n_views}."
+            )
         keep = np.linspace(0, geometry.n_views, views, endpoint=False).round().astype(int)
         sinogram, geometry = sinogram[keep], geometry.views(keep)
     image = HTC2022_IMAGE if truth is not None and pixel_mm is None else _image(geometry, size, pixel_mm)
@@ -55,24 +59,36 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, image.pixel_mm], [0, image.pixel_mm, 0], [1.0, 0, 0]])
     affine[:3, 3] = (image.x_mm[0], image.y_mm[0], 0.0)
-    write_image(Volume(found[None], Grid((1, *image.shape), affine), unit="1/mm"), out, description=f"{method}, {geometry.n_views} views")
+    write_image(
+        Volume(found[None], Grid((1, *image.shape), affine), unit="1/mm"),
+        out,
+        description=f"{method}, {geometry.n_views} views",
+    )
     picture = out.parent / f"{out.name.removesuffix(image_format(out) or out.suffix)}.png"
     write_picture(found, picture)
-    text = f"{method} from {geometry.n_views} views: {image.shape[0]} × {image.shape[1]} pixels of {image.pixel_mm:.3f} mm, in {out} and {picture.name}"
+    text = (
+        f"{method} from {geometry.n_views} views: {image.shape[0]} × {image.shape[1]} pixels of "
+        f"{image.pixel_mm:.3f} mm, in {out} and {picture.name}"
+    )
     if truth is not None and truth.shape == image.shape:
         text += f"\nDice against the truth mask: {dice(found > otsu_threshold(found), truth):.4f}"
     return text
 
 
 def reconstruct_folder(folder: Path, methods: Sequence[str], views: Sequence[int]) -> str:
-    """Reconstruct every measured disc of the Helsinki Tomography Challenge 2022 in ``folder``; a table of Dice overlaps."""
+    """Reconstruct every measured disc of the Helsinki Tomography Challenge 2022 in ``folder``; a table of
+    Dice overlaps.
+    """
     rows = htc_scores(folder, methods, views)
     lines = ["method  views  discs  Dice mean  Dice worst  seconds a disc"]
     for n in views:
         for method in methods:
             own = [r for r in rows if r.method == method and r.n_views == n]
             overlaps = [r.dice for r in own]
-            lines.append(f"{method:<6}  {n:>5}  {len(own):>5}  {np.mean(overlaps):>9.4f}  {min(overlaps):>10.4f}  {np.median([r.seconds for r in own]):>14.2f}")
+            lines.append(
+                f"{method:<6}  {n:>5}  {len(own):>5}  {np.mean(overlaps):>9.4f}  {min(overlaps):>10.4f}  "
+                f"{np.median([r.seconds for r in own]):>14.2f}"
+            )
     return "\n".join(lines)
 
 
@@ -128,13 +144,18 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
 
     known = {"nifti", "nrrd", "stl", "obj", "vtp"}
     if not kinds or set(kinds) - known:
-        raise ConfigError(f"Unknown export formats: {', '.join(sorted(set(kinds) - known)) or 'none given'}.", f"Choose from {', '.join(sorted(known))}.")
+        raise ConfigError(
+            f"Unknown export formats: {', '.join(sorted(set(kinds) - known)) or 'none given'}.",
+            f"Choose from {', '.join(sorted(known))}.",
+        )
     regions, grid = read_regions(out)
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     for kind in kinds:
         if kind in ("nifti", "nrrd"):
-            files.append(write_labels(regions, grid, folder / ("regions.nii.gz" if kind == "nifti" else "regions.nrrd")))
+            files.append(
+                write_labels(regions, grid, folder / ("regions.nii.gz" if kind == "nifti" else "regions.nrrd"))
+            )
         else:
             files += write_meshes(regions, grid, folder, file_format=kind)  # type: ignore[arg-type]
     return files

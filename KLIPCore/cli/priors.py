@@ -16,7 +16,9 @@ def train(
     out: OUT,
     init: Annotated[Path | None, typer.Option(help=".safetensors to start from.")] = None,
     backbone: Annotated[str | None, typer.Option(help="patch, whole or ddpm instead of the configuration's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda; of several GPUs each started process gets its own.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda; of several GPUs each started process gets its own.")
+    ] = "auto",
     steps: Annotated[int | None, typer.Option(help="Training steps instead of the configuration's.")] = None,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
@@ -29,46 +31,87 @@ def train(
 
     chosen = with_steps(with_backbone(TrainingConfig.load(config), backbone), steps)
     with show_progress(progress.value) as tell:
-        path = run_training(chosen, data, out, init, lambda step, n, loss: tell("train", step / n, f"step {step}, loss {loss:.4f}"), choose_device(device))
+        path = run_training(
+            chosen,
+            data,
+            out,
+            init,
+            lambda step, n, loss: tell("train", step / n, f"step {step}, loss {loss:.4f}"),
+            choose_device(device),
+        )
     if is_first_process():
         typer.echo(f"Best weights: {path}")
 
 
-priors_app = typer.Typer(add_completion=False, help="List the shipped priors, or convert a published network into one.")
+priors_app = typer.Typer(
+    add_completion=False, help="List the shipped priors, or convert a published network into one."
+)
 
 
 @priors_app.callback(invoke_without_command=True)
 def priors(context: typer.Context) -> None:
-    """List the shipped priors and what they were trained for; [bold]convert[/bold] makes one of a published network."""
+    """List the shipped priors and what they were trained for; [bold]convert[/bold] makes one of a published
+    network.
+    """
     if context.invoked_subcommand is not None:
         return
     from KLIPCore.priors.checkpoint import shipped_cards
 
     for card in shipped_cards():
-        typer.echo(f"{card.name}\n  anatomy  {card.anatomy}\n  window   {card.window.lo_hu:g} to {card.window.hi_hu:g} HU")
+        typer.echo(
+            f"{card.name}\n  anatomy  {card.anatomy}\n  window   {card.window.lo_hu:g} to {card.window.hi_hu:g} HU"
+        )
         typer.echo(f"  licence  {card.licence}\n  sha256   {card.sha256}\n  use      {card.intended_use}")
 
 
 @priors_app.command("convert")
 def priors_convert(
-    source: Annotated[Path, typer.Argument(help="EDM or PaDIS .pkl, diffusers UNet2DModel folder, Flax checkpoint.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(help="EDM or PaDIS .pkl, diffusers UNet2DModel folder, Flax checkpoint.", show_default=False),
+    ],
     out: OUT,
     name: Annotated[str, typer.Option(help="Name of the prior.", show_default=False)],
-    hu: Annotated[str, typer.Option(help="HU interval that is intensity 0..1, LO:HI, e.g. -160:240.", show_default=False)],
-    kind: Annotated[str | None, typer.Option("--format", help="diffusers, edm or flax; found out when not given.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of its images in pixels, where the checkpoint does not say.")] = None,
+    hu: Annotated[
+        str, typer.Option(help="HU interval that is intensity 0..1, LO:HI, e.g. -160:240.", show_default=False)
+    ],
+    kind: Annotated[
+        str | None, typer.Option("--format", help="diffusers, edm or flax; found out when not given.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of its images in pixels, where the checkpoint does not say.")
+    ] = None,
     anatomy: Annotated[str, typer.Option(help="What it was trained on, for the card.")] = "not stated",
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "that of the checkpoint; not stated",
-    sigma: Annotated[str | None, typer.Option(help="Noise levels it was trained on, LO:HI in intensity units.")] = None,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, for the card.")
+    ] = "that of the checkpoint; not stated",
+    sigma: Annotated[
+        str | None, typer.Option(help="Noise levels it was trained on, LO:HI in intensity units.")
+    ] = None,
     patch: Annotated[int, typer.Option(help="PaDIS: side of its patches in pixels; 0 shows it whole images.")] = 0,
     pad: Annotated[int, typer.Option(help="PaDIS: margin of zeros around the image in pixels.")] = 0,
-    attention_level: Annotated[list[int] | None, typer.Option(help="Flax: a level whose blocks attend, 0 the finest; may be repeated.")] = None,
+    attention_level: Annotated[
+        list[int] | None, typer.Option(help="Flax: a level whose blocks attend, 0 the finest; may be repeated.")
+    ] = None,
 ) -> None:
     """Convert a published network to safetensors with a model card; nothing in the file is run."""
     from KLIPCore.priors.convert.publish import Wanted, convert
     from KLIPCore.volume.units import Window
 
-    bounds, levels = interval(hu, "HU interval", "--hu=LO:HI, e.g. --hu=-160:240"), interval(sigma, "noise interval", "--sigma LO:HI, e.g. 0.01:80")
+    bounds, levels = (
+        interval(hu, "HU interval", "--hu=LO:HI, e.g. --hu=-160:240"),
+        interval(sigma, "noise interval", "--sigma LO:HI, e.g. 0.01:80"),
+    )
     assert bounds is not None
-    wanted = Wanted(name, Window(*bounds), size, anatomy, licence, sigma=levels, patch=patch, pad=pad, attention_levels=tuple(attention_level or ()))
+    wanted = Wanted(
+        name,
+        Window(*bounds),
+        size,
+        anatomy,
+        licence,
+        sigma=levels,
+        patch=patch,
+        pad=pad,
+        attention_levels=tuple(attention_level or ()),
+    )
     typer.echo(f"Prior: {convert(source, out, wanted, kind)}")

@@ -1,8 +1,9 @@
 """Memory that was freed and will be wanted again in a moment.
 
-A network frees and asks for the same megabytes in every layer. The C library gives large blocks back to the system at once, which then
-hands them out again page by page, each page zeroed first: ten thousand page faults for one 256² image, a tenth of the network's time on a CPU.
-Told to keep them, it reuses them. Results do not change; neither does the most memory ever held.
+A network frees and asks for the same megabytes in every layer. The C library gives large blocks back to the
+system at once, which then hands them out again page by page, each page zeroed first: ten thousand page faults
+for one 256² image, a tenth of the network's time on a CPU. Told to keep them, it reuses them. Results do not
+change; neither does the most memory ever held.
 """
 
 from __future__ import annotations

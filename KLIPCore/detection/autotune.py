@@ -1,14 +1,16 @@
 """How many workers, threads and images at once: measured, the first time that it matters.
 
-PyTorch takes a thread for every core. For a network of small layers that is often far too many, and how many too many depends on the machine; so
-before a long run on a machine that was not met before, a few arrangements evaluate the very prior that will be used, a quarter of a second each,
-and the fastest is written into a file of the user's cache. Long means more than :data:`WORTHWHILE` evaluations: what takes seconds
-anyway is not worth a measurement, and is done with PyTorch's own number of threads.
+PyTorch takes a thread for every core. For a network of small layers that is often far too many, and how many
+too many depends on the machine; so before a long run on a machine that was not met before, a few arrangements
+evaluate the very prior that will be used, a quarter of a second each, and the fastest is written into a file
+of the user's cache. Long means more than :data:`WORTHWHILE` evaluations: what takes seconds anyway is not
+worth a measurement, and is done with PyTorch's own number of threads.
 
-What is measured never changes what is computed by more than rounding: the same bits come out for the same number of threads and the same batch. Both
-are kept in ``run.json``, and a run that is continued keeps them.
+What is measured never changes what is computed by more than rounding: the same bits come out for the same
+number of threads and the same batch. Both are kept in ``run.json``, and a run that is continued keeps them.
 
-``KLIP_TUNING=off`` in the environment leaves everything to PyTorch; ``OMP_NUM_THREADS`` says how many cores there are to share out.
+``KLIP_TUNING=off`` in the environment leaves everything to PyTorch; ``OMP_NUM_THREADS`` says how many cores
+there are to share out.
 """
 
 from __future__ import annotations
@@ -101,7 +103,9 @@ def measure(prior: Prior, device: torch.device, n_samples: int, seconds: float =
 
 
 def candidates_for(device: torch.device, n_samples: int, prior: Prior) -> list[Arrangement]:
-    """What is worth trying: on a processor the cores shared out among workers, on a GPU ever larger batches up to what fits."""
+    """What is worth trying: on a processor the cores shared out among workers, on a GPU ever larger batches
+    up to what fits.
+    """
     if device.type != "cpu":
         fits = images_that_fit(lambda n: _evaluate(prior, device, n), device) or n_samples
         return [Arrangement(1, torch.get_num_threads(), n) for n in _doublings(n_samples, min(fits, MOST_IMAGES))]
@@ -109,7 +113,9 @@ def candidates_for(device: torch.device, n_samples: int, prior: Prior) -> list[A
 
 
 def core_shares(cores: int, n_samples: int, most_workers: int) -> list[Arrangement]:
-    """Workers × threads that fill the cores, or half of them for one worker, slices apart; and one worker with several slices at once."""
+    """Workers × threads that fill the cores, or half of them for one worker, slices apart; and one worker
+    with several slices at once.
+    """
     shares = {Arrangement(min(cores // threads, most_workers), threads) for threads in _doublings(1, cores)}
     shares |= {Arrangement(1, threads) for threads in {cores, max(1, cores // 2)}}
     if cores > 1:
@@ -117,7 +123,9 @@ def core_shares(cores: int, n_samples: int, most_workers: int) -> list[Arrangeme
     return sorted(shares, key=lambda a: (a.threads, a.workers, a.batch or 0))
 
 
-def images_per_second(prior: Prior, device: torch.device, work: Arrangement, n_samples: int, seconds: float = MEASURED_SECONDS) -> float:
+def images_per_second(
+    prior: Prior, device: torch.device, work: Arrangement, n_samples: int, seconds: float = MEASURED_SECONDS
+) -> float:
     """Network evaluations a second of all workers together; 0 where memory is too short."""
     counts = [0] * work.workers
     batch = work.batch or n_samples

@@ -1,9 +1,10 @@
 """How many images go through a network at once: as many as fit, and fewer when they turn out not to.
 
-A device is filled by images from several samples and slices together. Too few leave it idle, too many do not fit; how many do is measured
-(:func:`images_that_fit`), and since other programs share the device, what fitted a minute ago may fail now. Then the batch is halved and the
-work done again (:class:`Batches`). Images of a batch do not see each other, so parts give what the whole gives, up to the rounding of
-other kernels that a library may choose for another batch size.
+A device is filled by images from several samples and slices together. Too few leave it idle, too many do not
+fit; how many do is measured (:func:`images_that_fit`), and since other programs share the device, what fitted
+a minute ago may fail now. Then the batch is halved and the work done again (:class:`Batches`). Images of a
+batch do not see each other, so parts give what the whole gives, up to the rounding of other kernels that a
+library may choose for another batch size.
 """
 
 from __future__ import annotations
@@ -90,19 +91,24 @@ def _if_it_fits(function: Callable[[T], R], argument: T) -> R | None:
 
 def _half(size: int) -> int:
     if size == 1:
-        raise ResourceError("The device has too little free memory for a single image.", "Close other programs that use it, or take --device cpu.")
+        raise ResourceError(
+            "The device has too little free memory for a single image.",
+            "Close other programs that use it, or take --device cpu.",
+        )
     return size // 2
 
 
 def images_that_fit(evaluate: Callable[[int], object], device: torch.device) -> int | None:
-    """Images that a GPU's free memory holds during one evaluation; None where the device does not tell (a CPU pages instead of failing).
+    """Images that a GPU's free memory holds during one evaluation; None where the device does not tell (a CPU
+    pages instead of failing).
 
     Parameters
     ----------
     evaluate : runs the network on so many images.
     device : where it runs.
 
-    The memory of one more image is the difference between the peaks of four images and of two: what one call needs anyway cancels.
+    The memory of one more image is the difference between the peaks of four images and of two: what one call
+    needs anyway cancels.
     """
     if device.type != "cuda":
         return None

@@ -2,8 +2,8 @@
 
     study → volume → frame → measurement → posterior samples → KL trace → KL map → regions → files
 
-:func:`detect` does all of it and can be stopped and run again at any time; :func:`redo_regions` does the last three steps,
-from a trace that is already there.
+:func:`detect` does all of it and can be stopped and run again at any time; :func:`redo_regions` does the last
+three steps, from a trace that is already there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def detect(
     roi : LPS box in mm; only blocks centred in it are tested, only slices that meet it are sampled.
     overwrite : replace a run with other settings in ``out``.
     progress : called as work goes on.
-    work : workers, threads and images at once; None: those of the run that is continued, or what :func:`KLIPCore.detection.autotune.arrange` chooses.
+    work : workers, threads and images at once; None: those of the run that is continued, or what
+        :func:`KLIPCore.detection.autotune.arrange` chooses.
 
     Raises
     ------
@@ -71,7 +72,8 @@ def detect(
     wanted = config.regions.chosen
     if wanted.layer not in config.record.layers:
         raise ConfigError(
-            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
+            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.",
+            "Record it too, or choose another score.",
         )
     devices = choose_devices(config.device)
     tell("read", 0.0, "reading the study")
@@ -86,7 +88,9 @@ def detect(
     fingerprint = config.fingerprint(prior.card.sha256, volume_hash(volume))
     folder = RunFolder(out)
     work = work or _work_before(folder, fingerprint, devices[0]) or _arranged(config, prior, devices, indices, tell)
-    run = _run_record(study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings])
+    run = _run_record(
+        study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings]
+    )
     folder.open(run | {"work": asdict(work) | {"device": devices[0].type}}, overwrite)
     folder.write_framing(framed)
     seconds = sample_slices(folder, framed, config, prior, devices, indices, fingerprint, tell, work)
@@ -124,7 +128,9 @@ def sample_slices(
     devices = [device] if isinstance(device, torch.device) else list(device)
     wanted = twin_slices(indices, config.sampling.twin_every) if config.regions.null == "twin" else []
     done = set(folder.finished(indices, fingerprint, ()))
-    batches = [batch for batch in cut(indices, work.slices_at_once(config.sampling.n_samples)) if not done.issuperset(batch)]
+    batches = [
+        batch for batch in cut(indices, work.slices_at_once(config.sampling.n_samples)) if not done.issuperset(batch)
+    ]
     count = len(indices) - sum(len(batch) for batch in batches)
     lo, hi = SAMPLING_SHARE
 
@@ -145,7 +151,10 @@ def sample_slices(
             trace_all(crew(scanner, priors, work)[: len(batches)], framed, batches, wanted, work.threads, before, save)
         except KeyboardInterrupt as stop:
             kept = len(folder.finished(indices, fingerprint, ()))
-            raise Cancelled(f"Stopped. {kept} of {len(indices)} slices are done and kept.", "Run the same command again to continue.") from stop
+            raise Cancelled(
+                f"Stopped. {kept} of {len(indices)} slices are done and kept.",
+                "Run the same command again to continue.",
+            ) from stop
     return time.monotonic() - started
 
 
@@ -154,7 +163,9 @@ LEAST_TWINS = 8
 
 
 def twin_slices(indices: Sequence[int], every: int) -> list[int]:
-    """Which slices get a twin: one in ``every``, but :data:`LEAST_TWINS` of them where there are so many, evenly spread."""
+    """Which slices get a twin: one in ``every``, but :data:`LEAST_TWINS` of them where there are so many,
+    evenly spread.
+    """
     n = max(-(-len(indices) // every), min(len(indices), LEAST_TWINS))
     return [indices[place * len(indices) // n] for place in range(n)]
 
@@ -168,7 +179,9 @@ def wanted_work(workers: int | None, threads: int | None, batch: int | None) -> 
 
 
 def _work_before(folder: RunFolder, fingerprint: str, device: torch.device) -> Arrangement | None:
-    """How the run that is in the folder was dealt out, if it is this run on such a device: continued alike it comes out alike."""
+    """How the run that is in the folder was dealt out, if it is this run on such a device: continued alike
+    it comes out alike.
+    """
     try:
         run = folder.run()
         work = dict(run["work"]) if run["fingerprint"] == fingerprint else {}
@@ -177,11 +190,20 @@ def _work_before(folder: RunFolder, fingerprint: str, device: torch.device) -> A
         return None
 
 
-def _arranged(config: Config, prior: Prior, devices: Sequence[torch.device], indices: Sequence[int], tell: Progress) -> Arrangement:
+def _arranged(
+    config: Config, prior: Prior, devices: Sequence[torch.device], indices: Sequence[int], tell: Progress
+) -> Arrangement:
     """What suits a new run."""
     s, r = config.sampling, config.record
     a_slice = s.n_samples * s.n_steps + 2 * r.n_pairs * r.n_nodes
-    return arrange(prior, devices[0], s.n_samples, len(indices) * a_slice, len(indices), tell=lambda detail: tell("sample", SAMPLING_SHARE[0], detail))
+    return arrange(
+        prior,
+        devices[0],
+        s.n_samples,
+        len(indices) * a_slice,
+        len(indices),
+        tell=lambda detail: tell("sample", SAMPLING_SHARE[0], detail),
+    )
 
 
 def chosen_slices(framed: FramedStudy, slices: str | None, roi: Box | None) -> list[int]:
@@ -197,7 +219,10 @@ def chosen_slices(framed: FramedStudy, slices: str | None, roi: Box | None) -> l
         indices = [k for k in indices if inside[k].any()]
     indices = [k for k in indices if framed.body[k].any()]
     if not indices:
-        raise ConfigError("None of the chosen slices shows a body inside the region of interest.", "Choose other slices or another box.")
+        raise ConfigError(
+            "None of the chosen slices shows a body inside the region of interest.",
+            "Choose other slices or another box.",
+        )
     return indices
 
 
@@ -218,7 +243,12 @@ def _run_record(
     return {
         "version": __version__,
         "fingerprint": fingerprint,
-        "study": {"path": str(path.resolve()), "series": volume.source.series_uid or series, "hash": volume_hash(volume), "shape": list(volume.grid.shape)},
+        "study": {
+            "path": str(path.resolve()),
+            "series": volume.source.series_uid or series,
+            "hash": volume_hash(volume),
+            "shape": list(volume.grid.shape),
+        },
         "config": config.to_dict(),
         "prior": prior,
         "slices_asked": slices,

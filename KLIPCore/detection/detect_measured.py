@@ -2,8 +2,9 @@
 
     sinogram → rays chosen → units, hardening, noise → posterior samples → KL trace → KL map → regions → files
 
-The same trace, map, regions and files as :func:`KLIPCore.detection.detect.detect`; what is left out is the simulated measurement. The study that maps are drawn
-on is a quick reconstruction of the rays that were used, one slice of 1 mm.
+The same trace, map, regions and files as :func:`KLIPCore.detection.detect.detect`; what is left out is the
+simulated measurement. The study that maps are drawn on is a quick reconstruction of the rays that were used,
+one slice of 1 mm.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ def is_scan(path: Path) -> bool:
     return path.suffix == ".npz"
 
 
-def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = False, progress: Progress | None = None) -> Detection:
+def detect_scan(
+    path: Path, out: Path, config: Config, *, overwrite: bool = False, progress: Progress | None = None
+) -> Detection:
     """Find where a measured scan departs from what a prior expects.
 
     Parameters
     ----------
-    path : ``.npz`` with its geometry (:mod:`KLIPCore.io.sinogram`), or a disc of the Helsinki Tomography Challenge 2022.
+    path : ``.npz`` with its geometry (:mod:`KLIPCore.io.sinogram`), or a disc of the Helsinki Tomography
+        Challenge 2022.
     out : folder for the results; a finished trace with the same settings is used again.
     config : settings; of the measurement only the number of views and the arc are read.
     overwrite : replace a run with other settings in ``out``.
@@ -56,7 +60,8 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
     wanted = config.regions.chosen
     if wanted.layer not in config.record.layers:
         raise ConfigError(
-            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.", "Record it too, or choose another score."
+            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.",
+            "Record it too, or choose another score.",
         )
     tell("read", 0.0, "reading the scan")
     device = choose_device(config.device)
@@ -64,7 +69,10 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
     scan, digest = _prepare(path, config, prior, device)
     fingerprint = config.fingerprint("measured", prior.card.sha256, digest)
     n_views, arc = len(scan.measurement.y), config.measurement.arc_deg or 360.0
-    told = f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons a ray (estimated), nothing simulated but the null"
+    told = (
+        f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons a ray (estimated), "
+        "nothing simulated but the null"
+    )
     card = prior.card.to_dict()
     card.pop("training")
     folder = RunFolder(out)
@@ -79,7 +87,9 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
             "slices": [0],
             "roi": None,
             "measurement": told,
-            "warnings": [f"The prior knows: {prior.card.anatomy}. HU are attenuation on a scale, not a calibrated CT's."],
+            "warnings": [
+                f"The prior knows: {prior.card.anatomy}. HU are attenuation on a scale, not a calibrated CT's."
+            ],
         },
         overwrite,
     )
@@ -94,7 +104,8 @@ def detect_scan(path: Path, out: Path, config: Config, *, overwrite: bool = Fals
 
 
 def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
-    """The scan that a run was made from, read and quickly reconstructed again; see :func:`KLIPCore.runs.rerun.reopen_study` for parameters.
+    """The scan that a run was made from, read and quickly reconstructed again; see
+    :func:`KLIPCore.runs.rerun.reopen_study` for parameters.
 
     Raises
     ------
@@ -116,7 +127,9 @@ def _prepare(path: Path, config: Config, prior: Prior, device: torch.device) -> 
     views = Selection(None, m.arc_deg or 360.0).of(geometry)
     if m.n_views < len(views):
         views = Selection(m.n_views, m.arc_deg or 360.0).of(geometry)
-    scan = MeasuredScan.prepare(sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device)
+    scan = MeasuredScan.prepare(
+        sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device
+    )
     return scan, hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=16).hexdigest()
 
 

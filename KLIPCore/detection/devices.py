@@ -21,7 +21,8 @@ ALL_GPUS = "cuda:all"
 
 
 def choose_devices(name: str) -> list[torch.device]:
-    """The torch devices that share the slices of a run: all GPUs for ``cuda:all``, and for ``auto`` where there are any; one for other names.
+    """The torch devices that share the slices of a run: all GPUs for ``cuda:all``, and for ``auto`` where
+    there are any; one for other names.
 
     Raises
     ------
@@ -41,7 +42,9 @@ def choose_device(name: str) -> torch.device:
     ResourceError : that device is not there.
     ConfigError : no such name.
     """
-    torch.set_num_threads(torch.get_num_threads())  # said aloud, MKL keeps to it too: otherwise it may take fewer, and sums round differently
+    torch.set_num_threads(
+        torch.get_num_threads()
+    )  # said aloud, MKL keeps to it too: otherwise it may take fewer, and sums round differently
     keep_freed_memory()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -50,7 +53,10 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"There is no device called '{name}'.", "Choose auto, cpu or cuda.") from error
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise ResourceError(f"No GPU answers to '{name}' on this computer.", "Use --device cpu, or install a GPU driver and the CUDA build of PyTorch.")
+        raise ResourceError(
+            f"No GPU answers to '{name}' on this computer.",
+            "Use --device cpu, or install a GPU driver and the CUDA build of PyTorch.",
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ResourceError("This computer has no Apple GPU.", "Use --device cpu.")
     return device
@@ -68,5 +74,6 @@ def check_memory(grid: Grid, extra_bytes: int = 0) -> None:
     if needed > free:
         raise ResourceError(
             f"This study needs about {needed / 1024**3:.1f} GiB of memory; {free / 1024**3:.1f} GiB are free.",
-            "Close other programs, take fewer slices (--slices), views (--views) or samples (--samples), or crop the volume.",
+            "Close other programs, take fewer slices (--slices), views (--views) or samples (--samples), or crop "
+            "the volume.",
         )

@@ -1,12 +1,15 @@
 """A scan that a scanner measured, as a prior wants to see it: nothing simulated, and nothing guessed.
 
-Between a sinogram file and the sampler stand five questions; each is answered from the data themselves, or from the one scan of
-a solid disc that calibrates the scanner:
+Between a sinogram file and the sampler stand five questions; each is answered from the data themselves, or
+from the one scan of a solid disc that calibrates the scanner:
 
-which rays      thinned to so many views over so long an arc (:class:`Selection`); detector bins are joined until one is about a pixel wide
+which rays      thinned to so many views over so long an arc (:class:`Selection`);
+                detector bins are joined until one is about a pixel wide
 which unit      line integrals become windowed intensity · mm, so that A is a plain projection of the prior's images
-how linear      hardening of the one material is undone, p → μ₀ L (:class:`KLIPCore.physics.hardening.Hardening`), or left as it is
-how noisy       counts from the scan's own second differences; a share of p for what drifts (tube output), measured on the solid disc
+how linear      hardening of the one material is undone, p → μ₀ L
+                (:class:`KLIPCore.physics.hardening.Hardening`), or left as it is
+how noisy       counts from the scan's own second differences; a share of p for what drifts
+                (tube output), measured on the solid disc
 where           the disc's outline from its shadow, holes or not (:func:`KLIPCore.physics.disc_fit.fit_outline`)
 """
 
@@ -155,7 +158,10 @@ class MeasuredScan:
         IntensityError : no disc's shadow, or no noise.
         """
         if abs(card.window.lo_hu + 1000) > 1e-6:
-            raise PriorError(f"Intensity 0 of the prior {card.name} is {card.window.lo_hu:g} HU, not air.", "Take a prior whose window begins at -1000 HU.")
+            raise PriorError(
+                f"Intensity 0 of the prior {card.name} is {card.window.lo_hu:g} HU, not air.",
+                "Take a prior whose window begins at -1000 HU.",
+            )
         image = ImageGrid2D((card.size, card.size), 0.5 * sum(card.pixel_mm_range))
         unit = 1000.0 / (MU_WATER_PER_MM * card.window.width_hu)
         k = max(1, round(image.pixel_mm / geometry.pitch_at_isocentre_mm))
@@ -163,15 +169,22 @@ class MeasuredScan:
         p, coarse = joined_bins(sinogram, geometry, k)
         share = (1 + 2 * NEIGHBOUR_CORRELATION * (k - 1) / k) / k  # variance of a mean of k bins
         variance = np.exp(p) / photons * share + (drift * p) ** 2 + READOUT**2
-        y, slope = (p - offset, np.ones_like(p)) if material is None else (material.linearised(p), material.mu0 * material.slope(p))
+        y, slope = (
+            (p - offset, np.ones_like(p))
+            if material is None
+            else (material.linearised(p), material.mu0 * material.slope(p))
+        )
         A = Projector(coarse, image).to(device)
         noise = KnownNoise(torch.from_numpy(unit * slope * np.sqrt(variance)).float().to(device))
         data = torch.from_numpy(unit * y).float().to(device)
-        measurement = Measurement(data, A, noise, False, f"measured: {geometry.n_views} views of {geometry.n_detectors} bins")
+        measurement = Measurement(
+            data, A, noise, False, f"measured: {geometry.n_views} views of {geometry.n_detectors} bins"
+        )
         return cls(measurement, image, fit_outline(sinogram, geometry), photons, material, unit)
 
     def framed(self, picture: NDArray[np.floating], card: ModelCard) -> FramedStudy:
-        """A reconstruction (H, W) in windowed intensity as a study of one slice, 1 mm thick, whose body is the disc: what maps are drawn on.
+        """A reconstruction (H, W) in windowed intensity as a study of one slice, 1 mm thick, whose body is the
+        disc: what maps are drawn on.
 
         Its pixels are the frame's own. HU are 1000 (μ / 0.0193 − 1): a scale, not a claim about the tube.
         """
@@ -190,7 +203,8 @@ class MeasuredScan:
         return Disc(o.radius_mm, o.x_mm, o.y_mm).mask(self.image)
 
     def twin(self, generator: torch.Generator) -> Measurement:
-        """What the same scanner would have measured of a SOLID disc there: same rays and noise, drift as a slow random gain.
+        """What the same scanner would have measured of a SOLID disc there: same rays and noise, drift as a
+        slow random gain.
 
         Simulated, and said so: the null that measured regions are tested against.
         """
@@ -199,13 +213,19 @@ class MeasuredScan:
         path = torch.from_numpy(self.outline.path_mm(A.geometry)).to(m.y)
         walk = torch.randn(4, generator=generator)
         t = torch.linspace(0, 2 * math.pi, A.geometry.n_views + 1)[:-1]
-        gain = 1 + DRIFT * (walk[0] * t.cos() + walk[1] * t.sin() + walk[2] * (2 * t).cos() + walk[3] * (2 * t).sin()) / math.sqrt(2)
+        gain = 1 + DRIFT * (
+            walk[0] * t.cos() + walk[1] * t.sin() + walk[2] * (2 * t).cos() + walk[3] * (2 * t).sin()
+        ) / math.sqrt(2)
         clean = self.attenuation * path * gain[:, None].to(path)
-        return Measurement(m.noise.sample(clean, generator), A, m.noise, True, "SIMULATED solid disc where the measured one lies")
+        return Measurement(
+            m.noise.sample(clean, generator), A, m.noise, True, "SIMULATED solid disc where the measured one lies"
+        )
 
     @cached_property
     def attenuation(self) -> float:
-        """Intensity of the solid material, from rays near the rim, where holes are rarest: the upper quartile of y over path."""
+        """Intensity of the solid material, from rays near the rim, where holes are rarest: the upper
+        quartile of y over path.
+        """
         A = self.measurement.A
         assert isinstance(A, Projector)
         path = torch.from_numpy(self.outline.path_mm(A.geometry)).to(self.measurement.y)
@@ -235,11 +255,15 @@ def material_of(card: ModelCard) -> Hardening | None:
     try:
         return None if fields is None else Hardening(**{name: float(value) for name, value in fields.items()})
     except (TypeError, ValueError, AttributeError, ConfigError) as error:
-        raise PriorError(f"The material in the card of {card.name} cannot be read ({error}).", "Use the card written beside the weights.") from error
+        raise PriorError(
+            f"The material in the card of {card.name} cannot be read ({error}).",
+            "Use the card written beside the weights.",
+        ) from error
 
 
 def trace_scan(scan: MeasuredScan, prior: Prior, config: Config, index: int = 0) -> SliceTrace:
-    """Sample a measured scan and its twin together, and record both: the layers of a trace, and ``twin-…`` of a simulated solid disc.
+    """Sample a measured scan and its twin together, and record both: the layers of a trace, and ``twin-…`` of
+    a simulated solid disc.
 
     Parameters
     ----------
@@ -251,8 +275,13 @@ def trace_scan(scan: MeasuredScan, prior: Prior, config: Config, index: int = 0)
     started, device = time.monotonic(), scan.measurement.y.device
     seed, window = config.sampling.seed, prior.card.window
     own, other = slice_generator(seed, index), slice_generator(seed, index, purpose=1)
-    slices = [SliceRecord(config, index, scan.measurement, own, window=window), SliceRecord(config, index, scan.twin(other), other, True, window)]
-    record(lambda x, sigma: prior.denoise(x[:, None], torch.full((len(x),), float(sigma), device=device))[:, 0], slices)
+    slices = [
+        SliceRecord(config, index, scan.measurement, own, window=window),
+        SliceRecord(config, index, scan.twin(other), other, True, window),
+    ]
+    record(
+        lambda x, sigma: prior.denoise(x[:, None], torch.full((len(x),), float(sigma), device=device))[:, 0], slices
+    )
     real, twin = slices
     layers = real.layers() | {f"twin-{name}": layer for name, layer in twin.layers().items()}
     m, mean = real.measurement, real.mean

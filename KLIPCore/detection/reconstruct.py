@@ -1,8 +1,8 @@
 """Reconstruction without a diffusion prior: the three classics, and how well they do on real measurements.
 
-``fbp`` is exact for a full scan, ``cg`` (least squares, stopped early) for any set of rays, ``tv`` where views are few and
-the object is made of flat pieces. They are the baselines that posterior samples must beat, and, on measured sinograms
-whose truth is known, the proof that the scan geometry is right (:func:`htc_scores`).
+``fbp`` is exact for a full scan, ``cg`` (least squares, stopped early) for any set of rays, ``tv`` where views
+are few and the object is made of flat pieces. They are the baselines that posterior samples must beat, and, on
+measured sinograms whose truth is known, the proof that the scan geometry is right (:func:`htc_scores`).
 """
 
 from __future__ import annotations
@@ -69,15 +69,24 @@ def reconstruct(
         raise ConfigError(f"There is no reconstruction method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
     y = torch.as_tensor(np.asarray(sinogram, np.float32))
     if tuple(y.shape[-2:]) != geometry.shape:
-        raise ConfigError(f"A sinogram of shape {tuple(y.shape)} is not of a scan of {geometry.shape}.", "Rows are views, columns are detector bins.")
+        raise ConfigError(
+            f"A sinogram of shape {tuple(y.shape)} is not of a scan of {geometry.shape}.",
+            "Rows are views, columns are detector bins.",
+        )
     if not bool(torch.isfinite(y).all()):
-        raise ConfigError("The sinogram holds values that are not finite.", "Replace dead bins and starved rays before the logarithm.")
+        raise ConfigError(
+            "The sinogram holds values that are not finite.",
+            "Replace dead bins and starved rays before the logarithm.",
+        )
     if method == "fbp":
         return fbp(y, geometry, image, filter).numpy()
     steps = DEFAULT_ITERATIONS[method] if n_iterations is None else n_iterations
     A = projector if projector is not None else Projector(geometry, image, memory_limit_bytes=memory_limit_bytes)
     if A.geometry != geometry or A.image != image:
-        raise ConfigError("The projector belongs to another scan or image.", "Leave it out, or build it from the same geometry and image.")
+        raise ConfigError(
+            "The projector belongs to another scan or image.",
+            "Leave it out, or build it from the same geometry and image.",
+        )
     measurement = Measurement(y, A, GaussianNoise(noise_level(y.numpy())), simulated=False)
     smooth = least_squares(measurement, DEFAULT_ITERATIONS["cg"] if method == "tv" else steps)
     if method == "cg":
@@ -89,7 +98,8 @@ def reconstruct(
 
 
 def noise_level(sinogram: NDArray[np.floating]) -> float:
-    """Standard deviation of white noise in (..., n_views, n_detectors) data, from second differences along the detector.
+    """Standard deviation of white noise in (..., n_views, n_detectors) data, from second differences along the
+    detector.
 
     Second differences hardly see the object; their median absolute value does not see its edges. Never 0.
     """
@@ -116,7 +126,9 @@ def otsu_threshold(image: ArrayLike, n_bins: int = 512) -> float:
     above = values.size - below
     with np.errstate(invalid="ignore", divide="ignore"):
         between = below * above * (mass[:-1] / below - (mass[-1] - mass[:-1]) / above) ** 2
-    best = np.flatnonzero(between >= np.nanmax(between) * (1 - 1e-12))  # an empty stretch between two heaps is a tie: its middle
+    best = np.flatnonzero(
+        between >= np.nanmax(between) * (1 - 1e-12)
+    )  # an empty stretch between two heaps is a tie: its middle
     return float(edges[1:][best].mean())
 
 
@@ -175,7 +187,9 @@ def htc_scores(
     if discs is not None:
         paths = [p for p in paths if p.stem.removeprefix("htc2022_") in discs]
     if not paths:
-        raise EmptyInputError("No measured disc (htc2022_*.npz) lies in this folder.", "Give the folder of the challenge's data.")
+        raise EmptyInputError(
+            "No measured disc (htc2022_*.npz) lies in this folder.", "Give the folder of the challenge's data."
+        )
     rows: list[DiscScore] = []
     for n in views:
         if n < 1 or 720 % n:
@@ -185,12 +199,17 @@ def htc_scores(
             sinogram, geometry, truth = read_htc2022(path)
             if truth is None:
                 continue
-            sinogram, geometry = sinogram[: 720 : 720 // n], geometry.views(slice(0, 720, 720 // n))  # the last view repeats the first
+            sinogram, geometry = (
+                sinogram[: 720 : 720 // n],
+                geometry.views(slice(0, 720, 720 // n)),
+            )  # the last view repeats the first
             for method in methods:
                 start = time.perf_counter()
                 if method != "fbp" and (projector is None or projector.geometry != geometry):
                     projector = Projector(geometry, image)
-                found = reconstruct(sinogram, geometry, image, method, projector=projector if method != "fbp" else None)
+                found = reconstruct(
+                    sinogram, geometry, image, method, projector=projector if method != "fbp" else None
+                )
                 seconds = time.perf_counter() - start
                 overlap = dice(found > otsu_threshold(found), truth)
                 rows.append(DiscScore(path.stem.removeprefix("htc2022_"), method, n, overlap, seconds))

@@ -1,11 +1,13 @@
 """From measurements to layers: some slices sampled together, each with its own random numbers and its own sums.
 
-What slices share is the work: every evaluation of the network and every product with A and Aᵀ takes all samples of all slices at once. What
-they do not share is chance. A slice's random numbers come from (seed, slice) alone, and its samples come in groups of :data:`KLIPCore.kl.stopping.GROUP`
-with a stream each; so neither the other slices of a batch nor samples drawn later change anything but the rounding.
+What slices share is the work: every evaluation of the network and every product with A and Aᵀ takes all
+samples of all slices at once. What they do not share is chance. A slice's random numbers come from (seed,
+slice) alone, and its samples come in groups of :data:`KLIPCore.kl.stopping.GROUP` with a stream each; so
+neither the other slices of a batch nor samples drawn later change anything but the rounding.
 
-That makes *stopping early* harmless: with ``sampling.stop_error`` above 0 groups are drawn one after the other, and a slice whose block map is known
-well enough (:class:`KLIPCore.kl.stopping.BlockErrors`) draws no more. It then is what it would have been, had that number of samples been asked for.
+That makes *stopping early* harmless: with ``sampling.stop_error`` above 0 groups are drawn one after the
+other, and a slice whose block map is known well enough (:class:`KLIPCore.kl.stopping.BlockErrors`) draws no
+more. It then is what it would have been, had that number of samples been asked for.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ SIGNS = {"darker": -1, "brighter": 1}
 """Layers that keep one sign of the cold layer's pushes."""
 
 HYPODENSE, HYPERDENSE = LARGE_LAYERS[:2]
-"""Layers that keep one sign at larger noise levels, too: the darker one in soft tissue, the brighter one pixel by pixel."""
+"""Layers that keep one sign at larger noise levels, too: the darker one in soft tissue, the brighter one
+pixel by pixel.
+"""
 
 
 def slice_generator(seed: int, index: int, purpose: int = 0) -> torch.Generator:
@@ -82,7 +86,13 @@ class SliceRecord:
         twin: bool = False,
         window: Window | None = None,
     ) -> None:
-        self.config, self.index, self.measurement, self.generator, self.twin = config, index, measurement, generator, twin
+        self.config, self.index, self.measurement, self.generator, self.twin = (
+            config,
+            index,
+            measurement,
+            generator,
+            twin,
+        )
         self.size = int(measurement.A.domain_shape[-1])
         self.n_evaluations = 0
         self.groups: list[Tensor] = []
@@ -92,15 +102,23 @@ class SliceRecord:
         self.signs = {name: sign for name, sign in SIGNS.items() if name in config.record.layers}
         self.window = window
         if HYPODENSE in config.record.layers and window is None:
-            raise ConfigError("Without HU nobody can tell soft tissue from fat.", "Record other layers than hypodense.")
+            raise ConfigError(
+                "Without HU nobody can tell soft tissue from fat.", "Record other layers than hypodense."
+            )
         self.errors = BlockErrors(self.size) if config.sampling.stop_error > 0 else None
-        if "path" in config.record.layers or self.signs or HYPODENSE in config.record.layers:  # the signs are measured against the chain's information
+        if (
+            "path" in config.record.layers or self.signs or HYPODENSE in config.record.layers
+        ):  # the signs are measured against the chain's information
             kind = LayerSum if self.errors is None else GroupedLayerSum
             self.sums["path"] = kind("path", path_edges(config), self.size, config.record.cell)
 
     def stream(self, group: int) -> torch.Generator:
         """Random numbers of a group of samples; the first goes on with the slice's own."""
-        return self.generator if group == 0 else slice_generator(self.config.sampling.seed, self.index, 2 * group + self.twin)
+        return (
+            self.generator
+            if group == 0
+            else slice_generator(self.config.sampling.seed, self.index, 2 * group + self.twin)
+        )
 
     @property
     def samples(self) -> Tensor:
@@ -184,7 +202,9 @@ def record(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     else:
         _draw(denoise, slices, range(len(sizes)))
     if "renoised" in config.record.layers:
-        for _, same in groupby(sorted(slices, key=lambda s: s.n_samples), key=lambda s: s.n_samples):  # only equal numbers stack
+        for _, same in groupby(
+            sorted(slices, key=lambda s: s.n_samples), key=lambda s: s.n_samples
+        ):  # only equal numbers stack
             _renoise(denoise, list(same))
     if {"cold", *LARGE_LAYERS, *SIGNS} & set(config.record.layers):
         _cool(denoise, slices)
@@ -207,7 +227,13 @@ class StackedNoise:
 
     def inverse_variance(self, y: Tensor) -> Tensor:
         """Each slice's weights, of y's shape."""
-        return torch.stack([noise.inverse_variance(y[..., s, :, :]).expand(y[..., s, :, :].shape) for s, noise in enumerate(self.noises)], -3)
+        return torch.stack(
+            [
+                noise.inverse_variance(y[..., s, :, :]).expand(y[..., s, :, :].shape)
+                for s, noise in enumerate(self.noises)
+            ],
+            -3,
+        )
 
     def to(self, device: torch.device | str) -> StackedNoise:
         """The same on another device."""
@@ -224,7 +250,9 @@ def together(measurements: Sequence[Measurement]) -> Measurement:
 
 def _repeated(measurement: Measurement, n: int) -> Measurement:
     """The same data for n samples, y (n, …)."""
-    return Measurement(measurement.y.expand(n, *measurement.y.shape), measurement.A, measurement.noise, measurement.simulated)
+    return Measurement(
+        measurement.y.expand(n, *measurement.y.shape), measurement.A, measurement.noise, measurement.simulated
+    )
 
 
 def _many(denoise: Denoise, slices: Iterable[SliceRecord]) -> Denoise:
@@ -256,7 +284,12 @@ def _draw(denoise: Denoise, slices: Sequence[SliceRecord], groups: range) -> Non
     def noise() -> Tensor:
         """(n, S, H, W) from each slice's streams."""
         drawn = [
-            torch.cat([torch.randn(size, slice_.size, slice_.size, generator=stream) for size, stream in zip(sizes, own, strict=True)])
+            torch.cat(
+                [
+                    torch.randn(size, slice_.size, slice_.size, generator=stream)
+                    for size, stream in zip(sizes, own, strict=True)
+                ]
+            )
             for slice_, own in zip(slices, streams, strict=True)
         ]
         return torch.stack(drawn, 1).to(device)
@@ -269,7 +302,9 @@ def _draw(denoise: Denoise, slices: Sequence[SliceRecord], groups: range) -> Non
         x = warm_start(measurement, s.sigma_start, QUICK_CG_ITERATIONS, noise())[1]
     levels = [float(sigma) for sigma in geometric(s.sigma_start, s.sigma_end, s.n_steps)]
     samples = x
-    for step in dds_transitions(_many(denoise, slices), _repeated(measurement, n), levels, x, s.prior_std, s.cg_iterations, noise):
+    for step in dds_transitions(
+        _many(denoise, slices), _repeated(measurement, n), levels, x, s.prior_std, s.cg_iterations, noise
+    ):
         samples = step.denoised
         if "path" in slices[0].sums or slices[0].errors is not None:
             push, sigma = step.whitened_push(), (step.sigma_from * step.sigma_to) ** 0.5
@@ -280,7 +315,9 @@ def _draw(denoise: Denoise, slices: Sequence[SliceRecord], groups: range) -> Non
 
 
 def _renoise(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
-    """Layer ``renoised``: samples noised again at quadrature nodes, temperature 1. All slices have equally many samples."""
+    """Layer ``renoised``: samples noised again at quadrature nodes, temperature 1. All slices have equally
+    many samples.
+    """
     config = slices[0].config
     s, r = config.sampling, config.record
     nodes = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi)
@@ -292,7 +329,9 @@ def _renoise(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
         # fresh noise a node: common noise doubles the error of the sum
         prior_mean = evaluate(samples + sigma * _stacked_noise(slices, len(samples)), float(sigma))
-        posterior_mean = proximal_step(repeated, prior_mean, prior_variance(float(sigma), s.prior_std), s.cg_iterations)
+        posterior_mean = proximal_step(
+            repeated, prior_mean, prior_variance(float(sigma), s.prior_std), s.cg_iterations
+        )
         push = whitened_push(posterior_mean, prior_mean, float(sigma), float(weight))
         for place, slice_ in enumerate(slices):
             slice_.sums["renoised"].add(float(sigma), push[:, place])
@@ -305,13 +344,17 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     nodes = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi)
     for slice_ in slices:
         slice_.sums["cold"] = LayerSum("cold", nodes.edges, slice_.size, r.cell)
-        slice_.signed = {name: SignedSum(name, sign, nodes.edges, slice_.size, r.cell) for name, sign in slice_.signs.items()}
+        slice_.signed = {
+            name: SignedSum(name, sign, nodes.edges, slice_.size, r.cell) for name, sign in slice_.signs.items()
+        }
         slice_.signed |= {name: _large_sum(slice_, name) for name in (HYPODENSE, HYPERDENSE) if name in r.layers}
         if "pushes" in r.layers:
             slice_.push_sum = PushSum(slice_.mean)
     mean = torch.stack([slice_.mean for slice_ in slices])
     if r.temperature > 0:
-        z = torch.stack([antithetic_noise((slice_.size, slice_.size), r.n_pairs, slice_.generator) for slice_ in slices], 1).to(device)
+        z = torch.stack(
+            [antithetic_noise((slice_.size, slice_.size), r.n_pairs, slice_.generator) for slice_ in slices], 1
+        ).to(device)
     else:
         z = mean.new_zeros(1, *mean.shape)
     evaluate = _many(denoise, slices)
@@ -338,8 +381,8 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
 
 
 def _large_sum(slice_: SliceRecord, name: str) -> SignedSum:
-    """An empty layer of :data:`KLIPCore.config.LARGE_LAYERS` of a slice whose samples are drawn: its bins, and for ``hypodense`` the share of soft
-    tissue in the posterior mean."""
+    """An empty layer of :data:`KLIPCore.config.LARGE_LAYERS` of a slice whose samples are drawn: its bins, and
+    for ``hypodense`` the share of soft tissue in the posterior mean."""
     r = slice_.config.record
     edges = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi).edges
     if r.n_large:

@@ -1,12 +1,13 @@
 """One slice, from measurement to trace: the expensive part, and all of it.
 
-For every slice the same five steps, each seeded by (seed, slice) alone, so that the order of slices, an interruption or
-another selection changes nothing:
+For every slice the same five steps, each seeded by (seed, slice) alone, so that the order of slices, an
+interruption or another selection changes nothing:
 
 1. simulate the scan from the loaded slice, on a finer grid, with noise;
 2. draw posterior samples by warm-started DDS, recording the chain's whitened pushes (layer ``path``);
 3. re-noise the samples at quadrature nodes, temperature 1 (layer ``renoised``);
-4. re-noise their mean at a low temperature, antithetic noise (layer ``cold``, and its signs ``darker`` and ``brighter``);
+4. re-noise their mean at a low temperature, antithetic noise (layer ``cold``, and its signs ``darker`` and
+   ``brighter``);
 5. if asked for, do 1 to 4 with a twin: what the prior makes of the reconstruction when left alone (layers ``twin-…``).
 """
 
@@ -38,7 +39,9 @@ from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 
 TWIN_SIGMA = 0.3
-"""Level from which the prior runs back alone to make a twin: high enough to forget a lesion, low enough to keep the organs."""
+"""Level from which the prior runs back alone to make a twin: high enough to forget a lesion, low enough to
+keep the organs.
+"""
 
 
 @dataclass
@@ -78,11 +81,14 @@ class Scanner:
             A = A.preconditioned()
         A = A.to(device)
         A_fine = Projector(geometry, image.refined(config.measurement.finer))
-        reference = 0.5 * card.body_fraction * card.size * pixel_mm  # soft tissue (intensity 0.5) across a body's width
+        reference = (
+            0.5 * card.body_fraction * card.size * pixel_mm
+        )  # soft tissue (intensity 0.5) across a body's width
         return cls(config, prior, A, A_fine, config.measurement.noise * reference, device)
 
     def operator_for(self, study: FramedStudy) -> Projector:
-        """A; without its closed form where a body of the study reaches beyond the disc of that, because data correct nothing there.
+        """A; without its closed form where a body of the study reaches beyond the disc of that, because data
+        correct nothing there.
 
         One answer for all slices of a study: their nats are compared with each other.
         """
@@ -102,7 +108,12 @@ class Scanner:
         if self.halt.is_set():
             raise Cancelled("Stopped.")
         self.n_evaluations += len(x)
-        return self.batches.run(lambda part: self.prior.denoise(part[:, None], torch.full((len(part),), float(sigma), device=x.device))[:, 0], x)
+        return self.batches.run(
+            lambda part: self.prior.denoise(part[:, None], torch.full((len(part),), float(sigma), device=x.device))[
+                :, 0
+            ],
+            x,
+        )
 
     def noise_model(self, body: Tensor) -> Noise:
         """The noise of a slice whose body mask is (H, W)."""
@@ -121,7 +132,9 @@ def scan_geometry(config: Config, image: ImageGrid2D) -> Geometry:
 
 
 def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: torch.Generator) -> Measurement:
-    """Simulate the scan of slice ``index``; a fresh ``slice_generator(seed, index)`` gives the very data that its trace is made from."""
+    """Simulate the scan of slice ``index``; a fresh ``slice_generator(seed, index)`` gives the very data
+    that its trace is made from.
+    """
     fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
     noise = scanner.noise_model(torch.from_numpy(study.mask(index)).to(scanner.device))
     simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
@@ -133,13 +146,15 @@ def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = F
 
     Returns
     -------
-    the slice's trace; its ``info`` holds seconds, network evaluations, samples drawn, data misfit and PSNR against the loaded slice, and with
-    ``stop_error`` the relative error of its block map.
+    the slice's trace; its ``info`` holds seconds, network evaluations, samples drawn, data misfit and PSNR
+    against the loaded slice, and with ``stop_error`` the relative error of its block map.
     """
     return trace_slices(scanner, study, [index], [index] if twin else [])[0]
 
 
-def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], twins: Collection[int] = ()) -> list[SliceTrace]:
+def trace_slices(
+    scanner: Scanner, study: FramedStudy, indices: Sequence[int], twins: Collection[int] = ()
+) -> list[SliceTrace]:
     """Measure, sample and record some slices at once: their images fill the network's batches together.
 
     Parameters
@@ -158,7 +173,15 @@ def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], t
     slices = []
     for index in indices:
         generator = slice_generator(seed, index)
-        slices.append(SliceRecord(config, index, measure_slice(scanner, study, index, generator), generator, window=scanner.prior.card.window))
+        slices.append(
+            SliceRecord(
+                config,
+                index,
+                measure_slice(scanner, study, index, generator),
+                generator,
+                window=scanner.prior.card.window,
+            )
+        )
     record(scanner.denoise, slices)
     again = []
     for s in slices:
@@ -167,7 +190,11 @@ def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], t
             healthy = _twin(scanner, s.mean, generator)
             A, noise = s.measurement.A, s.measurement.noise
             y = noise.sample(A(healthy), generator)
-            again.append(SliceRecord(config, s.index, Measurement(y, A, noise, True, "twin"), generator, True, scanner.prior.card.window))
+            again.append(
+                SliceRecord(
+                    config, s.index, Measurement(y, A, noise, True, "twin"), generator, True, scanner.prior.card.window
+                )
+            )
     if again:
         record(scanner.denoise, again)
     seconds = (time.monotonic() - started) / len(slices)
@@ -175,7 +202,9 @@ def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int], t
     return [_trace(scanner, study, s, of_twin.get(s.index), seconds) for s in slices]
 
 
-def _trace(scanner: Scanner, study: FramedStudy, s: SliceRecord, twin: SliceRecord | None, seconds: float) -> SliceTrace:
+def _trace(
+    scanner: Scanner, study: FramedStudy, s: SliceRecord, twin: SliceRecord | None, seconds: float
+) -> SliceTrace:
     """The finished record of a slice, and of its twin, as a trace."""
     layers, mean = s.layers(), s.mean
     evaluations = s.n_evaluations

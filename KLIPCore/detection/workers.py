@@ -1,11 +1,13 @@
 """Many slices over several workers: GPUs of one machine, or groups of cores of its processor.
 
-Slices need nothing of each other, so they are dealt out in batches, and who is free takes the next one. Two things keep that from showing in the
-result. Batches are cut from the list of slices alone, before anybody works (:func:`cut`), so that it does not matter who traces which, nor
-how many there are. And every number of a slice depends on (seed, slice) alone (:mod:`KLIPCore.detection.sample_slices`).
+Slices need nothing of each other, so they are dealt out in batches, and who is free takes the next one. Two
+things keep that from showing in the result. Batches are cut from the list of slices alone, before anybody
+works (:func:`cut`), so that it does not matter who traces which, nor how many there are. And every number of a
+slice depends on (seed, slice) alone (:mod:`KLIPCore.detection.sample_slices`).
 
-A worker is a thread: PyTorch releases Python's lock while it computes. On a processor each worker has its own threads of arithmetic; several workers
-with few threads each beat one with many, because a network of small layers spends much of its time waiting for the slowest of its threads.
+A worker is a thread: PyTorch releases Python's lock while it computes. On a processor each worker has its own
+threads of arithmetic; several workers with few threads each beat one with many, because a network of small
+layers spends much of its time waiting for the slowest of its threads.
 """
 
 from __future__ import annotations
@@ -33,8 +35,10 @@ class Arrangement:
     Attributes
     ----------
     workers : workers of each device; 1 for a GPU.
-    threads : threads of arithmetic of each worker on a processor. They decide how sums are rounded: the same bits for the same number.
-    batch : images that go through the network at once, from several slices where one has fewer; None keeps slices apart.
+    threads : threads of arithmetic of each worker on a processor. They decide how sums are rounded: the same
+        bits for the same number.
+    batch : images that go through the network at once, from several slices where one has fewer; None keeps
+        slices apart.
     """
 
     workers: int = 1
@@ -43,7 +47,9 @@ class Arrangement:
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.threads < 1 or (self.batch is not None and self.batch < 1):
-            raise ConfigError("Workers, threads and batches are whole numbers from 1 on.", "Leave them out to have them chosen.")
+            raise ConfigError(
+                "Workers, threads and batches are whole numbers from 1 on.", "Leave them out to have them chosen."
+            )
 
     @classmethod
     def plain(cls) -> Arrangement:
@@ -66,7 +72,8 @@ def crew(scanner: Scanner, priors: Sequence[tuple[torch.device, Prior]], work: A
     Parameters
     ----------
     scanner : the first.
-    priors : every device with the prior that lies on it; the first is the scanner's own. A processor may be named more than once.
+    priors : every device with the prior that lies on it; the first is the scanner's own. A processor may be
+        named more than once.
     work : how each device's work is dealt out.
     """
     made = []
@@ -74,7 +81,17 @@ def crew(scanner: Scanner, priors: Sequence[tuple[torch.device, Prior]], work: A
         own = scanner if device == scanner.device and prior is scanner.prior else None
         for _ in range(work.workers):
             A, A_fine = (scanner.A, scanner.A_fine) if own is not None else (scanner.A.to(device), scanner.A_fine)
-            made.append(replace(scanner, prior=prior, A=A, A_fine=A_fine, device=device, n_evaluations=0, batches=Batches(work.batch)))
+            made.append(
+                replace(
+                    scanner,
+                    prior=prior,
+                    A=A,
+                    A_fine=A_fine,
+                    device=device,
+                    n_evaluations=0,
+                    batches=Batches(work.batch),
+                )
+            )
     return made
 
 
@@ -122,7 +139,11 @@ class _Deal:
     """Several workers over one list of batches."""
 
     def __init__(
-        self, scanners: Sequence[Scanner], batches: Sequence[Sequence[int]], threads: int, trace: Callable[[Scanner, Sequence[int]], list[SliceTrace]]
+        self,
+        scanners: Sequence[Scanner],
+        batches: Sequence[Sequence[int]],
+        threads: int,
+        trace: Callable[[Scanner, Sequence[int]], list[SliceTrace]],
     ) -> None:
         self.halt = threading.Event()
         self.scanners = [replace(scanner, halt=self.halt) for scanner in scanners]
@@ -134,7 +155,10 @@ class _Deal:
 
     def all(self, before: Callable[[Sequence[int]], None], done: Callable[[SliceTrace], None]) -> None:
         """Until every batch is done, or one fails, or the calling thread is interrupted."""
-        workers = [threading.Thread(target=self._work, args=(scanner,), name=f"klip-worker-{n}") for n, scanner in enumerate(self.scanners)]
+        workers = [
+            threading.Thread(target=self._work, args=(scanner,), name=f"klip-worker-{n}")
+            for n, scanner in enumerate(self.scanners)
+        ]
         for worker in workers:
             worker.start()
         try:

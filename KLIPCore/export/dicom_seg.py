@@ -1,12 +1,13 @@
 """Regions → a DICOM Segmentation: the form a PACS, OHIF, Slicer or MITK shows over the original series.
 
-One binary segment a region, in the study's own frame of reference, each frame pointing at the very instance it was drawn on.
-Patient, study and frame of reference are copied from the source, as the standard demands of derived objects
-(PS3.3 C.8.20); series and instance are new. Only slices with something on them become frames.
+One binary segment a region, in the study's own frame of reference, each frame pointing at the very instance it
+was drawn on. Patient, study and frame of reference are copied from the source, as the standard demands of
+derived objects (PS3.3 C.8.20); series and instance are new. Only slices with something on them become frames.
 
-What a segment claims is kept as small as the truth: category and type are SNOMED CT *morphologically abnormal structure*,
-nothing more specific; algorithm type AUTOMATIC, family *artificial intelligence*, name "KLIP" with its version; the
-description says what was measured and that it is no diagnosis. Colours are CIELab, as DICOM wants them.
+What a segment claims is kept as small as the truth: category and type are SNOMED CT *morphologically abnormal
+structure*, nothing more specific; algorithm type AUTOMATIC, family *artificial intelligence*, name "KLIP" with
+its version; the description says what was measured and that it is no diagnosis. Colours are CIELab, as DICOM
+wants them.
 
 The array's slices must be the series' instances. That is not assumed but checked: every file is opened again, its
 UID compared with the one that was read, and its position with the grid.
@@ -39,10 +40,20 @@ from KLIPCore.volume.volume import Source, Volume
 SERIES_DESCRIPTION = "KLIP out-of-distribution regions (research)"
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 STEP_TOLERANCE, PIXEL_TOLERANCE = 0.5, 0.75
-"""How far a file's corner may lie from the grid's, in slice steps and pixels: a series need not be perfectly even to be read
-(:mod:`KLIPCore.io.stack`), and within these bounds there is no doubt which slice and pixel is meant."""
+"""How far a file's corner may lie from the grid's, in slice steps and pixels: a series need not be perfectly
+even to be read (:mod:`KLIPCore.io.stack`), and within these bounds there is no doubt which slice and pixel is
+meant."""
 
-TYPE_2 = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
+TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
 """Must be there but may be empty; files that lack them altogether are common."""
 
 
@@ -72,7 +83,8 @@ def dicom_seg(
 
     Raises
     ------
-    InputError : the study is not a classic DICOM series (one file a slice), or its header fields cannot be carried over.
+    InputError : the study is not a classic DICOM series (one file a slice), or its header fields cannot be
+        carried over.
     UnreadableFileError : a source file is gone or damaged.
     GeometryError : the files are not the slices of this volume, or the regions are not of its grid.
     """
@@ -80,7 +92,8 @@ def dicom_seg(
         return None
     if not study.source.is_dicom or len(study.source.files) != study.grid.shape[0]:
         raise InputError(
-            "A DICOM Segmentation must refer to the DICOM slices it was drawn on, and this study has none (one file a slice).",
+            "A DICOM Segmentation must refer to the DICOM slices it was drawn on, and this study has none (one "
+            "file a slice).",
             "Use the .seg.nrrd or NIfTI labels instead, or run on the original DICOM series.",
         )
     labels = label_volume(regions, study.grid)
@@ -95,12 +108,16 @@ def dicom_seg(
     source_number = int(headers[0].get("SeriesNumber") or 0)
     try:
         with quiet_pydicom(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="highdicom")  # about the form of the patient's name, which it quotes
+            warnings.filterwarnings(
+                "ignore", module="highdicom"
+            )  # about the form of the patient's name, which it quotes
             segmentation = hd.seg.Segmentation(
                 source_images=headers,
                 pixel_array=pixels,
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[segment_description(n, region, version, parameters) for n, region in enumerate(ordered, start=1)],
+                segment_descriptions=[
+                    segment_description(n, region, version, parameters) for n, region in enumerate(ordered, start=1)
+                ],
                 series_instance_uid=hd.UID(),
                 series_number=series_number or 9000 + source_number % 1000,
                 sop_instance_uid=hd.UID(),
@@ -116,13 +133,16 @@ def dicom_seg(
             )
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(  # without the cause's own text, which may quote the patient's data
-            "The study's DICOM headers do not allow a DICOM Segmentation: a field it needs is missing or malformed (a frame of reference, a date, ...).",
+            "The study's DICOM headers do not allow a DICOM Segmentation: a field it needs is missing or malformed "
+            "(a frame of reference, a date, ...).",
             "Use the .seg.nrrd instead, or repair the headers.",
         ) from error
     return segmentation
 
 
-def write_dicom_seg(regions: Sequence[Region], study: Volume, path: Path, *, version: str, parameters: Mapping[str, str] | None = None) -> Path | None:
+def write_dicom_seg(
+    regions: Sequence[Region], study: Volume, path: Path, *, version: str, parameters: Mapping[str, str] | None = None
+) -> Path | None:
     """Write :func:`dicom_seg` to ``path``, whole or not at all.
 
     Returns
@@ -141,7 +161,9 @@ def write_dicom_seg(regions: Sequence[Region], study: Volume, path: Path, *, ver
     return path
 
 
-def segment_description(n: int, region: Region, version: str, parameters: Mapping[str, str] | None = None) -> hd.seg.SegmentDescription:
+def segment_description(
+    n: int, region: Region, version: str, parameters: Mapping[str, str] | None = None
+) -> hd.seg.SegmentDescription:
     """What segment ``n`` (1, 2, …) says of itself."""
     described = hd.seg.SegmentDescription(
         segment_number=n,
@@ -150,14 +172,18 @@ def segment_description(n: int, region: Region, version: str, parameters: Mappin
         segmented_property_type=ABNORMAL,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name="KLIP", version=version, family=codes.cid7162.ArtificialIntelligence, parameters=dict(parameters) if parameters else None
+            name="KLIP",
+            version=version,
+            family=codes.cid7162.ArtificialIntelligence,
+            parameters=dict(parameters) if parameters else None,
         ),
         tracking_uid=hd.UID(),
         tracking_id=f"KLIP {region.name}",
         display_color=hd.color.CIELabColor.from_rgb(*(round(255 * c) for c in region.colour)),
     )
     described.SegmentDescription = (
-        f"Departs from the prior: peak {_ascii(number(region.peak_nats))} nats, total {_ascii(number(region.total_nats))} nats, "
+        f"Departs from the prior: peak {_ascii(number(region.peak_nats))} nats, total "
+        f"{_ascii(number(region.total_nats))} nats, "
         f"q = {_ascii(p_text(region.q_value))}. Research result, not a diagnosis."
     )
     return described
@@ -181,10 +207,23 @@ def source_headers(source: Source) -> list[Dataset]:
             with quiet_pydicom():
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
                 header.decode()
-        except (OSError, EOFError, ValueError, KeyError, NotImplementedError, AttributeError, InvalidDicomError) as error:
-            raise UnreadableFileError(f"{Path(file).name} can no longer be read.", "Keep the study's files in place until the results are exported.") from error
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            NotImplementedError,
+            AttributeError,
+            InvalidDicomError,
+        ) as error:
+            raise UnreadableFileError(
+                f"{Path(file).name} can no longer be read.",
+                "Keep the study's files in place until the results are exported.",
+            ) from error
         if header.get("SOPInstanceUID") != uid:
-            raise GeometryError(f"{Path(file).name} is no longer the image it was.", "Run again on the study as it is now.")
+            raise GeometryError(
+                f"{Path(file).name} is no longer the image it was.", "Run again on the study as it is now."
+            )
         for keyword in TYPE_2:
             if keyword not in header:
                 setattr(header, keyword, "")
@@ -198,7 +237,9 @@ def source_headers(source: Source) -> list[Dataset]:
 
 def _place_in_slice(header: Dataset, grid: Grid, k: int) -> tuple[int, int]:
     """Row and column of the instance at which the array's slice k begins: (0, 0), or more for an in-plane crop."""
-    directions = np.array(header.ImageOrientationPatient, float).reshape(2, 3)  # of growing column index, of growing row index
+    directions = np.array(header.ImageOrientationPatient, float).reshape(
+        2, 3
+    )  # of growing column index, of growing row index
     row_mm, column_mm = (float(v) for v in header.PixelSpacing)
     corner = grid.to_world((k, 0, 0)) - np.array(header.ImagePositionPatient, float)
     row, column = directions[1] @ corner / row_mm, directions[0] @ corner / column_mm

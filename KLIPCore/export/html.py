@@ -1,8 +1,8 @@
 """The report as one page that needs nothing else: no network, no scripts, no second file.
 
 Pictures travel inside as data URIs; the page's own content policy forbids everything else, so opening it tells nobody
-anything. It follows the reader's light or dark setting, prints, and reads in order without style sheets. Every text from outside is
-escaped. Names, identifiers and dates of patients are not among its inputs.
+anything. It follows the reader's light or dark setting, prints, and reads in order without style sheets. Every
+text from outside is escaped. Names, identifiers and dates of patients are not among its inputs.
 """
 
 from __future__ import annotations
@@ -91,14 +91,34 @@ def report_pictures(
     for k in scene.key_slices(maximum_slices):
         here = scene.regions_on(k)
         peaks = [f"{region.name} ({number(region.total_nats)} nats, {region.volume_ml:.1f} mL)" for region in here]
-        title = f"Slice {k}: {', '.join(region.name for region in here)}" if here else f"Slice {k}: no region; the study's strongest block"
-        caption = "Shows " + "; ".join(peaks) + "." if here else "No region is significant. This slice holds the largest block KL of the study."
+        title = (
+            f"Slice {k}: {', '.join(region.name for region in here)}"
+            if here
+            else f"Slice {k}: no region; the study's strongest block"
+        )
+        caption = (
+            "Shows " + "; ".join(peaks) + "."
+            if here
+            else "No region is significant. This slice holds the largest block KL of the study."
+        )
         figure = slice_figure(scene, k, reconstruction_title=reconstruction_title)
-        pictures.append(encode(figure, anchor=f"slice-{k}", title=title, caption=caption, alt=f"CT, reconstruction and KL overlay of slice {k}. {caption}"))
+        pictures.append(
+            encode(
+                figure,
+                anchor=f"slice-{k}",
+                title=title,
+                caption=caption,
+                alt=f"CT, reconstruction and KL overlay of slice {k}. {caption}",
+            )
+        )
     drawn = {picture.anchor for picture in pictures}
     jumps = {}
     for region in scene.regions:
-        shown = [f"slice-{k}" for k in (region.peak_slice, *range(region.slices[0], region.slices[1] + 1)) if f"slice-{k}" in drawn]
+        shown = [
+            f"slice-{k}"
+            for k in (region.peak_slice, *range(region.slices[0], region.slices[1] + 1))
+            if f"slice-{k}" in drawn
+        ]
         if shown:
             jumps[region.label] = shown[0]
     montage = encode(
@@ -113,7 +133,10 @@ def report_pictures(
         jpeg_quality=93,
         anchor="profile",
         title="Nats along the body",
-        caption="Left: the patient from the front with the brightest blocks. Right: all nats of each slice, at the same height; bars mark the regions.",
+        caption=(
+            "Left: the patient from the front with the brightest blocks. Right: all nats of each slice, at the "
+            "same height; bars mark the regions."
+        ),
         alt="Frontal view and plot of nats per slice.",
     )
     return ReportPictures(tuple(pictures), montage, profile, jumps)
@@ -123,7 +146,13 @@ def render_html(inputs: ReportInputs) -> str:
     """The page as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a process that writes no page need not have it
 
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["number"] = number
     return environment.get_template("report.html").render(
         inputs=inputs,

@@ -1,8 +1,8 @@
 """Pictures as bytes: colours, figures to PNG or JPEG, data URIs for a page that needs nothing else.
 
 The overlay's colour map runs from fully transparent to almost opaque while its lightness rises steadily (matplotlib's
-*inferno* without its near-black start, which on grey CT would look like shadow). So more nats are never darker, faint is invisible, and the
-order survives colour blindness and a black-and-white printer.
+*inferno* without its near-black start, which on grey CT would look like shadow). So more nats are never
+darker, faint is invisible, and the order survives colour blindness and a black-and-white printer.
 """
 
 from __future__ import annotations
@@ -88,7 +88,16 @@ def new_figure(width_inch: float, height_inch: float) -> Figure:
     return figure
 
 
-def encode(figure: Figure, *, dpi: int = 110, jpeg_quality: int | None = 90, anchor: str = "", title: str = "", caption: str = "", alt: str = "") -> Picture:
+def encode(
+    figure: Figure,
+    *,
+    dpi: int = 110,
+    jpeg_quality: int | None = 90,
+    anchor: str = "",
+    title: str = "",
+    caption: str = "",
+    alt: str = "",
+) -> Picture:
     """Draw a figure into a picture.
 
     Parameters
@@ -100,8 +109,21 @@ def encode(figure: Figure, *, dpi: int = 110, jpeg_quality: int | None = 90, anc
         figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     else:  # subsampling 0: coloured outlines stay sharp
         figure.savefig(
-            buffer, format="jpeg", dpi=dpi, facecolor=figure.get_facecolor(), pil_kwargs={"quality": jpeg_quality, "subsampling": 0, "optimize": True}
+            buffer,
+            format="jpeg",
+            dpi=dpi,
+            facecolor=figure.get_facecolor(),
+            pil_kwargs={"quality": jpeg_quality, "subsampling": 0, "optimize": True},
         )
     with Image.open(buffer) as drawn:
         width, height = drawn.size
-    return Picture(buffer.getvalue(), "image/png" if jpeg_quality is None else "image/jpeg", width, height, anchor, title, caption, alt)
+    return Picture(
+        buffer.getvalue(),
+        "image/png" if jpeg_quality is None else "image/jpeg",
+        width,
+        height,
+        anchor,
+        title,
+        caption,
+        alt,
+    )

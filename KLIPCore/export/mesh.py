@@ -1,9 +1,9 @@
 """Regions → closed surfaces in the patient: STL for printing and planning, VTP and OBJ for viewers.
 
 A region's surface is the boundary between its voxels and the rest: discrete flying edges put it halfway between voxel
-centres, that is on the voxels' faces, so without smoothing a box of voxels becomes a box of exactly that size (with corners cut by
-half a voxel). Smoothing (windowed sinc, Taubin et al. 1996) then takes the stairs off and nearly keeps the volume; it is done in
-millimetres, because slices may be six times as thick as pixels.
+centres, that is on the voxels' faces, so without smoothing a box of voxels becomes a box of exactly that size
+(with corners cut by half a voxel). Smoothing (windowed sinc, Taubin et al. 1996) then takes the stairs off and
+nearly keeps the volume; it is done in millimetres, because slices may be six times as thick as pixels.
 
 Coordinates are LPS millimetres, as in DICOM and ITK, and each file says so in the way 3D Slicer writes and reads it:
 ``SPACE=LPS`` in the STL header and the OBJ comment, a ``SPACE`` field in VTP.
@@ -70,7 +70,9 @@ def region_surface(region: Region, grid: Grid, smoothing: float = 0.5) -> vtkPol
     place.SetTransform(_index_to_lps(grid))
     place.SetInputConnection(edges.GetOutputPort())
     last: vtkPolyDataAlgorithm = place
-    if np.linalg.det(grid.affine[:3, :3]) > 0:  # (k, j, i) → (i, j, k) is an odd permutation: this grid mirrors triangles
+    if (
+        np.linalg.det(grid.affine[:3, :3]) > 0
+    ):  # (k, j, i) → (i, j, k) is an odd permutation: this grid mirrors triangles
         reverse = vtkReverseSense()
         reverse.SetInputConnection(place.GetOutputPort())
         reverse.ReverseCellsOn()
@@ -105,7 +107,9 @@ def _index_to_lps(grid: Grid) -> vtkTransform:
     return transform
 
 
-def write_meshes(regions: Sequence[Region], grid: Grid, folder: Path, *, file_format: MeshFormat = "stl", smoothing: float = 0.5) -> list[Path]:
+def write_meshes(
+    regions: Sequence[Region], grid: Grid, folder: Path, *, file_format: MeshFormat = "stl", smoothing: float = 0.5
+) -> list[Path]:
     """Write one surface file a region, named after it (``ood-1.stl``), each whole or not at all.
 
     Returns
@@ -119,7 +123,9 @@ def write_meshes(regions: Sequence[Region], grid: Grid, folder: Path, *, file_fo
     """
     if file_format not in ("stl", "vtp", "obj"):
         raise ConfigError(f"There is no mesh format {file_format!r}.", "Use stl, vtp or obj.")
-    names = [re.sub(r"[^a-z0-9]+", "-", region.name.lower()).strip("-") or f"region-{region.label}" for region in regions]
+    names = [
+        re.sub(r"[^a-z0-9]+", "-", region.name.lower()).strip("-") or f"region-{region.label}" for region in regions
+    ]
     if len(set(names)) < len(names):
         names = [f"{name}-{region.label}" for name, region in zip(names, regions, strict=True)]
     paths = []

@@ -1,9 +1,9 @@
 """The pictures of a report: CT beside reconstruction beside CT with its KL map, and a montage.
 
-Read from faint to bright: where the overlay is invisible the block holds few nats, where it is pale yellow it holds as many as
-any in the study. One scale serves all pictures of a study. Outlines are the regions, each in its own
-colour with its own number; every picture carries its orientation letters, a scale bar in mm and its slice number from the feet.
-Axes are in millimetres, so pixels keep their true shape.
+Read from faint to bright: where the overlay is invisible the block holds few nats, where it is pale yellow it
+holds as many as any in the study. One scale serves all pictures of a study. Outlines are the regions, each in its own
+colour with its own number; every picture carries its orientation letters, a scale bar in mm and its slice
+number from the feet. Axes are in millimetres, so pixels keep their true shape.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ HEADER_INCH = 0.62
 LEGEND_INCH = 1.25
 
 
-def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstruction", kl_title: str = "KL per block [nats]") -> Figure:
+def slice_figure(
+    scene: Scene, k: int, *, reconstruction_title: str = "Reconstruction", kl_title: str = "KL per block [nats]"
+) -> Figure:
     """Slice k: CT | reconstruction | CT + KL overlay with outlines and legend (without a reconstruction two panels).
 
     Parameters
@@ -61,7 +63,9 @@ def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstru
     figure = new_figure(total_width, total_height)
     for n, (title, array) in enumerate(panels):
         left = gap + n * (PANEL_INCH + gap)
-        axes = figure.add_axes((left / total_width, gap / total_height, PANEL_INCH / total_width, panel_height / total_height))
+        axes = figure.add_axes(
+            (left / total_width, gap / total_height, PANEL_INCH / total_width, panel_height / total_height)
+        )
         _show_ct(axes, scene, array[k])
         edge_letters(axes, scene.letters)
         if n == 0:
@@ -70,18 +74,26 @@ def slice_figure(scene: Scene, k: int, *, reconstruction_title: str = "Reconstru
             _show_kl(axes, scene, k)
             outline_regions(axes, scene, k)
         figure.text(left / total_width, 1 - 0.50 / total_height, title, color=MUTED, fontsize=11)
-    figure.text(gap / total_width, 1 - 0.24 / total_height, f"Slice {k}", color=FOREGROUND, fontsize=13, fontweight="bold")
+    figure.text(
+        gap / total_width, 1 - 0.24 / total_height, f"Slice {k}", color=FOREGROUND, fontsize=13, fontweight="bold"
+    )
     window = f"window {scene.window.lo_hu:.0f} to {scene.window.hi_hu:.0f} HU"
     note = f"of 0–{scene.slices - 1} from the feet   ·   z = {scene.z_mm(k):.1f} mm   ·   {window}".replace("-", "−")
     figure.text((gap + 1.15) / total_width, 1 - 0.24 / total_height, note, color=MUTED, fontsize=10.5)
     place = (total_width - LEGEND_INCH + 0.28, gap + 0.3, 0.17, panel_height - 0.6)  # inches
-    bar = figure.add_axes((place[0] / total_width, place[1] / total_height, place[2] / total_width, place[3] / total_height))
+    bar = figure.add_axes(
+        (place[0] / total_width, place[1] / total_height, place[2] / total_width, place[3] / total_height)
+    )
     colour_bar(bar, scene.low, scene.high, kl_title)
     return figure
 
 
-def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum: int = 30, columns: int = 6) -> Figure:
-    """Examined slices at a glance, from the feet up, each with overlay, outlines and number; regions' peak slices are always there."""
+def montage_figure(
+    scene: Scene, *, slices: Sequence[int] | None = None, maximum: int = 30, columns: int = 6
+) -> Figure:
+    """Examined slices at a glance, from the feet up, each with overlay, outlines and number; regions' peak
+    slices are always there.
+    """
     chosen = sorted(set(slices)) if slices is not None else _spread(scene, maximum)
     width_mm, height_mm = _size_mm(scene)
     columns = min(columns, len(chosen))
@@ -94,11 +106,23 @@ def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum
     for n, k in enumerate(chosen):
         row, column = divmod(n, columns)
         left, bottom = gap + column * (tile + gap), total_height - header - (row + 1) * (tile_height + gap) + gap
-        axes = figure.add_axes((left / total_width, bottom / total_height, tile / total_width, tile_height / total_height))
+        axes = figure.add_axes(
+            (left / total_width, bottom / total_height, tile / total_width, tile_height / total_height)
+        )
         _show_ct(axes, scene, scene.ct[k])
         _show_kl(axes, scene, k)
         outline_regions(axes, scene, k, names=False, width=1.0)
-        axes.text(0.03, 0.96, str(k), transform=axes.transAxes, color=FOREGROUND, fontsize=10, fontweight="bold", va="top", path_effects=HALO)
+        axes.text(
+            0.03,
+            0.96,
+            str(k),
+            transform=axes.transAxes,
+            color=FOREGROUND,
+            fontsize=10,
+            fontweight="bold",
+            va="top",
+            path_effects=HALO,
+        )
         if n == 0:
             edge_letters(axes, scene.letters, size=8)
     bar_height = min(total_height - 0.7, 3.6)
@@ -115,14 +139,18 @@ def montage_figure(scene: Scene, *, slices: Sequence[int] | None = None, maximum
 
 
 def outline_regions(axes: Axes, scene: Scene, k: int, *, names: bool = True, width: float = 1.4) -> None:
-    """Each region's outline on slice k in its colour, with its name beside it; to be drawn last, names avoid what is written already."""
+    """Each region's outline on slice k in its colour, with its name beside it; to be drawn last, names avoid
+    what is written already.
+    """
     rows, columns = scene.crop
     _, dj, di = scene.spacing
     masks = {region: scene.labels[k, rows, columns] == region.label for region in scene.regions_on(k)}
     masks = {region: mask for region, mask in masks.items() if mask.any()}
     for region, mask in masks.items():
         rim = np.pad(mask, 1)
-        y, x = ((np.arange(n) - 0.5) * d for n, d in zip(rim.shape, (dj, di), strict=True))  # centres in mm, rim included
+        y, x = (
+            (np.arange(n) - 0.5) * d for n, d in zip(rim.shape, (dj, di), strict=True)
+        )  # centres in mm, rim included
         lines = axes.contour(x, y, rim.astype(float), levels=[0.5], colors=[region.colour], linewidths=width)
         lines.set_path_effects([withStroke(linewidth=width + 1.4, foreground=(0, 0, 0, 0.75))])
     _true_limits(axes, scene)
@@ -134,7 +162,18 @@ def _name_regions(axes: Axes, masks: Mapping[Region, NDArray[np.bool_]], pixel: 
     """The names of regions, none over another, with a line to those that are far from their name."""
     written = [_box_mm(text) for text in axes.texts]
     texts = [
-        axes.text(0, 0, region.name, color=region.colour, fontsize=10, fontweight="bold", ha="center", va="center", path_effects=HALO, gid=NAME)
+        axes.text(
+            0,
+            0,
+            region.name,
+            color=region.colour,
+            fontsize=10,
+            fontweight="bold",
+            ha="center",
+            va="center",
+            path_effects=HALO,
+            gid=NAME,
+        )
         for region in masks
     ]
     boxes = [_box_mm(text) for text in texts]
@@ -146,7 +185,12 @@ def _name_regions(axes: Axes, masks: Mapping[Region, NDArray[np.bool_]], pixel: 
         text.set_position(((place.x0 + place.x1) / 2, (place.y0 + place.y1) / 2))
         line = leader(place, mask, pixel)
         if line:
-            axes.plot(*zip(*line, strict=True), color=region.colour, linewidth=0.9, path_effects=[withStroke(linewidth=2.0, foreground=(0, 0, 0, 0.75))])
+            axes.plot(
+                *zip(*line, strict=True),
+                color=region.colour,
+                linewidth=0.9,
+                path_effects=[withStroke(linewidth=2.0, foreground=(0, 0, 0, 0.75))],
+            )
 
 
 def _box_mm(text: Text) -> Box:
@@ -195,7 +239,14 @@ def _extent(scene: Scene) -> tuple[float, float, float, float]:
 
 
 def _show_ct(axes: Axes, scene: Scene, image: NDArray[np.floating]) -> None:
-    axes.imshow(scene.window.apply(image[scene.crop]), cmap="gray", vmin=0, vmax=1, extent=_extent(scene), interpolation="antialiased")
+    axes.imshow(
+        scene.window.apply(image[scene.crop]),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=_extent(scene),
+        interpolation="antialiased",
+    )
     bare(axes)
 
 

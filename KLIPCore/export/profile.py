@@ -1,7 +1,7 @@
 """Nats along the body: the patient from the front beside a plot of nats per slice, both at the same height and in mm.
 
-It answers two questions before any slice is opened: at which level something is, and whether a whole stretch of the scan is
-unusual (then the prior, not the patient, may be at fault).
+It answers two questions before any slice is opened: at which level something is, and whether a whole stretch
+of the scan is unusual (then the prior, not the patient, may be at fault).
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from KLIPCore.export.scene import Scene, direction_letters
 HEIGHT_INCH, PLOT_INCH, BOTTOM_INCH, TOP_INCH = 4.4, 5.6, 0.62, 0.5
 
 
-def profile_figure(scene: Scene, nats_per_slice: NDArray[np.floating], *, expected: NDArray[np.floating] | None = None) -> Figure:
+def profile_figure(
+    scene: Scene, nats_per_slice: NDArray[np.floating], *, expected: NDArray[np.floating] | None = None
+) -> Figure:
     """Where along the body the nats are: the patient from the front, and nats per slice at the same height.
 
     Parameters
@@ -45,16 +47,30 @@ def profile_figure(scene: Scene, nats_per_slice: NDArray[np.floating], *, expect
     if picture:
         front = figure.add_axes((left / total[0], BOTTOM_INCH / total[1], picture / total[0], height / total[1]))
         _show_front(front, scene, width_mm)
-        figure.text(left / total[0], 1 - 0.32 / total[1], "From the front: CT, and the brightest KL along the view", color=MUTED, fontsize=11)
+        figure.text(
+            left / total[0],
+            1 - 0.32 / total[1],
+            "From the front: CT, and the brightest KL along the view",
+            color=MUTED,
+            fontsize=11,
+        )
     plot_left = left + picture + middle
     plot = figure.add_axes((plot_left / total[0], BOTTOM_INCH / total[1], PLOT_INCH / total[0], height / total[1]))
     _plot(plot, scene, nats, None if expected is None else np.asarray(expected, float))
-    figure.text(plot_left / total[0], 1 - 0.32 / total[1], "Nats per slice; coloured bars: the regions", color=MUTED, fontsize=11)
+    figure.text(
+        plot_left / total[0],
+        1 - 0.32 / total[1],
+        "Nats per slice; coloured bars: the regions",
+        color=MUTED,
+        fontsize=11,
+    )
     return figure
 
 
 def _front_size(width_mm: float, length_mm: float) -> tuple[float, float]:
-    """Width and height in inches of the view from the front, in true shape; width 0 when the study is too flat for one."""
+    """Width and height in inches of the view from the front, in true shape; width 0 when the study is too
+    flat for one.
+    """
     ratio = length_mm / width_mm
     height = float(np.clip(HEIGHT_INCH, 2.0 * ratio, 7.5 * ratio))
     return (height / ratio, height) if height >= 1.6 else (0.0, 3.0)
@@ -67,13 +83,24 @@ def _show_front(axes: Axes, scene: Scene, width_mm: float) -> None:
     row = _coronal_row(scene)
     slab = scene.ct[:, max(0, row - 2) : row + 3, columns].mean(1)
     extent = (0.0, width_mm, -0.5 * dk, (scene.slices - 0.5) * dk)
-    axes.imshow(scene.window.apply(slab), cmap="gray", vmin=0, vmax=1, origin="lower", extent=extent, interpolation="bilinear")
-    faint = scene.low + 0.4 * (scene.high - scene.low)  # the brightest of hundreds of voxels is never dark: show the top of the scale only
-    axes.imshow(overlay_rgba(scene.kl[:, :, columns].max(1), faint, scene.high), origin="lower", extent=extent, interpolation="bilinear")
+    axes.imshow(
+        scene.window.apply(slab), cmap="gray", vmin=0, vmax=1, origin="lower", extent=extent, interpolation="bilinear"
+    )
+    faint = scene.low + 0.4 * (
+        scene.high - scene.low
+    )  # the brightest of hundreds of voxels is never dark: show the top of the scale only
+    axes.imshow(
+        overlay_rgba(scene.kl[:, :, columns].max(1), faint, scene.high),
+        origin="lower",
+        extent=extent,
+        interpolation="bilinear",
+    )
     z, x = np.arange(-1, scene.slices + 1) * dk, (np.arange(-1, columns.stop - columns.start + 1) + 0.5) * di
     for region in scene.regions:
         shadow = np.pad((scene.labels[:, :, columns] == region.label).any(1), 1)
-        axes.contour(x, z, shadow.astype(float), levels=[0.5], colors=[region.colour], linewidths=1.1).set_path_effects(HALO)
+        axes.contour(
+            x, z, shadow.astype(float), levels=[0.5], colors=[region.colour], linewidths=1.1
+        ).set_path_effects(HALO)
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
     up = scene.grid.directions[:, 0]
@@ -85,7 +112,9 @@ def _plot(axes: Axes, scene: Scene, nats_per_slice: NDArray[np.float64], expecte
     """Nats against slices, at the same heights as the view from the front."""
     step = scene.spacing[0]
     z = np.arange(scene.slices) * step
-    shown = np.where(np.isin(np.arange(scene.slices), scene.examined), nats_per_slice, np.nan)  # not examined: no nats, not zero nats
+    shown = np.where(
+        np.isin(np.arange(scene.slices), scene.examined), nats_per_slice, np.nan
+    )  # not examined: no nats, not zero nats
     axes.fill_betweenx(z, 0, shown, color="#f98e09", alpha=0.28, linewidth=0)
     axes.plot(shown, z, color="#fbb61a", linewidth=1.6, marker="o" if len(scene.examined) < 40 else "", markersize=3)
     if expected is not None:
@@ -94,7 +123,13 @@ def _plot(axes: Axes, scene: Scene, nats_per_slice: NDArray[np.float64], expecte
     right = max(float(np.nanmax(shown)), 0.0 if expected is None else float(expected.max()), 0.0) * 1.25 or 1.0
     for n, region in enumerate(scene.regions[:10]):
         x = right * (0.985 - 0.017 * n)
-        axes.plot([x, x], [(region.slices[0] - 0.4) * step, (region.slices[1] + 0.4) * step], color=region.colour, linewidth=3.2, solid_capstyle="butt")
+        axes.plot(
+            [x, x],
+            [(region.slices[0] - 0.4) * step, (region.slices[1] + 0.4) * step],
+            color=region.colour,
+            linewidth=3.2,
+            solid_capstyle="butt",
+        )
     axes.set_xlim(min(0.0, float(np.nanmin(shown))), right)
     axes.set_ylim(-0.5 * step, (scene.slices - 0.5) * step)
     axes.yaxis.set_major_locator(_SliceTicks(step))

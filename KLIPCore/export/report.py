@@ -1,7 +1,7 @@
 """What was found, said once: the numbers behind every table, file and page.
 
-A :class:`Report` ties the regions to the settings that made them and to the software and weights that ran (provenance),
-because a nat is only comparable with another nat of the same schedule and prior. The command line prints
+A :class:`Report` ties the regions to the settings that made them and to the software and weights that ran
+(provenance), because a nat is only comparable with another nat of the same schedule and prior. The command line prints
 :meth:`Report.text_table`, the Slicer panel fills its table from :meth:`Report.rows`, the HTML page and ``report.json``
 come from the same object.
 
@@ -100,7 +100,17 @@ class RegionRow:
         }
 
 
-COLUMNS: tuple[str, ...] = ("Region", "Slices", "Centroid LPS [mm]", "Extent [mm]", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q")
+COLUMNS: tuple[str, ...] = (
+    "Region",
+    "Slices",
+    "Centroid LPS [mm]",
+    "Extent [mm]",
+    "Volume [mL]",
+    "Peak [nats]",
+    "Total [nats]",
+    "p",
+    "q",
+)
 """The titles of :meth:`RegionRow.cells`, for tables without rows."""
 
 
@@ -168,13 +178,21 @@ class Report:
             text = "No region stands out from what the prior expects."
         else:
             first = self.regions[0]
-            where = f"slice {first.peak_slice}" if first.slices[0] == first.slices[1] else f"slices {first.slices[0]} to {first.slices[1]}"
+            where = (
+                f"slice {first.peak_slice}"
+                if first.slices[0] == first.slices[1]
+                else f"slices {first.slices[0]} to {first.slices[1]}"
+            )
             text = f"{n} region{'s stand' if n > 1 else ' stands'} out from what the prior expects"
-            text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL with {number(first.total_nats)} nats."
+            text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL"
+            text += f" with {number(first.total_nats)} nats."
         if self.tested_mm3 and self.significant_mm3:
-            text += f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
+            text += (
+                f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
+            )
         if self.false_discovery_rate is not None and n > 0:
-            text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged regions are expected to be chance, provided the null model holds."
+            text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged regions"
+            text += " are expected to be chance, provided the null model holds."
         if self.omitted_mm3:
             text += f" {self.omitted_mm3 / 1000:.2f} mL of flagged voxels are too small or too many to be listed."
         return text
@@ -202,7 +220,13 @@ class Report:
             return self.summary()
         widths = [max(len(title), *(len(line[c]) for line in cells)) for c, title in enumerate(COLUMNS)]
         lines = [list(COLUMNS), ["─" * width for width in widths], *cells]
-        return "\n".join("  ".join(text.ljust(w) if c == 0 else text.rjust(w) for c, (text, w) in enumerate(zip(line, widths, strict=True))) for line in lines)
+        return "\n".join(
+            "  ".join(
+                text.ljust(w) if c == 0 else text.rjust(w)
+                for c, (text, w) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in lines
+        )
 
     def write_json(self, path: Path) -> Path:
         """Write :meth:`to_dict`; the file appears only when it is whole.
@@ -213,11 +237,16 @@ class Report:
         """
         part = path.with_name(path.name + ".part")
         try:
-            part.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+            part.write_text(
+                json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder you may write to, with space left.") from error
+            raise OutputError(
+                f"{path.name} cannot be written ({error.strerror}).",
+                "Choose a folder you may write to, with space left.",
+            ) from error
         return path
 
 

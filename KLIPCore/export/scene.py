@@ -1,8 +1,8 @@
 """A study as a radiologist looks at it, whatever the order it is stored in.
 
-Everything that is drawn is first turned so that slices count from the feet, rows run from front to back and columns from the
-patient's right to the left: patient right on image left, as on every reading-room screen. Letters at the picture's edges come from the
-turned grid's own directions, so an oblique study says so (``"LP"``).
+Everything that is drawn is first turned so that slices count from the feet, rows run from front to back and
+columns from the patient's right to the left: patient right on image left, as on every reading-room screen.
+Letters at the picture's edges come from the turned grid's own directions, so an oblique study says so (``"LP"``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ MARGIN_MM = 12.0
 
 
 def direction_letters(direction: NDArray[np.floating]) -> str:
-    """Where an LPS direction points: ``"L"``, ``"P"``, ``"S"``, …, or two letters when oblique (second component above 0.3)."""
+    """Where an LPS direction points: ``"L"``, ``"P"``, ``"S"``, …, or two letters when oblique (second
+    component above 0.3).
+    """
     letters = [positive if v > 0 else negative for v, positive, negative in zip(direction, "LPS", "RAI", strict=True)]
     order = np.argsort(-np.abs(direction), kind="stable")
     return letters[order[0]] + (letters[order[1]] if abs(direction[order[1]]) > 0.3 else "")
@@ -80,10 +82,10 @@ class Scene:
         ----------
         ct, kl_map, reconstruction : volumes on one grid.
         regions : found on that grid.
-        body : (D, H, W) bool in the volumes' order, where the scan was tested: pictures are cropped to it and the scale is set in it;
-            None: everywhere.
-        low, high : nats at which the overlay begins and is brightest; None: the 80th and 99.9th percentile in the body, the same for
-            all pictures of the study.
+        body : (D, H, W) bool in the volumes' order, where the scan was tested: pictures are cropped to it and
+            the scale is set in it; None: everywhere.
+        low, high : nats at which the overlay begins and is brightest; None: the 80th and 99.9th percentile in
+            the body, the same for all pictures of the study.
 
         Raises
         ------
@@ -92,9 +94,13 @@ class Scene:
         grid = ct.grid
         for what, other in (("KL map", kl_map), ("reconstruction", reconstruction)):
             if other is not None and not other.grid.same_as(grid):
-                raise GeometryError(f"The {what} does not lie on the CT's grid.", "Bring it onto the study's grid first.")
+                raise GeometryError(
+                    f"The {what} does not lie on the CT's grid.", "Bring it onto the study's grid first."
+                )
         if body is not None and body.shape != grid.shape:
-            raise GeometryError(f"The body mask has shape {body.shape}, the CT {grid.shape}.", "Pass the mask of this very study.")
+            raise GeometryError(
+                f"The body mask has shape {body.shape}, the CT {grid.shape}.", "Pass the mask of this very study."
+            )
         order, flips = grid.lps_axes()
 
         def turned(array: NDArray) -> NDArray:
@@ -134,7 +140,12 @@ class Scene:
     def letters(self) -> tuple[str, str, str, str]:
         """Letters for the left, right, top and bottom edge of an axial picture."""
         _, rows, columns = self.grid.directions.T
-        return direction_letters(-columns), direction_letters(columns), direction_letters(-rows), direction_letters(rows)
+        return (
+            direction_letters(-columns),
+            direction_letters(columns),
+            direction_letters(-rows),
+            direction_letters(rows),
+        )
 
     def z_mm(self, k: int) -> float:
         """LPS z of the middle of slice k."""
@@ -146,7 +157,9 @@ class Scene:
         return [region for region in self.regions if region.slices[0] <= k <= region.slices[1]]
 
     def key_slices(self, maximum: int = 8) -> list[int]:
-        """The peak slices of the strongest regions, in the order of the regions, none twice; without regions the slice of most nats."""
+        """The peak slices of the strongest regions, in the order of the regions, none twice; without regions
+        the slice of most nats.
+        """
         chosen = list(dict.fromkeys(region.peak_slice for region in self.regions))[:maximum]
         return chosen or [int(np.argmax(self.kl.max((1, 2))))]
 

@@ -1,12 +1,13 @@
 """Regions → ``.seg.nrrd``, the segmentation file of 3D Slicer.
 
-A ``.seg.nrrd`` is an ordinary NRRD label image whose header says more: each segment's name, colour, label value and tags in
-``SegmentN_*`` fields, and what the file is in ``Segmentation_*`` fields. Other NRRD readers see labels, Slicer
-sees named, coloured segments. The field names are those that Slicer's ``vtkMRMLSegmentationStorageNode`` reads.
+A ``.seg.nrrd`` is an ordinary NRRD label image whose header says more: each segment's name, colour, label
+value and tags in ``SegmentN_*`` fields, and what the file is in ``Segmentation_*`` fields. Other NRRD readers
+see labels, Slicer sees named, coloured segments. The field names are those that Slicer's
+``vtkMRMLSegmentationStorageNode`` reads.
 
 Each segment carries a terminology entry, as Slicer asks of every segment: the SNOMED CT category *morphologically
-altered structure*, and nothing more specific as its type, because a departure from the prior is no diagnosis. Its numbers
-travel as tags ``KLIP.*``.
+altered structure*, and nothing more specific as its type, because a departure from the prior is no diagnosis.
+Its numbers travel as tags ``KLIP.*``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from KLIPCore.maps.regions import Region
 from KLIPCore.volume.grid import Grid
 
 ABNORMAL = ("SCT", "49755003", "Morphologically Altered Structure")
-"""SNOMED CT: a structure altered from its original form; Slicer's wording (DICOM: "Morphologically Abnormal Structure")."""
+"""SNOMED CT: a structure altered from its original form; Slicer's wording (DICOM: "Morphologically Abnormal
+Structure").
+"""
 
 TERMINOLOGY = "~".join(
     (

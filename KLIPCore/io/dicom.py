@@ -20,7 +20,17 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
-from KLIPCore.io.listing import DAMAGE, ENHANCED_CLASSES, SeriesInfo, choose_series, list_series, number, quiet_pydicom, read_header, text
+from KLIPCore.io.listing import (
+    DAMAGE,
+    ENHANCED_CLASSES,
+    SeriesInfo,
+    choose_series,
+    list_series,
+    number,
+    quiet_pydicom,
+    read_header,
+    text,
+)
 from KLIPCore.io.stack import Plane, stack
 from KLIPCore.volume.volume import Source, Volume
 
@@ -31,7 +41,9 @@ log = logging.getLogger(__name__)
 AIR_HU = -1024.0
 """Lowest HU kept: 12-bit scanners store -1024..3071. Padding outside the field of view becomes this value."""
 TISSUE_PADDING_HU = -500.0
-"""A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with a warning."""
+"""A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with
+a warning.
+"""
 
 PLANE_TAGS = (
     "SOPInstanceUID",
@@ -45,7 +57,14 @@ PLANE_TAGS = (
     "FrameOfReferenceUID",
     "GantryDetectorTilt",
 )
-PIXEL_TAGS = ("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation")
+PIXEL_TAGS = (
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PixelRepresentation",
+)
 
 
 def read_dicom(path: Path, series: str | None = None) -> Volume:
@@ -95,22 +114,30 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
 def _plane(header: Dataset, file: Path) -> Plane:
     try:
         if not text(header, "SOPInstanceUID"):
-            raise UnreadableFileError(f"{file.name} is damaged: it has no instance UID.", "Copy or export that file again.")
+            raise UnreadableFileError(
+                f"{file.name} is damaged: it has no instance UID.", "Copy or export that file again."
+            )
         return Plane.of_header(header, file.name)
     except GeometryError:
         if "PixelData" not in _load(file):  # the fields are missing because the file ends before them
-            raise UnreadableFileError(f"{file.name} is damaged or cut short.", "Copy or export that file again.") from None
+            raise UnreadableFileError(
+                f"{file.name} is damaged or cut short.", "Copy or export that file again."
+            ) from None
         raise
 
 
 def _read_enhanced(path: Path, info: SeriesInfo) -> Volume:
     if len(info.files) > 1:
         raise GeometryError(
-            f"This Enhanced CT series is spread over {len(info.files)} multi-frame files.", "Export the study as classic single-frame CT images."
+            f"This Enhanced CT series is spread over {len(info.files)} multi-frame files.",
+            "Export the study as classic single-frame CT images.",
         )
     file = info.files[0]
     dataset = _load(file)
-    damaged = UnreadableFileError(f"The functional groups of {file.name} are damaged or missing.", "Export the study as classic single-frame CT images.")
+    damaged = UnreadableFileError(
+        f"The functional groups of {file.name} are damaged or missing.",
+        "Export the study as classic single-frame CT images.",
+    )
     try:
         with quiet_pydicom():
             frames = frame_headers(dataset)
@@ -119,7 +146,9 @@ def _read_enhanced(path: Path, info: SeriesInfo) -> Volume:
     if not frames:
         raise damaged
     order, grid = stack([Plane.of_header(frame, f"frame {n} of {file.name}") for n, frame in enumerate(frames, 1)])
-    stored = _pixels(dataset, file.name, (len(frames), *grid.shape[1:]) if len(frames) > 1 else grid.shape[1:]).reshape(len(frames), *grid.shape[1:])
+    stored = _pixels(
+        dataset, file.name, (len(frames), *grid.shape[1:]) if len(frames) > 1 else grid.shape[1:]
+    ).reshape(len(frames), *grid.shape[1:])
     array = np.empty(grid.shape, np.float32)
     tally = _Tally()
     for k, index in enumerate(order):
@@ -136,8 +165,21 @@ def frame_headers(dataset: Dataset) -> list[Dataset]:
     ----------
     dataset : an Enhanced or Legacy Converted Enhanced CT image.
     """
-    groups = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "PixelValueTransformationSequence", "CTImageFrameTypeSequence")
-    top = ("Rows", "Columns", "FrameOfReferenceUID", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
+    groups = (
+        "PlanePositionSequence",
+        "PlaneOrientationSequence",
+        "PixelMeasuresSequence",
+        "PixelValueTransformationSequence",
+        "CTImageFrameTypeSequence",
+    )
+    top = (
+        "Rows",
+        "Columns",
+        "FrameOfReferenceUID",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+    )
     shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
     headers = []
     for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
@@ -162,7 +204,9 @@ def _load(file: Path) -> Dataset:
                 dataset.get(keyword)  # pydicom parses late; a damaged field shall be found here
             return dataset
     except DAMAGE as error:
-        raise UnreadableFileError(f"{file.name} is damaged or cut short.", "Copy or export that file again.") from error
+        raise UnreadableFileError(
+            f"{file.name} is damaged or cut short.", "Copy or export that file again."
+        ) from error
 
 
 def _pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArray[np.integer]:
@@ -172,8 +216,12 @@ def _pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArray[np.
     ------
     UnreadableFileError : no decoder for this compression, or the pixels are cut short.
     """
-    if "TransferSyntaxUID" not in dataset.file_meta:  # files from before the preamble: pydicom found the encoding by trying
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
+    if (
+        "TransferSyntaxUID" not in dataset.file_meta
+    ):  # files from before the preamble: pydicom found the encoding by trying
+        dataset.file_meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
+        )
     with quiet_pydicom():
         syntax = dataset.file_meta.TransferSyntaxUID
         try:
@@ -183,15 +231,21 @@ def _pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArray[np.
     if not decodable:
         raise UnreadableFileError(
             f"{label} is compressed as “{syntax.name}”, and no decoder for that is installed.",
-            'Run pip install "pylibjpeg[all]" (or python-gdcm), or export the study uncompressed (Explicit VR Little Endian).',
+            'Run pip install "pylibjpeg[all]" (or python-gdcm), '
+            "or export the study uncompressed (Explicit VR Little Endian).",
         )
     try:
         with quiet_pydicom():
             stored = dataset.pixel_array
     except Exception as error:  # decoders of three projects raise what they like on a damaged stream
-        raise UnreadableFileError(f"The pixels of {label} are damaged or cut short ({error}).", "Copy or export that file again.") from error
+        raise UnreadableFileError(
+            f"The pixels of {label} are damaged or cut short ({error}).", "Copy or export that file again."
+        ) from error
     if stored.shape != shape:
-        raise UnreadableFileError(f"{label} holds pixels of shape {stored.shape} where {shape} was announced.", "Copy or export that file again.")
+        raise UnreadableFileError(
+            f"{label} holds pixels of shape {stored.shape} where {shape} was announced.",
+            "Copy or export that file again.",
+        )
     return stored
 
 
@@ -207,12 +261,17 @@ class _Tally:
         if self.padding:
             log.info("%d padding pixels outside the field of view are set to air (%g HU).", self.padding, AIR_HU)
         if self.padding_hu > TISSUE_PADDING_HU:
-            log.warning("The padding value is %g HU: tissue of just this value is taken for padding, as the header demands.", self.padding_hu)
+            log.warning(
+                "The padding value is %g HU: tissue of just this value is taken for padding, as the header demands.",
+                self.padding_hu,
+            )
         if self.below:
             log.info("%d pixels down to %g HU are clipped to %g HU.", self.below, self.lowest, AIR_HU)
 
 
-def hounsfield(stored: NDArray[np.integer], header: Dataset, label: str, tally: _Tally | None = None) -> NDArray[np.float32]:
+def hounsfield(
+    stored: NDArray[np.integer], header: Dataset, label: str, tally: _Tally | None = None
+) -> NDArray[np.float32]:
     """Stored values → HU = slope · stored + intercept; padding and all below air → air.
 
     Parameters
@@ -228,7 +287,9 @@ def hounsfield(stored: NDArray[np.integer], header: Dataset, label: str, tally: 
     remedy = "Export the original CT series, not a derived or spectral one."
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
     if not slope or intercept is None:
-        raise IntensityError(f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units.", remedy)
+        raise IntensityError(
+            f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units.", remedy
+        )
     kind = (text(header, "RescaleType") or "HU").upper()
     if kind not in ("HU", "HU_MOD", "US"):  # US is "unspecified"; plausibility is judged later
         raise IntensityError(f"{label} is rescaled to {kind}, not to Hounsfield units.", remedy)
@@ -250,7 +311,9 @@ def hounsfield(stored: NDArray[np.integer], header: Dataset, label: str, tally: 
 
 
 def _padding(header: Dataset) -> tuple[int, int] | None:
-    """The interval of stored values that are padding; a value written unsigned beside signed pixels is reinterpreted."""
+    """The interval of stored values that are padding; a value written unsigned beside signed pixels is
+    reinterpreted.
+    """
     value, limit = number(header, "PixelPaddingValue"), number(header, "PixelPaddingRangeLimit")
     if value is None:
         return None

@@ -61,10 +61,15 @@ def write_dicom_series(
     """
     folder = Path(folder)
     if volume.unit != "HU":
-        raise IntensityError(f"The volume is in {volume.unit}; a CT series holds Hounsfield units.", "Write it as NRRD or NIfTI instead.")
+        raise IntensityError(
+            f"The volume is in {volume.unit}; a CT series holds Hounsfield units.",
+            "Write it as NRRD or NIfTI instead.",
+        )
     stored = np.rint(volume.array) - RESCALE_INTERCEPT
     if stored.min() < -32768 or stored.max() > 32767:
-        raise IntensityError("Values exceed what 16 bits of a CT slice can hold.", "Clip the volume to -1024..31743 HU.")
+        raise IntensityError(
+            "Values exceed what 16 bits of a CT slice can hold.", "Clip the volume to -1024..31743 HU."
+        )
     _check_axes(volume.grid)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} exists and is not an empty folder.", "Choose a new folder.")
@@ -91,7 +96,10 @@ def write_dicom_series(
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise OutputError(f"The series cannot be written to {folder} ({error.strerror}).", "Check the path, its permissions and the free space.") from error
+        raise OutputError(
+            f"The series cannot be written to {folder} ({error.strerror}).",
+            "Check the path, its permissions and the free space.",
+        ) from error
     return [folder / name for name in names]
 
 
@@ -99,11 +107,14 @@ def _check_axes(grid: Grid) -> None:
     k, j, i = grid.directions.T
     if np.abs(np.cross(i, j) - k).max() > 1e-4:
         raise GeometryError(
-            "A CT series needs slices stacked along row × column, at right angles.", "Resample the volume, or reverse its slices if it is left-handed."
+            "A CT series needs slices stacked along row × column, at right angles.",
+            "Resample the volume, or reverse its slices if it is left-handed.",
         )
 
 
-def _common(uids: dict[str, UID], patient_name: str, study_description: str, series_description: str, series_number: int) -> Dataset:
+def _common(
+    uids: dict[str, UID], patient_name: str, study_description: str, series_description: str, series_number: int
+) -> Dataset:
     """All that slices share, module by module (DICOM PS3.3, table A.3-1)."""
     d = Dataset()
     d.SpecificCharacterSet = "ISO_IR 192"
@@ -112,7 +123,12 @@ def _common(uids: dict[str, UID], patient_name: str, study_description: str, ser
     d.StudyInstanceUID, d.StudyDate, d.StudyTime, d.StudyID = uids["study"], "", "", "1"
     d.ReferringPhysicianName, d.AccessionNumber, d.StudyDescription = "", "", study_description
     # General Series, Frame of Reference, General Equipment
-    d.Modality, d.SeriesInstanceUID, d.SeriesNumber, d.SeriesDescription = "CT", uids["series"], series_number, series_description
+    d.Modality, d.SeriesInstanceUID, d.SeriesNumber, d.SeriesDescription = (
+        "CT",
+        uids["series"],
+        series_number,
+        series_description,
+    )
     d.PatientPosition, d.FrameOfReferenceUID, d.PositionReferenceIndicator = "HFS", uids["frame"], ""
     d.Manufacturer, d.ManufacturerModelName = "KLIPSlicer", "write_dicom_series"
     # General Acquisition, General Image, CT Image

@@ -48,7 +48,9 @@ def read_image(path: Path) -> Volume:
     path = Path(path)
     suffix = image_format(path)
     if not suffix:
-        raise UnreadableFileError(f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}.")
+        raise UnreadableFileError(
+            f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}."
+        )
     check_integrity(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -57,12 +59,23 @@ def read_image(path: Path) -> Volume:
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
-    if components > 1 or "vector" in sitk.GetPixelIDValueAsString(reader.GetPixelID()) or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise NotCTError(f"{path.name} has {components} numbers a voxel (colour, vectors or complex numbers).", "Give a volume of single Hounsfield units.")
+    if (
+        components > 1
+        or "vector" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
+        or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    ):
+        raise NotCTError(
+            f"{path.name} has {components} numbers a voxel (colour, vectors or complex numbers).",
+            "Give a volume of single Hounsfield units.",
+        )
     if len(size) == 2:
-        raise GeometryError(f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume.", "Give a 3-D CT volume.")
+        raise GeometryError(
+            f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume.", "Give a 3-D CT volume."
+        )
     if len(size) > 3 and max(size[3:]) > 1:
-        raise GeometryError(f"{path.name} has {len(size)} dimensions {size}.", "Save one time point or phase as a 3-D volume.")
+        raise GeometryError(
+            f"{path.name} has {len(size)} dimensions {size}.", "Save one time point or phase as a 3-D volume."
+        )
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -79,7 +92,10 @@ def read_image(path: Path) -> Volume:
 def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | GeometryError:
     text = str(error)
     if "orthonormal" in text or "direction cosines" in text:
-        return GeometryError(f"{path.name} has sheared or scaled axes that are no voxel grid.", "Resample the volume to a regular grid and save it again.")
+        return GeometryError(
+            f"{path.name} has sheared or scaled axes that are no voxel grid.",
+            "Resample the volume to a regular grid and save it again.",
+        )
     return damaged(path)
 
 
@@ -121,8 +137,8 @@ def image_on(array: NDArray[np.generic], grid: Grid) -> sitk.Image:
 def write_image(volume: Volume, path: Path, description: str = "") -> None:
     """Write a volume as compressed float32, in the format of the path's extension, all or nothing.
 
-    Geometry is exact to float64 in NRRD and MetaImage; NIfTI keeps float32. The description goes where each format has a
-    place for one (NIfTI: ``descrip``, 79 bytes), the unit into NRRD's and MetaImage's own fields.
+    Geometry is exact to float64 in NRRD and MetaImage; NIfTI keeps float32. The description goes where each
+    format has a place for one (NIfTI: ``descrip``, 79 bytes), the unit into NRRD's and MetaImage's own fields.
 
     Parameters
     ----------
@@ -148,12 +164,16 @@ def write_image(volume: Volume, path: Path, description: str = "") -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(suffix=".part", prefix=path.name, dir=path.parent))
-        sitk.WriteImage(image, str(part / path.name), useCompression=True, compressionLevel=1)  # in a folder of its own, because .mhd writes two files
+        sitk.WriteImage(
+            image, str(part / path.name), useCompression=True, compressionLevel=1
+        )  # in a folder of its own, because .mhd writes two files
         written = sorted(part.iterdir(), key=lambda file: file.name == path.name)  # the header last
         for file in written:
             file.replace(path.parent / file.name)
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path} cannot be written.", "Check the path, its permissions and the free space.") from error
+        raise OutputError(
+            f"{path} cannot be written.", "Check the path, its permissions and the free space."
+        ) from error
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)

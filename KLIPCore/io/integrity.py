@@ -46,7 +46,9 @@ def damaged(path: Path) -> UnreadableFileError:
 
 
 def _nifti_is_sound(path: Path) -> bool:
-    """Whether a NIfTI-1 file holds as many bytes as its own header announces, and gzip's checksum where there is one."""
+    """Whether a NIfTI-1 file holds as many bytes as its own header announces, and gzip's checksum where
+    there is one.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as file:
@@ -54,7 +56,9 @@ def _nifti_is_sound(path: Path) -> bool:
         order = "<" if header[:4] in (b"\x5c\1\0\0", b"\x1c\2\0\0") else ">"
         size = struct.unpack(order + "i", header[:4])[0]
         if size == 540:
-            raise UnreadableFileError(f"{path.name} is in NIfTI-2 format, which is not read.", "Save it as NIfTI-1 or NRRD.")
+            raise UnreadableFileError(
+                f"{path.name} is in NIfTI-2 format, which is not read.", "Save it as NIfTI-1 or NRRD."
+            )
         dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
         offset = int(struct.unpack_from(order + "f", header, 108)[0])
         held = len(header)
@@ -70,7 +74,11 @@ def _packed_numbers(path: Path) -> tuple[Path, int] | None:
         start = file.read(LONGEST_HEADER)
     if start.startswith(b"NRRD"):
         end = re.search(rb"\r?\n\r?\n", start)
-        if end is None or re.search(rb"^data ?file:", start[: end.start()], re.M) or not re.search(rb"^encoding: *gz", start[: end.start()], re.M):
+        if (
+            end is None
+            or re.search(rb"^data ?file:", start[: end.start()], re.M)
+            or not re.search(rb"^encoding: *gz", start[: end.start()], re.M)
+        ):
             return None
         return path, end.end()
     local = re.search(rb"^ElementDataFile *= *([^\r\n]+?) *\r?\n", start, re.M)
@@ -82,7 +90,9 @@ def _packed_numbers(path: Path) -> tuple[Path, int] | None:
 
 
 def _stream_is_sound(path: Path, offset: int) -> bool:
-    """Whether a zlib or gzip stream ends where it should and matches its checksum (a mismatch raises ``zlib.error``)."""
+    """Whether a zlib or gzip stream ends where it should and matches its checksum (a mismatch raises
+    ``zlib.error``).
+    """
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     with path.open("rb") as file:
         file.seek(offset)

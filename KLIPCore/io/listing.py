@@ -20,7 +20,13 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage, MediaStorageDirectoryStorage
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    MediaStorageDirectoryStorage,
+)
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, NotCTError, UnreadableFileError
 
@@ -43,7 +49,17 @@ HEADER_TAGS = (
     "SamplesPerPixel",
     "NumberOfFrames",
 )
-DAMAGE = (InvalidDicomError, BytesLengthException, EOFError, ValueError, KeyError, AttributeError, NotImplementedError, OSError, struct.error)
+DAMAGE = (
+    InvalidDicomError,
+    BytesLengthException,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    OSError,
+    struct.error,
+)
 """What pydicom raises on files that are cut short or overwritten."""
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
@@ -81,7 +97,13 @@ class SeriesInfo:
     @property
     def is_ct(self) -> bool:
         """Whether the series may hold a CT volume: greyscale images of a CT class, no localizer."""
-        return self.modality == "CT" and self.sop_class in CT_CLASSES and not self.localizer and self.samples == 1 and self.n_images > 0
+        return (
+            self.modality == "CT"
+            and self.sop_class in CT_CLASSES
+            and not self.localizer
+            and self.samples == 1
+            and self.n_images > 0
+        )
 
     def __str__(self) -> str:
         kind = f"{self.modality} localizer" if self.localizer else self.modality
@@ -116,14 +138,24 @@ def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
         with path.open("rb") as file:
             start = file.read(132)
     except OSError as error:
-        raise UnreadableFileError(f"{path.name} cannot be opened ({error.strerror}).", "Check the file and its permissions.") from error
-    if start[128:] != b"DICM" and start[:2] not in (b"\x08\x00", b"\x02\x00"):  # the latter: old files without a preamble
+        raise UnreadableFileError(
+            f"{path.name} cannot be opened ({error.strerror}).", "Check the file and its permissions."
+        ) from error
+    if start[128:] != b"DICM" and start[:2] not in (
+        b"\x08\x00",
+        b"\x02\x00",
+    ):  # the latter: old files without a preamble
         if path.suffix.lower() in DICOM_SUFFIXES:
-            raise UnreadableFileError(f"{path.name} is named as a DICOM file and is not one.", remedy + " If it is no part of the study, move it away.")
+            raise UnreadableFileError(
+                f"{path.name} is named as a DICOM file and is not one.",
+                remedy + " If it is no part of the study, move it away.",
+            )
         return None
     try:
         with quiet_pydicom():
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=start[128:] != b"DICM", specific_tags=list(tags))
+            header = pydicom.dcmread(
+                path, stop_before_pixels=True, force=start[128:] != b"DICM", specific_tags=list(tags)
+            )
             header.decode()
     except DAMAGE as error:
         raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", remedy) from error
@@ -167,11 +199,16 @@ def list_series(folder: Path) -> list[SeriesInfo]:
         if sop_class == MediaStorageDirectoryStorage:  # a DICOMDIR
             continue
         if not sop_class or not series_uid or (sop_class in CT_CLASSES and "Rows" not in header):
-            raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", "Copy or export that file again.")
+            raise UnreadableFileError(
+                f"The DICOM header of {path.name} is damaged or cut short.", "Copy or export that file again."
+            )
         localizer = "LOCALIZER" in (header.get("ImageType") or ())
         groups[series_uid, localizer].append((path, header))
     if not groups:
-        raise EmptyInputError(f"No DICOM file was found in {folder}.", "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file.")
+        raise EmptyInputError(
+            f"No DICOM file was found in {folder}.",
+            "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file.",
+        )
     infos = [_info(members, localizer) for (_, localizer), members in groups.items()]
     return sorted(infos, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.series_uid, s.localizer))
 
@@ -224,7 +261,9 @@ def choose_series(infos: Sequence[SeriesInfo], series: str | None = None) -> Ser
         raise AmbiguousSeriesError(f"No series is called {series!r}. The study holds:\n{listing(infos)}", remedy)
     if not candidates:
         raise _not_ct(named)
-    raise AmbiguousSeriesError(f"{len(candidates)} CT series were found and none was chosen:\n{listing(infos)}", remedy)
+    raise AmbiguousSeriesError(
+        f"{len(candidates)} CT series were found and none was chosen:\n{listing(infos)}", remedy
+    )
 
 
 def _named(infos: Sequence[SeriesInfo], series: str) -> list[SeriesInfo]:

@@ -1,6 +1,7 @@
 """Sinograms on disc: line integrals with the geometry that measured them.
 
-A sinogram without its geometry cannot be reconstructed, so one file holds both: a NumPy ``.npz`` that any tool can open,
+A sinogram without its geometry cannot be reconstructed, so one file holds both: a NumPy ``.npz`` that any tool
+can open,
 
     sinogram      (n_views, n_detectors) float32 line integrals (−log of transmitted over incident intensity)
     angles_rad    (n_views,) float64 view angles
@@ -24,7 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, IntensityError, OutputError, UnreadableFileError
+from KLIPCore.errors import (
+    ConfigError,
+    EmptyInputError,
+    GeometryError,
+    IntensityError,
+    OutputError,
+    UnreadableFileError,
+)
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
 
 FORMAT, VERSION = "klip-sinogram", 1
@@ -67,7 +75,10 @@ def write_sinogram(path: str | Path, sinogram: ArrayLike, geometry: Geometry) ->
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise OutputError(f"The sinogram cannot be written ({error.strerror or error}).", "Choose a folder that exists and can be written.") from error
+        raise OutputError(
+            f"The sinogram cannot be written ({error.strerror or error}).",
+            "Choose a folder that exists and can be written.",
+        ) from error
     return target
 
 
@@ -92,30 +103,39 @@ def read_sinogram(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
             raise ValueError(f"its format is not {FORMAT}")
         if fields.pop("version", None) != VERSION:
             raise ValueError(f"its version is not {VERSION}")
-        geometry = Geometry.from_dict({**fields, "angles_rad": np.asarray(arrays["angles_rad"], float).ravel().tolist()})
+        geometry = Geometry.from_dict(
+            {**fields, "angles_rad": np.asarray(arrays["angles_rad"], float).ravel().tolist()}
+        )
         sinogram = np.asarray(arrays["sinogram"], np.float32)
     except (ValueError, TypeError, ConfigError) as error:
-        raise UnreadableFileError(f"The sinogram file {Path(path).name} cannot be understood ({error}).", "Write it with write_sinogram().") from error
+        raise UnreadableFileError(
+            f"The sinogram file {Path(path).name} cannot be understood ({error}).", "Write it with write_sinogram()."
+        ) from error
     _check(sinogram, geometry)
     return sinogram, geometry
 
 
-def read_htc2022(path: str | Path, limited: bool = False) -> tuple[NDArray[np.float32], FanBeam, NDArray[np.bool_] | None]:
-    """Read a measured disc of the Helsinki Tomography Challenge 2022 (Zenodo 6984868, CC BY 4.0), converted to ``.npz``.
+def read_htc2022(
+    path: str | Path, limited: bool = False
+) -> tuple[NDArray[np.float32], FanBeam, NDArray[np.bool_] | None]:
+    """Read a measured disc of the Helsinki Tomography Challenge 2022 (Zenodo 6984868, CC BY 4.0), converted to
+    ``.npz``.
 
-    Fields read: ``sinogram`` (n_views, 560) log-transformed, ``angles_deg``, ``seg`` (512, 512) truth (may be missing),
-    ``limited_angles_deg`` (may be empty). Distances come from ``geometry_and_scan_parameters.json`` beside the file, or are
-    the challenge's published ones.
+    Fields read: ``sinogram`` (n_views, 560) log-transformed, ``angles_deg``, ``seg`` (512, 512) truth (may be
+    missing), ``limited_angles_deg`` (may be empty). Distances come from ``geometry_and_scan_parameters.json``
+    beside the file, or are the challenge's published ones.
 
     The challenge's picture is ours seen from behind. With its angles α and bins as they are, our geometry gives
-    the truth mask upside down; mirrored in y, a line of view α at detector coordinate u is a line of view π − α at −u. So
+    the truth mask upside down; mirrored in y, a line of view α at detector coordinate u is a line of view π −
+    α at −u. So
 
         θ = π − α ,    bins in reverse order
 
-    makes reconstructions agree with the truth masks as stored, in place and sense of rotation. With 240 of the views and
-    Otsu's threshold, Dice is 0.998 or more on all fourteen discs; the seven other orientations reach at most 0.983 on any
-    disc with holes, and the other sense of rotation, in whichever orientation, is worse on every disc.
-    The detector offset, fitted by comparing opposite rays, is 0.02 to 0.04 mm, a fifth of a bin: taken as 0.
+    makes reconstructions agree with the truth masks as stored, in place and sense of rotation. With 240 of the
+    views and Otsu's threshold, Dice is 0.998 or more on all fourteen discs; the seven other orientations reach
+    at most 0.983 on any disc with holes, and the other sense of rotation, in whichever orientation, is worse
+    on every disc. The detector offset, fitted by comparing opposite rays, is 0.02 to 0.04 mm, a fifth of a
+    bin: taken as 0.
 
     Parameters
     ----------
@@ -144,13 +164,21 @@ def read_htc2022(path: str | Path, limited: bool = False) -> tuple[NDArray[np.fl
         pitch = float(scanner.get("pixelSizePost", HTC2022_PITCH_MM))
         degrees = np.asarray(arrays["angles_deg"], float)
         sinogram = np.ascontiguousarray(np.asarray(arrays["sinogram"], np.float32)[:, ::-1])
-        geometry = FanBeam(tuple(math.pi - np.deg2rad(degrees)), sinogram.shape[1], pitch, 0.0, source_origin, source_detector)
+        geometry = FanBeam(
+            tuple(math.pi - np.deg2rad(degrees)), sinogram.shape[1], pitch, 0.0, source_origin, source_detector
+        )
     except (ValueError, TypeError, AttributeError, IndexError, ConfigError) as error:
-        raise UnreadableFileError(f"The measured disc {path.name} cannot be understood ({error}).", "Use an unchanged file of the challenge.") from error
+        raise UnreadableFileError(
+            f"The measured disc {path.name} cannot be understood ({error}).", "Use an unchanged file of the challenge."
+        ) from error
     _check(sinogram, geometry)
     if limited:
         wanted = np.asarray(arrays.get("limited_angles_deg", ()), float)
-        keep = np.flatnonzero((np.abs(degrees[:, None] - wanted[None, :]) < 1e-3).any(1)) if wanted.size else np.array([], int)
+        keep = (
+            np.flatnonzero((np.abs(degrees[:, None] - wanted[None, :]) < 1e-3).any(1))
+            if wanted.size
+            else np.array([], int)
+        )
         if not keep.size:
             raise ConfigError(f"The disc {name} has no limited arc.", "Use one of the test discs (01a to 07c).")
         sinogram, geometry = sinogram[keep], geometry.views(keep)
@@ -169,17 +197,26 @@ def _load(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
                 raise ValueError("it holds a single array")
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UnreadableFileError(f"The file {path.name} is not a readable .npz archive ({error}).", "Write or copy it again.") from error
+        raise UnreadableFileError(
+            f"The file {path.name} is not a readable .npz archive ({error}).", "Write or copy it again."
+        ) from error
     missing = [key for key in required if key not in arrays]
     if missing:
-        raise UnreadableFileError(f"The file {path.name} lacks {', '.join(missing)}.", "A sinogram file holds the data, the view angles and the geometry.")
+        raise UnreadableFileError(
+            f"The file {path.name} lacks {', '.join(missing)}.",
+            "A sinogram file holds the data, the view angles and the geometry.",
+        )
     return arrays
 
 
 def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     if sinogram.shape != geometry.shape:
         raise GeometryError(
-            f"The sinogram has shape {sinogram.shape}, its geometry {geometry.shape}.", "Rows are views, columns are detector bins; give every view its angle."
+            f"The sinogram has shape {sinogram.shape}, its geometry {geometry.shape}.",
+            "Rows are views, columns are detector bins; give every view its angle.",
         )
     if not np.isfinite(sinogram).all():
-        raise IntensityError("The sinogram holds values that are not finite.", "Replace dead bins and starved rays before the logarithm.")
+        raise IntensityError(
+            "The sinogram holds values that are not finite.",
+            "Replace dead bins and starved rays before the logarithm.",
+        )

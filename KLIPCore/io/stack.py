@@ -23,7 +23,9 @@ from KLIPCore.volume.grid import Grid
 log = logging.getLogger(__name__)
 
 DIRECTION_TOLERANCE = 1e-3
-"""Largest deviation of direction cosines between slices, and from orthonormality: scanners write six digits or fewer."""
+"""Largest deviation of direction cosines between slices, and from orthonormality: scanners write six digits
+or fewer.
+"""
 SAME_PLACE_MM = 1e-2
 """Slices nearer than this are doubles: no CT reconstructs at steps this small."""
 LATERAL_TOLERANCE_PIXELS = 0.1
@@ -33,7 +35,10 @@ RIGHT_ANGLE = 1e-4
 STEP_TOLERANCE = 0.05
 """How far a slice may lie from its place on the even grid, as part of the step: positions rounded to 0.1 mm pass."""
 
-REGULARIZE = "Resample the study to a regular grid first, e.g. in 3D Slicer with “Acquisition geometry regularization” on DICOM import, and save it as NRRD."
+REGULARIZE = (
+    "Resample the study to a regular grid first, e.g. in 3D Slicer with “Acquisition geometry regularization” on "
+    "DICOM import, and save it as NRRD."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,19 +76,37 @@ class Plane:
         GeometryError : position, orientation or spacing is missing or is no number.
         """
         values: dict[str, NDArray[np.float64]] = {}
-        for keyword, n in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2), ("Rows", 1), ("Columns", 1)):
+        for keyword, n in (
+            ("ImagePositionPatient", 3),
+            ("ImageOrientationPatient", 6),
+            ("PixelSpacing", 2),
+            ("Rows", 1),
+            ("Columns", 1),
+        ):
             try:
                 values[keyword] = np.atleast_1d(np.array(header[keyword].value, np.float64))
             except (*DAMAGE, TypeError):
                 values[keyword] = np.empty(0)
             if values[keyword].shape != (n,) or not np.isfinite(values[keyword]).all():
-                raise GeometryError(f"{label} has no usable {keyword}: its place in the patient is unknown.", "Export the original axial series.")
-        row, column, spacing = values["ImageOrientationPatient"][:3], values["ImageOrientationPatient"][3:], values["PixelSpacing"]
+                raise GeometryError(
+                    f"{label} has no usable {keyword}: its place in the patient is unknown.",
+                    "Export the original axial series.",
+                )
+        row, column, spacing = (
+            values["ImageOrientationPatient"][:3],
+            values["ImageOrientationPatient"][3:],
+            values["PixelSpacing"],
+        )
         axes = np.column_stack([row, column])
         skew = np.abs(axes.T @ axes - np.eye(2)).max()
         if skew > DIRECTION_TOLERANCE or (spacing <= 0).any():
-            raise GeometryError(f"The orientation or pixel spacing of {label} is not one of square axes.", "Export the original axial series.")
-        thickness = next((t for t in (number(header, "SpacingBetweenSlices"), number(header, "SliceThickness")) if t), None)
+            raise GeometryError(
+                f"The orientation or pixel spacing of {label} is not one of square axes.",
+                "Export the original axial series.",
+            )
+        thickness = next(
+            (t for t in (number(header, "SpacingBetweenSlices"), number(header, "SliceThickness")) if t), None
+        )
         return cls(
             label,
             (int(values["Rows"][0]), int(values["Columns"][0])),
@@ -145,13 +168,21 @@ def _check_alike(planes: Sequence[Plane]) -> None:
     for other in planes[1:]:
         if other.shape != first.shape:
             raise GeometryError(
-                f"Slices differ in size: {first.label} has {first.shape[0]}x{first.shape[1]} pixels, {other.label} {other.shape[0]}x{other.shape[1]}.", remedy
+                f"Slices differ in size: {first.label} has {first.shape[0]}x{first.shape[1]} pixels, {other.label} "
+                f"{other.shape[0]}x{other.shape[1]}.",
+                remedy,
             )
-        turn = max(np.abs(other.along_row - first.along_row).max(), np.abs(other.along_column - first.along_column).max())
+        turn = max(
+            np.abs(other.along_row - first.along_row).max(), np.abs(other.along_column - first.along_column).max()
+        )
         if turn > DIRECTION_TOLERANCE:
             raise GeometryError(f"Slices differ in orientation ({first.label} and {other.label}).", remedy)
         if not np.allclose(other.spacing, first.spacing, rtol=1e-4, atol=0):
-            raise GeometryError(f"Slices differ in pixel spacing: {first.spacing} mm in {first.label}, {other.spacing} mm in {other.label}.", remedy)
+            raise GeometryError(
+                f"Slices differ in pixel spacing: {first.spacing} mm in {first.label}, {other.spacing} mm in "
+                f"{other.label}.",
+                remedy,
+            )
         if other.frame_uid != first.frame_uid:
             raise GeometryError(f"{first.label} and {other.label} do not share a frame of reference.", remedy)
 
@@ -161,7 +192,8 @@ def _check_doubles(planes: Sequence[Plane], heights: NDArray[np.float64], steps:
     if len(doubles):
         at = int(doubles[0])
         raise GeometryError(
-            f"{len(doubles)} slices are duplicates: they share their position with another, first {planes[at].label} and {planes[at + 1].label}"
+            f"{len(doubles)} slices are duplicates: they share their position with another, first "
+            f"{planes[at].label} and {planes[at + 1].label}"
             f" at {heights[at]:.2f} mm.",
             "Keep one slice for each position; several phases or reconstructions in one series must be separated.",
         )
@@ -175,10 +207,20 @@ def _check_tilt(planes: Sequence[Plane], heights: NDArray[np.float64], normal: N
         angle = np.degrees(np.arctan2(wander.max(), heights[int(wander.argmax())] - heights[0]))
         by_header = f" (header: {planes[0].tilt_deg:+.1f}°)" if planes[0].tilt_deg else ""
         travel = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-        uneven = f" The table moved unevenly too: {travel.min():.2f} to {travel.max():.2f} mm." if np.ptp(travel) > STEP_TOLERANCE * travel.min() else ""
-        raise GeometryError(f"The gantry was tilted by {angle:.1f}°{by_header}: slices are stacked askew of their normal.{uneven}", REGULARIZE)
+        uneven = (
+            f" The table moved unevenly too: {travel.min():.2f} to {travel.max():.2f} mm."
+            if np.ptp(travel) > STEP_TOLERANCE * travel.min()
+            else ""
+        )
+        raise GeometryError(
+            f"The gantry was tilted by {angle:.1f}°{by_header}: slices are stacked askew of their normal.{uneven}",
+            REGULARIZE,
+        )
     if planes[0].tilt_deg:
-        log.warning("The header names a gantry tilt of %+.1f°, but the slice positions show none; positions are trusted.", planes[0].tilt_deg)
+        log.warning(
+            "The header names a gantry tilt of %+.1f°, but the slice positions show none; positions are trusted.",
+            planes[0].tilt_deg,
+        )
 
 
 def _check_spacing(planes: Sequence[Plane], heights: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
@@ -190,7 +232,8 @@ def _check_spacing(planes: Sequence[Plane], heights: NDArray[np.float64], steps:
     base = float(steps.sum() / multiples.sum())
     if (np.abs(steps - multiples * base) <= STEP_TOLERANCE * multiples * base).all() and (multiples > 1).any():
         gaps = [
-            f"{int(multiples[g]) - 1} between {heights[g]:.2f} and {heights[g + 1]:.2f} mm ({planes[g].label} and {planes[g + 1].label})"
+            f"{int(multiples[g]) - 1} between {heights[g]:.2f} and {heights[g + 1]:.2f} mm ({planes[g].label} and "
+            f"{planes[g + 1].label})"
             for g in map(int, np.flatnonzero(multiples > 1))
         ]
         more = f", and {len(gaps) - 3} more gaps" if len(gaps) > 3 else ""
@@ -198,4 +241,8 @@ def _check_spacing(planes: Sequence[Plane], heights: NDArray[np.float64], steps:
             f"{int((multiples - 1).sum())} slices are missing (step {base:.2f} mm): {', '.join(gaps[:3])}{more}.",
             "Export or copy the whole series again; if the slices are lost, keep only those on one side of the gap.",
         )
-    raise GeometryError(f"The slices are unevenly spaced: {steps.min():.2f} to {steps.max():.2f} mm, mostly {np.median(steps):.2f} mm.", REGULARIZE)
+    raise GeometryError(
+        f"The slices are unevenly spaced: {steps.min():.2f} to {steps.max():.2f} mm, mostly {np.median(steps):.2f} "
+        "mm.",
+        REGULARIZE,
+    )

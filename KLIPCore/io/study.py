@@ -56,10 +56,14 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     header = read_header(path, ("SOPClassUID", "Modality", "SeriesInstanceUID"))
     if header is None or not text(header, "SOPClassUID"):
         raise UnreadableFileError(
-            f"{path.name} is no DICOM file and no volume file.", f"Give a DICOM folder, one DICOM slice, or a file ending in {', '.join(FORMATS)}."
+            f"{path.name} is no DICOM file and no volume file.",
+            f"Give a DICOM folder, one DICOM slice, or a file ending in {', '.join(FORMATS)}.",
         )
     if text(header, "SOPClassUID") not in CT_CLASSES and series is None:
-        raise NotCTError(f"{path.name} is no CT image ({text(header, 'Modality') or 'unknown modality'}).", "Give a CT slice or the folder that holds them.")
+        raise NotCTError(
+            f"{path.name} is no CT image ({text(header, 'Modality') or 'unknown modality'}).",
+            "Give a CT slice or the folder that holds them.",
+        )
     return read_dicom(path.parent, series if series is not None else text(header, "SeriesInstanceUID"))
 
 
@@ -80,11 +84,17 @@ def check_ct(volume: Volume) -> list[str]:
     IntensityError : constant, normalised, 8-bit or otherwise impossible values.
     """
     if volume.source.modality != "CT" or volume.unit != "HU":
-        raise NotCTError(f"The volume holds {volume.source.modality} values in {volume.unit}, not CT in HU.", "Give a CT volume in Hounsfield units.")
+        raise NotCTError(
+            f"The volume holds {volume.source.modality} values in {volume.unit}, not CT in HU.",
+            "Give a CT volume in Hounsfield units.",
+        )
     array = volume.array
     lo, hi = float(array.min()), float(array.max())
     span = f"The values run from {lo:g} to {hi:g}"
-    remedy = "Export the CT in Hounsfield units (air near -1000, water 0), without normalisation or windowing to grey values."
+    remedy = (
+        "Export the CT in Hounsfield units (air near -1000, water 0), without normalisation or windowing to grey "
+        "values."
+    )
     if lo == hi:
         raise IntensityError(f"All voxels have the value {lo:g}.", remedy)
     if hi - lo < LEAST_RANGE_HU:
@@ -94,7 +104,11 @@ def check_ct(volume: Volume) -> list[str]:
         raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", remedy)
     if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
         raise IntensityError(f"{span}: no CT of a body has such values.", remedy)
-    synthetic = ["The study calls itself synthetic: it shows no patient."] if "synthetic" in volume.source.description.lower() else []
+    synthetic = (
+        ["The study calls itself synthetic: it shows no patient."]
+        if "synthetic" in volume.source.description.lower()
+        else []
+    )
     return [*synthetic, *_warnings(array, lo, hi)]
 
 

@@ -1,7 +1,7 @@
 """Adding up nats while a sampler runs: whitened pushes in, a :class:`KLIPCore.maps.trace.Layer` out.
 
-Only sums are kept, so memory does not grow with the number of steps. Kept apart from the trace itself because a trace is
-read, mapped and shown in places that have no torch.
+Only sums are kept, so memory does not grow with the number of steps. Kept apart from the trace itself because
+a trace is read, mapped and shown in places that have no torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class LayerSum:
     cutoffs : band cutoffs in pixels.
     """
 
-    def __init__(self, name: str, edges: NDArray[np.float64], size: int, cell: int, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> None:
+    def __init__(
+        self, name: str, edges: NDArray[np.float64], size: int, cell: int, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS
+    ) -> None:
         self.name, self.edges, self.cell, self.cutoffs = name, np.asarray(edges, float), cell, cutoffs
         shape = (len(edges) - 1, len(cutoffs) + 1, size // cell, size // cell)
         self.energy = torch.zeros(shape)

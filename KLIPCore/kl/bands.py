@@ -1,14 +1,15 @@
 """Scale bands: the same nats, sorted by size.
 
-The noise of a transition is white, so ‖δ‖² / 2v is the same sum in every orthonormal basis, not only over pixels. Texture
-and edges live at short wavelengths, lesions at the length of their own diameter: sorted by wavelength, nats tell them
-apart. The pyramid here splits a push u by radial Fourier masks H_b,
+The noise of a transition is white, so ‖δ‖² / 2v is the same sum in every orthonormal basis, not only over
+pixels. Texture and edges live at short wavelengths, lesions at the length of their own diameter: sorted by
+wavelength, nats tell them apart. The pyramid here splits a push u by radial Fourier masks H_b,
 
     Σ_b |H_b(f)|² = 1   ⟹   Σ_b ‖H_b u‖² = ‖u‖²      (a Parseval frame: nats add up over bands exactly)
 
-with raised-cosine flanks in log frequency (Simoncelli & Freeman 1995; Portilla & Simoncelli 2000). Smooth masks keep each
-band's energy near the place that caused it, which sharp ones do not, and are free of a wavelet's preferred positions
-and directions. A band's share is uᵀ P_b u / 2v with P_b = H_bᵀ H_b and Σ P_b = 1: a resolution of the identity.
+with raised-cosine flanks in log frequency (Simoncelli & Freeman 1995; Portilla & Simoncelli 2000). Smooth
+masks keep each band's energy near the place that caused it, which sharp ones do not, and are free of a
+wavelet's preferred positions and directions. A band's share is uᵀ P_b u / 2v with P_b = H_bᵀ H_b and Σ P_b =
+1: a resolution of the identity.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def band_masks(height: int, width: int, cutoffs: tuple[float, ...] = DEFAULT_CUT
 
 
 def split_bands(u: Tensor, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> Tensor:
-    """u (..., H, W) → its bands (..., n_bands, H, W), whose squares sum to u's over the whole image (periodic edges)."""
+    """u (..., H, W) → its bands (..., n_bands, H, W), whose squares sum to u's over the whole image
+    (periodic edges).
+    """
     height, width = u.shape[-2:]
     masks = band_masks(height, width, cutoffs).to(u.device)
     return torch.fft.irfft2(torch.fft.rfft2(u)[..., None, :, :] * masks, s=(height, width))

@@ -1,22 +1,26 @@
 """KL(posterior ‖ prior) in nats with a standard error, by re-noised quadrature.
 
 :mod:`KLIPCore.kl.quadrature` derives KL = Σ_k w_k E‖a_k‖² with a = (D_post − D)/σ on posterior samples that are noised
-afresh at every node. The sum over nodes is exact to many digits (the integrand is analytic in ln σ); what remains is the
-noise of a few samples. Three things keep it small:
+afresh at every node. The sum over nodes is exact to many digits (the integrand is analytic in ln σ); what
+remains is the noise of a few samples. Three things keep it small:
 
-*Fresh noise at every node.* The noise then averages out over nodes as well as over samples. (One noise image common to all
-nodes, the obvious economy, doubles the error on the benchmarks: its fluctuations add up coherently along σ.)
+*Fresh noise at every node.* The noise then averages out over nodes as well as over samples. (One noise image
+common to all nodes, the obvious economy, doubles the error on the benchmarks: its fluctuations add up
+coherently along σ.)
 
 *Antithetic pairs* z, −z: whatever is odd in the noise cancels, above all the cross term 2 E[a]·(a − E[a]).
 
-*Stein's identity as a control variate* (:mod:`KLIPCore.kl.stein`): quantities of mean exactly zero, made from the two denoisers,
-that take away nearly all that is left, and what is linear in the samples as well. They are valid only if ``denoise_posterior`` is the
-true posterior denoiser of the law the samples come from; their mean is reported as a test of just that.
+*Stein's identity as a control variate* (:mod:`KLIPCore.kl.stein`): quantities of mean exactly zero, made from
+the two denoisers, that take away nearly all that is left, and what is linear in the samples as well. They are
+valid only if ``denoise_posterior`` is the true posterior denoiser of the law the samples come from; their mean
+is reported as a test of just that.
 
-On the benchmarks (8 samples, 20 nodes) the error of one run falls from 3 % without any of the three to 0.3–0.5 % (docs/method.md).
+On the benchmarks (8 samples, 20 nodes) the error of one run falls from 3 % without any of the three to 0.3–0.5
+% (docs/method.md).
 
-At temperature τ the states are x̂ + τ (x₀ + σ z − x̂): for a Gaussian the energy is then mean part + τ² · variance part, so τ = 1
-is the KL, τ = 0 leaves the surprise alone, and lowering τ fades out what is merely informative.
+At temperature τ the states are x̂ + τ (x₀ + σ z − x̂): for a Gaussian the energy is then mean part + τ² ·
+variance part, so τ = 1 is the KL, τ = 0 leaves the surprise alone, and lowering τ fades out what is merely
+informative.
 """
 
 from __future__ import annotations
@@ -51,8 +55,9 @@ class KLEstimate:
     map : nats per pixel, of one sample's shape; sums to :attr:`nats`.
     map_error : standard error of every pixel of the map.
     mean_map : nats of the mean push per pixel; sums to :attr:`mean_part`.
-    stein_residual, stein_error : mean of the control variate in nats and its standard error. Several errors away from 0
-        means that the samples do not come from the law ``denoise_posterior`` belongs to. NaN when it was not used.
+    stein_residual, stein_error : mean of the control variate in nats and its standard error. Several errors
+        away from 0 means that the samples do not come from the law ``denoise_posterior`` belongs to. NaN when
+        it was not used.
     n_evaluations : images passed through the prior's denoiser.
     """
 
@@ -108,7 +113,8 @@ class KLEstimate:
         return self.nats - reach, self.nats + reach
 
     def window(self, lo: float, hi: float) -> tuple[float, float]:
-        """Nats of σ ∈ [lo, hi] and their standard error, from the nodes' bins; bins that are cut count by their share in ln σ.
+        """Nats of σ ∈ [lo, hi] and their standard error, from the nodes' bins; bins that are cut count by
+        their share in ln σ.
 
         Exact at the borders of :func:`KLIPCore.kl.quadrature.panel_nodes`' panels.
         """
@@ -144,24 +150,31 @@ def estimate_kl(
     generator : CPU random generator of the noise.
     n_pairs : antithetic noise pairs per sample and node.
     control_variate : ``stein`` only when ``denoise_posterior`` is exact for the samples' law; ``none`` otherwise.
-    n_probes, probe_spacing : rounds of probes of the control variate's divergence per state, and q: a round takes q² of them, each
-        on every q-th pixel, and each costs two evaluations of the prior's denoiser and one of the posterior's.
+    n_probes, probe_spacing : rounds of probes of the control variate's divergence per state, and q: a round
+        takes q² of them, each on every q-th pixel, and each costs two evaluations of the prior's denoiser and
+        one of the posterior's.
     temperature : τ in [0, 1]; see above. The control variate needs τ = 1.
-    center : x̂, of one sample's shape. For temperatures below 1 the samples' mean when None; for the control variate the *exact*
-        posterior mean, which the posterior denoiser is asked for (at a very large σ) when None.
+    center : x̂, of one sample's shape. For temperatures below 1 the samples' mean when None; for the control
+        variate the *exact* posterior mean, which the posterior denoiser is asked for (at a very large σ) when None.
     common_noise : one noise image per sample for all nodes instead of fresh noise at each.
 
     Raises
     ------
-    ConfigError : fewer than two samples, a temperature out of range, or a control variate at a temperature other than 1.
+    ConfigError : fewer than two samples, a temperature out of range, or a control variate at a temperature
+        other than 1.
     """
     n = len(samples)
     if n < 2:
         raise ConfigError("A standard error needs at least two independent samples.", "Draw more posterior samples.")
     if not 0 <= temperature <= 1 or n_pairs < 1 or n_probes < 1 or probe_spacing < 1:
-        raise ConfigError("Temperature must lie in [0, 1], and at least one noise pair and probe are needed.", "Use the defaults.")
+        raise ConfigError(
+            "Temperature must lie in [0, 1], and at least one noise pair and probe are needed.", "Use the defaults."
+        )
     if control_variate == "stein" and temperature != 1:
-        raise ConfigError("Stein's identity holds for the posterior itself, at temperature 1.", "Use control_variate='none' below temperature 1.")
+        raise ConfigError(
+            "Stein's identity holds for the posterior itself, at temperature 1.",
+            "Use control_variate='none' below temperature 1.",
+        )
     shape = samples.shape[1:]
     n_nodes = len(nodes.sigma)
     used = control_variate == "stein"
@@ -199,7 +212,9 @@ def estimate_kl(
         node_map = weight * _per_sample(energy, n)
         if used:
             control = SteinControl(denoise, denoise_posterior, middle, sigma)
-            zero = _per_sample(control.zero(x, before, after, generator, n_probes, probe_spacing), n) + control.linear(samples)
+            zero = _per_sample(control.zero(x, before, after, generator, n_probes, probe_spacing), n) + control.linear(
+                samples
+            )
             node_map = node_map - weight * zero
             residuals[:, k] = weight * zero.flatten(1).sum(1).cpu().numpy()
         maps += node_map.cpu()
@@ -213,7 +228,9 @@ def estimate_kl(
             q = squares.flatten(1).sum(1)
             without = total.square().sum() - 2 * (means * total).flatten(1).sum(1) + 2 * q - q.sum()
             leave_one_out += (without / ((n - 1) * (n - 2))).cpu().numpy()
-    jackknife = math.sqrt((n - 1) / n * float(np.square(leave_one_out - leave_one_out.mean()).sum())) if n > 2 else math.nan
+    jackknife = (
+        math.sqrt((n - 1) / n * float(np.square(leave_one_out - leave_one_out.mean()).sum())) if n > 2 else math.nan
+    )
     totals = residuals.sum(1)
     return KLEstimate(
         nodes=nodes,
@@ -247,10 +264,10 @@ def estimate_kl_to(
 ) -> KLEstimate:
     """:func:`estimate_kl` on σ ∈ [lo, hi] with nodes doubled until the estimate is accurate enough.
 
-    It is, once the standard error is at most ``relative_error`` of the estimate and doubling the nodes changed nothing that
-    the two standard errors do not explain (so that the quadrature itself has converged). More nodes average the
-    noise but not the samples: if ``n_nodes_max`` is reached first, the standard error that is returned says so, and
-    only more samples help.
+    It is, once the standard error is at most ``relative_error`` of the estimate and doubling the nodes changed
+    nothing that the two standard errors do not explain (so that the quadrature itself has converged). More
+    nodes average the noise but not the samples: if ``n_nodes_max`` is reached first, the standard error that
+    is returned says so, and only more samples help.
     """
     previous: KLEstimate | None = None
     while True:

@@ -6,13 +6,13 @@ G = (P + s)⁻¹, F = (C + s)⁻¹. The two closed forms
     KL(s) = ½ bᵀ F b                                  the mean part: how far the data moved the mean (surprise)
           + ½ [ tr F (P + s) − n + ln det(C + s) − ln det(P + s) ]     the variance part: free of y (information)
 
-fall to 0 as s grows. Their slope is the diffusion identity dKL/ds = −½ E‖s_l‖² with s_l = F(x − μ) − G(x − m) and x drawn
-from the noised q. So a σ window is a difference of two KLs, and *where* the nats are is the matrix
+fall to 0 as s grows. Their slope is the diffusion identity dKL/ds = −½ E‖s_l‖² with s_l = F(x − μ) − G(x − m)
+and x drawn from the noised q. So a σ window is a difference of two KLs, and *where* the nats are is the matrix
 
     K(s) = ½ ∫_s^∞ E[s_l s_lᵀ] ds' ,     tr K(s) = KL(s) ,     uᵀ K u = nats in the direction u,
 
-whose diagonal says how many nats each pixel holds, and whose trace over any other orthonormal basis (wavelet bands) is the
-same. It has a closed form too. E[s_l s_lᵀ] = F b bᵀ F + F (P + s) F − 2F + G, and with C = U Λ Uᵀ
+whose diagonal says how many nats each pixel holds, and whose trace over any other orthonormal basis (wavelet
+bands) is the same. It has a closed form too. E[s_l s_lᵀ] = F b bᵀ F + F (P + s) F − 2F + G, and with C = U Λ Uᵀ
 
     K(s) = ½ { U [ (Uᵀ(P + b bᵀ)U) ∘ T ] Uᵀ − C F + ln(C + s) − ln(P + s) },
     T_kl = ∫_s^∞ ds' / ((λ_k + s')(λ_l + s')) = ln[(λ_k + s)/(λ_l + s)] / (λ_k − λ_l) .
@@ -33,7 +33,9 @@ Part = Literal["energy", "mean", "variance"]
 
 
 class Gaussian(Protocol):
-    """What is needed of a Gaussian: mean (any shape, n pixels), covariance (n, n), its eigenvalues (n,) and -vectors (n, n)."""
+    """What is needed of a Gaussian: mean (any shape, n pixels), covariance (n, n), its eigenvalues (n,) and
+    -vectors (n, n).
+    """
 
     mean: Tensor
     covariance: Tensor

@@ -1,8 +1,8 @@
 """The KL divergence between two Gaussian mixtures with shared covariances, by one-dimensional integrals.
 
-Let q = Σ_j ρ_j N(m_j, P) and p = Σ_k w_k N(μ_k, C), both blurred by noise of variance s. Relative to its first component a
-mixture of two is log p(x) = log N(x; μ₁, C + s) + log(w₁ + w₂ e^ℓ), where the log-odds ℓ(x) = aᵀx + c are *linear* because
-the covariance is shared. Under component j of q, ℓ is normal, so
+Let q = Σ_j ρ_j N(m_j, P) and p = Σ_k w_k N(μ_k, C), both blurred by noise of variance s. Relative to its first
+component a mixture of two is log p(x) = log N(x; μ₁, C + s) + log(w₁ + w₂ e^ℓ), where the log-odds ℓ(x) = aᵀx
++ c are *linear* because the covariance is shared. Under component j of q, ℓ is normal, so
 
     E_q[log p] = Σ_j ρ_j { E log N(x; μ₁, C + s)  [closed form]  +  ∫ N(ℓ; E_j ℓ, aᵀ(P + s)a) log(w₁ + w₂ e^ℓ) dℓ },
 
@@ -26,7 +26,9 @@ from KLIPCore.errors import ConfigError
 
 
 class Mixture(Protocol):
-    """What is needed of a mixture: weights (K,), means (K, ...), shared covariance (n, n) with eigenvalues (n,) and -vectors (n, n)."""
+    """What is needed of a mixture: weights (K,), means (K, ...), shared covariance (n, n) with eigenvalues
+    (n,) and -vectors (n, n).
+    """
 
     weights: Tensor
     means: Tensor
@@ -92,4 +94,6 @@ def _normal_mean_of_log_sum(mean: float, std: float, log_w1: float, log_w2: floa
     turning = (log_w1 - log_w2 - mean) / std  # where the two components weigh the same
     points = sorted({float(np.clip(turning + d / std, -12, 12)) for d in (-8, -1, 0, 1, 8)} | {0.0})
     edges = [-12.0, *points, 12.0]
-    return float(sum(quad(integrand, lo, hi, epsabs=1e-14, epsrel=1e-13, limit=200)[0] for lo, hi in pairwise(edges) if hi > lo))
+    return float(
+        sum(quad(integrand, lo, hi, epsabs=1e-14, epsrel=1e-13, limit=200)[0] for lo, hi in pairwise(edges) if hi > lo)
+    )

@@ -1,9 +1,9 @@
 """The KL along a chain: nats of the transitions a sampler yields, added up.
 
-A guided step beside its unguided twin holds ‖δ‖²/2v nats, and along a chain they add up (docs/method.md). The sum is an upper
-bound that falls to KL(posterior ‖ prior) as steps shrink, with an error proportional to the step size for the samplers
-here; so nats of chains are comparable at equal schedules only. Because the leading error is linear, a chain of N and one of 2N
-steps know it: :func:`richardson` takes it out.
+A guided step beside its unguided twin holds ‖δ‖²/2v nats, and along a chain they add up (docs/method.md). The
+sum is an upper bound that falls to KL(posterior ‖ prior) as steps shrink, with an error proportional to the
+step size for the samplers here; so nats of chains are comparable at equal schedules only. Because the leading
+error is linear, a chain of N and one of 2N steps know it: :func:`richardson` takes it out.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class PathKL:
         return float(self.per_sample.sum(1).std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
     def window(self, lo: float, hi: float) -> float:
-        """Nats of σ ∈ [lo, hi]: steps that are cut count by their share in ln σ, steps that stay at a level count if it is inside."""
+        """Nats of σ ∈ [lo, hi]: steps that are cut count by their share in ln σ, steps that stay at a level
+        count if it is inside.
+        """
         top, bottom = np.log(self.sigma_from), np.log(self.sigma_to)
         length = top - bottom
         overlap = np.clip(np.minimum(top, math.log(hi)) - np.maximum(bottom, math.log(lo)), 0, None)
@@ -83,7 +85,9 @@ def path_kl(transitions: Iterable[Transition]) -> PathKL:
         total = squares.mean(0) if total is None else total + squares.mean(0)
         last = step
     if last is None or total is None:
-        raise TraceError("The sampler took no step, so there is no path to measure.", "Give it at least two noise levels.")
+        raise TraceError(
+            "The sampler took no step, so there is no path to measure.", "Give it at least two noise levels."
+        )
     sigma_from, sigma_to = np.array(levels, float).T
     return PathKL(sigma_from, sigma_to, np.stack(nats, 1), raw, total.cpu(), last.x_next, last.denoised)
 

@@ -1,7 +1,7 @@
 """KL without a chain: posterior samples, re-noised at nodes of our choosing.
 
-Mismatched estimation (Verdú, IEEE Trans. Inf. Theory 56, 2010, 3712; the I-MMSE identity) writes the divergence between
-posterior and prior as an integral over noise levels, with γ = 1/σ²:
+Mismatched estimation (Verdú, IEEE Trans. Inf. Theory 56, 2010, 3712; the I-MMSE identity) writes the
+divergence between posterior and prior as an integral over noise levels, with γ = 1/σ²:
 
     KL(p(x₀|y) ‖ p(x₀)) = ½ ∫ E ‖D_post(x_σ, σ) − D(x_σ, σ)‖² dγ,      x_σ = x₀ + σ z,  x₀ ~ p(x₀|y)
 
@@ -9,9 +9,9 @@ Substituting dγ = −2 σ⁻² d ln σ and placing Gauss–Legendre nodes in ln
 
     KL ≈ Σ_k w_k E ‖D_post − D‖² / σ_k² = Σ_k E ‖u_k‖² ,    u_k = √w_k (D_post − D) / σ_k .
 
-u_k is the *whitened push*: its squares are nats per pixel, so blocks, windows and scale bands are sums over fewer terms.
-At temperature τ < 1 the states are x̂ + τ σ z: the same push, evaluated closer to the reconstruction than the prior's
-own noise would carry it (docs/method.md says what is then measured).
+u_k is the *whitened push*: its squares are nats per pixel, so blocks, windows and scale bands are sums over
+fewer terms. At temperature τ < 1 the states are x̂ + τ σ z: the same push, evaluated closer to the
+reconstruction than the prior's own noise would carry it (docs/method.md says what is then measured).
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def gauss_legendre_nodes(n: int, lo: float, hi: float) -> Nodes:
     ConfigError : the interval is empty.
     """
     if not 0 < lo < hi or n < 1:
-        raise ConfigError(f"No {n} quadrature nodes fit in σ {lo} to {hi}.", "Give a positive, rising σ interval and at least one node.")
+        raise ConfigError(
+            f"No {n} quadrature nodes fit in σ {lo} to {hi}.",
+            "Give a positive, rising σ interval and at least one node.",
+        )
     t, w = np.polynomial.legendre.leggauss(n)
     half = 0.5 * np.log(hi / lo)
     weight = half * w
@@ -64,7 +67,8 @@ def gauss_legendre_nodes(n: int, lo: float, hi: float) -> Nodes:
 
 
 def panel_nodes(edges: Sequence[float], n: int) -> Nodes:
-    """Gauss–Legendre with n nodes in each panel between neighbouring ``edges``: every union of panels is a σ window exactly.
+    """Gauss–Legendre with n nodes in each panel between neighbouring ``edges``: every union of panels is a σ
+    window exactly.
 
     Parameters
     ----------
@@ -90,7 +94,9 @@ def whitened_push(posterior_mean: Tensor, prior_mean: Tensor, sigma: float, weig
     return (posterior_mean - prior_mean) * float(np.sqrt(weight) / sigma)
 
 
-def antithetic_noise(shape: tuple[int, ...], n_pairs: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+def antithetic_noise(
+    shape: tuple[int, ...], n_pairs: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """(2 · n_pairs, *shape) standard normal noise in pairs z, −z: odd orders of the noise cancel in their mean."""
     z = torch.randn(n_pairs, *shape, generator=generator, dtype=dtype)
     return torch.stack([z, -z], dim=1).reshape(2 * n_pairs, *shape)

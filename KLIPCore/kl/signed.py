@@ -1,18 +1,20 @@
 """One-sided surprise: where a scan is *darker* (or brighter) than the prior expected.
 
-A push u has a sign, and squaring throws it away. In a contrast-enhanced liver the two signs are different things: vessels are
-brighter than a smooth expectation in every healthy scan, metastases are mostly darker. With G_s a Gaussian of s pixels, ū the
-mean push and w a weight of the place,
+A push u has a sign, and squaring throws it away. In a contrast-enhanced liver the two signs are different
+things: vessels are brighter than a smooth expectation in every healthy scan, metastases are mostly darker.
+With G_s a Gaussian of s pixels, ū the mean push and w a weight of the place,
 
-    darker(s)   = w · min(G_s ū, 0)²            brighter(s) = w · max(G_s ū, 0)²            darker + brighter = w · (G_s ū)² .
+    darker(s)   = w · min(G_s ū, 0)²    brighter(s) = w · max(G_s ū, 0)²    darker + brighter = w · (G_s ū)² .
 
-G_s is symmetric with a spectrum between 0 and 1, so ‖G_s u‖² ≤ ‖u‖²: before the weight it is a restriction of the same KL to long
-wavelengths, and each sign is a share of it. A Gaussian's kernel is positive, so the sign means what it says (darker on average
-around here); the sharper :mod:`KLIPCore.kl.bands` ring, and a bright vessel is dark beside itself there.
+G_s is symmetric with a spectrum between 0 and 1, so ‖G_s u‖² ≤ ‖u‖²: before the weight it is a restriction of
+the same KL to long wavelengths, and each sign is a share of it. A Gaussian's kernel is positive, so the sign
+means what it says (darker on average around here); the sharper :mod:`KLIPCore.kl.bands` ring, and a bright
+vessel is dark beside itself there.
 
-**Per information.** KLIP's own nats, the energy of the guided chain, measure how much the scan *informs*: edges, bowel and bone inform
-in every healthy patient. That makes them a poor score and a good yardstick. w is the slice's mean over the place's own
-information in the finest bands: nats as they would be at a place of average information. The ``path`` layer keeps what w was made of.
+**Per information.** KLIP's own nats, the energy of the guided chain, measure how much the scan *informs*:
+edges, bowel and bone inform in every healthy patient. That makes them a poor score and a good yardstick. w is
+the slice's mean over the place's own information in the finest bands: nats as they would be at a place of
+average information. The ``path`` layer keeps what w was made of.
 """
 
 from __future__ import annotations
@@ -31,10 +33,14 @@ SCALES_PX = (2.5, 5.0, 10.0, 20.0)
 """Standard deviations of the Gaussians in frame pixels; the smallest suits lesions of about 10 mm."""
 
 PIXELS = (0.0,)
-"""No Gaussian at all: sharp things, a rod of 4 mm or the points of a star, are found pixel by pixel (docs/results.md)."""
+"""No Gaussian at all: sharp things, a rod of 4 mm or the points of a star, are found pixel by pixel
+(docs/results.md).
+"""
 
 INFORMATION_BANDS = slice(0, 2)
-"""Bands of the path layer whose energy is the yardstick: wavelengths of 2 to 8 pixels, edges and texture, not lesions."""
+"""Bands of the path layer whose energy is the yardstick: wavelengths of 2 to 8 pixels, edges and texture,
+not lesions.
+"""
 
 INFORMATION_REACH = 6.0
 """Standard deviation in pixels over which the yardstick is averaged: some 9 mm."""
@@ -44,7 +50,9 @@ LEAST_INFORMATION = 1e-3
 
 
 def gaussian_blur(u: Tensor, scale: float) -> Tensor:
-    """G_s u of (..., H, W), s = ``scale`` in pixels, periodic: amplitude exp(−2π²s²f²) in the half spectrum; u itself where s is 0."""
+    """G_s u of (..., H, W), s = ``scale`` in pixels, periodic: amplitude exp(−2π²s²f²) in the half spectrum;
+    u itself where s is 0.
+    """
     if scale == 0:
         return u
     height, width = u.shape[-2:]
@@ -61,8 +69,9 @@ def per_information(path: Layer, cell: int, seen: NDArray[np.bool_] | None = Non
     ----------
     path : nats of the guided chain, all σ bins.
     cell : side of its base cells in pixels.
-    seen : (h, w) cells that data correct at all (:mod:`KLIPCore.physics.rotation` leaves the corners of the frame alone); all when None. The others
-        are left out of means and averages, and weigh 0: nothing can be said of them.
+    seen : (h, w) cells that data correct at all (:mod:`KLIPCore.physics.rotation` leaves the corners of the
+        frame alone); all when None. The others are left out of means and averages, and weigh 0: nothing can be
+        said of them.
     """
     information = path.energy[:, INFORMATION_BANDS].sum((0, 1), dtype=np.float64)
     reach = INFORMATION_REACH / cell
@@ -79,7 +88,8 @@ def per_information(path: Layer, cell: int, seen: NDArray[np.bool_] | None = Non
 
 
 class SignedSum:
-    """Adds up one sign of whitened pushes into a :class:`Layer` whose bands are Gaussian scales (nested, so they do not add up).
+    """Adds up one sign of whitened pushes into a :class:`Layer` whose bands are Gaussian scales (nested, so
+    they do not add up).
 
     Parameters
     ----------
@@ -89,7 +99,8 @@ class SignedSum:
     size : image side in pixels.
     cell : side of the base cells in pixels.
     scales : standard deviations of the Gaussians in pixels.
-    share : (size, size) factor between 0 and 1 of each pixel's push, such as :func:`KLIPCore.kl.soft.soft_share`; 1 when None.
+    share : (size, size) factor between 0 and 1 of each pixel's push, such as
+        :func:`KLIPCore.kl.soft.soft_share`; 1 when None.
 
     Raises
     ------
@@ -108,16 +119,24 @@ class SignedSum:
     ) -> None:
         if sign not in (-1, 1):
             raise ConfigError(f"A push has no sign {sign}.", "Use -1 for darker, +1 for brighter.")
-        self.name, self.sign, self.edges, self.cell, self.scales, self.share = name, sign, np.asarray(edges, float), cell, scales, share
+        self.name, self.sign, self.edges, self.cell, self.scales, self.share = (
+            name,
+            sign,
+            np.asarray(edges, float),
+            cell,
+            scales,
+            share,
+        )
         shape = (len(edges) - 1, len(scales), size // cell, size // cell)
         self.energy = torch.zeros(shape)
         self.mean = torch.zeros(shape)
 
     def add(self, sigma: float, push: Tensor) -> None:
-        """Add the pushes (n, H, W) of one node at noise level ``sigma``; outside the edges they count in the nearest bin.
+        """Add the pushes (n, H, W) of one node at noise level ``sigma``; outside the edges they count in the
+        nearest bin.
 
-        ``mean`` takes the sign of the mean push (all n are draws of one thing, antithetic or not), ``energy`` that of each draw.
-        It is not de-biased: there is no unbiased estimate of a one-sided square.
+        ``mean`` takes the sign of the mean push (all n are draws of one thing, antithetic or not), ``energy``
+        that of each draw. It is not de-biased: there is no unbiased estimate of a one-sided square.
         """
         k = int(np.clip(np.searchsorted(self.edges, sigma) - 1, 0, len(self.energy) - 1))
         own = push if self.share is None else push * self.share
@@ -131,4 +150,10 @@ class SignedSum:
     def layer(self, weight: NDArray[np.float32] | None = None) -> Layer:
         """What was added so far, times the weight (h, w) of each place."""
         factor = 1.0 if weight is None else weight
-        return Layer(self.name, self.edges, (self.energy.numpy() * factor).astype(np.float32), (self.mean.numpy() * factor).astype(np.float32), 1)
+        return Layer(
+            self.name,
+            self.edges,
+            (self.energy.numpy() * factor).astype(np.float32),
+            (self.mean.numpy() * factor).astype(np.float32),
+            1,
+        )

@@ -1,23 +1,26 @@
 """Quantities of mean exactly zero, to subtract from noisy nats: Stein's identity as a control variate.
 
-With s_post(x) = (D_post(x, σ) − x)/σ² the score of the noised posterior, E[s_post·f + div f] = 0 for any smooth vector field f.
-So c = p·f + σ div f, p = (D_post − x)/σ, may be subtracted from the nats ‖a‖², a = (D_post − D)/σ, without changing their mean, and
-the right f takes their variance away. For Gaussians with b = E a, P and C the covariances of posterior and prior,
+With s_post(x) = (D_post(x, σ) − x)/σ² the score of the noised posterior, E[s_post·f + div f] = 0 for any
+smooth vector field f. So c = p·f + σ div f, p = (D_post − x)/σ, may be subtracted from the nats ‖a‖², a =
+(D_post − D)/σ, without changing their mean, and the right f takes their variance away. For Gaussians with b =
+E a, P and C the covariances of posterior and prior,
 
     f* = (1 − (P + σ²)(C + σ²)⁻¹)(a + b)        leaves nothing: ‖a‖² − c = E‖a‖² for every x,
 
-and where the posterior is narrower than σ the bracket is C(C + σ²)⁻¹ = ∂D/∂x, the prior's Jacobian. That suggests a field that
-needs three denoisings and no derivative, whatever the prior:
+and where the posterior is narrower than σ the bracket is C(C + σ²)⁻¹ = ∂D/∂x, the prior's Jacobian. That
+suggests a field that needs three denoisings and no derivative, whatever the prior:
 
     f(x) = [D(x + σ(a + b)) − D(x)] / σ ,        b = a at the posterior's mean.
 
-Two details make it good. *The divergence* is estimated with random signs (Hutchinson), on lattices: a probe that is ±1 on every
-q-th pixel only, and 0 between, hears nothing of a pixel's neighbours, where a Jacobian's off-diagonal entries are large, and q²
-shifted lattices together see every pixel once (probing by colours; Tang & Saad, Numer. Linear Algebra Appl. 19, 2012, 485). *The mean*
-m of the posterior is known exactly, m = D_post(·, σ → ∞): anything linear in x₀ − m has mean zero too, and the derivative of
-‖a‖² − p·f at m along x₀ − m, by a central difference, removes what is still linear in the samples.
+Two details make it good. *The divergence* is estimated with random signs (Hutchinson), on lattices: a probe
+that is ±1 on every q-th pixel only, and 0 between, hears nothing of a pixel's neighbours, where a Jacobian's
+off-diagonal entries are large, and q² shifted lattices together see every pixel once (probing by colours; Tang
+& Saad, Numer. Linear Algebra Appl. 19, 2012, 485). *The mean* m of the posterior is known exactly, m =
+D_post(·, σ → ∞): anything linear in x₀ − m has mean zero too, and the derivative of ‖a‖² − p·f at m along x₀ −
+m, by a central difference, removes what is still linear in the samples.
 
-All this holds only if D_post is the exact posterior denoiser of the law the samples come from; the mean of c says whether it is.
+All this holds only if D_post is the exact posterior denoiser of the law the samples come from; the mean of c
+says whether it is.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ FAR = 1e6
 
 
 def posterior_mean(denoise_posterior: Denoise, like: Tensor, sigma: float) -> Tensor:
-    """E[x₀ | y] from the exact posterior denoiser far above σ, of one sample's shape; ``like`` (n, ...) gives shape and type."""
+    """E[x₀ | y] from the exact posterior denoiser far above σ, of one sample's shape; ``like`` (n, ...)
+    gives shape and type.
+    """
     return denoise_posterior(like[:1], FAR * sigma)[0]
 
 
@@ -63,7 +68,9 @@ class SteinControl:
         middle = self.center[None]
         return (self.denoise_posterior(middle, self.sigma) - self.denoise_prior(middle, self.sigma)) / self.sigma
 
-    def parts(self, x: Tensor, before: Tensor | None = None, after: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def parts(
+        self, x: Tensor, before: Tensor | None = None, after: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """a, p and f at states (B, ...); ``before``, ``after`` are D and D_post there, if known."""
         sigma = self.sigma
         before = self.denoise_prior(x, sigma) if before is None else before
@@ -72,7 +79,9 @@ class SteinControl:
         field = (self.denoise_prior(x + sigma * (push + self.typical), sigma) - before) / sigma
         return push, (after - x) / sigma, field
 
-    def zero(self, x: Tensor, before: Tensor, after: Tensor, generator: torch.Generator, n_probes: int, spacing: int) -> Tensor:
+    def zero(
+        self, x: Tensor, before: Tensor, after: Tensor, generator: torch.Generator, n_probes: int, spacing: int
+    ) -> Tensor:
         """c = p·f + σ div f pixel by pixel, of x's shape; its mean over the noised posterior is 0.
 
         Parameters
@@ -93,7 +102,9 @@ class SteinControl:
         return out
 
     def linear(self, samples: Tensor) -> Tensor:
-        """The derivative of ‖a‖² − p·f at the mean along x₀ − m, pixel by pixel, (n, ...) float64; linear in x₀, so of mean 0."""
+        """The derivative of ‖a‖² − p·f at the mean along x₀ − m, pixel by pixel, (n, ...) float64; linear in
+        x₀, so of mean 0.
+        """
         offset = samples - self.center
         step = 1e-3 if samples.dtype == torch.float64 else 5e-2
 
@@ -106,7 +117,9 @@ class SteinControl:
 
 
 def lattices(height: int, width: int, spacing: int) -> list[Tensor]:
-    """q² masks (height, width) of every q-th pixel, shifted: they tile the image; fewer where the image is smaller than q."""
+    """q² masks (height, width) of every q-th pixel, shifted: they tile the image; fewer where the image is
+    smaller than q.
+    """
     rows, columns = torch.arange(height) % spacing, torch.arange(width) % spacing
     masks = [(rows == i)[:, None] & (columns == j)[None, :] for i in range(spacing) for j in range(spacing)]
     return [mask for mask in masks if bool(mask.any())]

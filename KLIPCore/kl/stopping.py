@@ -1,16 +1,19 @@
 """When enough samples have been drawn: the standard error of the block map, while it is being made.
 
-The nats of a block, e_i, differ from one posterior sample i to the next. After n of them the map shows ē = Σ e_i / n, with a standard error
-s / √n that the samples tell themselves. :class:`BlockErrors` adds both up over all blocks,
+The nats of a block, e_i, differ from one posterior sample i to the next. After n of them the map shows ē = Σ
+e_i / n, with a standard error s / √n that the samples tell themselves. :class:`BlockErrors` adds both up over
+all blocks,
 
     relative error  =  √( Σ_b s_b² / n )  /  √( Σ_b ē_b² ) ,
 
-the root mean square error of the map over its root mean square. With a thousand blocks it is known well from four samples, which is what makes
-stopping by it harmless: a rule that stopped on the luck of a few draws would prefer draws that happen to agree, and bias the map.
+the root mean square error of the map over its root mean square. With a thousand blocks it is known well from
+four samples, which is what makes stopping by it harmless: a rule that stopped on the luck of a few draws would
+prefer draws that happen to agree, and bias the map.
 
-Samples come in groups, each with random numbers of its own (:data:`GROUP`), so that stopping after n samples gives what asking for n gives.
-:class:`GroupedLayerSum` is the layer for samples that come so: the mean part needs the sum of *all* samples' pushes at each step, and
-these arrive a chain at a time. It therefore keeps one image a step, the only place where something grows with the number of steps.
+Samples come in groups, each with random numbers of its own (:data:`GROUP`), so that stopping after n samples
+gives what asking for n gives. :class:`GroupedLayerSum` is the layer for samples that come so: the mean part
+needs the sum of *all* samples' pushes at each step, and these arrive a chain at a time. It therefore keeps one
+image a step, the only place where something grows with the number of steps.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from KLIPCore.kl.bands import cell_sums, split_bands
 from KLIPCore.maps.trace import Layer
 
 GROUP = 4
-"""Samples that share a stream of random numbers and are drawn together; the fewest that a standard error is taken from."""
+"""Samples that share a stream of random numbers and are drawn together; the fewest that a standard error is
+taken from.
+"""
 
 BLOCK_PX = 8
 """Edge in frame pixels of the blocks whose error counts: some 12 mm, the default of the map."""
@@ -63,7 +68,9 @@ class BlockErrors:
         return sum(len(group) for group in self.groups)
 
     def relative(self) -> float:
-        """Root mean square standard error of the map over its root mean square; infinite for fewer than two samples, 0 for a map of zeros."""
+        """Root mean square standard error of the map over its root mean square; infinite for fewer than two
+        samples, 0 for a map of zeros.
+        """
         if self.n_samples < 2:
             return float("inf")
         nats = torch.cat(self.groups).double()
@@ -99,7 +106,9 @@ class GroupedLayerSum(LayerSum):
         k = int(np.clip(np.searchsorted(self.edges, sigma) - 1, 0, len(self.energy) - 1))
         if self._step == 0:
             self.n_samples += len(push)
-        self.energy[k] += cell_sums(split_bands(push, self.cutoffs).square().sum(0), self.cell).cpu()  # over n in layer()
+        self.energy[k] += cell_sums(
+            split_bands(push, self.cutoffs).square().sum(0), self.cell
+        ).cpu()  # over n in layer()
         total = push.sum(0).cpu()
         if self._step == len(self.sums):
             self.sums.append((k, total))

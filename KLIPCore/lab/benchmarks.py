@@ -1,7 +1,8 @@
 """Inverse problems whose answer is known: what every estimator and sampler here is measured against.
 
 Each benchmark is a prior in closed form, one measurement drawn from it, and the exact posterior. They are small (a
-few hundred pixels) and shaped like the real problem: correlated tissue, sparse data, a part of the image that was never seen.
+few hundred pixels) and shaped like the real problem: correlated tissue, sparse data, a part of the image that
+was never seen.
 """
 
 from __future__ import annotations
@@ -50,10 +51,14 @@ def exponential_covariance(height: int, width: int, std: float, length: float) -
 def measured(prior_image: Tensor, A: LinearOperator, sigma: float, generator: torch.Generator) -> Measurement:
     """A simulated measurement of an (H, W) image by A with Gaussian noise."""
     noise = GaussianNoise(sigma)
-    return Measurement(noise.sample(A(prior_image), generator), A, noise, simulated=True, description="a benchmark's own image")
+    return Measurement(
+        noise.sample(A(prior_image), generator), A, noise, simulated=True, description="a benchmark's own image"
+    )
 
 
-def inpainting(size: int = 16, unseen_rows: int = 4, every: int = 3, noise: float = 0.01, seed: int = 0) -> GaussianBenchmark:
+def inpainting(
+    size: int = 16, unseen_rows: int = 4, every: int = 3, noise: float = 0.01, seed: int = 0
+) -> GaussianBenchmark:
     """Every third pixel of a correlated image is seen; the last rows are neither seen nor correlated with the rest.
 
     Parameters
@@ -95,7 +100,8 @@ def tomography(size: int = 16, n_views: int = 6, noise: float = 0.1, seed: int =
 
 
 def lesion_or_not(size: int = 14, every: int = 3, noise: float = 0.03, seed: int = 0) -> MixtureBenchmark:
-    """Images with and without a bright disc in the middle, half of each; around the disc every third pixel is seen, inside none.
+    """Images with and without a bright disc in the middle, half of each; around the disc every third pixel is
+    seen, inside none.
 
     The correlation with what is seen makes one of the two more likely, and leaves the other possible.
 
@@ -111,7 +117,9 @@ def lesion_or_not(size: int = 14, every: int = 3, noise: float = 0.03, seed: int
     disc = torch.sigmoid((size / 4) ** 2 - radius2)
     plain = torch.full((size, size), 0.4, dtype=torch.float64)
     means = torch.stack([plain, plain + 0.3 * disc])[:, None]
-    prior = GaussianMixturePrior(torch.tensor([0.5, 0.5]), means, exponential_covariance(size, size, 0.15, 2.0), "lesion-or-not")
+    prior = GaussianMixturePrior(
+        torch.tensor([0.5, 0.5]), means, exponential_covariance(size, size, 0.15, 2.0), "lesion-or-not"
+    )
     seen = torch.zeros(size * size, dtype=torch.bool)
     seen[::every] = True
     seen = seen.reshape(size, size) & (radius2 > (size / 4 - 0.5) ** 2)

@@ -1,9 +1,10 @@
-"""Does it compute the truth on *this* computer? Checks against known answers, on the user's own device, in under a minute.
+"""Does it compute the truth on *this* computer? Checks against known answers, on the user's own device, in
+under a minute.
 
-Installation can go wrong quietly: another torch build, another GPU, single precision where double was meant, a damaged file of
-weights. So the checks are not whether code runs but whether numbers are right: scanner operators against their transposes and
-closed-form line integrals, the KL in nats against its closed form, samplers against an exact posterior, the shipped prior against
-its hash and against what a denoiser must do.
+Installation can go wrong quietly: another torch build, another GPU, single precision where double was meant, a
+damaged file of weights. So the checks are not whether code runs but whether numbers are right: scanner
+operators against their transposes and closed-form line integrals, the KL in nats against its closed form,
+samplers against an exact posterior, the shipped prior against its hash and against what a denoiser must do.
 """
 
 from __future__ import annotations
@@ -128,7 +129,10 @@ def _quadrature(device: torch.device) -> tuple[bool, str]:
     truth = exact.window(1e-3, 10.0)
     close = abs(made.nats - truth) < 4 * made.standard_error and made.standard_error < 0.01 * truth
     unseen = float(made.map[12:].abs().max())
-    detail = f"{made.nats:.2f} ± {made.standard_error:.2f} nats, closed form {truth:.2f}; {unseen:.0e} nats a pixel where nothing was measured"
+    detail = (
+        f"{made.nats:.2f} ± {made.standard_error:.2f} nats, closed form {truth:.2f}; {unseen:.0e} nats a pixel "
+        "where nothing was measured"
+    )
     return close and unseen < 1e-8, detail
 
 
@@ -147,15 +151,24 @@ def _chain(device: torch.device) -> tuple[bool, str]:
     ratio = path.nats / truth
     return (
         0.97 < ratio < 1.10 and z < 5,
-        f"a chain of 100 steps counts {path.nats:.1f} nats, closed form {truth:.1f}; its means are right to {z:.1f} standard errors in the worst of 64 pixels",
+        f"a chain of 100 steps counts {path.nats:.1f} nats, closed form {truth:.1f}; its means are right to {z:.1f} "
+        "standard errors in the worst of 64 pixels",
     )
 
 
 def _seeds(device: torch.device) -> tuple[bool, str]:
     A = Projector(GEOMETRIES["parallel"], GRID).to(device)
-    draws = [GaussianNoise(0.1).sample(A(torch.ones(GRID.shape, device=device)), torch.Generator().manual_seed(s)).cpu() for s in (1, 1, 2)]
+    draws = [
+        GaussianNoise(0.1).sample(A(torch.ones(GRID.shape, device=device)), torch.Generator().manual_seed(s)).cpu()
+        for s in (1, 1, 2)
+    ]
     same, other = torch.equal(draws[0], draws[1]), torch.equal(draws[0], draws[2])
-    return same and not other, "a seed gives the same scan twice, another seed another" if same and not other else "seeds do not decide the noise"
+    return (
+        same and not other,
+        "a seed gives the same scan twice, another seed another"
+        if same and not other
+        else "seeds do not decide the noise",
+    )
 
 
 def body_phantom(size: int) -> Tensor:
@@ -180,8 +193,15 @@ def _shipped_prior(device: torch.device) -> tuple[bool, str]:
     z = torch.randn(3, 1, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     denoised = prior.denoise(clean + sigmas.view(-1, 1, 1, 1) * z, sigmas)
     error = (denoised - clean).square().mean((1, 2, 3)).sqrt().cpu() / sigmas.cpu()
-    detail = f"{prior.card.name}, hash as on its card; noise of σ 0.02, 0.1, 0.3 is left at " + ", ".join(f"{100 * e:.0f} %" for e in error.tolist())
-    sane = bool(torch.isfinite(denoised).all()) and float(error[0]) < 0.9 and float(error[1]) < 0.6 and float(error[2]) < 0.4
+    detail = f"{prior.card.name}, hash as on its card; noise of σ 0.02, 0.1, 0.3 is left at " + ", ".join(
+        f"{100 * e:.0f} %" for e in error.tolist()
+    )
+    sane = (
+        bool(torch.isfinite(denoised).all())
+        and float(error[0]) < 0.9
+        and float(error[1]) < 0.6
+        and float(error[2]) < 0.4
+    )
     if device.type != "cpu":
         there = load_prior(DEFAULT_PRIOR, "cpu").denoise((clean + sigmas.view(-1, 1, 1, 1) * z).cpu(), sigmas.cpu())
         difference = float((there - denoised.cpu()).square().mean().sqrt())
@@ -196,7 +216,9 @@ def _reconstruction(device: torch.device) -> tuple[bool, str]:
     A = Projector(ParallelBeam.sparse(120, GRID), GRID).to(device)
     noise = GaussianNoise(0.05)
     y = noise.sample(A(image.to(device)), torch.Generator().manual_seed(0))
-    found = proximal_step(Measurement(y, A, noise, True), torch.zeros_like(image, device=device)[None], 0.1, 40)[0].cpu()
+    found = proximal_step(Measurement(y, A, noise, True), torch.zeros_like(image, device=device)[None], 0.1, 40)[
+        0
+    ].cpu()
     error = float((found - image).norm() / image.norm())
     return error < 0.1, f"120 noisy projections of a schematic abdomen are inverted to {100 * error:.1f} %"
 

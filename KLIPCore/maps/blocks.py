@@ -1,12 +1,14 @@
 """From base cells to blocks of any size: sums, never new samples.
 
-Nats add up over pixels, so a block's KL is the sum of its cells' nats. Blocks overlap here: every cell is the centre of
-one, of any edge length, cells at its rim counting by the fraction covered. A map of overlapping blocks has no preferred
-grid and reads like an image; it must not be summed (each nat is in many blocks), which is why the density goes along.
+Nats add up over pixels, so a block's KL is the sum of its cells' nats. Blocks overlap here: every cell is the
+centre of one, of any edge length, cells at its rim counting by the fraction covered. A map of overlapping
+blocks has no preferred grid and reads like an image; it must not be summed (each nat is in many blocks), which
+is why the density goes along.
 
-Tiles are the other choice: blocks side by side from the first voxel on, each nat in exactly one, so that tiles add up to the image.
-Either kind may be restricted to a mask (the body, an organ): a block then holds the nats of its part inside, and says how large a part
-that is. All of it is separable sums over cells and takes milliseconds for a whole study.
+Tiles are the other choice: blocks side by side from the first voxel on, each nat in exactly one, so that tiles
+add up to the image. Either kind may be restricted to a mask (the body, an organ): a block then holds the nats
+of its part inside, and says how large a part that is. All of it is separable sums over cells and takes
+milliseconds for a whole study.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ def tile_nats(cells: NDArray[np.floating], block_cells: float, depth_slices: flo
         raise ConfigError("A block needs a positive size.", "Choose a block of at least one voxel.")
     out = np.asarray(cells, np.float64)
     for axis, length in ((0, depth_slices), (1, block_cells), (2, block_cells)):
-        out = np.moveaxis(np.tensordot(_tiling(out.shape[axis], max(1.0, float(length))), out, axes=(1, axis)), 0, axis)
+        out = np.moveaxis(
+            np.tensordot(_tiling(out.shape[axis], max(1.0, float(length))), out, axes=(1, axis)), 0, axis
+        )
     return out.astype(np.float32)
 
 
@@ -141,7 +145,14 @@ class MaskedBlocks:
         return self.share >= minimum
 
 
-def masked_blocks(cells: NDArray[np.floating], inside: NDArray, block_cells: float, depth_slices: float = 1.0, *, overlapping: bool = True) -> MaskedBlocks:
+def masked_blocks(
+    cells: NDArray[np.floating],
+    inside: NDArray,
+    block_cells: float,
+    depth_slices: float = 1.0,
+    *,
+    overlapping: bool = True,
+) -> MaskedBlocks:
     """Blocks of the cells inside a mask, such as the body or an organ.
 
     Parameters
@@ -157,8 +168,13 @@ def masked_blocks(cells: NDArray[np.floating], inside: NDArray, block_cells: flo
     """
     part = np.asarray(inside, np.float32)
     if part.shape != np.shape(cells):
-        raise ConfigError(f"A mask of {part.shape} does not fit cells of {np.shape(cells)}.", "Give the mask on the trace's base cells.")
+        raise ConfigError(
+            f"A mask of {part.shape} does not fit cells of {np.shape(cells)}.",
+            "Give the mask on the trace's base cells.",
+        )
     cut = block_nats if overlapping else tile_nats
     volume = max(1.0, float(depth_slices)) * max(1.0, float(block_cells)) ** 2
     share = cut(part, block_cells, depth_slices) / np.float32(volume)
-    return MaskedBlocks(cut(np.asarray(cells, np.float32) * part, block_cells, depth_slices), np.minimum(share, 1.0).astype(np.float32))
+    return MaskedBlocks(
+        cut(np.asarray(cells, np.float32) * part, block_cells, depth_slices), np.minimum(share, 1.0).astype(np.float32)
+    )

@@ -1,8 +1,9 @@
 """From unusual blocks to unusual regions: inference on clusters.
 
-Nats of healthy blocks have a heavy tail (a vessel here, an edge there), and a study has tens of thousands of blocks: no single
-block of a lesion stands out against that. But a lesion is many unusual blocks side by side, on several slices, and chance
-rarely makes such clusters. So, as in functional brain imaging (Friston et al. 1994; Bullmore et al. 1999):
+Nats of healthy blocks have a heavy tail (a vessel here, an edge there), and a study has tens of thousands of
+blocks: no single block of a lesion stands out against that. But a lesion is many unusual blocks side by side,
+on several slices, and chance rarely makes such clusters. So, as in functional brain imaging (Friston et al.
+1994; Bullmore et al. 1999):
 
 1. blocks with p < ``forming_p`` that touch form clusters; a cluster's *mass* is Σ (z − z₀) over its blocks;
 2. the same is done with random Gaussian fields that have the study's own spatial correlation and know of no lesion;
@@ -11,8 +12,9 @@ rarely makes such clusters. So, as in functional brain imaging (Friston et al. 1
        p = 1 − exp(−E(m))                    that chance makes even one such cluster in the whole study
        q = min over smaller m of E(m) / #{observed clusters of mass ≥ m}      the false-discovery rate
 
-The correlation is estimated from the clipped z of the tested blocks, so a few lesions hardly move it. What is *not* modelled
-is that healthy anatomy has places that are unusual again and again; those are found as well, and are for the reader to judge.
+The correlation is estimated from the clipped z of the tested blocks, so a few lesions hardly move it. What is
+*not* modelled is that healthy anatomy has places that are unusual again and again; those are found as well,
+and are for the reader to judge.
 """
 
 from __future__ import annotations
@@ -64,13 +66,18 @@ class Clusters:
 
 
 def find_clusters(
-    z: NDArray[np.floating], tested: NDArray[np.bool_], forming_p: float, places: NDArray[np.integer], noise: WhiteSpectra | None = None
+    z: NDArray[np.floating],
+    tested: NDArray[np.bool_],
+    forming_p: float,
+    places: NDArray[np.integer],
+    noise: WhiteSpectra | None = None,
 ) -> Clusters:
     """Clusters of blocks and their significance.
 
     Parameters
     ----------
-    z : (n, h, w) z-scores of blocks: standard normal where nothing is unusual (see :func:`z_of_p`); read only where tested.
+    z : (n, h, w) z-scores of blocks: standard normal where nothing is unusual (see :func:`z_of_p`); read only
+        where tested.
     tested : (n, h, w) bool.
     forming_p : blocks whose upper tail probability is below this form clusters.
     places : (n,) slice numbers: slices that are not neighbours do not touch.
@@ -152,17 +159,21 @@ class WhiteSpectra:
         """(N_SIMULATIONS / 2, *box) unit white noise: each complex field holds two independent real ones."""
         if self._kept is None or self._kept.shape[1:] != box:
             rng = np.random.default_rng(self._seed)
-            self._kept = rng.standard_normal((N_SIMULATIONS // 2, *box[:-1], 2 * box[-1]), dtype=np.float32).view(np.complex64)
+            self._kept = rng.standard_normal((N_SIMULATIONS // 2, *box[:-1], 2 * box[-1]), dtype=np.float32).view(
+                np.complex64
+            )
         return self._kept
 
 
 @dataclass(frozen=True, eq=False)
 class _RandomField:
-    """Stationary Gaussian fields of unit variance with the correlation of given data, on a periodic box, cropped to ``shape``.
+    """Stationary Gaussian fields of unit variance with the correlation of given data, on a periodic box,
+    cropped to ``shape``.
 
-    White noise times the data's own spectral amplitude: a surrogate that keeps the (biased, hence positive semi-definite)
-    autocorrelation and forgets every place (Theiler et al., Physica D 58, 1992, 77). The noise is drawn in the frequency domain, where
-    white is white, and its real and imaginary parts give two independent fields for one transform.
+    White noise times the data's own spectral amplitude: a surrogate that keeps the (biased, hence positive
+    semi-definite) autocorrelation and forgets every place (Theiler et al., Physica D 58, 1992, 77). The noise
+    is drawn in the frequency domain, where white is white, and its real and imaginary parts give two
+    independent fields for one transform.
 
     Attributes
     ----------
@@ -183,14 +194,18 @@ class _RandomField:
         return cls((amplitude / np.sqrt(np.mean(amplitude**2))).astype(np.float32), z.shape)
 
     def pair(self, white: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Two independent fields of ``shape`` as real and imaginary part; what is not kept of an axis is not carried to the next transform."""
+        """Two independent fields of ``shape`` as real and imaginary part; what is not kept of an axis is not
+        carried to the next transform.
+        """
         depth, height, width = self.shape
         out = scipy.fft.ifft(white * self.amplitude, axis=2, norm="ortho", overwrite_x=True)[:, :, :width]
         out = scipy.fft.ifft(out, axis=1, norm="ortho")[:, :height]
         return np.asarray(scipy.fft.ifft(out, axis=0, norm="ortho")[:depth], np.complex64)
 
     def masses(self, noise: WhiteSpectra, mask: NDArray[np.bool_], z0: float) -> NDArray[np.float64]:
-        """Σ (z − z₀) of every cluster inside the mask, of N_SIMULATIONS fields; in two threads, nearly all of it in compiled code."""
+        """Σ (z − z₀) of every cluster inside the mask, of N_SIMULATIONS fields; in two threads, nearly all
+        of it in compiled code.
+        """
         twice = np.repeat(mask.ravel(), 2)
 
         def own(white: NDArray[np.complex64]) -> list[NDArray[np.float64]]:

@@ -1,25 +1,30 @@
 """Several noise levels, one verdict: p-values that are combined although they depend on each other.
 
-How large a thing the denoiser overlooks is set by σ. At σ = 0.2 it keeps a plain lesion of some centimetres, which is clear in that little noise, and only
-its rim is a surprise; at σ = 1 it has forgotten the lesion, and with it every fold of a healthy bowel. Nats of the two are not comparable, and a sum is
-ruled by the larger. So each σ window gets its *own* null, and what is combined are p-values, by their harmonic mean (Wilson, PNAS 116, 2019, 1195):
+How large a thing the denoiser overlooks is set by σ. At σ = 0.2 it keeps a plain lesion of some centimetres,
+which is clear in that little noise, and only its rim is a surprise; at σ = 1 it has forgotten the lesion, and
+with it every fold of a healthy bowel. Nats of the two are not comparable, and a sum is ruled by the larger. So
+each σ window gets its *own* null, and what is combined are p-values, by their harmonic mean (Wilson, PNAS 116,
+2019, 1195):
 
     h = L / (1/p₁ + … + 1/p_L) .
 
-A block is as unusual as its most unusual window makes it, less a factor of at most L for having looked L times. 1/p has so heavy a tail that the sum is
-ruled by its largest term, whether the windows agree or not; therefore h needs no knowledge of their dependence. For *independent* windows its distribution
-is known exactly: 1/p is Pareto distributed, and for two
+A block is as unusual as its most unusual window makes it, less a factor of at most L for having looked L
+times. 1/p has so heavy a tail that the sum is ruled by its largest term, whether the windows agree or not;
+therefore h needs no knowledge of their dependence. For *independent* windows its distribution is known
+exactly: 1/p is Pareto distributed, and for two
 
     P(h ≤ α) = 2/s + 2 ln(s − 1)/s² ,   s = 2/α      (0.0546 for α = 0.05);
 
-for more the same convolution is done numerically. The combined p is that probability. For windows that agree completely h would already be uniform,
-so the combined p is then slightly too large: cautious.
+for more the same convolution is done numerically. The combined p is that probability. For windows that agree
+completely h would already be uniform, so the combined p is then slightly too large: cautious.
 
-**Nats of a combination.** Windows are disjoint, so their nats add up, and totals do that. The *map* must rank blocks as p does. It shows
-**equivalent nats**: how many nats the first (smallest) window would have to hold for a block as unusual as this one. Where only the first window speaks,
-these are its own nats.
+**Nats of a combination.** Windows are disjoint, so their nats add up, and totals do that. The *map* must rank
+blocks as p does. It shows
+**equivalent nats**: how many nats the first (smallest) window would have to hold for a block as unusual as
+this one. Where only the first window speaks, these are its own nats.
 
-**Blocks that hold no nats at all** (fat, for a score of soft tissue) have nothing to be tested: they take no part in the nulls and get p = 1.
+**Blocks that hold no nats at all** (fat, for a score of soft tissue) have nothing to be tested: they take no
+part in the nulls and get p = 1.
 """
 
 from __future__ import annotations
@@ -52,7 +57,9 @@ MOST_LOG_NATS = 50.0
 """ln of the most nats, over the usual, that are shown: float32 ends at 88."""
 
 SMALLEST_BASE = 0.05
-"""Where the power of a null is negative, nats have a pole at a finite z; from here to it they are continued by an exponential."""
+"""Where the power of a null is negative, nats have a pole at a finite z; from here to it they are continued
+by an exponential.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +82,19 @@ class Combined:
     width: float
 
 
-def combine(windows: Sequence[NDArray[np.float32]], tested: NDArray[np.bool_], twins: Sequence[NDArray[np.float32]] | None = None) -> Combined:
+def combine(
+    windows: Sequence[NDArray[np.float32]],
+    tested: NDArray[np.bool_],
+    twins: Sequence[NDArray[np.float32]] | None = None,
+) -> Combined:
     """Block nats of several σ windows → one verdict per block.
 
     Parameters
     ----------
     windows : (n, h, w) block nats of each window, the smallest σ first; the first one's nats are the map's currency.
     tested : (n, h, w) bool.
-    twins : block nats of the twins in the same windows, which then give the p-values; the study's own bulk does when None. Equivalent nats are
-        the study's own in either case.
+    twins : block nats of the twins in the same windows, which then give the p-values; the study's own bulk
+        does when None. Equivalent nats are the study's own in either case.
 
     Raises
     ------
@@ -92,7 +103,9 @@ def combine(windows: Sequence[NDArray[np.float32]], tested: NDArray[np.bool_], t
     if not windows:
         raise TraceError("No σ window is left to judge.", "Choose a window inside what was recorded.")
     active = [holds_nats(nats, tested) for nats in windows]
-    asked = [k for k, own in enumerate(active) if not k or own.sum() >= FEWEST_BLOCKS]  # a window that says next to nothing is not asked
+    asked = [
+        k for k, own in enumerate(active) if not k or own.sum() >= FEWEST_BLOCKS
+    ]  # a window that says next to nothing is not asked
     if not active[0].any():
         raise TraceError("No place of the body holds nats of this score.", "Choose another score.")
     judged = np.any([active[k] for k in asked], axis=0)
@@ -152,9 +165,14 @@ def _tail(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     By convolution: given p of the last test, n times the mean must exceed n t − 1/p in the others.
     """
     grid = np.asarray(np.arange(round(LARGEST_LOG / STEP) + 1) * STEP, np.float64)
-    nodes, weights = np.polynomial.legendre.leggauss(20)  # in each of 20 panels: one rule of 400 nodes would cost a second to find
+    nodes, weights = np.polynomial.legendre.leggauss(
+        20
+    )  # in each of 20 panels: one rule of 400 nodes would cost a second to find
     u = (np.arange(20)[:, None] + 0.5 * (nodes + 1)).ravel() / 20
-    q, weight = 0.5 * (1 - np.cos(np.pi * u)), np.tile(0.5 * weights, 20) / 20 * 0.5 * np.pi * np.sin(np.pi * u)  # dense at both ends
+    q, weight = (
+        0.5 * (1 - np.cos(np.pi * u)),
+        np.tile(0.5 * weights, 20) / 20 * 0.5 * np.pi * np.sin(np.pi * u),
+    )  # dense at both ends
     excess = np.zeros(len(grid))  # one test: P(1/p > t) = 1/t
     for m in range(2, n + 1):
         total = m * np.exp(grid)  # what the sum of m must exceed
@@ -167,7 +185,9 @@ def _tail(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def equivalent_nats(null: BulkNull, z: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Nats that have these z-scores under a null: the inverse of :meth:`KLIPCore.maps.null.BulkNull.z`, rising and finite everywhere."""
+    """Nats that have these z-scores under a null: the inverse of :meth:`KLIPCore.maps.null.BulkNull.z`,
+    rising and finite everywhere.
+    """
     t = np.asarray(z, np.float64) * null.width
     if abs(null.power) < SMALL_POWER:
         log_nats = t

@@ -1,9 +1,12 @@
 """One number for a whole image: is anything in it unexpected, wherever?
 
-``nats``      the sum over the tested body: the KL of the image's part that was looked at, in nats. It grows with the body, and with every
+``nats``      the sum over the tested body: the KL of the image's part that was looked at, in nats. It grows
+              with the body, and with every
               place that is a little unusual.
-``maximum``   the largest block, air included, which is how the published image score is taken: it sees one small lesion in a large body,
-              and compares between images only at one block size. (The published number itself is :func:`KLIPCore.lab.published.score.image_score`.)
+``maximum``   the largest block, air included, which is how the published image score is
+              taken: it sees one small lesion in a large body,
+              and compares between images only at one block size. (The published number itself is
+              :func:`KLIPCore.lab.published.score.image_score`.)
 
 Both are read from blocks that are there already.
 """
@@ -18,7 +21,9 @@ from numpy.typing import NDArray
 
 
 class BlockMap(Protocol):
-    """What is needed of :class:`KLIPCore.maps.kl_map.KLMap`: nats of the block at each cell, of each cell, and which cells were tested, all (n, h, w)."""
+    """What is needed of :class:`KLIPCore.maps.kl_map.KLMap`: nats of the block at each cell, of each cell,
+    and which cells were tested, all (n, h, w).
+    """
 
     @property
     def nats(self) -> NDArray[np.float32]:

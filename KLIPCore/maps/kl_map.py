@@ -1,8 +1,8 @@
 """The KL map: from a trace to nats, p-values and significance on the study's own voxels.
 
-Everything here is arithmetic on the trace and takes a fraction of a second: this is what the sliders call. All cell arrays
-are (n_slices, h, w) over the frame's base cells, of the slices that were sampled; :meth:`KLMap.volumes` carries them
-to the study's grid.
+Everything here is arithmetic on the trace and takes a fraction of a second: this is what the sliders call. All
+cell arrays are (n_slices, h, w) over the frame's base cells, of the slices that were sampled;
+:meth:`KLMap.volumes` carries them to the study's grid.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class KLMap:
     Attributes
     ----------
     indices : slices, counted from the feet.
-    nats : (n, h, w) float32 nats of the block centred at each cell; of a score that judges windows apart, equivalent nats
-        (:mod:`KLIPCore.maps.combine`).
+    nats : (n, h, w) float32 nats of the block centred at each cell; of a score that judges windows apart,
+        equivalent nats (:mod:`KLIPCore.maps.combine`).
     cells : (n, h, w) float32 nats of each cell itself: every nat once.
     tested : (n, h, w) bool, cells inside the body and the region of interest.
     p : (n, h, w) p-values of single blocks; 1 where not tested.
@@ -78,7 +78,9 @@ class KLMap:
         kl_map : what :func:`on_study` made of the nats, where it is there already.
         """
         reported = self.clusters.spread(self.clusters.q) <= fdr
-        near = _dilated(np.where(reported, self.clusters.labels, 0))  # interpolation may still exceed the threshold there
+        near = _dilated(
+            np.where(reported, self.clusters.labels, 0)
+        )  # interpolation may still exceed the threshold there
         threshold = -np.log10(self.forming_p)
         labels, labels_lps = landing.blank(np.int32)
         lows, highs = [], []
@@ -91,13 +93,19 @@ class KLMap:
                 k, rows, columns = around.place
                 lows.append((k, rows.start, columns.start))
                 highs.append((k + 1, rows.stop, columns.stop))
-        box = tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True)) if lows else (slice(0),) * 3
+        box = (
+            tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True))
+            if lows
+            else (slice(0),) * 3
+        )
         within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), labels_lps.shape)
         return MapVolumes(kl_map or on_study(self.nats, landing), labels, within, near, self, landing)
 
 
 def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """(n, h, w) labels, each slice grown by one cell to all sides; the larger number wins. Looks only where there are any."""
+    """(n, h, w) labels, each slice grown by one cell to all sides; the larger number wins. Looks only where
+    there are any.
+    """
     out = np.zeros_like(labels)
     some = ndi.find_objects((labels > 0).astype(np.int8))
     if some:
@@ -108,7 +116,8 @@ def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def on_study(nats: NDArray[np.floating], landing: Landing, into: NDArray[np.float32] | None = None) -> Volume:
-    """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in slices not sampled.
+    """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in
+    slices not sampled.
 
     Parameters
     ----------
@@ -216,7 +225,8 @@ class MapMaker:
         Parameters
         ----------
         config : score, block size and null.
-        on_nats : called with the blocks' nats as soon as they are known to have a null, while significance is still being worked out.
+        on_nats : called with the blocks' nats as soon as they are known to have a null, while significance is
+            still being worked out.
 
         Raises
         ------
@@ -258,13 +268,31 @@ class MapMaker:
             on_nats(nats)
         clusters = find_clusters(z, judged, config.forming_p, places, self._noise)
         block_mm = max(config.block_mm, self.landing.cell_mm)
-        return KLMap(tuple(self.trace.indices), nats, cells, tested, p, clusters, config.forming_p, score, block_mm, depth * spacing, config.null, width)
+        return KLMap(
+            tuple(self.trace.indices),
+            nats,
+            cells,
+            tested,
+            p,
+            clusters,
+            config.forming_p,
+            score,
+            block_mm,
+            depth * spacing,
+            config.null,
+            width,
+        )
 
-    def volumes(self, config: RegionConfig, on_map: Callable[[Volume], None] | None = None, into: NDArray[np.float32] | None = None) -> MapVolumes:
+    def volumes(
+        self,
+        config: RegionConfig,
+        on_map: Callable[[Volume], None] | None = None,
+        into: NDArray[np.float32] | None = None,
+    ) -> MapVolumes:
         """:meth:`make`, carried to the study's grid; ``into`` as in :func:`on_study`, untouched where this raises.
 
-        Nats are carried there in a thread of their own while significance is worked out (both spend their time in compiled code);
-        ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
+        Nats are carried there in a thread of their own while significance is worked out (both spend their time
+        in compiled code); ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
         """
 
         def carry(nats: NDArray[np.float32]) -> Volume:
@@ -288,14 +316,17 @@ class MapMaker:
         having = np.array([f"twin-{score.layer}" in s.layers for s in self.trace.slices])
         if not having.all() and (depth > 1 or not having.any()):
             raise TraceError(
-                "Blocks that reach across slices need a twin of every slice; this run made fewer." if having.any() else "This run made no twins.",
-                "Choose a block depth of 0 or the null study, or run detect again with the null twin and sampling.twin_every: 1.",
+                "Blocks that reach across slices need a twin of every slice; this run made fewer."
+                if having.any()
+                else "This run made no twins.",
+                "Choose a block depth of 0 or the null study, or run detect again with the null twin and "
+                "sampling.twin_every: 1.",
             )
         return having[:, None, None]
 
     def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
-        """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last score are kept, since block size and
-        rate are moved more often than the window."""
+        """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last
+        score are kept, since block size and rate are moved more often than the window."""
         layer = twin + score.layer
         key = (layer, score.part, score.windows, score.bands)
         if twin not in self._cells or self._cells[twin][0] != key:

@@ -1,19 +1,22 @@
 """What would these nats be if nothing were wrong? A null without calibration data.
 
-Nats are large wherever the measurement informs, lesion or not; a threshold needs the distribution of healthy blocks. Two
-nulls are offered, neither of which needs a healthy scan:
+Nats are large wherever the measurement informs, lesion or not; a threshold needs the distribution of healthy
+blocks. Two nulls are offered, neither of which needs a healthy scan:
 
-``study``  the bulk of this study's own blocks. Nats of body blocks are skewed, by a different amount for every score: a whole KL is close
-           to log-normal, a one-sided one (half of the places have none) less skewed than that. A power of the nats makes the bulk
-           symmetric (Hinkley, Applied Statistics 24, 1975, 101: the power whose quantiles lie evenly around the median); then median and
-           MAD, which a few per cent of abnormal blocks cannot move, give centre and width, and a p-value is the upper tail
-           of that normal. What it tests is *unusual for this scan*: a scan that is abnormal throughout has no
-           unusual block, and the image score, not this p-value, is then the thing to look at.
-``twin``   prior-consistent twins: what the prior makes of the reconstruction when left alone, re-measured and scored by the
+``study``  the bulk of this study's own blocks. Nats of body blocks are skewed, by a different amount for
+           every score: a whole KL is close
+           to log-normal, a one-sided one (half of the places have none) less skewed than that. A power of the
+           nats makes the bulk symmetric (Hinkley, Applied Statistics 24, 1975, 101: the power whose quantiles
+           lie evenly around the median); then median and MAD, which a few per cent of abnormal blocks cannot
+           move, give centre and width, and a p-value is the upper tail of that normal. What it tests is
+           *unusual for this scan*: a scan that is abnormal throughout has no unusual block, and the image
+           score, not this p-value, is then the thing to look at.
+``twin``   prior-consistent twins: what the prior makes of the reconstruction when left alone, re-measured and scored
+           by the
            same chain (posterior-predictive null). A p-value is a block's rank among all twin blocks of the study.
 
-Twins carry the sampler's own texture and tend to larger nats than real healthy tissue: ``twin`` is the cautious choice.
-How often ``study`` fires on healthy slices is measured in docs/results.md.
+Twins carry the sampler's own texture and tend to larger nats than real healthy tissue: ``twin`` is the
+cautious choice. How often ``study`` fires on healthy slices is measured in docs/results.md.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ MAD_TO_STD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
 ENOUGH_BLOCKS = 50_000
-"""Of more than twice as many blocks every second, third, … is looked at: neighbours overlap and say nearly the same."""
+"""Of more than twice as many blocks every second, third, … is looked at: neighbours overlap and say nearly
+the same.
+"""
 
 FEWEST_BLOCKS = 50
 """Fewer tested blocks than this describe no distribution."""
@@ -40,7 +45,9 @@ SYMMETRY_QUANTILE = 0.1
 """The power puts this quantile and its mirror image equally far from the median."""
 
 LEAST_POWER, LARGEST_POWER = -0.25, 1.0
-"""Powers that are tried: from heavier than log-normal (0) to as symmetric as a normal (1). Abnormal blocks pull down, to the cautious side."""
+"""Powers that are tried: from heavier than log-normal (0) to as symmetric as a normal (1). Abnormal blocks
+pull down, to the cautious side.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,14 +77,20 @@ class BulkNull:
         """
         values = np.asarray(nats, np.float64).ravel()
         if values.size < FEWEST_BLOCKS:
-            raise TraceError(f"Only {values.size} body blocks: too few to say what is usual.", "Take more slices, a larger ROI or smaller blocks.")
+            raise TraceError(
+                f"Only {values.size} body blocks: too few to say what is usual.",
+                "Take more slices, a larger ROI or smaller blocks.",
+            )
         values = values[:: max(1, values.size // ENOUGH_BLOCKS)]
         low, middle, high = np.log(np.quantile(_floored(values), (SYMMETRY_QUANTILE, 0.5, 1 - SYMMETRY_QUANTILE)))
         power = _symmetric_power(low - middle, high - middle)
         made = cls(float(np.exp(middle)), power, 1.0, int(values.size))
         width = float(MAD_TO_STD * np.median(np.abs(made.z(values))))
         if not width > 0:
-            raise TraceError("All body blocks have the same nats: there is nothing to compare.", "Check that the study shows a patient.")
+            raise TraceError(
+                "All body blocks have the same nats: there is nothing to compare.",
+                "Check that the study shows a patient.",
+            )
         return replace(made, width=width)
 
     def z(self, nats: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -107,9 +120,11 @@ def _power(logs: NDArray[np.float64], power: float) -> NDArray[np.float64]:
 
 
 def _symmetric_power(low: float, high: float) -> float:
-    """The power for which the transformed low (< 0) and high (> 0) log quantiles lie evenly around 0, by halving to rounding error.
+    """The power for which the transformed low (< 0) and high (> 0) log quantiles lie evenly around 0, by
+    halving to rounding error.
 
-    A root of one number; scipy.optimize would find it sooner, and takes a tenth of a second to import each time a slider's value is tried in a shell.
+    A root of one number; scipy.optimize would find it sooner, and takes a tenth of a second to import each
+    time a slider's value is tried in a shell.
     """
 
     def lopsided(power: float) -> float:
@@ -145,6 +160,8 @@ def twin_p_values(nats: NDArray[np.floating], twin_nats: NDArray[np.floating]) -
     """
     reference = np.sort(np.asarray(twin_nats, np.float64).ravel())
     if reference.size < FEWEST_BLOCKS:
-        raise TraceError(f"Only {reference.size} twin blocks: too few for a null.", "Take more slices or smaller blocks.")
+        raise TraceError(
+            f"Only {reference.size} twin blocks: too few for a null.", "Take more slices or smaller blocks."
+        )
     at_least = reference.size - np.searchsorted(reference, np.asarray(nats, np.float64), side="left")
     return np.asarray((1.0 + at_least) / (1.0 + reference.size))

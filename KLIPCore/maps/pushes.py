@@ -1,14 +1,14 @@
 """Mean pushes: what the posterior mean has and the prior does not expect, with its sign, before anything is squared.
 
-At a node of noise level σ the prior is asked what it makes of the posterior mean x̂, noised at temperature τ with antithetic
-noise ±z:
+At a node of noise level σ the prior is asked what it makes of the posterior mean x̂, noised at temperature τ
+with antithetic noise ±z:
 
     push(σ) = x̂ − ½ Σ± D(x̂ ± τ σ z, σ)            [intensity]
 
-Squares of it are nats (:mod:`KLIPCore.kl.accumulate`), and squares forget two things a verdict needs: the sign, and what
-healthy tissue of the same kind gives on average. A trace therefore keeps the pushes themselves, at half the frame's
-resolution, together with an *expectation*: what the prior makes of the slice at a noise level that erases lesions,
-D(x̂, σ ≈ 0.45). Centring, pooling over slices, weights and blocks are arithmetic on these.
+Squares of it are nats (:mod:`KLIPCore.kl.accumulate`), and squares forget two things a verdict needs: the
+sign, and what healthy tissue of the same kind gives on average. A trace therefore keeps the pushes themselves,
+at half the frame's resolution, together with an *expectation*: what the prior makes of the slice at a noise
+level that erases lesions, D(x̂, σ ≈ 0.45). Centring, pooling over slices, weights and blocks are arithmetic on these.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ class Pushes:
 
     def arrays(self) -> dict[str, NDArray]:
         """Return what is stored, by name: float16 is exact to a thousandth of a push."""
-        return {"sigma": self.sigma, "push": self.push.astype(np.float16), "expectation": self.expectation.astype(np.float16)}
+        return {
+            "sigma": self.sigma,
+            "push": self.push.astype(np.float16),
+            "expectation": self.expectation.astype(np.float16),
+        }
 
     @classmethod
     def of(cls, arrays: dict[str, NDArray]) -> Pushes:

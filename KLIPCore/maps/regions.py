@@ -1,11 +1,13 @@
 """From a map of nats to places: connected regions with a centroid, a volume and a p-value.
 
-Upstream, a false-discovery rate has turned p-values into a boolean map of significant voxels. Here significant voxels that
-touch (faces, edges or corners: the 26 neighbours) become one :class:`Region`. With 5 mm slices a corner neighbour may
-be 5.1 mm away; a lesion seen on two slices in slightly different places is still one region, which is what a reader expects.
+Upstream, a false-discovery rate has turned p-values into a boolean map of significant voxels. Here significant
+voxels that touch (faces, edges or corners: the 26 neighbours) become one :class:`Region`. With 5 mm slices a
+corner neighbour may be 5.1 mm away; a lesion seen on two slices in slightly different places is still one
+region, which is what a reader expects.
 
 Two maps, two meanings
-    ``kl_map``   each voxel holds the nats of the whole *block* centred there: blocks overlap, so its sum means nothing.
+    ``kl_map``   each voxel holds the nats of the whole *block* centred there: blocks overlap, so its sum
+                 means nothing.
                  Its maximum is a region's **peak**.
     ``density``  nats per mm³, each nat counted once: its integral over a region is the region's **total**.
 
@@ -68,7 +70,8 @@ class Region:
     peak_lps_mm : centre of that voxel, (x, y, z) LPS mm.
     total_nats : integral of the nats density over it.
     p_value : smallest p-value in it; from a KL map, the chance of even one such cluster in a scan like this.
-    q_value : smallest adjusted p-value in it; from a KL map, the false-discovery rate at which the cluster is still reported.
+    q_value : smallest adjusted p-value in it; from a KL map, the false-discovery rate at which the cluster is
+        still reported.
     slices : first and last slice it touches, both included, counted from the feet starting at 0.
     peak_slice : the slice of the peak, counted likewise.
     colour : RGB in 0..1.
@@ -156,11 +159,14 @@ def find_regions(
     ----------
     kl_map : (D, H, W) nats of the block centred at each voxel.
     significant : (D, H, W) bool; None with ``components``: every voxel that bears a number.
-    p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested. With ``components`` also (n,), one for each.
+    p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested. With ``components``
+        also (n,), one for each.
     density : (D, H, W) nats per mm³, each nat counted once.
-    components : (D, H, W) integers above 0 that already say which significant voxels belong together; None: those that touch.
+    components : (D, H, W) integers above 0 that already say which significant voxels belong together; None:
+        those that touch.
     within : box outside of which nothing is significant, where it is known: large volumes need not be searched whole.
-    tested : (D, H, W) bool, where a test was made (the body); None: everywhere, which makes q-values larger than need be.
+    tested : (D, H, W) bool, where a test was made (the body); None: everywhere, which makes q-values larger
+        than need be.
     q_values : adjusted p-values, shaped like ``p_values``; None: Benjamini–Hochberg over ``tested``.
     minimum_volume_mm3 : smaller regions are dropped.
     maximum_regions : only that many of the strongest are kept.
@@ -186,11 +192,18 @@ def find_regions(
         "q-values": q_values,
     }
     for what, array in arrays.items():
-        one_each = components is not None and what in ("p-values", "q-values") and array is not None and np.ndim(array) == 1
+        one_each = (
+            components is not None and what in ("p-values", "q-values") and array is not None and np.ndim(array) == 1
+        )
         if array is not None and np.shape(array) != grid.shape and not one_each:
-            raise GeometryError(f"The {what} has shape {np.shape(array)}, the KL map {grid.shape}.", "Pass all of them on the study's own grid.")
+            raise GeometryError(
+                f"The {what} has shape {np.shape(array)}, the KL map {grid.shape}.",
+                "Pass all of them on the study's own grid.",
+            )
     if not 1 <= maximum_regions <= 65535:
-        raise ConfigError(f"{maximum_regions} regions were asked for at most.", "Ask for 1 to 65535: labels are 16-bit numbers.")
+        raise ConfigError(
+            f"{maximum_regions} regions were asked for at most.", "Ask for 1 to 65535: labels are 16-bit numbers."
+        )
     if not minimum_volume_mm3 >= 0:
         raise ConfigError(f"A minimum volume of {minimum_volume_mm3} mm³ makes no sense.", "Give 0 or more.")
     if order_by not in ("total", "peak"):
@@ -208,7 +221,11 @@ def find_regions(
     for component, box in boxes.items():
         inside = components[box] == component
         if inside.sum() * voxel_mm3 >= minimum_volume_mm3 * (1 - 1e-9):
-            score = float(np.sum(density[box][inside], dtype=np.float64)) if order_by == "total" else float(kl_map.array[box][inside].max())
+            score = (
+                float(np.sum(density[box][inside], dtype=np.float64))
+                if order_by == "total"
+                else float(kl_map.array[box][inside].max())
+            )
             found.append((-score, component))
     found.sort()  # ties: the one met first in the array
     if not found:
@@ -219,7 +236,19 @@ def find_regions(
     for label, (_, component) in enumerate(found[:maximum_regions], start=1):
         box = boxes[component]
         mask = components[box] == component
-        regions.append(_measure(component, label, f"{name_prefix} {label}", box, mask, kl_map, np.asarray(p_values), np.asarray(q), np.asarray(density)))
+        regions.append(
+            _measure(
+                component,
+                label,
+                f"{name_prefix} {label}",
+                box,
+                mask,
+                kl_map,
+                np.asarray(p_values),
+                np.asarray(q),
+                np.asarray(density),
+            )
+        )
     return regions
 
 
@@ -247,7 +276,9 @@ def _measure(
     q: NDArray[np.floating],
     density: NDArray[np.floating],
 ) -> Region:
-    """All numbers of one component, read from the maps inside its box; p and q are maps, or hold one number a component."""
+    """All numbers of one component, read from the maps inside its box; p and q are maps, or hold one number
+    a component.
+    """
     grid = kl_map.grid
     corner = np.array([part.start for part in box])
     nats = np.where(mask, kl_map.array[box], -np.inf)
@@ -296,6 +327,9 @@ def label_volume(regions: Sequence[Region], grid: Grid) -> NDArray[np.uint16]:
     out = np.zeros(grid.shape, np.uint16)
     for region in regions:
         if any(part.stop > n for part, n in zip(region.box, grid.shape, strict=True)):
-            raise GeometryError(f"Region {region.name} lies outside a grid of {grid.shape} voxels.", "Pass the grid of the map it was found on.")
+            raise GeometryError(
+                f"Region {region.name} lies outside a grid of {grid.shape} voxels.",
+                "Pass the grid of the map it was found on.",
+            )
         out[region.box][region.mask] = region.label
     return out

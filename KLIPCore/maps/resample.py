@@ -1,9 +1,10 @@
 """From the frame's base cells back to the study's voxels, prepared once.
 
-A map is arithmetic on some thousand cells a slice; the study has a quarter of a million voxels a slice. What takes time is to
-carry one to the other, and where each voxel looks does not depend on what the cells hold. A :class:`Landing` therefore keeps,
-for every sampled slice, the thin interpolation weights over the rows and columns that the body covers, and writes through a view
-in LPS order straight into arrays of the study's own order: no voxel is moved twice.
+A map is arithmetic on some thousand cells a slice; the study has a quarter of a million voxels a slice. What
+takes time is to carry one to the other, and where each voxel looks does not depend on what the cells hold. A
+:class:`Landing` therefore keeps, for every sampled slice, the thin interpolation weights over the rows and
+columns that the body covers, and writes through a view in LPS order straight into arrays of the study's own
+order: no voxel is moved twice.
 """
 
 from __future__ import annotations
@@ -46,13 +47,18 @@ class LandingSlice:
     def smooth(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
         """(h, w) cells → the box, linearly interpolated; 0 outside the frame."""
         rows, columns = self._weights
-        wide = np.ascontiguousarray((columns @ np.asarray(cells, np.float32).T).T)  # transposed memory would make the next product five times slower
+        wide = np.ascontiguousarray(
+            (columns @ np.asarray(cells, np.float32).T).T
+        )  # transposed memory would make the next product five times slower
         return np.asarray(rows @ wide, np.float32)
 
     def nearest(self, cells: NDArray) -> NDArray:
         """(h, w) cells of any type → the box, each voxel its own cell's value; 0 outside the frame."""
         rimmed = np.pad(cells, ((0, 1), (0, 1)))  # index -1, outside, finds the rim's zero
-        rows, columns = (np.where(np.isnan(at), -1, np.floor(np.nan_to_num(at) + 0.5)).astype(np.intp) for at in (self.rows, self.columns))
+        rows, columns = (
+            np.where(np.isnan(at), -1, np.floor(np.nan_to_num(at) + 0.5)).astype(np.intp)
+            for at in (self.rows, self.columns)
+        )
         return rimmed[rows][:, columns]
 
     def part(self, cells: NDArray[np.bool_]) -> LandingSlice | None:
@@ -66,7 +72,11 @@ class LandingSlice:
             spans.append(slice(int(inside[0]), int(inside[-1]) + 1))
         k, rows, columns = self.place
         r, c = spans
-        place = (k, slice(rows.start + r.start, rows.start + r.stop), slice(columns.start + c.start, columns.start + c.stop))
+        place = (
+            k,
+            slice(rows.start + r.start, rows.start + r.stop),
+            slice(columns.start + c.start, columns.start + c.stop),
+        )
         return LandingSlice(self.n, self.n_cells, place, self.body[r, c], self.rows[r], self.columns[c])
 
     @cached_property
@@ -105,7 +115,9 @@ class Landing:
                 yield LandingSlice(n, self.n_cells, (k, *box), np.ascontiguousarray(body[box]), r[box[0]], c[box[1]])
 
     def tested(self, roi: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """(n, h, w): cells of the body, in the region of interest where one is given ((D, H, W) bool on the LPS grid)."""
+        """(n, h, w): cells of the body, in the region of interest where one is given ((D, H, W) bool on the
+        LPS grid).
+        """
         size, n = self.framing.frame.size, self.n_cells
         out = np.empty((len(self.indices), n, n), bool)
         for place, k in enumerate(self.indices):

@@ -1,8 +1,8 @@
 """The KL trace: statistics, not states.
 
-The published code keeps every state of every chain (hundreds of megabytes a slice). All that a map of any block size and
-any σ window needs is a few sums: nats per base cell, per σ bin, per scale band. A trace keeps those, so that the
-panel's sliders are arithmetic and never sample again.
+The published code keeps every state of every chain (hundreds of megabytes a slice). All that a map of any
+block size and any σ window needs is a few sums: nats per base cell, per σ bin, per scale band. A trace keeps
+those, so that the panel's sliders are arithmetic and never sample again.
 
 From the whitened pushes u of n samples, two sums per (cell, bin, band):
 
@@ -33,8 +33,20 @@ from KLIPCore.maps.pushes import Pushes
 
 Part = Literal["energy", "mean", "variance"]
 
-DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-"""What reading a truncated or altered ``.npz`` raises, depending on where it was hit (RuntimeError covers unknown compression, too)."""
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a truncated or altered ``.npz`` raises, depending on where it was hit (RuntimeError covers
+unknown compression, too).
+"""
 
 
 TOUCH = 1e-6
@@ -82,7 +94,8 @@ class Layer:
         overlap = np.clip(np.minimum(log_edges[1:], b) - np.maximum(log_edges[:-1], a), 0, None)
         if not (overlap > 0).any():
             raise TraceError(
-                f"The σ window {lo:g} to {hi:g} lies outside what was recorded ({self.edges[0]:.3g} to {self.edges[-1]:.3g}).",
+                f"The σ window {lo:g} to {hi:g} lies outside what was recorded ({self.edges[0]:.3g} to "
+                f"{self.edges[-1]:.3g}).",
                 "Choose a window inside it, or run detect again with a longer chain.",
             )
         return overlap / np.diff(log_edges)
@@ -139,10 +152,19 @@ class SliceTrace:
         TraceError : the file is damaged, or belongs to a run with other settings than ``fingerprint``.
         """
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:  # numpy leaves a damaged file open
+            with (
+                path.open("rb") as stream,
+                np.load(stream, allow_pickle=False) as stored,
+            ):  # numpy leaves a damaged file open
                 meta = json.loads(str(stored["meta"]))
                 unpacked = {
-                    name: Layer(name, stored[f"{name}.edges"], _unpack(stored[f"{name}.energy"]), _unpack(stored[f"{name}.mean"]), n)
+                    name: Layer(
+                        name,
+                        stored[f"{name}.edges"],
+                        _unpack(stored[f"{name}.energy"]),
+                        _unpack(stored[f"{name}.mean"]),
+                        n,
+                    )
                     for name, n in meta["layers"].items()
                     if layers is None or name in layers
                 }
@@ -152,10 +174,14 @@ class SliceTrace:
                 made = cls(meta["index"], unpacked, stored["reconstruction"].astype(np.float32), meta["info"], pushes)
         except DAMAGE as error:
             raise TraceError(
-                f"The trace file {path.name} is damaged ({type(error).__name__}).", "Delete it and run detect again; only that slice is redone."
+                f"The trace file {path.name} is damaged ({type(error).__name__}).",
+                "Delete it and run detect again; only that slice is redone.",
             ) from error
         if fingerprint is not None and meta["fingerprint"] != fingerprint:
-            raise TraceError(f"The trace file {path.name} was made with other settings.", "Choose another output folder, or --overwrite.")
+            raise TraceError(
+                f"The trace file {path.name} was made with other settings.",
+                "Choose another output folder, or --overwrite.",
+            )
         return made
 
 
@@ -185,19 +211,24 @@ class KLTrace:
         return [s.index for s in self.slices]
 
     def recorded(self, layer: str, windows: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-        """Those of some σ windows that overlap what a layer holds; all of them when none does, or when there is no such layer."""
+        """Those of some σ windows that overlap what a layer holds; all of them when none does, or when there
+        is no such layer.
+        """
         held = self.slices[0].layers.get(layer) if self.slices else None
         if held is None:
             return tuple(windows)
         lo, hi = held.edges[0], held.edges[-1]
         return tuple(w for w in windows if np.log(min(w[1], hi) / max(w[0], lo)) > TOUCH) or tuple(windows)
 
-    def nats(self, layer: str, part: Part, window: tuple[float, float], bands: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    def nats(
+        self, layer: str, part: Part, window: tuple[float, float], bands: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
         """Nats per base cell, (n_slices, h, w).
 
         Parameters
         ----------
-        layer, part : which measurement of nats, and which part of it. Where only some slices have a twin, the others' is 0.
+        layer, part : which measurement of nats, and which part of it. Where only some slices have a twin, the
+            others' is 0.
         window : σ interval; bins that it cuts count by their share in ln σ.
         bands : first and last-plus-one band; None for all.
 
@@ -213,7 +244,8 @@ class KLTrace:
                 continue
             if layer not in s.layers:
                 raise TraceError(
-                    f"The trace has no layer '{layer}' (it has {', '.join(s.layers) or 'none'}).", "Choose another score, or run detect with that layer."
+                    f"The trace has no layer '{layer}' (it has {', '.join(s.layers) or 'none'}).",
+                    "Choose another score, or run detect with that layer.",
                 )
             recorded = s.layers[layer]
             weights = recorded.window_weights(*window).astype(np.float32)

@@ -1,7 +1,8 @@
 """Blur by a known point-spread function: deblurring problems.
 
-A x = x ∗ k with zeros beyond the border, of the image's own size. The transpose is the correlation with the same kernel
-(for a symmetric kernel the blur itself), written with torch's convolution and its transpose, which are exact partners.
+A x = x ∗ k with zeros beyond the border, of the image's own size. The transpose is the correlation with the
+same kernel (for a symmetric kernel the blur itself), written with torch's convolution and its transpose, which
+are exact partners.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class Blur(LinearOperator):
         ConfigError : the kernel is not two-dimensional with odd sides.
         """
         if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
-            raise ConfigError(f"A blur kernel of shape {tuple(kernel.shape)} has no middle.", "Give a two-dimensional kernel with odd sides.")
+            raise ConfigError(
+                f"A blur kernel of shape {tuple(kernel.shape)} has no middle.",
+                "Give a two-dimensional kernel with odd sides.",
+            )
         self.kernel = kernel.double()
         self.domain_shape = self.range_shape = tuple(shape)
         self._padding = (kernel.shape[0] // 2, kernel.shape[1] // 2)

@@ -1,7 +1,8 @@
 """Circular cone beam: a point source and a flat panel turning around a small volume.
 
-The fan beam's third dimension. The source turns in the plane of the volume's middle slice; detector rows lie along z. In
-each view the source, the detector's columns and the sense of rotation are those of :class:`KLIPCore.volume.geometry.FanBeam`.
+The fan beam's third dimension. The source turns in the plane of the volume's middle slice; detector rows lie
+along z. In each view the source, the detector's columns and the sense of rotation are those of
+:class:`KLIPCore.volume.geometry.FanBeam`.
 
     volume     slice k at z = (k − (D − 1)/2)·slice_mm to Superior; rows and columns as ImageGrid2D
     detector   row r at v = (r − (n − 1)/2)·row pitch along +z, column c at u = (c − (n − 1)/2)·column pitch + offset
@@ -45,7 +46,10 @@ class ConeBeam:
         if self.fan.equiangular:
             raise ConfigError("A cone-beam panel is flat.", "Use a fan with equiangular=False.")
         if self.n_rows < 1 or not self.row_pitch_mm > 0:
-            raise ConfigError(f"A panel of {self.n_rows} rows, {self.row_pitch_mm} mm apart, cannot measure.", "Give positive numbers.")
+            raise ConfigError(
+                f"A panel of {self.n_rows} rows, {self.row_pitch_mm} mm apart, cannot measure.",
+                "Give positive numbers.",
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,12 +85,24 @@ class ConeProjector(LinearOperator):
         ConfigError : no slices, another dtype, or an orbit inside the volume.
         """
         if n_slices < 1 or not slice_mm > 0:
-            raise ConfigError(f"A volume of {n_slices} slices, {slice_mm} mm apart, is none.", "Give positive numbers.")
+            raise ConfigError(
+                f"A volume of {n_slices} slices, {slice_mm} mm apart, is none.", "Give positive numbers."
+            )
         if dtype not in (torch.float32, torch.float64):
-            raise ConfigError(f"Projections are computed in float32 or float64, not {dtype}.", "Choose one of the two.")
+            raise ConfigError(
+                f"Projections are computed in float32 or float64, not {dtype}.", "Choose one of the two."
+            )
         if image.radius_mm >= geometry.fan.source_origin_mm:
-            raise ConfigError("The source would turn inside the volume.", "Use a smaller volume or a larger source distance.")
-        self.geometry, self.image, self.n_slices, self.slice_mm, self.dtype = geometry, image, n_slices, slice_mm, dtype
+            raise ConfigError(
+                "The source would turn inside the volume.", "Use a smaller volume or a larger source distance."
+            )
+        self.geometry, self.image, self.n_slices, self.slice_mm, self.dtype = (
+            geometry,
+            image,
+            n_slices,
+            slice_mm,
+            dtype,
+        )
         self.domain_shape, self.range_shape = (n_slices, *image.shape), geometry.shape
         n_rays, per_ray = math.prod(geometry.shape), 4 * max(image.shape)
         estimated_bytes = 2 * n_rays * per_ray * (4 + (4 if dtype == torch.float32 else 8))
@@ -105,7 +121,9 @@ class ConeProjector(LinearOperator):
         fan = self.geometry.fan
         theta = torch.tensor(fan.angles_rad, dtype=torch.float64, device=device)
         u = torch.from_numpy(np.asarray(fan.detector_mm(), float)).to(device)
-        v = (torch.arange(self.geometry.n_rows, device=device, dtype=torch.float64) - (self.geometry.n_rows - 1) / 2) * self.geometry.row_pitch_mm
+        v = (
+            torch.arange(self.geometry.n_rows, device=device, dtype=torch.float64) - (self.geometry.n_rows - 1) / 2
+        ) * self.geometry.row_pitch_mm
         n_rays = math.prod(self.geometry.shape)
         per_view = self.geometry.n_rows * fan.n_detectors
         for start in range(0, n_rays, at_once):
@@ -115,7 +133,9 @@ class ConeProjector(LinearOperator):
             row, column = v[ray % per_view // fan.n_detectors], u[ray % fan.n_detectors]
             cos, sin = torch.cos(angle), torch.sin(angle)
             source = fan.source_origin_mm * torch.stack([sin, -cos, torch.zeros_like(sin)], -1)
-            direction = torch.stack([-fan.source_detector_mm * sin + column * cos, fan.source_detector_mm * cos + column * sin, row], -1)
+            direction = torch.stack(
+                [-fan.source_detector_mm * sin + column * cos, fan.source_detector_mm * cos + column * sin, row], -1
+            )
             index, weight = self._joseph(source, direction)
             yield piece, index, weight
 

@@ -1,15 +1,20 @@
 """Simulated acrylic discs, solid or with holes: what a prior of solid discs learns from, and what tests it.
 
-A disc of one material has everything in closed form: the path through it (an ellipse's chord, less the holes'), the line
-integral behind a real tube (:class:`KLIPCore.physics.hardening.Hardening`), and, for a solid disc, the cup that an exact reconstruction shows.
-Nothing here is a measurement; cards and tables that use these discs say *simulated*.
+A disc of one material has everything in closed form: the path through it (an ellipse's chord, less the
+holes'), the line integral behind a real tube (:class:`KLIPCore.physics.hardening.Hardening`), and, for a solid
+disc, the cup that an exact reconstruction shows. Nothing here is a measurement; cards and tables that use
+these discs say *simulated*.
 
-The ranges are those of ONE real solid disc, ``htc2022_solid_disc.npz`` (Helsinki Tomography Challenge 2022, Zenodo 6984868, CC BY 4.0), measured
-with :func:`KLIPCore.physics.disc_fit.fit_disc` and :func:`KLIPCore.physics.disc_fit.photons_per_ray`:
+The ranges are those of ONE real solid disc, ``htc2022_solid_disc.npz`` (Helsinki Tomography Challenge 2022,
+Zenodo 6984868, CC BY 4.0), measured with :func:`KLIPCore.physics.disc_fit.fit_disc` and
+:func:`KLIPCore.physics.disc_fit.photons_per_ray`:
 
-    radius       34.84 mm from the outline of its shadow (the 13 discs with holes: 34.85 to 34.88); centres up to 1.5 mm from the isocentre
-    hardening    p(L) = 0.0157 + 0.0436 L − 1.93e-4 L² + 2.0e-7 L³: the reconstruction falls from 0.040 at the rim to 0.028 /mm in the middle
-    noise        variance e^p / 59 000 a ray (differences of views): σ = 0.004 in air, 0.012 behind 70 mm; neighbours share a fifth
+    radius       34.84 mm from the outline of its shadow (the 13 discs with holes: 34.85 to 34.88);
+                 centres up to 1.5 mm from the isocentre
+    hardening    p(L) = 0.0157 + 0.0436 L − 1.93e-4 L² + 2.0e-7 L³: the reconstruction falls
+                 from 0.040 at the rim to 0.028 /mm in the middle
+    noise        variance e^p / 59 000 a ray (differences of views): σ = 0.004 in air, 0.012 behind 70 mm;
+                 neighbours share a fifth
     drift        what cubic and noise leave: 0.8 % of p, slowly varying over views (tube output)
     edge         the outline in the sinogram is blurred by about 0.1 mm; at 0.6 mm pixels the pixel decides
 
@@ -61,7 +66,10 @@ class Disc:
 
     def __post_init__(self) -> None:
         if not self.radius_mm > 0 or self.blur_mm < 0:
-            raise ConfigError(f"A disc of radius {self.radius_mm} mm and blur {self.blur_mm} mm is impossible.", "Give a positive radius and no negative blur.")
+            raise ConfigError(
+                f"A disc of radius {self.radius_mm} mm and blur {self.blur_mm} mm is impossible.",
+                "Give a positive radius and no negative blur.",
+            )
         for hole in self.holes:
             if np.hypot(hole.x_mm - self.x_mm, hole.y_mm - self.y_mm) + max(hole.a_mm, hole.b_mm) > self.radius_mm:
                 raise ConfigError("A hole reaches beyond the disc.", "Move it inwards or make it smaller.")
@@ -87,7 +95,8 @@ class Disc:
     def image(self, grid: ImageGrid2D) -> Array:
         """(H, W) attenuation in 1/mm as an exact reconstruction shows it, pixel means after the blur.
 
-        In a disc with holes the rest keeps the solid disc's cup: an approximation (less material hardens less), exact where b = c = 0.
+        In a disc with holes the rest keeps the solid disc's cup: an approximation (less material hardens
+        less), exact where b = c = 0.
         """
         fine = grid.refined(SUPERSAMPLING)
         x, y = fine.x_mm[None, :], fine.y_mm[:, None]

@@ -3,13 +3,16 @@
 Three measurements, none of which needs a reconstruction:
 
 outline
-    the shadow of a disc begins and ends where rays touch it: |s − c·(cos φ, sin φ)| = R. One linear least-squares problem in (R, x, y);
-    holes do not reach it, so it serves a disc with holes as well as a solid one, on any arc.
+    the shadow of a disc begins and ends where rays touch it: |s − c·(cos φ, sin φ)| = R. One linear
+    least-squares problem in (R, x, y); holes do not reach it, so it serves a disc with holes as well as a
+    solid one, on any arc.
 hardening
-    of a solid disc every ray's path is then known, and a cubic joins paths and line integrals (:class:`KLIPCore.physics.hardening.Hardening`).
+    of a solid disc every ray's path is then known, and a cubic joins paths and line integrals
+    (:class:`KLIPCore.physics.hardening.Hardening`).
 counts
-    the logarithm of N photons has variance 1/N, and N = I₀ e^{−p}. Second differences along the detector see hardly anything of
-    the object; scaled by e^{−p/2} they are white with variance 6/I₀, whatever the object. Their median is not moved by edges.
+    the logarithm of N photons has variance 1/N, and N = I₀ e^{−p}. Second differences along the detector see
+    hardly anything of the object; scaled by e^{−p/2} they are white with variance 6/I₀, whatever the object.
+    Their median is not moved by edges.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ MAD_TO_STD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
 LAG_BINS = 3
-"""Second differences are taken over this many bins: neighbours share a fifth of their noise (the detector's own blur)."""
+"""Second differences are taken over this many bins: neighbours share a fifth of their noise (the detector's
+own blur).
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,10 @@ def fit_outline(sinogram: ArrayLike, geometry: Geometry, level: float = OUTLINE_
             rows.append((sign * side, np.cos(normal), np.sin(normal)))
             values.append(edge)
     if len(rows) < 4:
-        raise IntensityError("The scan shows no whole shadow of a disc.", "Check that the data are line integrals, with air on both sides.")
+        raise IntensityError(
+            "The scan shows no whole shadow of a disc.",
+            "Check that the data are line integrals, with air on both sides.",
+        )
     matrix, edges = np.array(rows), np.array(values)
     (radius, x, y), *_ = np.linalg.lstsq(matrix, edges, rcond=None)
     residual = edges - matrix @ (radius, x, y)
@@ -116,10 +124,14 @@ def photons_per_ray(sinogram: ArrayLike, lag: int = LAG_BINS) -> float:
     """
     p: NDArray[np.float64] = np.asarray(sinogram, np.float64)
     if p.shape[-1] < 2 * lag + 1:
-        raise IntensityError(f"A detector of {p.shape[-1]} bins is too small to tell noise from object.", "Give the noise instead.")
+        raise IntensityError(
+            f"A detector of {p.shape[-1]} bins is too small to tell noise from object.", "Give the noise instead."
+        )
     second = p[..., : -2 * lag] - 2 * p[..., lag:-lag] + p[..., 2 * lag :]
     scaled = second * np.exp(-0.5 * p[..., lag:-lag]) / np.sqrt(6.0)
     sigma = MAD_TO_STD * float(np.median(np.abs(scaled)))
     if not sigma > 0:
-        raise IntensityError("The scan holds no noise: its level cannot be measured.", "Use data as they were measured.")
+        raise IntensityError(
+            "The scan holds no noise: its level cannot be measured.", "Use data as they were measured."
+        )
     return 1.0 / sigma**2

@@ -1,14 +1,14 @@
 """From windowed intensities to attenuation and back: what a photon sees of the prior's image.
 
-The prior's image x is a windowed intensity in [0, 1] (HU = lo + x·width) with the couch and the air around the patient set
-to 0. Photons see the attenuation μ = μ_water (1 + HU/1000) inside the body and none outside. Both are linear, so the line
-integral along a ray is
+The prior's image x is a windowed intensity in [0, 1] (HU = lo + x·width) with the couch and the air around the
+patient set to 0. Photons see the attenuation μ = μ_water (1 + HU/1000) inside the body and none outside. Both
+are linear, so the line integral along a ray is
 
-    p = slope · (A x) + baseline ,      slope = μ_water · width / 1000 ,      baseline = μ_water (1 + lo/1000) · A(body) ,
+    p = slope · (A x) + baseline ,  slope = μ_water · width / 1000 ,  baseline = μ_water (1 + lo/1000) · A(body) ,
 
-and a measurement can stay in the unit of A x ("intensity·mm") while its noise is that of a real dose: p̂ has variance 1/N,
-y = (p̂ − baseline)/slope has variance 1/(N slope²). HU above the window count as the window's top: the prior's image has no
-denser bone, so neither has the simulated patient.
+and a measurement can stay in the unit of A x ("intensity·mm") while its noise is that of a real dose: p̂ has
+variance 1/N, y = (p̂ − baseline)/slope has variance 1/(N slope²). HU above the window count as the window's
+top: the prior's image has no denser bone, so neither has the simulated patient.
 """
 
 from __future__ import annotations

@@ -28,7 +28,10 @@ class Downsample(LinearOperator):
         ConfigError : the factor does not divide both sides.
         """
         if factor < 1 or shape[0] % factor or shape[1] % factor:
-            raise ConfigError(f"An image of {shape} pixels cannot be coarsened {factor} times.", "Use a factor that divides both sides.")
+            raise ConfigError(
+                f"An image of {shape} pixels cannot be coarsened {factor} times.",
+                "Use a factor that divides both sides.",
+            )
         self.factor = factor
         self.domain_shape = tuple(shape)
         self.range_shape = (shape[0] // factor, shape[1] // factor)

@@ -1,13 +1,13 @@
 """Phantoms made of ellipses: the image and its sinogram, both in closed form.
 
 An ellipse is the one shape whose projection along any line is known exactly. A sum of them is therefore the ground
-truth for every projector and every reconstruction: with semi-axes a, b, turned by ψ, centred at c, and a line with normal
-angle φ at signed distance s (:mod:`KLIPCore.volume.geometry`),
+truth for every projector and every reconstruction: with semi-axes a, b, turned by ψ, centred at c, and a line
+with normal angle φ at signed distance s (:mod:`KLIPCore.volume.geometry`),
 
     line integral = 2 ρ a b √(q² − t²) / q² ,    q² = a² cos²(φ − ψ) + b² sin²(φ − ψ) ,    t = s − c·(cos φ, sin φ)
 
-for |t| < q, else 0 (Kak & Slaney, *Principles of Computerized Tomographic Imaging*, 1988, eq. 3.5-3.10). Nothing in it asks
-whether the line belongs to a parallel or a fan beam.
+for |t| < q, else 0 (Kak & Slaney, *Principles of Computerized Tomographic Imaging*, 1988, eq. 3.5-3.10).
+Nothing in it asks whether the line belongs to a parallel or a fan beam.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Ellipse:
 
     def __post_init__(self) -> None:
         if not (self.a_mm > 0 and self.b_mm > 0):
-            raise ConfigError(f"An ellipse with semi-axes {self.a_mm} and {self.b_mm} mm has no area.", "Give positive semi-axes.")
+            raise ConfigError(
+                f"An ellipse with semi-axes {self.a_mm} and {self.b_mm} mm has no area.", "Give positive semi-axes."
+            )
 
     def contains(self, x_mm: Array, y_mm: Array) -> NDArray[np.bool_]:
         """Whether points lie inside."""
@@ -90,7 +92,9 @@ class EllipsePhantom:
         return mean
 
     def sinogram(self, geometry: Geometry, rays_per_bin: int = 1) -> Array:
-        """(n_views, n_detectors) exact line integrals, averaged over ``rays_per_bin`` rays evenly spread over each bin."""
+        """(n_views, n_detectors) exact line integrals, averaged over ``rays_per_bin`` rays evenly spread
+        over each bin.
+        """
         total = np.zeros(geometry.shape)
         for j in range(rays_per_bin):
             phi, s = geometry.lines((j + 0.5) / rays_per_bin - 0.5)
@@ -100,7 +104,12 @@ class EllipsePhantom:
 
     def scaled(self, factor: float) -> EllipsePhantom:
         """The same picture with all lengths multiplied."""
-        return EllipsePhantom([Ellipse(e.value, e.x_mm * factor, e.y_mm * factor, e.a_mm * factor, e.b_mm * factor, e.turn_deg) for e in self.ellipses])
+        return EllipsePhantom(
+            [
+                Ellipse(e.value, e.x_mm * factor, e.y_mm * factor, e.a_mm * factor, e.b_mm * factor, e.turn_deg)
+                for e in self.ellipses
+            ]
+        )
 
     @classmethod
     def disc(cls, radius_mm: float, value: float = 1.0, x_mm: float = 0.0, y_mm: float = 0.0) -> EllipsePhantom:
@@ -114,9 +123,14 @@ class EllipsePhantom:
         Parameters
         ----------
         half_width_mm : half the side of the square the picture fills.
-        modified : True: Toft's contrasts (skull 1, brain 0.2), visible to the eye. False: the original, in water units.
+        modified : True: Toft's contrasts (skull 1, brain 0.2), visible to the eye. False: the original, in
+            water units.
         """
-        values = [1.0, -0.8, -0.2, -0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1] if modified else [2.0, -0.98, -0.02, -0.02, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]
+        values = (
+            [1.0, -0.8, -0.2, -0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+            if modified
+            else [2.0, -0.98, -0.02, -0.02, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]
+        )
         return cls([Ellipse(v, *shape) for v, shape in zip(values, _SHEPP_LOGAN, strict=True)]).scaled(half_width_mm)
 
 

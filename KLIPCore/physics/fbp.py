@@ -7,10 +7,11 @@ rays. The formulas are those of Kak & Slaney, *Principles of Computerized Tomogr
     fan, flat       f(x, y) = Σ_θ Δθ  U⁻² (w p cos γ ∗ h)(u')      U = depth / R           u' = u R / D
     fan, arc        f(x, y) = Σ_θ Δθ  L⁻² (w p R cos γ ∗ h (γ/sin γ)²)(γ)                  L = distance to the source
 
-with h the band-limited ramp, sampled in space so that its mean is right (eq. 61). In a fan scan most lines are measured
-twice, from either end; w shares one unit between the two: ½ each over a full circle, Parker's smooth weights (Med. Phys.
-9, 254, 1982) over half a turn plus the fan, and ½ or 1 by counting where even less was measured. With few views or a
-limited arc the sum is a poor integral, and the picture shows it; that is the data's fault and the reason for priors.
+with h the band-limited ramp, sampled in space so that its mean is right (eq. 61). In a fan scan most lines are
+measured twice, from either end; w shares one unit between the two: ½ each over a full circle, Parker's smooth
+weights (Med. Phys. 9, 254, 1982) over half a turn plus the fan, and ½ or 1 by counting where even less was
+measured. With few views or a limited arc the sum is a poor integral, and the picture shows it; that is the
+data's fault and the reason for priors.
 """
 
 from __future__ import annotations
@@ -49,11 +50,16 @@ def fbp(y: Tensor, geometry: Geometry, image: ImageGrid2D, filter: str = "ram-la
     ConfigError : the sinogram is not of this geometry, or filter or geometry are of an unknown kind.
     """
     if tuple(y.shape[-2:]) != geometry.shape:
-        raise ConfigError(f"A sinogram of shape {tuple(y.shape[-2:])} is not of a scan of {geometry.shape}.", "Rows are views, columns are detector bins.")
+        raise ConfigError(
+            f"A sinogram of shape {tuple(y.shape[-2:])} is not of a scan of {geometry.shape}.",
+            "Rows are views, columns are detector bins.",
+        )
     if filter not in FILTERS:
         raise ConfigError(f"There is no filter {filter!r}.", f"Choose one of: {', '.join(FILTERS)}.")
     if not isinstance(geometry, ParallelBeam | FanBeam):
-        raise ConfigError(f"Filtered back-projection is not defined here for {type(geometry).__name__}.", "Use an iterative method.")
+        raise ConfigError(
+            f"Filtered back-projection is not defined here for {type(geometry).__name__}.", "Use an iterative method."
+        )
     period = 2 * math.pi if isinstance(geometry, FanBeam) else math.pi
     weights = view_weights(np.asarray(geometry.angles_rad), period)
     if isinstance(geometry, FanBeam):
@@ -141,7 +147,9 @@ def _filtered(data: Tensor, kernel: Array, name: str) -> Tensor:
         "hann": 0.5 + 0.5 * np.cos(math.pi * frequency),
     }[name]
     spectrum = torch.fft.rfft(data, n=len(kernel), dim=-1)
-    return torch.fft.irfft(spectrum * torch.from_numpy(response * window).to(data), n=len(kernel), dim=-1)[..., : data.shape[-1]]
+    return torch.fft.irfft(spectrum * torch.from_numpy(response * window).to(data), n=len(kernel), dim=-1)[
+        ..., : data.shape[-1]
+    ]
 
 
 def _back_project(views: Tensor, geometry: ParallelBeam | FanBeam, image: ImageGrid2D) -> Tensor:

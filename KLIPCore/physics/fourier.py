@@ -31,7 +31,10 @@ class UndersampledFourier(LinearOperator):
         ConfigError : the mask is not a boolean (H, W) array that samples anything.
         """
         if mask.dtype != torch.bool or mask.ndim != 2 or not bool(mask.any()):
-            raise ConfigError("A k-space mask must be a boolean (H, W) array that samples something.", "True marks measured frequencies.")
+            raise ConfigError(
+                "A k-space mask must be a boolean (H, W) array that samples something.",
+                "True marks measured frequencies.",
+            )
         self.mask, self.complex_image = mask, complex_image
         self.range_shape = (2, *mask.shape)
         self.domain_shape = (2, *mask.shape) if complex_image else tuple(mask.shape)
@@ -47,7 +50,9 @@ class UndersampledFourier(LinearOperator):
         return torch.stack([image.real, image.imag], dim=1) if self.complex_image else image.real.contiguous()
 
 
-def cartesian_mask(shape: tuple[int, int], acceleration: float, generator: torch.Generator, centre_fraction: float = 0.08) -> Tensor:
+def cartesian_mask(
+    shape: tuple[int, int], acceleration: float, generator: torch.Generator, centre_fraction: float = 0.08
+) -> Tensor:
     """Whole columns of k-space: the middle ones, and random others until 1/acceleration of all are measured.
 
     Parameters
@@ -62,7 +67,9 @@ def cartesian_mask(shape: tuple[int, int], acceleration: float, generator: torch
     (H, W) bool.
     """
     if not acceleration >= 1:
-        raise ConfigError(f"An acceleration of {acceleration} would measure more than everything.", "Give a number of at least 1.")
+        raise ConfigError(
+            f"An acceleration of {acceleration} would measure more than everything.", "Give a number of at least 1."
+        )
     width = shape[1]
     n_centre = max(1, round(centre_fraction * width))
     n_all = max(n_centre, round(width / acceleration))

@@ -1,7 +1,7 @@
 """Beam hardening of one material: why a solid disc looks like a cup, and how to undo it.
 
-A tube's spectrum loses its soft part on the way, so the measured line integral p grows ever more slowly with the length L of
-material on the ray. For one material (and little scatter) p is a function of L alone, here a cubic
+A tube's spectrum loses its soft part on the way, so the measured line integral p grows ever more slowly with
+the length L of material on the ray. For one material (and little scatter) p is a function of L alone, here a cubic
 
     p(L) = offset + a L + b L² + c L³ ,    b < 0 .
 
@@ -10,8 +10,9 @@ L = 2 √(R² − t²), Abel's inversion gives that *cupping* in closed form, r 
 
     μ(r) = a + (8/π) b √(R² − r²) + 6 c (R² − r²)
 
-(L² → (8/π)√(R²−r²) and L³ → 6 (R²−r²); see :func:`Hardening.density`). Undoing it (Herman, Phys. Med. Biol. 24, 81, 1979) needs only
-the inverse function: :meth:`Hardening.linearised` turns p into μ₀ L, whatever the shape that the rays pass.
+(L² → (8/π)√(R²−r²) and L³ → 6 (R²−r²); see :func:`Hardening.density`). Undoing it (Herman, Phys. Med. Biol.
+24, 81, 1979) needs only the inverse function: :meth:`Hardening.linearised` turns p into μ₀ L, whatever the
+shape that the rays pass.
 """
 
 from __future__ import annotations
@@ -49,8 +50,13 @@ class Hardening:
     length_mm: float = 70.0
 
     def __post_init__(self) -> None:
-        if not self.length_mm > 0 or not bool((np.diff(self.attenuation(np.linspace(0, self.length_mm, 65))) > 0).all()):
-            raise ConfigError(f"The hardening curve does not rise up to {self.length_mm} mm.", "Fit it to longer paths, or shorten length_mm.")
+        if not self.length_mm > 0 or not bool(
+            (np.diff(self.attenuation(np.linspace(0, self.length_mm, 65))) > 0).all()
+        ):
+            raise ConfigError(
+                f"The hardening curve does not rise up to {self.length_mm} mm.",
+                "Fit it to longer paths, or shorten length_mm.",
+            )
 
     def attenuation(self, length_mm: ArrayLike) -> Array:
         """p of paths through the material in mm."""
@@ -58,7 +64,8 @@ class Hardening:
         return np.asarray(self.offset + path * (self.a + path * (self.b + path * self.c)))
 
     def path_mm(self, p: ArrayLike) -> Array:
-        """L of measured line integrals: the inverse of :meth:`attenuation`, continued as a straight line on both sides.
+        """L of measured line integrals: the inverse of :meth:`attenuation`, continued as a straight line on
+        both sides.
 
         Nothing is clipped: noise in air must stay noise around 0, or air would look like material.
         """
@@ -104,7 +111,10 @@ class Hardening:
         """
         values, path = np.asarray(p, np.float64).ravel(), np.asarray(path_mm, np.float64).ravel()
         if values.size < 8 or values.size != path.size:
-            raise ConfigError("A hardening curve needs as many paths as line integrals, eight at least.", "Give the rays of a scan of a known shape.")
+            raise ConfigError(
+                "A hardening curve needs as many paths as line integrals, eight at least.",
+                "Give the rays of a scan of a known shape.",
+            )
         reach = float(path.max()) if length_mm is None else length_mm
         if not reach > 0:
             raise ConfigError("No ray passes the material.", "Give the rays of a scan of a known shape.")

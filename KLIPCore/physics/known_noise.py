@@ -23,11 +23,15 @@ class KnownNoise:
 
     def __post_init__(self) -> None:
         if not bool(((self.std > 0) & torch.isfinite(self.std)).all()):
-            raise ConfigError("A ray's noise must be a positive number.", "Give every ray a small positive standard deviation.")
+            raise ConfigError(
+                "A ray's noise must be a positive number.", "Give every ray a small positive standard deviation."
+            )
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
         """y_clean + std · z, z drawn on the CPU."""
-        return y_clean + self.std * torch.randn(y_clean.shape, generator=generator, dtype=y_clean.dtype).to(y_clean.device)
+        return y_clean + self.std * torch.randn(y_clean.shape, generator=generator, dtype=y_clean.dtype).to(
+            y_clean.device
+        )
 
     def inverse_variance(self, y: Tensor) -> Tensor:
         """1/std², (n_views, n_detectors)."""

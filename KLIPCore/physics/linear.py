@@ -1,9 +1,9 @@
 """Linear measurement operators: A, its exact transpose, and what every one of them must satisfy.
 
 A CT scan, a blur, an undersampled Fourier transform are all ``y = A x + noise``. Samplers only ever need ``A(x)`` and
-``A.T(y)``, and everything built on them (conjugate gradients, gradients of the likelihood) is right only if the second is
-the *exact* transpose of the first, ``⟨A x, y⟩ = ⟨x, Aᵀ y⟩``, in the arithmetic actually used. Every operator is handed to
-the same laws in ``Testing/Python/laws.py``.
+``A.T(y)``, and everything built on them (conjugate gradients, gradients of the likelihood) is right only if
+the second is the *exact* transpose of the first, ``⟨A x, y⟩ = ⟨x, Aᵀ y⟩``, in the arithmetic actually used.
+Every operator is handed to the same laws in ``Testing/Python/laws.py``.
 
 Operators act on batches: leading dimensions are kept, trailing ones are ``domain_shape`` or ``range_shape``.
 """
@@ -64,7 +64,9 @@ class LinearOperator(ABC):
         return _batched(self, x, self.domain_shape, self.range_shape, transpose=False)
 
     def normal(self, x: Tensor, w: Tensor) -> Tensor:
-        """Aᵀ (w · A x) for x of shape (..., *domain_shape) and weights that broadcast to A x; operators that can do it in one go override this."""
+        """Aᵀ (w · A x) for x of shape (..., *domain_shape) and weights that broadcast to A x; operators that
+        can do it in one go override this.
+        """
         return self.T(w * self(x))
 
     @property
@@ -113,10 +115,15 @@ class _Apply(torch.autograd.Function):
         return _Apply.apply(grads[0].contiguous(), ctx.operator, not ctx.transpose), None, None
 
 
-def _batched(operator: LinearOperator, x: Tensor, domain: tuple[int, ...], rng: tuple[int, ...], transpose: bool) -> Tensor:
+def _batched(
+    operator: LinearOperator, x: Tensor, domain: tuple[int, ...], rng: tuple[int, ...], transpose: bool
+) -> Tensor:
     n = len(domain)
     if tuple(x.shape[-n:]) != tuple(domain):
-        raise ConfigError(f"{type(operator).__name__} takes arrays ending in {tuple(domain)}, not {tuple(x.shape)}.", "Use data of this operator's geometry.")
+        raise ConfigError(
+            f"{type(operator).__name__} takes arrays ending in {tuple(domain)}, not {tuple(x.shape)}.",
+            "Use data of this operator's geometry.",
+        )
     lead = x.shape[:-n]
     if 0 in lead:
         return x.new_zeros(*lead, *rng)

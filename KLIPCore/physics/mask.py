@@ -42,7 +42,10 @@ class Mask(LinearOperator):
         ConfigError : the mask is not boolean or shows nothing.
         """
         if mask.dtype != torch.bool or not bool(mask.any()):
-            raise ConfigError("An inpainting mask must be boolean and show at least one pixel.", "True marks the pixels that were seen.")
+            raise ConfigError(
+                "An inpainting mask must be boolean and show at least one pixel.",
+                "True marks the pixels that were seen.",
+            )
         self.mask = mask
         self.domain_shape = tuple(mask.shape)
         self._index = mask.flatten().nonzero().squeeze(1)

@@ -1,10 +1,11 @@
 """What was measured: the data, the operator that made it, and its noise.
 
-A :class:`Measurement` is all that a sampler knows of the scan. It can come from a scanner, or be simulated from an image;
-the two must never be mistaken for each other, so the flag travels with the data.
+A :class:`Measurement` is all that a sampler knows of the scan. It can come from a scanner, or be simulated
+from an image; the two must never be mistaken for each other, so the flag travels with the data.
 
 Simulating with the same discrete operator that later inverts the data flatters every method (the "inverse crime": the
-discretisation error is missing from the data). :func:`simulate` takes the operator of a finer grid and always adds noise.
+discretisation error is missing from the data). :func:`simulate` takes the operator of a finer grid and always
+adds noise.
 """
 
 from __future__ import annotations
@@ -43,9 +44,15 @@ class Measurement:
     def __post_init__(self) -> None:
         expected = tuple(self.A.range_shape)
         if tuple(self.y.shape[-len(expected) :]) != expected:
-            raise ConfigError(f"Data of shape {tuple(self.y.shape)} do not come from an operator with range {expected}.", "Use the operator of this scan.")
+            raise ConfigError(
+                f"Data of shape {tuple(self.y.shape)} do not come from an operator with range {expected}.",
+                "Use the operator of this scan.",
+            )
         if not bool(torch.isfinite(self.y).all()):
-            raise ConfigError("The measured data hold values that are not finite.", "Replace dead detector bins or remove their rays.")
+            raise ConfigError(
+                "The measured data hold values that are not finite.",
+                "Replace dead detector bins or remove their rays.",
+            )
 
     @cached_property
     def weights(self) -> Tensor:
@@ -78,7 +85,9 @@ class Measurement:
         r = self.residual(x)
         w = self.weights.expand_as(r)
         used = w > 0
-        terms = torch.where(used, 0.5 * torch.log(torch.where(used, w, 1.0) / (2 * math.pi)) - 0.5 * w * r.square(), 0.0)
+        terms = torch.where(
+            used, 0.5 * torch.log(torch.where(used, w, 1.0) / (2 * math.pi)) - 0.5 * w * r.square(), 0.0
+        )
         return terms.flatten(-len(self.A.range_shape)).sum(-1)
 
     def to(self, device: torch.device | str) -> Measurement:
@@ -86,7 +95,14 @@ class Measurement:
         return replace(self, y=self.y.to(device), A=self.A.to(device), noise=self.noise.to(device))
 
 
-def simulate(image_fine: Tensor, A_fine: LinearOperator, A: LinearOperator, noise: Noise, generator: torch.Generator, description: str = "") -> Measurement:
+def simulate(
+    image_fine: Tensor,
+    A_fine: LinearOperator,
+    A: LinearOperator,
+    noise: Noise,
+    generator: torch.Generator,
+    description: str = "",
+) -> Measurement:
     """A measurement of a known image, without the inverse crime.
 
     Parameters
@@ -102,11 +118,16 @@ def simulate(image_fine: Tensor, A_fine: LinearOperator, A: LinearOperator, nois
     ------
     ConfigError : the operators do not measure the same rays, or A_fine's image is not finer than A's.
     """
-    if tuple(A_fine.range_shape) != tuple(A.range_shape) or getattr(A_fine, "geometry", None) != getattr(A, "geometry", None):
-        raise ConfigError("The fine operator measures other rays than the one to be inverted.", "Build both from the same geometry.")
+    if tuple(A_fine.range_shape) != tuple(A.range_shape) or getattr(A_fine, "geometry", None) != getattr(
+        A, "geometry", None
+    ):
+        raise ConfigError(
+            "The fine operator measures other rays than the one to be inverted.", "Build both from the same geometry."
+        )
     if not math.prod(A_fine.domain_shape) > math.prod(A.domain_shape):
         raise ConfigError(
-            f"Simulating on a grid of {tuple(A_fine.domain_shape)} for a reconstruction on {tuple(A.domain_shape)} is an inverse crime.",
+            f"Simulating on a grid of {tuple(A_fine.domain_shape)} for a reconstruction on {tuple(A.domain_shape)} "
+            "is an inverse crime.",
             "Simulate on a finer grid, e.g. ImageGrid2D.refined(2).",
         )
     return Measurement(noise.sample(A_fine(image_fine), generator), A, noise, True, description)

@@ -1,9 +1,9 @@
 """Rays that were not measured, or must not be believed.
 
-A metal hip casts a shadow in which no photon count means anything; a detector that is too small cuts the patient off; a
-gantry that cannot go round leaves a wedge of angles out. In all of these the honest measurement is the same one with fewer
-rays. The sinogram keeps its shape (so that it can be shown, and filtered back-projection can be tried); missing rays are 0
-in A and weigh nothing in the likelihood.
+A metal hip casts a shadow in which no photon count means anything; a detector that is too small cuts the
+patient off; a gantry that cannot go round leaves a wedge of angles out. In all of these the honest measurement
+is the same one with fewer rays. The sinogram keeps its shape (so that it can be shown, and filtered
+back-projection can be tried); missing rays are 0 in A and weigh nothing in the likelihood.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class SelectRays(LinearOperator):
         ConfigError : the mask is not boolean, not of A's range, or keeps nothing.
         """
         if keep.dtype != torch.bool or tuple(keep.shape) != tuple(operator.range_shape):
-            raise ConfigError(f"A ray mask must be boolean and of shape {tuple(operator.range_shape)}.", "True marks the rays that count.")
+            raise ConfigError(
+                f"A ray mask must be boolean and of shape {tuple(operator.range_shape)}.",
+                "True marks the rays that count.",
+            )
         if not bool(keep.any()):
             raise ConfigError("No ray is left of this measurement.", "Keep at least one.")
         self.operator, self.keep = operator, keep
@@ -86,7 +89,12 @@ def without_rays(measurement: Measurement, keep: Tensor) -> Measurement:
     measurement : data, operator, noise.
     keep : (*range_shape) bool, True where a ray counts.
     """
-    return replace(measurement, y=measurement.y * keep, A=SelectRays(measurement.A, keep), noise=KeptNoise(measurement.noise, keep))
+    return replace(
+        measurement,
+        y=measurement.y * keep,
+        A=SelectRays(measurement.A, keep),
+        noise=KeptNoise(measurement.noise, keep),
+    )
 
 
 def outside_metal(A: LinearOperator, metal: Tensor, shortest_path: float = 0.0) -> Tensor:
@@ -102,14 +110,18 @@ def outside_metal(A: LinearOperator, metal: Tensor, shortest_path: float = 0.0) 
 
 
 def interior(geometry: Geometry, radius_mm: float) -> Tensor:
-    """Rays that pass within ``radius_mm`` of the isocentre (a region-of-interest scan): (n_views, n_detectors) bool."""
+    """Rays that pass within ``radius_mm`` of the isocentre (a region-of-interest scan): (n_views,
+    n_detectors) bool.
+    """
     return torch.from_numpy(np.abs(geometry.lines()[1]) <= radius_mm)
 
 
 def on_shorter_detector(geometry: Geometry, first: int, last: int) -> Tensor:
     """Rays of bins ``first`` to ``last`` (inclusive), a truncated detector: (n_views, n_detectors) bool."""
     if not 0 <= first <= last < geometry.n_detectors:
-        raise ConfigError(f"Bins {first} to {last} do not lie on a detector of {geometry.n_detectors}.", "Count bins from 0.")
+        raise ConfigError(
+            f"Bins {first} to {last} do not lie on a detector of {geometry.n_detectors}.", "Count bins from 0."
+        )
     bins = torch.arange(geometry.n_detectors)
     return ((bins >= first) & (bins <= last)).expand(geometry.shape).clone()
 

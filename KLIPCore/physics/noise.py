@@ -1,11 +1,12 @@
 """Noise models: how a clean measurement becomes a real one, and how much each of its numbers is to be trusted.
 
-Two things are asked of a noise model. ``sample`` draws a noisy measurement. ``inverse_variance`` gives the weights w of the
-data term ½ Σ w (y − A x)², which is the negative log-likelihood of a Gaussian, and a second-order approximation to that of
-photon counts (Sauer & Bouman, IEEE Trans. Signal Process. 41, 534, 1993): the logarithm of N counts has variance 1/N.
+Two things are asked of a noise model. ``sample`` draws a noisy measurement. ``inverse_variance`` gives the
+weights w of the data term ½ Σ w (y − A x)², which is the negative log-likelihood of a Gaussian, and a
+second-order approximation to that of photon counts (Sauer & Bouman, IEEE Trans. Signal Process. 41, 534,
+1993): the logarithm of N counts has variance 1/N.
 
-Randomness comes from a CPU ``torch.Generator`` alone and is moved to the data's device afterwards, so that a seed gives
-the same noise on every device.
+Randomness comes from a CPU ``torch.Generator`` alone and is moved to the data's device afterwards, so that a
+seed gives the same noise on every device.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class GaussianNoise:
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma < float("inf"):
-            raise ConfigError(f"A measurement noise of σ = {self.sigma} is not a positive number.", "Give a small positive σ for nearly clean data.")
+            raise ConfigError(
+                f"A measurement noise of σ = {self.sigma} is not a positive number.",
+                "Give a small positive σ for nearly clean data.",
+            )
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
         """y_clean + σ_y z."""
@@ -92,9 +96,14 @@ class PoissonNoise:
 
     def __post_init__(self) -> None:
         if not 0 < self.photons_per_ray < float("inf"):
-            raise ConfigError(f"A dose of {self.photons_per_ray} photons per ray is not a positive number.", "Typical values are 1e4 to 1e6.")
+            raise ConfigError(
+                f"A dose of {self.photons_per_ray} photons per ray is not a positive number.",
+                "Typical values are 1e4 to 1e6.",
+            )
         if not self.slope > 0 or self.electronic_std < 0 or not self.min_count > 0:
-            raise ConfigError("Slope and smallest count must be positive, electronic noise not negative.", "Use the defaults.")
+            raise ConfigError(
+                "Slope and smallest count must be positive, electronic noise not negative.", "Use the defaults."
+            )
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
         """Counts drawn, read out and turned back into y's unit."""

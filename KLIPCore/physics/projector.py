@@ -1,15 +1,18 @@
 """X-ray projection: line integrals of an image along every ray, and the exact transpose.
 
-Joseph's method (IEEE Trans. Med. Imaging 1, 192, 1982): follow a ray through the image row by row (or column by column,
-whichever it crosses more steeply), interpolate linearly between the two pixels on either side, and multiply the sum by the
-path length per row. The kernel is a triangle two pixels wide, which is just a box pixel averaged over a bin one pixel wide; k rays
-averaged over a bin of k pixels are again just that, so wide bins take as many rays as pixels fit into them.
+Joseph's method (IEEE Trans. Med. Imaging 1, 192, 1982): follow a ray through the image row by row (or column
+by column, whichever it crosses more steeply), interpolate linearly between the two pixels on either side, and
+multiply the sum by the path length per row. The kernel is a triangle two pixels wide, which is just a box
+pixel averaged over a bin one pixel wide; k rays averaged over a bin of k pixels are again just that, so wide
+bins take as many rays as pixels fit into them.
 
-Units: lengths in mm, so that a density per mm (attenuation) gives a pure number. An image of ones gives the chord in mm.
+Units: lengths in mm, so that a density per mm (attenuation) gives a pure number. An image of ones gives the
+chord in mm.
 
-The weights are kept as two sparse matrices, for A and for Aᵀ, of one weight per view *orbit* (:mod:`KLIPCore.physics.symmetry`).
-Where they would exceed ``memory_limit_bytes`` they are computed again for each product, a few views at a time: slower, the
-same numbers, and the transpose stays exact because both directions use the same weights.
+The weights are kept as two sparse matrices, for A and for Aᵀ, of one weight per view *orbit*
+(:mod:`KLIPCore.physics.symmetry`). Where they would exceed ``memory_limit_bytes`` they are computed again for
+each product, a few views at a time: slower, the same numbers, and the transpose stays exact because both
+directions use the same weights.
 """
 
 from __future__ import annotations
@@ -69,7 +72,9 @@ class Projector(LinearOperator):
         ConfigError : another dtype, or less than one ray per bin.
         """
         if dtype not in (torch.float32, torch.float64):
-            raise ConfigError(f"Projections are computed in float32 or float64, not {dtype}.", "Choose one of the two.")
+            raise ConfigError(
+                f"Projections are computed in float32 or float64, not {dtype}.", "Choose one of the two."
+            )
         if rays_per_bin is None:
             rays_per_bin = max(1, round(geometry.pitch_at_isocentre_mm / image.pixel_mm))
         if rays_per_bin < 1:
@@ -88,7 +93,9 @@ class Projector(LinearOperator):
         geometry, image = self.geometry, self.image
         lines = max(image.shape)
         # entries on one row of the image: every ray touches two pixels, and wide bins all pixels under them
-        per_bin = 2.0 + (self.rays_per_bin - 1) / self.rays_per_bin * geometry.pitch_at_isocentre_mm / image.pixel_mm * math.sqrt(2)
+        per_bin = 2.0 + (
+            self.rays_per_bin - 1
+        ) / self.rays_per_bin * geometry.pitch_at_isocentre_mm / image.pixel_mm * math.sqrt(2)
         rays = min(geometry.n_detectors, math.ceil(lines * image.pixel_mm / geometry.pitch_at_isocentre_mm) + 2)
         entries = len(self.orbits.base) * rays * lines * per_bin
         value = 4 if self.dtype == torch.float32 else 8
@@ -125,22 +132,30 @@ class Projector(LinearOperator):
         return made
 
     def preconditioned(self) -> Projector:
-        """The same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`): proximal steps become cheaper."""
+        """The same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`):
+        proximal steps become cheaper.
+        """
         made = copy.copy(self)
         if self.stored and turns_onto_itself(self.geometry, self.image):
-            made.closed_form = RotationAverage.of(self.geometry, self.image, self.view_matrices(), self.orbits.base, self.dtype)
+            made.closed_form = RotationAverage.of(
+                self.geometry, self.image, self.view_matrices(), self.orbits.base, self.dtype
+            )
         return made
 
     def _apply(self, x: Tensor) -> Tensor:
         b, n_bins = len(x), self.range_shape[1]
         y = self._matrix.forward(self.orbits.images(x.to(self.dtype).permute(1, 2, 0).contiguous()))
-        per_base = y.reshape(len(self.orbits.base), n_bins, len(self.orbits.turns), b).transpose(1, 2).reshape(-1, n_bins, b)
+        per_base = (
+            y.reshape(len(self.orbits.base), n_bins, len(self.orbits.turns), b).transpose(1, 2).reshape(-1, n_bins, b)
+        )
         views = per_base[self._slot]
         views = torch.where(self._reverse[:, None, None], views.flip(1), views)
         return views.permute(2, 0, 1).contiguous().to(x.dtype)
 
     def normal(self, x: Tensor, w: Tensor) -> Tensor:
-        """Aᵀ (w · A x), w a number: the views between need no order, only those that the scan has. Not recorded by autograd then."""
+        """Aᵀ (w · A x), w a number: the views between need no order, only those that the scan has. Not
+        recorded by autograd then.
+        """
         if w.numel() != 1 or (torch.is_grad_enabled() and (x.requires_grad or w.requires_grad)):
             return super().normal(x, w)
         images = x.reshape(-1, *self.domain_shape).to(self.dtype).permute(1, 2, 0).contiguous()
@@ -158,8 +173,12 @@ class Projector(LinearOperator):
         n_base, n_turns = len(self.orbits.base), len(self.orbits.turns)
         per_base = views.new_zeros(n_base * n_turns, n_bins, b)
         per_base[self._slot] = views  # every view has its own slot
-        z = self._matrix.transpose(per_base.reshape(n_base, n_turns, n_bins, b).transpose(1, 2).reshape(n_base * n_bins, n_turns * b))
-        return self.orbits.fold(z, (self.domain_shape[0], self.domain_shape[1])).permute(2, 0, 1).contiguous().to(y.dtype)
+        z = self._matrix.transpose(
+            per_base.reshape(n_base, n_turns, n_bins, b).transpose(1, 2).reshape(n_base * n_bins, n_turns * b)
+        )
+        return (
+            self.orbits.fold(z, (self.domain_shape[0], self.domain_shape[1])).permute(2, 0, 1).contiguous().to(y.dtype)
+        )
 
 
 def _joseph(phi: Tensor, s: Tensor, image: ImageGrid2D) -> tuple[Tensor, Tensor]:
@@ -183,7 +202,9 @@ def _joseph(phi: Tensor, s: Tensor, image: ImageGrid2D) -> tuple[Tensor, Tensor]
     stride_across, stride_along = torch.where(steep, 1, w), torch.where(steep, w, 1)
     line = torch.arange(max(h, w), device=phi.device)[None, :, None]  # (1, N, 1) row (or column) number
     along = (line - (n_along[:, None, :] - 1) / 2) * pixel
-    position = ((s[:, None, :] - along * along_sin[:, None, :]) / across_cos[:, None, :]) / pixel + (n_across[:, None, :] - 1) / 2
+    position = ((s[:, None, :] - along * along_sin[:, None, :]) / across_cos[:, None, :]) / pixel + (
+        n_across[:, None, :] - 1
+    ) / 2
     lower = torch.floor(position)
     fraction = position - lower
     length = pixel / across_cos.abs()[:, None, :]

@@ -1,23 +1,27 @@
-"""A scan that looks the same after every turn: A Aᵀ in closed form, so that a proximal step needs no more than A and Aᵀ once.
+"""A scan that looks the same after every turn: A Aᵀ in closed form, so that a proximal step needs no more than
+A and Aᵀ once.
 
 Guidance has to undo  I + r² Aᵀ W A  at every noise level. In data space the same correction is
 
     x̂ − x̂₀ = r² Aᵀ z ,      (σ_y² I + r² A Aᵀ) z = y − A x̂₀ ,
 
-and A Aᵀ is the nicer matrix: (A Aᵀ)[(θ, s), (θ′, s′)] says how much two *rays* have in common. In a disc of pixels that depends on the two
-distances from the centre and on the angle *between* the rays, not on where the scanner stands; only the square's corners and the pixels' grid
-spoil it. So, with evenly spread views, A D Aᵀ (D: pixels of the disc) is nearly the same after every turn by one view. A matrix that is exactly
-so falls apart under the Fourier transform over views: one small symmetric matrix per angular frequency (per-view filters that know of their
-neighbours). Diagonalised once,
+and A Aᵀ is the nicer matrix: (A Aᵀ)[(θ, s), (θ′, s′)] says how much two *rays* have in common. In a disc of
+pixels that depends on the two distances from the centre and on the angle *between* the rays, not on where the
+scanner stands; only the square's corners and the pixels' grid spoil it. So, with evenly spread views, A D Aᵀ
+(D: pixels of the disc) is nearly the same after every turn by one view. A matrix that is exactly so falls
+apart under the Fourier transform over views: one small symmetric matrix per angular frequency (per-view
+filters that know of their neighbours). Diagonalised once,
 
     (I + c A D Aᵀ)⁻¹ ≈ Tᵀ V (1 + c Λ)⁻¹ Vᵀ T
 
-for every noise level c = r²/σ_y², every sample and every slice. The scan itself gives Λ and V: its own A D Aᵀ, averaged over turns, which is the nearest
-such matrix in the Frobenius norm (T. Chan, "An optimal circulant preconditioner", SIAM J. Sci. Stat. Comput. 9, 766, 1988). What the
-averaging loses, conjugate gradients bring back in a few iterations (:func:`KLIPCore.physics.solve.proximal_step`).
+for every noise level c = r²/σ_y², every sample and every slice. The scan itself gives Λ and V: its own A D Aᵀ,
+averaged over turns, which is the nearest such matrix in the Frobenius norm (T. Chan, "An optimal circulant
+preconditioner", SIAM J. Sci. Stat. Comput. 9, 766, 1988). What the averaging loses, conjugate gradients bring
+back in a few iterations (:func:`KLIPCore.physics.solve.proximal_step`).
 
-The averaging holds for the disc and not for the square: rays through the corners are short in one view and absent in the next. So the corners keep the
-prior's estimate. Of a scanner they are outside the field of view, and of a framed patient they are air.
+The averaging holds for the disc and not for the square: rays through the corners are short in one view and
+absent in the next. So the corners keep the prior's estimate. Of a scanner they are outside the field of view,
+and of a framed patient they are air.
 """
 
 from __future__ import annotations
@@ -42,23 +46,32 @@ EVEN_TOLERANCE = 1e-9
 
 
 class RotationAverage(LinearOperator):
-    """A D Aᵀ of an evenly spread parallel scan, averaged over its turns: an operator on (n_views, n_detectors) data, and its inverses.
+    """A D Aᵀ of an evenly spread parallel scan, averaged over its turns: an operator on (n_views, n_detectors)
+    data, and its inverses.
 
     Attributes
     ----------
     support : (H, W) 1 inside the largest disc of the image, 0 in the corners: D.
-    angular : (n_harmonics, 2, n_views) orthonormal cosines and sines over views, of even frequencies for the first half, odd for the second.
+    angular : (n_harmonics, 2, n_views) orthonormal cosines and sines over views, of even frequencies for the
+        first half, odd for the second.
     eigenvalues : (n_harmonics, n_half) of every frequency's matrix, ≥ 0.
     eigenvectors : (n_harmonics, n_half, n_half), in columns.
     """
 
-    def __init__(self, support: Tensor, angular: Tensor, eigenvalues: Tensor, eigenvectors: Tensor, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, support: Tensor, angular: Tensor, eigenvalues: Tensor, eigenvectors: Tensor, shape: tuple[int, int]
+    ) -> None:
         self.support, self.angular, self.eigenvalues, self.eigenvectors = support, angular, eigenvalues, eigenvectors
         self.domain_shape = self.range_shape = shape
 
     @classmethod
     def of(
-        cls, geometry: Geometry, image: ImageGrid2D, views: Sequence[sp.csr_array], references: NDArray[np.int64], dtype: torch.dtype = torch.float32
+        cls,
+        geometry: Geometry,
+        image: ImageGrid2D,
+        views: Sequence[sp.csr_array],
+        references: NDArray[np.int64],
+        dtype: torch.dtype = torch.float32,
     ) -> RotationAverage:
         """Average a scan's A D Aᵀ.
 
@@ -66,13 +79,20 @@ class RotationAverage(LinearOperator):
         ----------
         geometry, image : a scan that :func:`turns_onto_itself`.
         views : A of every view, (n_detectors, H·W).
-        references : views to average over, a few of which are taken; views that are mirror images of these add nothing.
+        references : views to average over, a few of which are taken; views that are mirror images of these add
+            nothing.
         dtype : of the result; it is computed in float64.
         """
         support = disc(image)
         values, vectors = torch.linalg.eigh(torch.from_numpy(_harmonics(_averaged(views, references, support))))
         angular = torch.from_numpy(_angular(geometry.n_views))
-        return cls(torch.from_numpy(support).to(dtype), angular.to(dtype), values.clamp_min(0).to(dtype), vectors.to(dtype), geometry.shape)
+        return cls(
+            torch.from_numpy(support).to(dtype),
+            angular.to(dtype),
+            values.clamp_min(0).to(dtype),
+            vectors.to(dtype),
+            geometry.shape,
+        )
 
     def solve(self, y: Tensor, c: Tensor | float) -> Tensor:
         """(I + c A D Aᵀ)⁻¹ y of the averaged matrix.
@@ -85,16 +105,22 @@ class RotationAverage(LinearOperator):
         lead = y.shape[:-2]
         share = torch.as_tensor(c, dtype=self.angular.dtype, device=y.device)
         each = share.expand(*lead, 1, 1).reshape(1, -1, 1, 1)
-        return self._spectral(y.reshape(-1, *self.domain_shape), 1 / (1 + each * self.eigenvalues[:, None, None, :])).reshape(y.shape)
+        return self._spectral(
+            y.reshape(-1, *self.domain_shape), 1 / (1 + each * self.eigenvalues[:, None, None, :])
+        ).reshape(y.shape)
 
     def _spectral(self, y: Tensor, factor: Tensor) -> Tensor:
-        """Multiply by ``factor`` (n_harmonics, B or 1, 1, n_half) in the basis of eigenvectors; y is (B, n_views, n_detectors)."""
+        """Multiply by ``factor`` (n_harmonics, B or 1, 1, n_half) in the basis of eigenvectors; y is (B,
+        n_views, n_detectors).
+        """
         n, half = self.eigenvalues.shape
         flat = y.to(self.angular.dtype)
         turned = flat.flip(2)
         even, odd = (flat + turned)[..., :half], (flat - turned)[..., :half]
         n_even = self.domain_shape[0] // 2 + 1
-        f = torch.cat([_over_views(self.angular[:n_even], even), _over_views(self.angular[n_even:], odd)]).mul_(math.sqrt(0.5))
+        f = torch.cat([_over_views(self.angular[:n_even], even), _over_views(self.angular[n_even:], odd)]).mul_(
+            math.sqrt(0.5)
+        )
         middle = flat.shape[2] % 2  # a middle bin is its own mirror image
         if middle:
             f[..., -1] *= math.sqrt(0.5)
@@ -104,7 +130,10 @@ class RotationAverage(LinearOperator):
         if middle:
             f[..., -1] *= math.sqrt(0.5)
         f = f.mul_(math.sqrt(0.5))
-        even, odd = _from_frequencies(self.angular[:n_even], f[:n_even]), _from_frequencies(self.angular[n_even:], f[n_even:])
+        even, odd = (
+            _from_frequencies(self.angular[:n_even], f[:n_even]),
+            _from_frequencies(self.angular[n_even:], f[n_even:]),
+        )
         made = torch.empty_like(flat)
         made[..., :half] = even + odd
         made[..., flat.shape[2] - half :] = (even - odd).flip(2)
@@ -120,8 +149,15 @@ class RotationAverage(LinearOperator):
 
 
 def turns_onto_itself(geometry: Geometry, image: ImageGrid2D) -> bool:
-    """Whether a turn by one view carries the scan onto itself: parallel views, evenly over half a turn, detector and square image centred."""
-    if not isinstance(geometry, ParallelBeam) or geometry.offset_mm != 0 or image.shape[0] != image.shape[1] or geometry.n_views < 2:
+    """Whether a turn by one view carries the scan onto itself: parallel views, evenly over half a turn,
+    detector and square image centred.
+    """
+    if (
+        not isinstance(geometry, ParallelBeam)
+        or geometry.offset_mm != 0
+        or image.shape[0] != image.shape[1]
+        or geometry.n_views < 2
+    ):
         return False
     angles = np.asarray(geometry.angles_rad)
     return bool(np.abs(angles - angles[0] - math.pi * np.arange(len(angles)) / len(angles)).max() < EVEN_TOLERANCE)
@@ -129,11 +165,17 @@ def turns_onto_itself(geometry: Geometry, image: ImageGrid2D) -> bool:
 
 def disc(image: ImageGrid2D) -> NDArray[np.float64]:
     """(H, W) 1 for pixels whose centre lies in the largest disc of the image, else 0."""
-    return (np.hypot(image.x_mm[None, :], image.y_mm[:, None]) <= 0.5 * min(image.shape) * image.pixel_mm).astype(float)
+    return (np.hypot(image.x_mm[None, :], image.y_mm[:, None]) <= 0.5 * min(image.shape) * image.pixel_mm).astype(
+        float
+    )
 
 
-def _averaged(views: Sequence[sp.csr_array], references: NDArray[np.int64], support: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_views, n_detectors, n_half): what rays s and s′ whose views are d steps apart have in common, averaged over views; s′ on half the detector."""
+def _averaged(
+    views: Sequence[sp.csr_array], references: NDArray[np.int64], support: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n_views, n_detectors, n_half): what rays s and s′ whose views are d steps apart have in common,
+    averaged over views; s′ on half the detector.
+    """
     inside = sp.diags_array(support.ravel())
     n_views, n_bins = len(views), views[0].shape[0]
     half = (n_bins + 1) // 2
@@ -143,14 +185,17 @@ def _averaged(views: Sequence[sp.csr_array], references: NDArray[np.int64], supp
         own = (views[v][:half] @ inside).T.tocsr()
         for d in range(n_views):
             common = (views[(v + d) % n_views] @ own).toarray()
-            kernel[d] += (common if v + d < n_views else common[::-1]) / len(few)  # half a turn on, the detector runs backwards
+            kernel[d] += (common if v + d < n_views else common[::-1]) / len(
+                few
+            )  # half a turn on, the detector runs backwards
     return kernel
 
 
 def _harmonics(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n_harmonics, n_half, n_half) matrix of every angular frequency, in the order of :func:`_angular`.
 
-    Data even in s have even frequencies, odd ones odd; so each matrix acts on half a detector. In a mirror steps forward are steps back: cosines suffice.
+    Data even in s have even frequencies, odd ones odd; so each matrix acts on half a detector. In a mirror
+    steps forward are steps back: cosines suffice.
     """
     n_views, n_bins, half = kernel.shape
     single = np.ones(half)  # a middle bin is its own mirror image

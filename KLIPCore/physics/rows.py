@@ -1,11 +1,11 @@
 """A large sparse matrix known row by row: kept where it fits into memory, computed again where it does not.
 
-Projectors know, for a run of rays, which pixels each one crosses and with what weight. :class:`RowMatrix` turns that into
-products with A and with Aᵀ. Kept, both are compressed sparse rows (so that neither direction has to scatter); computed on
-the fly, A gathers and Aᵀ scatters with the same weights. Either way the pair is matched.
+Projectors know, for a run of rays, which pixels each one crosses and with what weight. :class:`RowMatrix`
+turns that into products with A and with Aᵀ. Kept, both are compressed sparse rows (so that neither direction
+has to scatter); computed on the fly, A gathers and Aᵀ scatters with the same weights. Either way the pair is matched.
 
-Measured on one CPU thread for 60 views of 256² and eight images: torch (MKL) with 32-bit indices takes 14 ms for A and 9 ms for
-Aᵀ, SciPy 27 and 17 ms; the latter is ahead for a single image only.
+Measured on one CPU thread for 60 views of 256² and eight images: torch (MKL) with 32-bit indices takes 14 ms
+for A and 9 ms for Aᵀ, SciPy 27 and 17 ms; the latter is ahead for a single image only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,14 @@ class RowMatrix:
     stored : whether both matrices are kept.
     """
 
-    def __init__(self, rows: Callable[[torch.device, int], Rows], shape: tuple[int, int], entries_per_row: int, dtype: torch.dtype, stored: bool) -> None:
+    def __init__(
+        self,
+        rows: Callable[[torch.device, int], Rows],
+        shape: tuple[int, int],
+        entries_per_row: int,
+        dtype: torch.dtype,
+        stored: bool,
+    ) -> None:
         """Build the matrices if they are to be kept.
 
         Parameters
@@ -50,7 +57,13 @@ class RowMatrix:
         dtype : torch.float32 or torch.float64.
         stored : whether to keep the matrices.
         """
-        self._rows, self.shape, self._entries_per_row, self._dtype, self.stored = rows, shape, entries_per_row, dtype, stored
+        self._rows, self.shape, self._entries_per_row, self._dtype, self.stored = (
+            rows,
+            shape,
+            entries_per_row,
+            dtype,
+            stored,
+        )
         self._forward: Tensor | None = None
         self._transpose: Tensor | None = None
         if stored:
@@ -90,9 +103,14 @@ class RowMatrix:
         ConfigError : it is not kept.
         """
         if self._forward is None:
-            raise ConfigError("This matrix is computed on the fly: it has no entries to look at.", "Give the projector a larger memory_limit_bytes.")
+            raise ConfigError(
+                "This matrix is computed on the fly: it has no entries to look at.",
+                "Give the projector a larger memory_limit_bytes.",
+            )
         kept = self._forward.cpu()
-        return sp.csr_array((kept.values().numpy(), kept.col_indices().numpy(), kept.crow_indices().numpy()), shape=self.shape)
+        return sp.csr_array(
+            (kept.values().numpy(), kept.col_indices().numpy(), kept.crow_indices().numpy()), shape=self.shape
+        )
 
     def to(self, device: torch.device | str) -> RowMatrix:
         """The same matrix on another device."""
@@ -116,7 +134,9 @@ class RowMatrix:
             values.append(w[keep].astype(real))
             counts.append(keep.sum(1))
         starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        matrix = sp.csr_matrix((np.concatenate(values), np.concatenate(indices), starts.astype(np.int32)), shape=self.shape)
+        matrix = sp.csr_matrix(
+            (np.concatenate(values), np.concatenate(indices), starts.astype(np.int32)), shape=self.shape
+        )
         matrix.sum_duplicates()  # rays averaged over one bin share pixels; also sorts
         return matrix
 
@@ -125,7 +145,11 @@ def _to_torch(matrix: sp.csr_matrix) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data), matrix.shape, check_invariants=False
+            torch.from_numpy(matrix.indptr),
+            torch.from_numpy(matrix.indices),
+            torch.from_numpy(matrix.data),
+            matrix.shape,
+            check_invariants=False,
         )
 
 

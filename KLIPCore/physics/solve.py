@@ -21,7 +21,9 @@ from KLIPCore.physics.linear import ClosedForm
 from KLIPCore.physics.measurement import Measurement
 
 ITERATIONS_SAVED = 4
-"""Plain iterations that one preconditioned one stands for: cheaper, and at 60 views nearer the minimum, too (docs/performance.md has the figures)."""
+"""Plain iterations that one preconditioned one stands for: cheaper, and at 60 views nearer the minimum, too
+(docs/performance.md has the figures).
+"""
 
 
 def conjugate_gradients(
@@ -89,18 +91,20 @@ def has_closed_form(measurement: Measurement) -> bool:
 def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n_iterations: int = 8) -> Tensor:
     """argmin ‖x − x̂‖²/(2 r²) + ½ Σ w (y − A x)², by conjugate gradients from x̂ (DDS).
 
-    With a preconditioned projector (:meth:`KLIPCore.physics.projector.Projector.preconditioned`) and one weight for all data the problem is solved
-    in data space, from a closed form that is nearly right, and a quarter of the iterations (:data:`ITERATIONS_SAVED`). Then the prior counts as certain
-    outside the disc that the closed form is of: pixels there stay as they are.
+    With a preconditioned projector (:meth:`KLIPCore.physics.projector.Projector.preconditioned`) and one
+    weight for all data the problem is solved in data space, from a closed form that is nearly right, and a
+    quarter of the iterations (:data:`ITERATIONS_SAVED`). Then the prior counts as certain outside the disc
+    that the closed form is of: pixels there stay as they are.
 
     Parameters
     ----------
     measurement : data, operator and weights.
     x_hat : (..., *domain_shape) the prior's estimates.
     r2 : variance r² > 0 of the prior's estimates: a number, or one per sample of x̂'s first dimension(s).
-    n_iterations : plain iterations; more approach the exact minimum. Measured on a chain's own corrections, 60 parallel views of 256²
-        and σ_y = 0.2 % of a body's line integral: 8 leave 18 % of the correction undone at r = 0.11 (11 % of what is coarser than
-        4 pixels), 9 % at r = 0.03; preconditioned, 2 leave 8 % (2 %) and 5 %, at a third of the cost.
+    n_iterations : plain iterations; more approach the exact minimum. Measured on a chain's own corrections, 60
+        parallel views of 256² and σ_y = 0.2 % of a body's line integral: 8 leave 18 % of the correction undone
+        at r = 0.11 (11 % of what is coarser than 4 pixels), 9 % at r = 0.03; preconditioned, 2 leave 8 % (2 %)
+        and 5 %, at a third of the cost.
 
     Returns
     -------
@@ -113,16 +117,23 @@ def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n
     A, w = measurement.A, measurement.weights
     with torch.no_grad():
         if A.closed_form is not None and has_closed_form(measurement):
-            return x_hat + _correction(measurement, x_hat, variance, A.closed_form, max(1, round(n_iterations / ITERATIONS_SAVED)))
+            return x_hat + _correction(
+                measurement, x_hat, variance, A.closed_form, max(1, round(n_iterations / ITERATIONS_SAVED))
+            )
         b = variance * A.T(w * measurement.residual(x_hat))
-        return x_hat + conjugate_gradients(lambda d: d + variance * A.normal(d, w), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat))
+        return x_hat + conjugate_gradients(
+            lambda d: d + variance * A.normal(d, w), b, n_iterations, batch_dims=_batch_dims(measurement, x_hat)
+        )
 
 
-def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, closed_form: ClosedForm, n_iterations: int) -> Tensor:
+def _correction(
+    measurement: Measurement, x_hat: Tensor, variance: Tensor, closed_form: ClosedForm, n_iterations: int
+) -> Tensor:
     """c D Aᵀ z with (I + c A D Aᵀ) z = y − A x̂, c = r² w, by conjugate gradients preconditioned by A's closed form.
 
-    (Saad, "Iterative methods for sparse linear systems", algorithm 9.1.) Iteration by iteration the correction itself is added up, because D Aᵀ of the
-    direction is at hand; curvature is its norm, ⟨p, p⟩ + c ‖D Aᵀ p‖², so that the last iteration needs no A.
+    (Saad, "Iterative methods for sparse linear systems", algorithm 9.1.) Iteration by iteration the correction
+    itself is added up, because D Aᵀ of the direction is at hand; curvature is its norm, ⟨p, p⟩ + c ‖D Aᵀ p‖²,
+    so that the last iteration needs no A.
     """
     A, support = measurement.A, closed_form.support.to(x_hat.dtype)
     c = variance * measurement.weights.reshape(())
@@ -138,7 +149,9 @@ def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, close
     for i in range(n_iterations):
         back = A.T(p).mul_(support)
         curvature = dot(p, p) + c * dot(back, back)
-        step = torch.where(curvature > 0, rq / torch.where(curvature > 0, curvature, 1.0), 0.0)  # 0/0 once a sample has converged exactly
+        step = torch.where(
+            curvature > 0, rq / torch.where(curvature > 0, curvature, 1.0), 0.0
+        )  # 0/0 once a sample has converged exactly
         made = torch.addcmul(made, c * step, back)
         if i + 1 == n_iterations:
             break
@@ -150,7 +163,9 @@ def _correction(measurement: Measurement, x_hat: Tensor, variance: Tensor, close
     return made
 
 
-def least_squares(measurement: Measurement, n_iterations: int = 20, damping: float = 0.0, x0: Tensor | None = None) -> Tensor:
+def least_squares(
+    measurement: Measurement, n_iterations: int = 20, damping: float = 0.0, x0: Tensor | None = None
+) -> Tensor:
     """argmin ½ Σ w (y − A x)² + ½ damping ‖x‖², by conjugate gradients on the normal equations.
 
     Stopped early it is a regularised reconstruction: few iterations give smooth images, many fit the noise.
@@ -171,4 +186,6 @@ def least_squares(measurement: Measurement, n_iterations: int = 20, damping: flo
     A, w, y = measurement.A, measurement.weights, measurement.y
     with torch.no_grad():
         b = A.T(w * y)
-        return conjugate_gradients(lambda d: A.normal(d, w) + damping * d, b, n_iterations, x0, batch_dims=b.ndim - len(A.domain_shape))
+        return conjugate_gradients(
+            lambda d: A.normal(d, w) + damping * d, b, n_iterations, x0, batch_dims=b.ndim - len(A.domain_shape)
+        )

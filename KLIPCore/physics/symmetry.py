@@ -1,11 +1,12 @@
 """Views that are mirror images of one another share one matrix.
 
-A square image can be turned by quarter turns and mirrored onto itself: eight ways. A scan with evenly spread views can be
-turned and mirrored onto itself too. If a symmetry g carries the lines of view v onto the lines of view b, then measuring x
-in view v *is* measuring g·x in view b. So only one view of each family (an orbit) needs weights; the images g·x become more
-columns of the same sparse product. For 60 parallel views over half a turn, 16 views and 4 images do the work of 60: a
-quarter of the memory, and about a quarter of the time, because a sparse product on a CPU waits for its matrix, not for its
-arithmetic. Nothing is approximated: the symmetry is exact up to the rounding of the angles (checked to 1e-9).
+A square image can be turned by quarter turns and mirrored onto itself: eight ways. A scan with evenly spread
+views can be turned and mirrored onto itself too. If a symmetry g carries the lines of view v onto the lines of
+view b, then measuring x in view v *is* measuring g·x in view b. So only one view of each family (an orbit)
+needs weights; the images g·x become more columns of the same sparse product. For 60 parallel views over half a
+turn, 16 views and 4 images do the work of 60: a quarter of the memory, and about a quarter of the time,
+because a sparse product on a CPU waits for its matrix, not for its arithmetic. Nothing is approximated: the
+symmetry is exact up to the rounding of the angles (checked to 1e-9).
 """
 
 from __future__ import annotations
@@ -107,12 +108,15 @@ class ViewOrbits:
         scale = max(1.0, float(np.abs(s).max()))
         candidates = [c for c in CANDIDATES if square or not any(t.transpose for t in c)]
         found = [_orbits(nx, ny, s / scale, turns) for turns in candidates]
-        # a product costs about (matrix traffic) + (arithmetic): per base view 2 + number of images, in units of half a view
+        # a product costs about (matrix traffic) + (arithmetic): per base view 2 + number of images, in units
+        # of half a view
         return min(found, key=lambda o: len(o.base) * (2 + len(o.turns)))
 
     @cached_property
     def unused(self) -> list[tuple[int, int]]:
-        """(base, turn) that no view of the scan stands for: a turned image is measured there, but the scanner did not."""
+        """(base, turn) that no view of the scan stands for: a turned image is measured there, but the
+        scanner did not.
+        """
         n = len(self.turns)
         return [divmod(slot, n) for slot in range(len(self.base) * n) if slot not in set(self.slot.tolist())]
 
@@ -160,7 +164,14 @@ def _orbits(nx: Array, ny: Array, s: Array, turns: Sequence[Turn]) -> ViewOrbits
     moved = []
     for turn in turns:
         mx, my = turn.normals(nx, ny)
-        moved.append((mx, my, _features(mx[:, ends], my[:, ends], s[:, ends]), _features(mx[:, ends[::-1]], my[:, ends[::-1]], s[:, ends[::-1]])))
+        moved.append(
+            (
+                mx,
+                my,
+                _features(mx[:, ends], my[:, ends], s[:, ends]),
+                _features(mx[:, ends[::-1]], my[:, ends[::-1]], s[:, ends[::-1]]),
+            )
+        )
     # of each family keep the view whose rays run most nearly along image rows: they meet pixels in the order of memory
     for b in np.argsort(-np.abs(ny).mean(1).round(6), kind="stable"):
         if owner[b] >= 0:
@@ -179,5 +190,7 @@ def _orbits(nx: Array, ny: Array, s: Array, turns: Sequence[Turn]) -> ViewOrbits
                         used.add(e)
     kept = sorted(used)
     position = {b: i for i, b in enumerate(base)}
-    slot = np.array([position[int(o)] * len(kept) + kept.index(int(t)) for o, t in zip(owner, turn_of, strict=True)], np.int64)
+    slot = np.array(
+        [position[int(o)] * len(kept) + kept.index(int(t)) for o, t in zip(owner, turn_of, strict=True)], np.int64
+    )
     return ViewOrbits(np.array(base, np.int64), tuple(turns[e] for e in kept), slot, reverse)

@@ -3,8 +3,9 @@
     x̂ = argmin  ½ Σ w (y − A x)² + λ TV(x) ,      TV(x) = Σ_pixels |∇x|      (optionally x ≥ 0)
 
 The classic answer to few views (Sidky & Pan, Phys. Med. Biol. 53, 4777, 2008), and here a baseline: a prior that knows
-edges but no anatomy. Solved with the primal-dual method of Chambolle & Pock (J. Math. Imaging Vis. 40, 120, 2011) with the
-diagonal step sizes of Pock & Chambolle (ICCV 2011, α = 1), which need no operator norm: one over the row and column sums.
+edges but no anatomy. Solved with the primal-dual method of Chambolle & Pock (J. Math. Imaging Vis. 40, 120,
+2011) with the diagonal step sizes of Pock & Chambolle (ICCV 2011, α = 1), which need no operator norm: one
+over the row and column sums.
 """
 
 from __future__ import annotations
@@ -39,12 +40,19 @@ def total_variation(x: Tensor) -> Tensor:
     return gradient(x).square().sum(0).sqrt().sum((-2, -1))
 
 
-def tv_reconstruction(measurement: Measurement, weight: float, n_iterations: int = 200, nonnegative: bool = True, x0: Tensor | None = None) -> Tensor:
+def tv_reconstruction(
+    measurement: Measurement,
+    weight: float,
+    n_iterations: int = 200,
+    nonnegative: bool = True,
+    x0: Tensor | None = None,
+) -> Tensor:
     """argmin ½ Σ w (y − A x)² + weight · TV(x).
 
     Parameters
     ----------
-    measurement : data (..., *range_shape), an operator on (H, W) images with non-negative entries (a projector), weights.
+    measurement : data (..., *range_shape), an operator on (H, W) images with non-negative entries (a
+        projector), weights.
     weight : λ ≥ 0, in nats per unit of image intensity.
     n_iterations : iterations, each one A and one Aᵀ.
     nonnegative : whether x ≥ 0 is imposed.
@@ -70,8 +78,10 @@ def tv_reconstruction(measurement: Measurement, weight: float, n_iterations: int
         x = y.new_zeros(*lead, *A.domain_shape) if x0 is None else x0.clone()
         rows = root * A(torch.ones_like(x))
         columns = A.T(root)
-        # Three scales must meet for the steps to be of use: columns of √w A, differences between pixels, and the image itself.
-        # beta brings the differences to the size of the projections, kappa (a typical grey value) the image to the duals.
+        # Three scales must meet for the steps to be of use: columns of √w A, differences between pixels, and
+        # the image itself.
+        # beta brings the differences to the size of the projections, kappa (a typical grey value) the image
+        # to the duals.
         beta = float(columns.mean()) / 4.0
         back_projected = A.T(root * data) / A.T(root * rows).clamp_min(1e-20)
         kappa = max(float(back_projected.abs().mean()), 1e-12)

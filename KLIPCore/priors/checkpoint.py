@@ -1,7 +1,7 @@
 """Weights on disk: ``NAME.safetensors`` and ``NAME.json``, never a pickle.
 
-The JSON is the :class:`~KLIPCore.volume.model_card.ModelCard`; its ``sha256`` must match the weights, so that a result's
-provenance names exactly one network. The shipped default lives in :mod:`KLIPCore.priors.zoo`.
+The JSON is the :class:`~KLIPCore.volume.model_card.ModelCard`; its ``sha256`` must match the weights, so that
+a result's provenance names exactly one network. The shipped default lives in :mod:`KLIPCore.priors.zoo`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def save_prior(network: nn.Module, card: ModelCard, folder: Path, dtype: torch.d
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.safetensors"
     partial = path.with_suffix(".safetensors.part")
-    save_file({name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()}, partial)
+    save_file(
+        {name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()}, partial
+    )
     card = replace(card, sha256=file_sha256(partial))
     partial_card = path.with_suffix(".json.part")
     partial_card.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
@@ -61,15 +63,27 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
         return _load(path, device)
     shipped = files("KLIPCore.priors.zoo") / f"{name_or_path}.safetensors"
     if not shipped.is_file():
-        names = ", ".join(sorted(f.name.removesuffix(".safetensors") for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".safetensors")))
-        raise PriorError(f"There is no prior called '{name_or_path}'.", f"Choose one of: {names}; or give the path of a .safetensors file.")
+        names = ", ".join(
+            sorted(
+                f.name.removesuffix(".safetensors")
+                for f in files("KLIPCore.priors.zoo").iterdir()
+                if f.name.endswith(".safetensors")
+            )
+        )
+        raise PriorError(
+            f"There is no prior called '{name_or_path}'.",
+            f"Choose one of: {names}; or give the path of a .safetensors file.",
+        )
     with as_file(shipped) as real, as_file(files("KLIPCore.priors.zoo") / f"{name_or_path}.json"):
         return _load(real, device)
 
 
 def shipped_cards() -> list[ModelCard]:
     """The cards of all priors in the package."""
-    cards = sorted((f for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".json")), key=lambda f: f.name.removesuffix(".json"))
+    cards = sorted(
+        (f for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".json")),
+        key=lambda f: f.name.removesuffix(".json"),
+    )
     return [ModelCard.from_dict(json.loads(f.read_text(encoding="utf-8"))) for f in cards]
 
 
@@ -77,14 +91,21 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
     card_path = path.with_suffix(".json")
     if not path.is_file() or not card_path.is_file():
         raise PriorError(
-            f"The prior needs {path.name} and {card_path.name} side by side.", "Give the path of the .safetensors file with its model card beside it."
+            f"The prior needs {path.name} and {card_path.name} side by side.",
+            "Give the path of the .safetensors file with its model card beside it.",
         )
     try:
         card = ModelCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
         if card.sha256 and card.sha256 != file_sha256(path):
-            raise PriorError(f"{path.name} is not the file its model card describes (hash differs).", "Copy weights and card again, from the same place.")
+            raise PriorError(
+                f"{path.name} is not the file its model card describes (hash differs).",
+                "Copy weights and card again, from the same place.",
+            )
         network = build_network(network_config(card.network))
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except (SafetensorError, json.JSONDecodeError, RuntimeError, TypeError) as error:
-        raise PriorError(f"{path.name} cannot be loaded ({type(error).__name__}).", "Copy weights and card again, or choose another prior.") from error
+        raise PriorError(
+            f"{path.name} cannot be loaded ({type(error).__name__}).",
+            "Copy weights and card again, or choose another prior.",
+        ) from error
     return UNetPrior(network, card, device)

@@ -5,13 +5,14 @@ DDPM (Ho et al. 2020) adds noise in a thousand numbered steps and shrinks the im
     u_t = √ᾱ_t u + √(1 − ᾱ_t) ε ,        ᾱ_t = Π (1 − β_i) ,
 
 and its network guesses ε, or the velocity v = √ᾱ ε − √(1 − ᾱ) u (Salimans and Ho 2022), from u_t and the number t. The
-rest of this library only adds noise, x_σ = x + σ z. Both are the same process in other clothes: divide by √ᾱ and the noise
-level is σ_u = √(1/ᾱ − 1), multiply by 1/√(1 + σ_u²) and one is back. So a denoiser of x_σ is
+rest of this library only adds noise, x_σ = x + σ z. Both are the same process in other clothes: divide by √ᾱ
+and the noise level is σ_u = √(1/ᾱ − 1), multiply by 1/√(1 + σ_u²) and one is back. So a denoiser of x_σ is
 
     u' = (scale·x_σ + shift) / √(1 + σ_u²) ,  t = t(σ_u) ,  û = network's guess of u ,  D(x_σ, σ) = (û − shift) / scale
 
-where u = scale·x + shift is the intensity that the network was trained on and σ_u = scale·σ. At the schedule's own noise
-levels this is exactly DDPM's formula; between them t is interpolated in ln σ, and the network takes fractions.
+where u = scale·x + shift is the intensity that the network was trained on and σ_u = scale·σ. At the schedule's
+own noise levels this is exactly DDPM's formula; between them t is interpolated in ln σ, and the network takes
+fractions.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class DDPMConfig(UNetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prediction not in PREDICTIONS:
-            raise PriorError(f"A DDPM that predicts '{self.prediction}' is not known.", f"Use one of: {', '.join(PREDICTIONS)}.")
+            raise PriorError(
+                f"A DDPM that predicts '{self.prediction}' is not known.", f"Use one of: {', '.join(PREDICTIONS)}."
+            )
 
 
 def scheduler_of(schedule: str, n_steps: int, beta_start: float, beta_end: float, prediction: str) -> DDPMScheduler:
@@ -66,7 +69,9 @@ def scheduler_of(schedule: str, n_steps: int, beta_start: float, beta_end: float
     from monai.networks.schedulers import DDPMScheduler  # heavy: only when a network is really built
 
     ends: dict[str, Any] = {} if schedule == "cosine" else {"beta_start": beta_start, "beta_end": beta_end}
-    return DDPMScheduler(num_train_timesteps=n_steps, schedule=schedule, prediction_type=prediction, clip_sample=False, **ends)
+    return DDPMScheduler(
+        num_train_timesteps=n_steps, schedule=schedule, prediction_type=prediction, clip_sample=False, **ends
+    )
 
 
 class VPSchedule(nn.Module):
@@ -119,13 +124,19 @@ class VPDenoiser(nn.Module, ABC):
         """The network's guess (ε or v) from u_t (B, C, H, W), step numbers (B,) and positions (B, 2, H, W)."""
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
-        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions (B, 2, H, W)."""
+        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions
+        (B, 2, H, W).
+        """
         sigma_u = self.scale * sigma
         root = torch.rsqrt(1 + sigma_u**2).view(-1, 1, 1, 1)  # √ᾱ
         noised = (self.scale * x + self.shift) * root
         guess = self.predict(noised, self.vp.time(sigma_u), position)
         other = root * sigma_u.view(-1, 1, 1, 1)  # √(1 − ᾱ)
-        clean = (noised - other * guess) / root if self.scheduler.prediction_type == "epsilon" else root * noised - other * guess
+        clean = (
+            (noised - other * guess) / root
+            if self.scheduler.prediction_type == "epsilon"
+            else root * noised - other * guess
+        )
         return (clean - self.shift) / self.scale
 
 

@@ -1,9 +1,10 @@
 """Networks that were published as diffusers' ``UNet2DModel``, on MONAI's blocks.
 
-MONAI's diffusion U-Net and diffusers' are cousins: the same residual blocks, attention and resampling under other names.
-What differs is small and is settled here: how the step number becomes a vector (order of sine and cosine, highest
-frequency) and whether a downsampling convolution pads both sides or only right and below, as Ho et al.'s own code did.
-So weights convert one to one (:mod:`KLIPCore.priors.convert.diffusers`) and nothing of diffusers is needed to use them.
+MONAI's diffusion U-Net and diffusers' are cousins: the same residual blocks, attention and resampling under
+other names. What differs is small and is settled here: how the step number becomes a vector (order of sine and
+cosine, highest frequency) and whether a downsampling convolution pads both sides or only right and below, as
+Ho et al.'s own code did. So weights convert one to one (:mod:`KLIPCore.priors.convert.diffusers`) and nothing
+of diffusers is needed to use them.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class DiffusersConfig:
 
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
-            raise PriorError(f"A network that predicts '{self.prediction}' is not known.", f"Use one that predicts {' or '.join(PREDICTIONS)}.")
+            raise PriorError(
+                f"A network that predicts '{self.prediction}' is not known.",
+                f"Use one that predicts {' or '.join(PREDICTIONS)}.",
+            )
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -69,7 +73,9 @@ class DiffusersConfig:
 def time_vector(time: Tensor, width: int, cosine_first: bool, freq_shift: float) -> Tensor:
     """(B, width) sinusoidal embedding of step numbers (B,): Ho et al. 2020 after Vaswani et al. 2017."""
     half = width // 2
-    frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, device=time.device, dtype=torch.float32) / (half - freq_shift))
+    frequencies = torch.exp(
+        -math.log(10000.0) * torch.arange(half, device=time.device, dtype=torch.float32) / (half - freq_shift)
+    )
     angles = time[:, None].float() * frequencies
     halves = [angles.cos(), angles.sin()] if cosine_first else [angles.sin(), angles.cos()]
     return torch.cat(halves, 1)

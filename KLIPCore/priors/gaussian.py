@@ -8,8 +8,8 @@ and a linear measurement y = A x₀ + N(0, W⁻¹) turns the prior into another 
 
     P = (C⁻¹ + Aᵀ W A)⁻¹,      m = μ + P Aᵀ W (y − A μ) .
 
-So the posterior of a :class:`GaussianPrior` *is* a :class:`GaussianPrior`: its denoiser is D_post(x, σ) = E[x₀ | x_σ, y],
-its samples are exact posterior samples, and the likelihood score that guidance approximates is
+So the posterior of a :class:`GaussianPrior` *is* a :class:`GaussianPrior`: its denoiser is D_post(x, σ) = E[x₀
+| x_σ, y], its samples are exact posterior samples, and the likelihood score that guidance approximates is
 
     s_l(x, σ) = ∇ log p(y | x_σ = x) = (D_post(x, σ) − D(x, σ)) / σ² .
 
@@ -57,13 +57,23 @@ def dense_likelihood(measurement: Measurement, n_pixels: int) -> tuple[Tensor, T
     """
     A = measurement.A
     if math.prod(A.domain_shape) != n_pixels:
-        raise ConfigError(f"The operator acts on {tuple(A.domain_shape)} pixels, the prior has {n_pixels}.", "Build both for the same image.")
+        raise ConfigError(
+            f"The operator acts on {tuple(A.domain_shape)} pixels, the prior has {n_pixels}.",
+            "Build both for the same image.",
+        )
     if not isinstance(measurement.noise, GaussianNoise) or measurement.y.numel() != math.prod(A.range_shape):
-        raise ConfigError("Only one measurement with Gaussian noise has a posterior in closed form.", "Use GaussianNoise and a single y.")
+        raise ConfigError(
+            "Only one measurement with Gaussian noise has a posterior in closed form.",
+            "Use GaussianNoise and a single y.",
+        )
     like = measurement.y
     columns = A(torch.eye(n_pixels, dtype=like.dtype, device=like.device).reshape(n_pixels, *A.domain_shape))
     weights = measurement.weights.expand_as(like)
-    return columns.reshape(n_pixels, -1).T.double().cpu(), like.reshape(-1).double().cpu(), weights.reshape(-1).double().cpu()
+    return (
+        columns.reshape(n_pixels, -1).T.double().cpu(),
+        like.reshape(-1).double().cpu(),
+        weights.reshape(-1).double().cpu(),
+    )
 
 
 def per_sample(sigma: Tensor | float, x: Tensor) -> Tensor:
@@ -94,7 +104,10 @@ class GaussianPrior:
     def __init__(self, mean: Tensor, covariance: Tensor, name: str = "gaussian") -> None:
         n = mean.numel()
         if mean.ndim != 3 or tuple(covariance.shape) != (n, n):
-            raise ConfigError(f"A covariance of {tuple(covariance.shape)} does not fit a mean of {tuple(mean.shape)}.", "Give (C, H, W) and (n, n).")
+            raise ConfigError(
+                f"A covariance of {tuple(covariance.shape)} does not fit a mean of {tuple(mean.shape)}.",
+                "Give (C, H, W) and (n, n).",
+            )
         self.shape = tuple(mean.shape)
         self.mean = mean.detach().double()
         self.covariance = 0.5 * (covariance + covariance.T).detach().double()
@@ -166,7 +179,9 @@ def conditioned_covariance(factor: Tensor, A: Tensor, w: Tensor) -> Tensor:
 
 
 def denoiser(prior: Prior) -> Callable[[Tensor, float], Tensor]:
-    """A single-channel prior as samplers and the KL estimator call it: (B, H, W) states, one noise level → (B, H, W)."""
+    """A single-channel prior as samplers and the KL estimator call it: (B, H, W) states, one noise level →
+    (B, H, W).
+    """
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         return prior.denoise(x[:, None], torch.full((len(x),), sigma, dtype=x.dtype, device=x.device))[:, 0]
@@ -175,7 +190,9 @@ def denoiser(prior: Prior) -> Callable[[Tensor, float], Tensor]:
 
 
 def likelihood_score(prior: Prior, posterior: Prior) -> Callable[[Tensor, float], Tensor]:
-    """The exact s_l(x, σ) = (D_post − D)/σ² = ∇ log p(y | x_σ) of (B, H, W) states, from a prior and its own posterior."""
+    """The exact s_l(x, σ) = (D_post − D)/σ² = ∇ log p(y | x_σ) of (B, H, W) states, from a prior and its own
+    posterior.
+    """
     before, after = denoiser(prior), denoiser(posterior)
 
     def score(x: Tensor, sigma: float) -> Tensor:

@@ -4,10 +4,11 @@ p(x₀) = Σ_k w_k N(μ_k, C). Seen through noise, x_σ belongs to component k w
 
     r_k(x, σ) ∝ w_k N(x; μ_k, C + σ² I),          D(x, σ) = Σ_k r_k(x, σ) D_k(x, σ),
 
-D_k being the Wiener denoiser of component k: a soft choice between linear answers, which is what a trained network does
-between anatomies. A linear measurement changes every component as it changes a Gaussian (:mod:`KLIPCore.priors.gaussian`)
-and multiplies its weight by its evidence N(y; A μ_k, A C Aᵀ + W⁻¹): the posterior is a mixture again. All components share
-one covariance, which keeps the divergence of prior and posterior computable in any dimension (:mod:`KLIPCore.kl.mixture`).
+D_k being the Wiener denoiser of component k: a soft choice between linear answers, which is what a trained
+network does between anatomies. A linear measurement changes every component as it changes a Gaussian
+(:mod:`KLIPCore.priors.gaussian`) and multiplies its weight by its evidence N(y; A μ_k, A C Aᵀ + W⁻¹): the
+posterior is a mixture again. All components share one covariance, which keeps the divergence of prior and
+posterior computable in any dimension (:mod:`KLIPCore.kl.mixture`).
 """
 
 from __future__ import annotations
@@ -46,9 +47,14 @@ class GaussianMixturePrior:
     def __init__(self, weights: Tensor, means: Tensor, covariance: Tensor, name: str = "gaussian-mixture") -> None:
         n = means[0].numel()
         if means.ndim != 4 or weights.shape != means.shape[:1] or tuple(covariance.shape) != (n, n):
-            raise ConfigError("Weights, means and covariance of the mixture do not fit each other.", "Give (K,), (K, C, H, W) and (n, n).")
+            raise ConfigError(
+                "Weights, means and covariance of the mixture do not fit each other.",
+                "Give (K,), (K, C, H, W) and (n, n).",
+            )
         if not bool((weights > 0).all()):
-            raise ConfigError("Every component of a mixture needs a positive weight.", "Leave out components without weight.")
+            raise ConfigError(
+                "Every component of a mixture needs a positive weight.", "Leave out components without weight."
+            )
         self.shape = tuple(means.shape[1:])
         self.weights = weights.detach().double() / weights.detach().double().sum()
         self.means = means.detach().double()
@@ -110,4 +116,6 @@ class GaussianMixturePrior:
         log_evidence = -0.5 * (residuals[:, used].T * torch.linalg.solve(predictive, residuals[:, used].T)).sum(0)
         weights = torch.softmax(torch.log(self.weights) + log_evidence, 0)
         means = self.means.flatten(1) + (w * residuals) @ A @ covariance
-        return GaussianMixturePrior(weights, means.reshape(self.means.shape), covariance, f"{self.card.name}, measured")
+        return GaussianMixturePrior(
+            weights, means.reshape(self.means.shape), covariance, f"{self.card.name}, measured"
+        )

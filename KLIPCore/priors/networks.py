@@ -1,7 +1,7 @@
 """From a card's ``network`` entry to a network, and back.
 
-Every network is a module called as ``network(x, sigma, position)`` that returns the denoised images; the entry's ``kind``
-says which class and the other fields are its configuration.
+Every network is a module called as ``network(x, sigma, position)`` that returns the denoised images; the
+entry's ``kind`` says which class and the other fields are its configuration.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def network_config(fields: Mapping[str, Any]) -> Any:
     try:
         return KINDS[kind][1].from_dict(fields)
     except (TypeError, KeyError, ValueError) as error:
-        raise PriorError(f"The network's description cannot be used ({error}).", "Use the card written beside the weights by the same version.") from error
+        raise PriorError(
+            f"The network's description cannot be used ({error}).",
+            "Use the card written beside the weights by the same version.",
+        ) from error
 
 
 def build_network(config: Any) -> nn.Module:

@@ -1,13 +1,14 @@
 """A prior over patches as a prior over images (PaDIS; Hu, Song, Xu, Shen & Fessler, NeurIPS 2024).
 
-A patch prior has seen small squares and where they lay, never an image. The image is padded by ``pad`` pixels that are known to be 0, a grid of
-adjoining patches is laid over it with a random offset, each patch is denoised with its place as a further input, and the patches are
-put side by side. The offset changes at every call, so that no seam stays where it is:
+A patch prior has seen small squares and where they lay, never an image. The image is padded by ``pad`` pixels
+that are known to be 0, a grid of adjoining patches is laid over it with a random offset, each patch is
+denoised with its place as a further input, and the patches are put side by side. The offset changes at every
+call, so that no seam stays where it is:
 
     log p(x) = mean over offsets of Σ over patches log p_patch(x_patch, place) + const
 
-One call is one term of that mean. The published networks (56-pixel patches, padding 24) need a quarter of the memory of a whole image's,
-and are learnt from a quarter of the data.
+One call is one term of that mean. The published networks (56-pixel patches, padding 24) need a quarter of the
+memory of a whole image's, and are learnt from a quarter of the data.
 """
 
 from __future__ import annotations
@@ -39,7 +40,14 @@ class PatchDenoiser:
     ConfigError : patches and padding that do not cover the image at every offset.
     """
 
-    def __init__(self, denoise: DenoisePatches, size: int, patch: int = 56, pad: int = 24, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        denoise: DenoisePatches,
+        size: int,
+        patch: int = 56,
+        pad: int = 24,
+        generator: torch.Generator | None = None,
+    ) -> None:
         self.denoise, self.size, self.patch, self.pad = denoise, size, patch, pad
         self.generator = generator or torch.Generator().manual_seed(0)
         self.n = size // patch + 1

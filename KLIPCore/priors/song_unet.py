@@ -1,13 +1,13 @@
 """The score networks of Song et al. 2021 (DDPM++ and NCSN++), which PaDIS, EDM and KLIP's score model are.
 
-One family, a few switches. A residual block normalises, convolves, adds what it is told about the noise level, normalises
-and convolves again; its sum with the input is divided by √2, so that variance stays where it is however deep the network.
-Halving and doubling use a small symmetric filter (box [1, 1] or [1, 3, 3, 1]) instead of strided convolutions. NCSN++
-hands the picture itself down beside the features at every resolution (``pyramid_in``) and adds up its answer from all of
-them (``pyramid_out``); DDPM++ does neither.
+One family, a few switches. A residual block normalises, convolves, adds what it is told about the noise level,
+normalises and convolves again; its sum with the input is divided by √2, so that variance stays where it is
+however deep the network. Halving and doubling use a small symmetric filter (box [1, 1] or [1, 3, 3, 1])
+instead of strided convolutions. NCSN++ hands the picture itself down beside the features at every resolution
+(``pyramid_in``) and adds up its answer from all of them (``pyramid_out``); DDPM++ does neither.
 
-Written from the papers (Song et al. 2021, appendices G and H; Karras et al. 2022, appendix C and F.3 for the sizes) and checked,
-through the converters, against independent networks with the published names.
+Written from the papers (Song et al. 2021, appendices G and H; Karras et al. 2022, appendix C and F.3 for the
+sizes) and checked, through the converters, against independent networks with the published names.
 
 How the raw network F becomes a denoiser is ``frame``:
 
@@ -77,9 +77,15 @@ class SongConfig:
 
     def __post_init__(self) -> None:
         if self.frame not in FRAMES or self.pyramid_in not in ("none", "skip", "residual"):
-            raise PriorError(f"A score network with frame '{self.frame}', pyramid '{self.pyramid_in}' is not known.", f"Frames: {', '.join(FRAMES)}.")
+            raise PriorError(
+                f"A score network with frame '{self.frame}', pyramid '{self.pyramid_in}' is not known.",
+                f"Frames: {', '.join(FRAMES)}.",
+            )
         if self.patch % 2 ** (len(self.channels) - 1):
-            raise PriorError(f"Patches of {self.patch} pixels cannot be halved {len(self.channels) - 1} times.", "Choose another patch size.")
+            raise PriorError(
+                f"Patches of {self.patch} pixels cannot be halved {len(self.channels) - 1} times.",
+                "Choose another patch size.",
+            )
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -103,7 +109,9 @@ def halved(x: Tensor, weights: Tensor) -> Tensor:
 def doubled(x: Tensor, weights: Tensor) -> Tensor:
     """Zeros between pixels, filtered, mean kept."""
     n = x.shape[1]
-    return F.conv_transpose2d(x, 4 * weights.to(x).expand(n, 1, -1, -1), stride=2, padding=(weights.shape[-1] - 1) // 2, groups=n)
+    return F.conv_transpose2d(
+        x, 4 * weights.to(x).expand(n, 1, -1, -1), stride=2, padding=(weights.shape[-1] - 1) // 2, groups=n
+    )
 
 
 def group_norm(n_channels: int) -> nn.GroupNorm:
@@ -122,7 +130,9 @@ class ResidualBlock(nn.Module):
     attends : whether self-attention follows.
     """
 
-    def __init__(self, n_in: int, n_out: int, n_told: int, taps: tuple[float, ...], resample: int = 0, attends: bool = False) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, n_told: int, taps: tuple[float, ...], resample: int = 0, attends: bool = False
+    ) -> None:
         super().__init__()
         self.n_in, self.n_out, self.resample = n_in, n_out, resample
         self.norm_in, self.conv_in = group_norm(n_in), nn.Conv2d(n_in, n_out, 3, padding=1)
@@ -130,7 +140,9 @@ class ResidualBlock(nn.Module):
         self.norm_out, self.conv_out = group_norm(n_out), nn.Conv2d(n_out, n_out, 3, padding=1)
         self.shortcut = nn.Conv2d(n_in, n_out, 1) if n_in != n_out or resample else None
         self.norm_attention = group_norm(n_out) if attends else None
-        self.query, self.key, self.value, self.projection = (nn.Conv2d(n_out, n_out, 1) if attends else None for _ in range(4))
+        self.query, self.key, self.value, self.projection = (
+            nn.Conv2d(n_out, n_out, 1) if attends else None for _ in range(4)
+        )
         self.register_buffer("taps", filter_of(taps), persistent=False)
 
     def _resampled(self, x: Tensor) -> Tensor:
@@ -198,7 +210,9 @@ class SongUNet(nn.Module):
                 self.doubling.append(block(n, n, resample=1))
             row = nn.ModuleList()
             for m in range(c.n_blocks + 1):
-                row.append(block(n + passed.pop(), c.channels[level], attends=c.attention_levels[level] and m == c.n_blocks))
+                row.append(
+                    block(n + passed.pop(), c.channels[level], attends=c.attention_levels[level] and m == c.n_blocks)
+                )
                 n = c.channels[level]
             self.up.append(row)
             if c.pyramid_out or level == 0:
@@ -211,7 +225,9 @@ class SongUNet(nn.Module):
         return int(2 ** (len(self.config.channels) - 1))
 
     def raw(self, picture: Tensor, noise: Tensor) -> Tensor:
-        """F: (B, image_channels, H, W) from input channels (B, n, H, W) and the noise level as the network is told it (B,)."""
+        """F: (B, image_channels, H, W) from input channels (B, n, H, W) and the noise level as the network
+        is told it (B,).
+        """
         c, weights = self.config, self.taps
         told = F.silu(self.told_2(F.silu(self.told_1(self._noise_vector(noise)))))
         h = self.first(picture)
@@ -257,25 +273,36 @@ class SongUNet(nn.Module):
             angles = 2 * math.pi * noise[:, None] * self.frequencies  # type: ignore[operator]
         else:
             half = c.noise_width // 2
-            angles = noise[:, None] * 10000.0 ** (-torch.arange(half, device=noise.device, dtype=noise.dtype) / (half - 1))
+            angles = noise[:, None] * 10000.0 ** (
+                -torch.arange(half, device=noise.device, dtype=noise.dtype) / (half - 1)
+            )
         return torch.cat([angles.sin(), angles.cos()], 1)
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
-        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions (B, 2, H, W)."""
+        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions
+        (B, 2, H, W).
+        """
         c = self.config
         if not c.patch:
             return self._denoised(x, sigma, self._positions(position))
         side = x.shape[-1] + 2 * c.pad
         n = side // c.patch
         if n * c.patch < x.shape[-1] + c.pad:
-            raise PriorError(f"Patches of {c.patch} do not cover {x.shape[-1]} pixels with a margin of {c.pad}.", "Convert with another patch or margin.")
+            raise PriorError(
+                f"Patches of {c.patch} do not cover {x.shape[-1]} pixels with a margin of {c.pad}.",
+                "Convert with another patch or margin.",
+            )
         inner = slice(0, n * c.patch)
         padded = F.pad(x, (c.pad,) * 4)[..., inner, inner]
         axis = torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype)[inner]
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         where = torch.stack([columns, rows])[None].expand(len(x), -1, -1, -1) if c.positions else padded[:, :0]
         tiles = self._denoised(_tiled(padded, c.patch), sigma.repeat_interleave(n * n), _tiled(where, c.patch))
-        whole = tiles.reshape(len(x), n, n, -1, c.patch, c.patch).permute(0, 3, 1, 4, 2, 5).reshape(len(x), -1, n * c.patch, n * c.patch)
+        whole = (
+            tiles.reshape(len(x), n, n, -1, c.patch, c.patch)
+            .permute(0, 3, 1, 4, 2, 5)
+            .reshape(len(x), -1, n * c.patch, n * c.patch)
+        )
         return whole[..., c.pad : c.pad + x.shape[-2], c.pad : c.pad + x.shape[-1]]
 
     def _positions(self, position: Tensor) -> Tensor:

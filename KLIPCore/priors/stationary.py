@@ -1,15 +1,17 @@
 """A stationary Gaussian prior on images, at FFT cost: exact truth at the size of a real scan.
 
-A covariance that depends only on the offset between pixels (on a torus) is diagonal in the Fourier basis: C = Fᴴ S F with
-the power spectrum S(f). The Wiener denoiser is then one FFT pair. A measurement by a scanner's operator A is not diagonal
-there, so the posterior is not stationary; it is still Gaussian, and what is asked of it are linear systems that conjugate
-gradients solve to any accuracy, matrix-free. With C_σ = C σ²/(C + σ²) the covariance left once x_σ is seen,
+A covariance that depends only on the offset between pixels (on a torus) is diagonal in the Fourier basis: C =
+Fᴴ S F with the power spectrum S(f). The Wiener denoiser is then one FFT pair. A measurement by a scanner's
+operator A is not diagonal there, so the posterior is not stationary; it is still Gaussian, and what is asked
+of it are linear systems that conjugate gradients solve to any accuracy, matrix-free. With C_σ = C σ²/(C + σ²)
+the covariance left once x_σ is seen,
 
     D_post = D + C_σ^½ q,      (I + C_σ^½ Aᵀ W A C_σ^½) q = C_σ^½ Aᵀ W (y − A D),
 
-and σ = ∞ gives the posterior mean. Exact samples come from Matheron's rule: draw x and data y' from the joint law of prior
-and measurement, then add the posterior mean's answer to what is missing, y − y' (Hoffman & Ribak 1991; Papandreou & Yuille
-2010). For images small enough :meth:`StationaryGaussianPrior.dense` hands everything to the closed forms.
+and σ = ∞ gives the posterior mean. Exact samples come from Matheron's rule: draw x and data y' from the joint
+law of prior and measurement, then add the posterior mean's answer to what is missing, y − y' (Hoffman & Ribak
+1991; Papandreou & Yuille 2010). For images small enough :meth:`StationaryGaussianPrior.dense` hands everything
+to the closed forms.
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ class StationaryGaussianPrior:
 
     def __init__(self, mean: Tensor, spectrum: Tensor, name: str = "stationary-gaussian") -> None:
         if mean.ndim != 2 or mean.shape != spectrum.shape or not bool((spectrum > 0).all()):
-            raise ConfigError("The power spectrum must be positive and of the mean's shape (H, W).", "Use StationaryGaussianPrior.matern.")
+            raise ConfigError(
+                "The power spectrum must be positive and of the mean's shape (H, W).",
+                "Use StationaryGaussianPrior.matern.",
+            )
         mirrored = torch.roll(spectrum.flip(0, 1), (1, 1), (0, 1))
         if not torch.allclose(spectrum, mirrored, rtol=1e-9):
             raise ConfigError("The power spectrum differs at f and −f: no real image has it.", "Make it symmetric.")
@@ -53,8 +58,11 @@ class StationaryGaussianPrior:
         self._card = exact_card(name, mean.shape[-1])
 
     @classmethod
-    def matern(cls, mean: Tensor, std: float, length: float, smoothness: float = 1.5, floor: float = 1e-6) -> StationaryGaussianPrior:
-        """Matérn covariance: S(f) ∝ (1 + (2π f length)²)^−(smoothness + 1), scaled to pixel standard deviation ``std``.
+    def matern(
+        cls, mean: Tensor, std: float, length: float, smoothness: float = 1.5, floor: float = 1e-6
+    ) -> StationaryGaussianPrior:
+        """Matérn covariance: S(f) ∝ (1 + (2π f length)²)^−(smoothness + 1), scaled to pixel standard deviation
+        ``std``.
 
         Parameters
         ----------
@@ -83,7 +91,9 @@ class StationaryGaussianPrior:
         return moved
 
     def filtered(self, x: Tensor, gain: Tensor) -> Tensor:
-        """x (..., H, W) with its Fourier coefficients multiplied by ``gain`` (..., H, W), which is real and symmetric."""
+        """x (..., H, W) with its Fourier coefficients multiplied by ``gain`` (..., H, W), which is real and
+        symmetric.
+        """
         return torch.fft.ifft2(gain * torch.fft.fft2(x)).real
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -100,9 +110,13 @@ class StationaryGaussianPrior:
         """The same law with its (H·W)² covariance written out; for images up to about 32 × 32."""
         height, width = self.mean.shape
         units = torch.eye(height * width, dtype=torch.float64, device=self.mean.device).reshape(-1, height, width)
-        return GaussianPrior(self.mean[None], self.filtered(units, self.spectrum).reshape(height * width, -1), self.card.name)
+        return GaussianPrior(
+            self.mean[None], self.filtered(units, self.spectrum).reshape(height * width, -1), self.card.name
+        )
 
-    def posterior(self, measurement: Measurement, n_iterations: int = 400, tolerance: float = 1e-12) -> StationaryPosterior:
+    def posterior(
+        self, measurement: Measurement, n_iterations: int = 400, tolerance: float = 1e-12
+    ) -> StationaryPosterior:
         """This prior after a linear measurement with Gaussian noise, matrix-free."""
         return StationaryPosterior(self, measurement, n_iterations, tolerance)
 
@@ -114,18 +128,24 @@ class StationaryPosterior:
     ----------
     prior : what was known before.
     measurement : one measurement with Gaussian noise, in float64 for full accuracy.
-    n_iterations, tolerance : limits of the conjugate gradients; the residual falls below ``tolerance`` of the right-hand side.
+    n_iterations, tolerance : limits of the conjugate gradients; the residual falls below ``tolerance`` of the
+        right-hand side.
 
     Raises
     ------
     ConfigError : the noise is not Gaussian, or the operator acts on images of another size.
     """
 
-    def __init__(self, prior: StationaryGaussianPrior, measurement: Measurement, n_iterations: int, tolerance: float) -> None:
+    def __init__(
+        self, prior: StationaryGaussianPrior, measurement: Measurement, n_iterations: int, tolerance: float
+    ) -> None:
         if not isinstance(measurement.noise, GaussianNoise):
             raise ConfigError("Only a measurement with Gaussian noise has a Gaussian posterior.", "Use GaussianNoise.")
         if tuple(measurement.A.domain_shape) != tuple(prior.mean.shape):
-            raise ConfigError(f"The operator acts on {measurement.A.domain_shape}, the prior on {tuple(prior.mean.shape)}.", "Build both for the same image.")
+            raise ConfigError(
+                f"The operator acts on {measurement.A.domain_shape}, the prior on {tuple(prior.mean.shape)}.",
+                "Build both for the same image.",
+            )
         self.prior, self.measurement = prior, measurement
         self.n_iterations, self.tolerance = n_iterations, tolerance
         self._card = exact_card(f"{prior.card.name}, measured", prior.mean.shape[-1])
@@ -146,7 +166,12 @@ class StationaryPosterior:
             return A.T(w * A(d.to(dtype))).double()
 
         b = prior.filtered(A.T(w * (y - A(estimate.to(dtype)))).double(), root)
-        q = conjugate_gradients(lambda d: d + prior.filtered(normal(prior.filtered(d, root)), root), b, self.n_iterations, relative_tolerance=self.tolerance)
+        q = conjugate_gradients(
+            lambda d: d + prior.filtered(normal(prior.filtered(d, root)), root),
+            b,
+            self.n_iterations,
+            relative_tolerance=self.tolerance,
+        )
         return prior.filtered(q, root)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -1,9 +1,9 @@
 """The shipped prior: MONAI's diffusion U-Net behind a pixel-unshuffle, under EDM preconditioning.
 
 Pixel-unshuffle (each 2×2 square becomes four channels) puts the network on a grid of half the size: four times
-cheaper per slice, at no loss of resolution. Only the middle block attends; the rest is local, so the network is trained
-mostly on patches and applied to whole slices, and two position channels tell it which part of the body it looks at.
-:mod:`KLIPCore.priors.networks` finds the class that a card names.
+cheaper per slice, at no loss of resolution. Only the middle block attends; the rest is local, so the network
+is trained mostly on patches and applied to whole slices, and two position channels tell it which part of the
+body it looks at. :mod:`KLIPCore.priors.networks` finds the class that a card names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class UNetConfig:
     channels : feature channels per resolution level.
     n_res_blocks : residual blocks per level.
     unshuffle : side of the squares folded into channels.
-    positions : whether row and column are given as two more channels; a network that always sees whole slices can do without.
+    positions : whether row and column are given as two more channels; a network that always sees whole slices
+        can do without.
     """
 
     channels: tuple[int, ...] = (64, 128, 192)
@@ -42,7 +43,12 @@ class UNetConfig:
     positions: bool = True
 
     def __post_init__(self) -> None:
-        if not self.channels or any(n % NORM_GROUPS for n in self.channels) or self.channels[-1] % HEAD_CHANNELS or self.n_res_blocks < 1:
+        if (
+            not self.channels
+            or any(n % NORM_GROUPS for n in self.channels)
+            or self.channels[-1] % HEAD_CHANNELS
+            or self.n_res_blocks < 1
+        ):
             raise PriorError(
                 f"A network with channels {self.channels} and {self.n_res_blocks} blocks a level cannot be built.",
                 f"Take multiples of {NORM_GROUPS}, of {HEAD_CHANNELS} for the last level, and at least one block.",
@@ -56,7 +62,12 @@ class UNetConfig:
         ------
         TypeError : a field is unknown.
         """
-        return cls(**{**{k: v for k, v in fields.items() if k != "kind"}, "channels": tuple(fields.get("channels", cls.channels))})
+        return cls(
+            **{
+                **{k: v for k, v in fields.items() if k != "kind"},
+                "channels": tuple(fields.get("channels", cls.channels)),
+            }
+        )
 
     @property
     def multiple(self) -> int:
@@ -65,7 +76,9 @@ class UNetConfig:
 
 
 def folded_unet(config: UNetConfig) -> nn.Module:
-    """MONAI's diffusion U-Net on a grid folded by ``config.unshuffle``, with two position channels more where asked for."""
+    """MONAI's diffusion U-Net on a grid folded by ``config.unshuffle``, with two position channels more
+    where asked for.
+    """
     from monai.networks.nets import DiffusionModelUNet  # heavy: only when a network is really built
 
     n_folded = config.unshuffle**2
@@ -78,7 +91,9 @@ def folded_unet(config: UNetConfig) -> nn.Module:
         attention_levels=(False,) * len(config.channels),
         norm_num_groups=NORM_GROUPS,
         num_head_channels=HEAD_CHANNELS,
-        use_flash_attention=True,  # never forms the 1024 × 1024 weights of a slice: a third less time a slice on a CPU, the same numbers
+        # never forms the 1024 × 1024 weights of a slice: a third less time a slice on a CPU, the same
+        # numbers
+        use_flash_attention=True,
     )
 
 
@@ -126,10 +141,12 @@ class UNetPrior:
 
     Parameters
     ----------
-    network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that returns the denoised images.
+    network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that
+        returns the denoised images.
     card : what it was trained for.
-    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in float32. The former's
-        convolutions and linear maps are converted in place: the network given belongs to the prior from then on.
+    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in
+        float32. The former's convolutions and linear maps are converted in place: the network given belongs to
+        the prior from then on.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: torch.device | str = "cpu") -> None:
@@ -154,6 +171,9 @@ class UNetPrior:
         Gradients flow when ``x`` requires them (DPS, ΠGDM need them) and are not recorded otherwise.
         """
         position = self.position.expand(len(x), -1, -1, -1)
-        with torch.set_grad_enabled(x.requires_grad), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+        with (
+            torch.set_grad_enabled(x.requires_grad),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed),
+        ):
             denoised: Tensor = self.network(x.contiguous(memory_format=torch.channels_last), sigma.to(x), position)
             return denoised.float()

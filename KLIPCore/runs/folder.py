@@ -37,7 +37,16 @@ from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Orientation
 
-OWN_FILES = ("run.json", "body.npz", "reconstruction.nrrd", "kl_map.nrrd", "regions.seg.nrrd", "regions.dcm", "report.html", "result.json")
+OWN_FILES = (
+    "run.json",
+    "body.npz",
+    "reconstruction.nrrd",
+    "kl_map.nrrd",
+    "regions.seg.nrrd",
+    "regions.dcm",
+    "report.html",
+    "result.json",
+)
 """What a run writes besides ``trace/``; nothing else is ever removed."""
 
 BESIDE = ("synthetic",)
@@ -83,9 +92,14 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"The output folder {self.path} cannot be made ({error.strerror}).", "Choose a folder you may write to with -o.") from error
+            raise OutputError(
+                f"The output folder {self.path} cannot be made ({error.strerror}).",
+                "Choose a folder you may write to with -o.",
+            ) from error
         if not os.access(self.path, os.W_OK):
-            raise OutputError(f"The output folder {self.path} cannot be written to.", "Choose a folder you may write to with -o.")
+            raise OutputError(
+                f"The output folder {self.path} cannot be written to.", "Choose a folder you may write to with -o."
+            )
         old = self.file("run.json")
         if old.is_file():
             if self.run().get("fingerprint") != run["fingerprint"]:
@@ -96,7 +110,9 @@ class RunFolder:
                     )
                 self.clear()
         elif any(item.name not in BESIDE for item in self.path.iterdir()):
-            raise OutputError(f"{self.path} is not empty and holds no earlier run.", "Choose a new or empty folder with -o.")
+            raise OutputError(
+                f"{self.path} is not empty and holds no earlier run.", "Choose a new or empty folder with -o."
+            )
         self.trace_folder.mkdir(exist_ok=True)
         self.write_json("run.json", run)
 
@@ -117,9 +133,14 @@ class RunFolder:
         try:
             return dict(json.loads(self.file("run.json").read_text(encoding="utf-8")))
         except OSError as error:
-            raise TraceError(f"There is no finished or started run in {self.path}.", "Give the folder that klip detect wrote with -o.") from error
+            raise TraceError(
+                f"There is no finished or started run in {self.path}.",
+                "Give the folder that klip detect wrote with -o.",
+            ) from error
         except (json.JSONDecodeError, TypeError) as error:
-            raise TraceError(f"The run record in {self.path} is damaged.", "Run klip detect again with --overwrite.") from error
+            raise TraceError(
+                f"The run record in {self.path} is damaged.", "Run klip detect again with --overwrite."
+            ) from error
 
     def result(self) -> dict[str, Any]:
         """``result.json``.
@@ -131,7 +152,9 @@ class RunFolder:
         try:
             return dict(json.loads(self.file("result.json").read_text(encoding="utf-8")))
         except (OSError, json.JSONDecodeError) as error:
-            raise TraceError(f"There is no finished run in {self.path}.", "Run klip detect to its end first.") from error
+            raise TraceError(
+                f"There is no finished run in {self.path}.", "Run klip detect to its end first."
+            ) from error
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write one JSON file, whole or not at all."""
@@ -144,7 +167,9 @@ class RunFolder:
         part = self.file("body.npz.part")
         fields = {"frame": framing.frame.to_dict(), "shape": framing.grid.shape, "frame_uid": framing.grid.frame_uid}
         with part.open("wb") as stream:
-            np.savez_compressed(stream, bits=np.packbits(framing.body), affine=framing.grid.affine, fields=np.array(json.dumps(fields)))
+            np.savez_compressed(
+                stream, bits=np.packbits(framing.body), affine=framing.grid.affine, fields=np.array(json.dumps(fields))
+            )
         part.replace(self.file("body.npz"))
 
     def read_framing(self) -> Framing:
@@ -163,9 +188,14 @@ class RunFolder:
                 body = np.unpackbits(stored["bits"], count=int(np.prod(shape))).astype(bool).reshape(shape)
                 return Framing(grid, orientation, body, Frame.from_dict(fields["frame"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise TraceError(f"The body masks in {self.path} are missing or damaged.", "Run klip detect again; finished slices are kept.") from error
+            raise TraceError(
+                f"The body masks in {self.path} are missing or damaged.",
+                "Run klip detect again; finished slices are kept.",
+            ) from error
 
-    def finished(self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None) -> dict[int, SliceTrace]:
+    def finished(
+        self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None
+    ) -> dict[int, SliceTrace]:
         """Traces of those slices that are done, with the named layers; a damaged file counts as not done."""
         out = {}
         for index in indices:

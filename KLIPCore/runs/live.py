@@ -1,8 +1,9 @@
 """A finished or growing run, held in memory for a slider.
 
-:func:`KLIPCore.runs.rerun.redo_regions` answers new settings with files; a panel wants the answer while a slider moves. A
-:class:`LiveMap` reads a run folder once and then only does arithmetic: no file, no torch, no sampling. It packs itself into
-bytes, so that a scene can carry it and the slider still works when the run folder is gone.
+:func:`KLIPCore.runs.rerun.redo_regions` answers new settings with files; a panel wants the answer while a
+slider moves. A :class:`LiveMap` reads a run folder once and then only does arithmetic: no file, no torch, no
+sampling. It packs itself into bytes, so that a scene can carry it and the slider still works when the run
+folder is gone.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class LiveMap:
 
     @cached_property
     def _maker(self) -> MapMaker:
-        return MapMaker(self.trace, self.framing, None if self.roi is None else box_mask(self.framing.lps_grid, self.roi))
+        return MapMaker(
+            self.trace, self.framing, None if self.roi is None else box_mask(self.framing.lps_grid, self.roi)
+        )
 
     def update(self, settings: RegionConfig, over: LiveView | None = None) -> LiveView:
         """Map and regions under other settings.
@@ -96,11 +99,13 @@ class LiveMap:
         Parameters
         ----------
         settings : the new ones.
-        over : an earlier view of this run that nobody looks at any more: its map is written over, which saves memory and a tenth of the time.
+        over : an earlier view of this run that nobody looks at any more: its map is written over, which saves
+            memory and a tenth of the time.
 
         Raises
         ------
-        TraceError : the trace cannot answer: a score whose layer was not recorded, a window outside it, too few blocks.
+        TraceError : the trace cannot answer: a score whose layer was not recorded, a window outside it, too
+            few blocks.
         """
         volumes = self._maker.volumes(settings, into=None if over is None else over.kl_map.array)
         regions = tuple(regions_of(volumes, settings))
@@ -144,4 +149,6 @@ class LiveMap:
                 archive.extractall(name)
                 return cls.open(Path(name))
         except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:
-            raise TraceError(f"The stored KL trace is damaged ({type(error).__name__}).", "Run the detection again.") from error
+            raise TraceError(
+                f"The stored KL trace is damaged ({type(error).__name__}).", "Run the detection again."
+            ) from error

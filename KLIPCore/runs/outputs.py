@@ -45,12 +45,24 @@ def write_result(folder: RunFolder, report: Report, kl_map: KLMap, grid: Grid) -
     write_segmentation(report.regions, grid, folder.file("regions.seg.nrrd"))
     values: dict[str, Any] = report.to_dict()
     values["slice_nats"] = {str(k): float(v) for k, v in zip(kl_map.indices, kl_map.image_nats, strict=True)}
-    values["slice_largest_block"] = {str(k): float(v) for k, v in zip(kl_map.indices, largest_block(kl_map), strict=True)}
-    values["files"] = sorted({"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")})
+    values["slice_largest_block"] = {
+        str(k): float(v) for k, v in zip(kl_map.indices, largest_block(kl_map), strict=True)
+    }
+    values["files"] = sorted(
+        {"result.json", *(p.name for p in folder.path.iterdir() if p.is_file() and p.suffix != ".part")}
+    )
     folder.write_json("result.json", json_ready(values))
 
 
-def write_report(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard) -> Report:
+def write_report(
+    folder: RunFolder,
+    report: Report,
+    kl_map: KLMap,
+    volumes: MapVolumes,
+    framed: FramedStudy,
+    reconstruction: Volume,
+    card: ModelCard,
+) -> Report:
     """Write ``report.html`` and, for a DICOM study with regions, ``regions.dcm``.
 
     Returns
@@ -61,24 +73,41 @@ def write_report(folder: RunFolder, report: Report, kl_map: KLMap, volumes: MapV
     ------
     OutputError : a file cannot be written.
     """
-    from KLIPCore.export.dicom_seg import write_dicom_seg  # highdicom and matplotlib: a second that maps without a report need not wait
+    from KLIPCore.export.dicom_seg import (
+        write_dicom_seg,
+    )  # highdicom and matplotlib: a second that maps without a report need not wait
     from KLIPCore.export.html import write_html
 
     if framed.study.source.is_dicom:
         try:
-            write_dicom_seg(report.regions, framed.study, folder.file("regions.dcm"), version=__version__, parameters=_parameters(kl_map))
+            write_dicom_seg(
+                report.regions,
+                framed.study,
+                folder.file("regions.dcm"),
+                version=__version__,
+                parameters=_parameters(kl_map),
+            )
         except InputError as error:  # the headers of this study allow no SEG: that must not cost the rest of the run
             report = replace(report, warnings=(*report.warnings, f"No DICOM SEG was written. {error}"))
     write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), folder.file("report.html"))
     return report
 
 
-def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard) -> ReportInputs:
+def report_inputs(
+    report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard
+) -> ReportInputs:
     """What the HTML page shows: pictures cropped to, and scaled in, the tested body."""
     from KLIPCore.export.html import ReportInputs, report_pictures
     from KLIPCore.export.scene import Scene
 
-    scene = Scene.of(framed.study, volumes.kl_map, report.regions, reconstruction=reconstruction, body=volumes.tested, window=card.window)
+    scene = Scene.of(
+        framed.study,
+        volumes.kl_map,
+        report.regions,
+        reconstruction=reconstruction,
+        body=volumes.tested,
+        window=card.window,
+    )
     per_slice = np.zeros(framed.lps.grid.shape[0])
     per_slice[list(kl_map.indices)] = kl_map.image_nats
     pictures = report_pictures(scene, per_slice, reconstruction_title="Reconstruction (posterior mean)")
@@ -86,17 +115,25 @@ def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: Fr
     spacing = framed.lps.grid.spacing
     measured = Config.from_dict(dict(report.settings)).measurement
     told = str(report.provenance.get("measurement", ""))
-    dose = f"{measured.photons:g} photons a ray" if measured.photons else f"Gaussian noise of {100 * measured.noise:g} % of a body's line integral"
+    dose = (
+        f"{measured.photons:g} photons a ray"
+        if measured.photons
+        else f"Gaussian noise of {100 * measured.noise:g} % of a body's line integral"
+    )
     return ReportInputs(
         report=report,
         pictures=pictures,
         low=scene.low,
         high=scene.high,
-        study=f"CT, {depth} slices of {rows} × {columns}, {spacing[0]:.2f} × {spacing[1]:.2f} × {spacing[2]:.2f} mm; {len(kl_map.indices)} slices examined",
+        study=(
+            f"CT, {depth} slices of {rows} × {columns}, {spacing[0]:.2f} × {spacing[1]:.2f} × {spacing[2]:.2f} mm; "
+            f"{len(kl_map.indices)} slices examined"
+        ),
         block=f"{kl_map.block_mm:.0f} × {kl_map.block_mm:.0f} mm, {kl_map.depth_mm:.1f} mm deep",
         measurement=told
         if told.startswith("MEASURED")
-        else f"{measured.n_views} {measured.geometry}-beam views over {measured.arc:g}°, {dose}: simulated from the loaded CT, not measured",
+        else f"{measured.n_views} {measured.geometry}-beam views over {measured.arc:g}°, {dose}: "
+        "simulated from the loaded CT, not measured",
         prior=f"{card.name}: {card.anatomy}",
     )
 
@@ -104,4 +141,9 @@ def report_inputs(report: Report, kl_map: KLMap, volumes: MapVolumes, framed: Fr
 def _parameters(kl_map: KLMap) -> dict[str, str]:
     """Settings named in the DICOM SEG's algorithm identification."""
     lo, hi = kl_map.score.window
-    return {"score": kl_map.score.name, "block_mm": f"{kl_map.block_mm:g}", "sigma_window": f"{lo:g}-{hi:g}", "null": kl_map.null}
+    return {
+        "score": kl_map.score.name,
+        "block_mm": f"{kl_map.block_mm:g}",
+        "sigma_window": f"{lo:g}-{hi:g}",
+        "null": kl_map.null,
+    }

@@ -107,9 +107,11 @@ def redo_regions(
     config : new settings; those of the run when None.
     study : where the study is now, when it has moved.
     roi : LPS box in mm instead of the run's own.
-    report : whether to write the HTML report and the DICOM SEG again, for which the study is read; without, old ones are removed.
+    report : whether to write the HTML report and the DICOM SEG again, for which the study is read; without,
+        old ones are removed.
     progress : called as work goes on.
-    reopen : how the study is read; measured projections have a way of their own (:func:`KLIPCore.detection.detect_measured.reopen_scan`).
+    reopen : how the study is read; measured projections have a way of their own
+        (:func:`KLIPCore.detection.detect_measured.reopen_scan`).
 
     Raises
     ------
@@ -129,8 +131,12 @@ def redo_regions(
     return result
 
 
-def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, roi: Box | None) -> Detection:
-    """From the trace in ``folder`` to the output files; with the study's images (a :class:`FramedStudy`) also the report."""
+def finish(
+    folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, roi: Box | None
+) -> Detection:
+    """From the trace in ``folder`` to the output files; with the study's images (a :class:`FramedStudy`)
+    also the report.
+    """
     run = folder.run()
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
@@ -155,7 +161,11 @@ def finish(folder: RunFolder, framing: Framing, settings: RegionConfig, card: Mo
         folder.file(name).unlink(missing_ok=True)
     if isinstance(framing, FramedStudy):
         reconstruction = reconstruction_volume(trace, framing, card)
-        write_image(reconstruction, folder.file("reconstruction.nrrd"), description="posterior mean, HU, clipped to the prior's window")
+        write_image(
+            reconstruction,
+            folder.file("reconstruction.nrrd"),
+            description="posterior mean, HU, clipped to the prior's window",
+        )
         made = write_report(folder, made, volumes.cells, volumes, framing, reconstruction, card)
     write_result(folder, made, volumes.cells, framing.grid)
     return Detection(made, volumes.cells, volumes, framing, folder)
@@ -245,4 +255,8 @@ def _installed(package: str) -> str:
 
 
 def _box(values: Any) -> Box | None:
-    return None if values is None else ((values[0][0], values[0][1]), (values[1][0], values[1][1]), (values[2][0], values[2][1]))
+    return (
+        None
+        if values is None
+        else ((values[0][0], values[0][1]), (values[1][0], values[1][1]), (values[2][0], values[2][1]))
+    )

@@ -5,14 +5,15 @@ x₀ + σ_t z with
 
     σ_t² = (1 − ᾱ_t) / ᾱ_t ,
 
-and the whole chain carries over, step by step. DDPM's reverse mean becomes x + Δ s, and its two variances β̃_t and β_t become
-(after division by ᾱ of the level that is reached) v of :func:`KLIPCore.sampling.reverse.step_variance` with
+and the whole chain carries over, step by step. DDPM's reverse mean becomes x + Δ s, and its two variances β̃_t
+and β_t become (after division by ᾱ of the level that is reached) v of
+:func:`KLIPCore.sampling.reverse.step_variance` with
 
     "small", β̃_t = β_t (1 − ᾱ_{t−1})/(1 − ᾱ_t):   σ_d = 0,          "large", β_t:   σ_d = 1
 
 (DDPM scales images to unit variance; σ_d = 1 is that). The push δ = Δ s_l and its nats ‖δ‖²/2v are the same in both
-coordinates, since shift and noise are divided by the same number. With strides (fewer steps than the network was trained
-with), β_t belongs to the *stride*, 1 − ᾱ_t/ᾱ_next, which these formulas do by themselves.
+coordinates, since shift and noise are divided by the same number. With strides (fewer steps than the network
+was trained with), β_t belongs to the *stride*, 1 − ᾱ_t/ᾱ_next, which these formulas do by themselves.
 """
 
 from __future__ import annotations
@@ -52,13 +53,16 @@ def ddpm_sigmas(n_steps: int, alpha_bar: NDArray[np.float64] | None = None) -> N
     """
     known = sigma_of(linear_alpha_bar() if alpha_bar is None else alpha_bar)
     if not 1 <= n_steps < len(known):
-        raise ConfigError(f"A schedule of {len(known)} times has no {n_steps} steps.", f"Choose 1 to {len(known) - 1}.")
+        raise ConfigError(
+            f"A schedule of {len(known)} times has no {n_steps} steps.", f"Choose 1 to {len(known) - 1}."
+        )
     times = np.round(np.linspace(len(known) - 1, 0, n_steps + 1)).astype(int)
     return np.asarray(known[times])
 
 
 def denoiser_from_epsilon(predict: Callable[[Tensor, int], Tensor], alpha_bar: NDArray[np.float64]) -> Denoise:
-    """The denoiser of a network that predicts DDPM's noise: D(x, σ) = x − σ ε(√ᾱ_t x, t), t the time whose σ_t is nearest in ln σ.
+    """The denoiser of a network that predicts DDPM's noise: D(x, σ) = x − σ ε(√ᾱ_t x, t), t the time whose σ_t
+    is nearest in ln σ.
 
     Parameters
     ----------

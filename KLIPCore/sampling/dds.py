@@ -1,6 +1,7 @@
 """DDS: reverse diffusion guided by a proximal step, the house's default posterior sampler.
 
-At level σ the prior offers x̂₀ = D(x, σ). The measurement corrects it (Chung et al., "Decomposed diffusion sampling", 2024):
+At level σ the prior offers x̂₀ = D(x, σ). The measurement corrects it (Chung et al., "Decomposed diffusion
+sampling", 2024):
 
     x̂ = argmin ‖x − x̂₀‖² / (2 r²) + ½ Σ w (y − A x)²,    r² = σ² σ_d² / (σ² + σ_d²)
 
@@ -32,7 +33,9 @@ Denoise = Callable[[Tensor, float], Tensor]
 """(B, H, W) states and one noise level → (B, H, W) denoised."""
 
 QUICK_STD = 0.1
-"""Spread of images in the quick reconstruction's proximal step. Three times as much fits more noise (half a decibel) and gives the same samples."""
+"""Spread of images in the quick reconstruction's proximal step. Three times as much fits more noise (half a
+decibel) and gives the same samples.
+"""
 
 
 def prior_variance(sigma: float, prior_std: float) -> float:
@@ -89,7 +92,8 @@ def unguided_sample(denoise: Denoise, sigmas: Sequence[float], x_start: Tensor, 
 def warm_start(measurement: Measurement, sigma: float, cg_iterations: int, noise: Tensor) -> tuple[Tensor, Tensor]:
     """A quick reconstruction and noisy states around it.
 
-    The reconstruction is least squares, stopped early so that it fits no noise; or, where it costs a few products only, a proximal step from air.
+    The reconstruction is least squares, stopped early so that it fits no noise; or, where it costs a few
+    products only, a proximal step from air.
 
     Parameters
     ----------
@@ -104,7 +108,9 @@ def warm_start(measurement: Measurement, sigma: float, cg_iterations: int, noise
     states : (B, H, W) quick + σ · noise.
     """
     if has_closed_form(measurement):
-        air = measurement.y.new_zeros(*measurement.y.shape[: -len(measurement.A.range_shape)], *measurement.A.domain_shape)
+        air = measurement.y.new_zeros(
+            *measurement.y.shape[: -len(measurement.A.range_shape)], *measurement.A.domain_shape
+        )
         quick = proximal_step(measurement, air, QUICK_STD**2, cg_iterations)
     else:
         quick = least_squares(measurement, cg_iterations)

@@ -4,8 +4,9 @@ At every level σ_i the chain takes n Langevin steps of size α/2 with α = c σ
 
     mean = x + (α/2) (s + s_l),      v = α,      δ = (α/2) s_l,      ‖δ‖²/2v = ⅛ α ‖s_l‖² .
 
-No step lowers the noise level, so the raw path sum has nothing to do with the KL: it grows with n and c. What each step
-does provide is the score s_l = 2δ/α at its level, and the level's share of the KL is ½ Δ_i E‖s_l‖², Δ_i = σ_i² − σ_{i+1}². Hence
+No step lowers the noise level, so the raw path sum has nothing to do with the KL: it grows with n and c. What
+each step does provide is the score s_l = 2δ/α at its level, and the level's share of the KL is ½ Δ_i E‖s_l‖²,
+Δ_i = σ_i² − σ_{i+1}². Hence
 
     weight = 4 Δ_i / (α n) ,
 
@@ -13,16 +14,17 @@ an average over the inner steps instead of a sum. At the last level the chain re
 (Hu et al., "Learning image priors through patch-based diffusion models", NeurIPS 2024; Song & Ermon 2019.)
 
 The score is that of DPS (Chung, Kim, Mccann, Klasky & Ye, ICLR 2023), which puts the point D(x, σ) in place of the
-distribution p(x₀ | x_σ). With R = Σ w (y − A D)² the literal score −½ ∇R is far too strong where D is still uncertain, so the
-paper divides by √R and tunes a constant. The same thing said without a constant: if the misfit's scale is unknown
-and is profiled out of the likelihood, p(y | x_σ) ∝ R^{−M/2} for M data, and with J = ∂D/∂x
+distribution p(x₀ | x_σ). With R = Σ w (y − A D)² the literal score −½ ∇R is far too strong where D is still
+uncertain, so the paper divides by √R and tunes a constant. The same thing said without a constant: if the
+misfit's scale is unknown and is profiled out of the likelihood, p(y | x_σ) ∝ R^{−M/2} for M data, and with J = ∂D/∂x
 
     s_l = −(M / 2) ∇ log R = φ Jᵀ Aᵀ W (y − A D) ,      φ = min(1, M / R) .
 
-φ is the data's own noise over the actual misfit: 1 at convergence, where R ≈ M, and never above, which would trust the data
-more than their noise allows. The paper's step −ζ ∇√R has ζ = φ √R · α/2. DPS finds the posterior mean; its pushes at high σ are far
-too strong along smooth images (on the tomography benchmark its nats come out a hundredfold), so nats of this guidance
-are comparable with each other at best. With the exact score the same chain gives the closed form.
+φ is the data's own noise over the actual misfit: 1 at convergence, where R ≈ M, and never above, which would
+trust the data more than their noise allows. The paper's step −ζ ∇√R has ζ = φ √R · α/2. DPS finds the
+posterior mean; its pushes at high σ are far too strong along smooth images (on the tomography benchmark its
+nats come out a hundredfold), so nats of this guidance are comparable with each other at best. With the exact
+score the same chain gives the closed form.
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ def dps_langevin_transitions(
     one :class:`Transition` an inner step; those of the last level have weight 0.
     """
     if n_inner < 1 or not 0 < step < 2:
-        raise ConfigError("Langevin steps need a number of at least 1 and a size between 0 and 2.", "Use the defaults.")
+        raise ConfigError(
+            "Langevin steps need a number of at least 1 and a size between 0 and 2.", "Use the defaults."
+        )
     guide = guidance or dps_guidance(denoise, measurement, strength)
     levels = falling(sigmas)
     x = x_start

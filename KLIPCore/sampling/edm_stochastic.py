@@ -1,19 +1,21 @@
 """EDM's stochastic sampler: churn noise in, then follow the deterministic flow (Karras et al. 2022, algorithm 2).
 
-At level σ_i the sampler first raises the noise to σ̂_i = (1 + γ_i) σ_i by adding ε ~ N(0, σ̂_i² − σ_i²), then solves the
-probability-flow ODE dx/dσ = (x − D_post)/σ from σ̂_i down to σ_{i+1} by an Euler step and Heun's correction. The ODE step is
-deterministic: the prior's and the guided one end in different points, and no divergence between them exists. Grouped the
-other way round the sampler is a proper Markov chain of the *churned* states: flow first, churn afterwards,
+At level σ_i the sampler first raises the noise to σ̂_i = (1 + γ_i) σ_i by adding ε ~ N(0, σ̂_i² − σ_i²), then
+solves the probability-flow ODE dx/dσ = (x − D_post)/σ from σ̂_i down to σ_{i+1} by an Euler step and Heun's
+correction. The ODE step is deterministic: the prior's and the guided one end in different points, and no
+divergence between them exists. Grouped the other way round the sampler is a proper Markov chain of the
+*churned* states: flow first, churn afterwards,
 
     x̂_i → x̂_{i+1} ~ N( Φ(x̂_i; σ̂_i → σ_{i+1}),  v I ),       v = S² (σ̂_{i+1}² − σ_{i+1}²) ,
 
-and that is the :class:`~KLIPCore.sampling.transition.Transition` it yields: m = Φ with D, m + δ = Φ with D_post. Where there is no
-churn v = 0, and a :class:`~KLIPCore.errors.DeterministicStepError` says so.
+and that is the :class:`~KLIPCore.sampling.transition.Transition` it yields: m = Φ with D, m + δ = Φ with
+D_post. Where there is no churn v = 0, and a :class:`~KLIPCore.errors.DeterministicStepError` says so.
 
-The flow lowers the variance by more than the step's net Δ = σ̂_i² − σ̂_{i+1}², because churn raises it again, and the ODE moves by
-half a score: δ ≈ ½ (Δ + v) s_l. So ‖δ‖²/2v = ½ Δ ‖s_l‖² · (Δ + v)²/(4 Δ v): equal to the KL's share when v = Δ (then the
-chain is reverse diffusion), larger for any other churn, because the paths of prior and posterior then differ by more
-than their ends. :attr:`~KLIPCore.sampling.transition.Transition.weight` = 4 Δ v/(Δ + v)² takes that out; S is the noise inflation.
+The flow lowers the variance by more than the step's net Δ = σ̂_i² − σ̂_{i+1}², because churn raises it again,
+and the ODE moves by half a score: δ ≈ ½ (Δ + v) s_l. So ‖δ‖²/2v = ½ Δ ‖s_l‖² · (Δ + v)²/(4 Δ v): equal to the
+KL's share when v = Δ (then the chain is reverse diffusion), larger for any other churn, because the paths of
+prior and posterior then differ by more than their ends.
+:attr:`~KLIPCore.sampling.transition.Transition.weight` = 4 Δ v/(Δ + v)² takes that out; S is the noise inflation.
 """
 
 from __future__ import annotations
@@ -83,7 +85,9 @@ def edm_stochastic_transitions(
     n = len(levels) - 1
     raised = [churned(sigma, n, churn, churn_range) for sigma in levels]
     if any(high <= low for high, low in pairwise(raised)):
-        raise ConfigError(f"A churn of {churn:g} over {n} steps adds more noise than they remove.", "Use less churn or more steps.")
+        raise ConfigError(
+            f"A churn of {churn:g} over {n} steps adds more noise than they remove.", "Use less churn or more steps."
+        )
     x = x_start + noise_inflation * math.sqrt(raised[0] ** 2 - levels[0] ** 2) * noise()
     for sigma_hat, sigma_next, raised_next in zip(raised[:-1], levels[1:], raised[1:], strict=True):
         guided = guide(x, sigma_hat)
@@ -95,9 +99,14 @@ def edm_stochastic_transitions(
             corrected = guide(guided_mean, sigma_next)
             guided_end = (guided_mean - corrected.posterior_mean(sigma_next)) / sigma_next
             prior_end = (prior_mean - denoise(prior_mean, sigma_next)) / sigma_next
-            prior_mean, guided_mean = x + 0.5 * step * (prior_slope + prior_end), x + 0.5 * step * (guided_slope + guided_end)
+            prior_mean, guided_mean = (
+                x + 0.5 * step * (prior_slope + prior_end),
+                x + 0.5 * step * (guided_slope + guided_end),
+            )
         variance = noise_inflation**2 * (raised_next**2 - sigma_next**2)
         net = sigma_hat**2 - raised_next**2
         x = guided_mean + math.sqrt(variance) * noise()
         weight = 4 * net * variance / (net + variance) ** 2
-        yield Transition(sigma_hat, raised_next, prior_mean, guided_mean, variance, x, guided.posterior_mean(sigma_hat), weight)
+        yield Transition(
+            sigma_hat, raised_next, prior_mean, guided_mean, variance, x, guided.posterior_mean(sigma_hat), weight
+        )

@@ -12,9 +12,10 @@ p(x₀ | x_σ) ≈ N(D, r² I), r² = σ² σ_d² / (σ² + σ_d²), the posteri
 
     x̂ = argmin ‖x − D‖² / (2 r²) + ½ Σ w (y − A x)² ,      s_l = (x̂ − D) / σ²
 
-(Chung et al., "Decomposed diffusion sampling", ICLR 2024), exact for the prior N(μ, σ_d² I). For a real prior r² is too large
-along directions that the prior knows well, so that fine structure follows the data too willingly. The others live with the
-samplers that made them known: :func:`KLIPCore.sampling.ve_projection.projection_guidance`,
+(Chung et al., "Decomposed diffusion sampling", ICLR 2024), exact for the prior N(μ, σ_d² I). For a real prior
+r² is too large along directions that the prior knows well, so that fine structure follows the data too
+willingly. The others live with the samplers that made them known:
+:func:`KLIPCore.sampling.ve_projection.projection_guidance`,
 :func:`KLIPCore.sampling.dps_langevin.dps_guidance`, :func:`KLIPCore.sampling.pigdm.pigdm_guidance`.
 """
 
@@ -62,7 +63,9 @@ def exact_guidance(denoise: Denoise, likelihood_score: Denoise) -> Guidance:
     return guide
 
 
-def proximal_guidance(denoise: Denoise, measurement: Measurement, prior_std: float, cg_iterations: int = 8) -> Guidance:
+def proximal_guidance(
+    denoise: Denoise, measurement: Measurement, prior_std: float, cg_iterations: int = 8
+) -> Guidance:
     """Guidance by a proximal step on the prior's estimate; nothing is differentiated.
 
     Parameters
@@ -91,7 +94,8 @@ def posterior_denoiser(guidance: Guidance) -> Denoise:
 
 
 def reconstruction_denoiser(reconstruction: Tensor) -> Denoise:
-    """D_post ≈ x̂, an (H, W) reconstruction, whatever the state: right where the data decide everything (σ² ≫ posterior variance).
+    """D_post ≈ x̂, an (H, W) reconstruction, whatever the state: right where the data decide everything (σ² ≫
+    posterior variance).
 
     Below the posterior's own spread it fails: x̂ does not follow the sample that was noised.
     """

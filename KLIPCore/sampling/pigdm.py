@@ -5,11 +5,12 @@ p(x₀ | x_σ) ≈ N(D, r² I), so that y | x_σ ~ N(A D, r² A Aᵀ + W⁻¹), 
 
     s_l = Jᵀ Aᵀ (r² A Aᵀ + W⁻¹)⁻¹ (y − A D) = Jᵀ (x̂ − D) / r² ,      r² = σ² σ_d² / (σ² + σ_d²)
 
-x̂ being the proximal step of :mod:`KLIPCore.sampling.guidance` (whose own score amounts to J ≈ r²/σ² I). For a Gaussian
-prior J = C_σ/σ² is the true uncertainty, so the push goes where the prior leaves room: on the tomography benchmark this more
-than halves the score's error at σ ≤ σ_d/2. Above σ_d it overshoots, because r² I says far too little about the smooth images
-that J lets through (the paper tempers the score by r² there); start such chains at a middle σ. The price is one
-back-propagation through the network a step. The step itself is that of :mod:`KLIPCore.sampling.reverse`:
+x̂ being the proximal step of :mod:`KLIPCore.sampling.guidance` (whose own score amounts to J ≈ r²/σ² I). For a
+Gaussian prior J = C_σ/σ² is the true uncertainty, so the push goes where the prior leaves room: on the
+tomography benchmark this more than halves the score's error at σ ≤ σ_d/2. Above σ_d it overshoots, because r²
+I says far too little about the smooth images that J lets through (the paper tempers the score by r² there);
+start such chains at a middle σ. The price is one back-propagation through the network a step. The step itself
+is that of :mod:`KLIPCore.sampling.reverse`:
 
     δ = Δ s_l ,      v = Δ (σ₊² + σ_d²) / (σ² + σ_d²),     Δ = σ² − σ₊²       (σ_d = 0 unless asked otherwise).
 """
@@ -80,4 +81,6 @@ def pigdm_transitions(
     ------
     one :class:`Transition` a step.
     """
-    return reverse_transitions(guidance or pigdm_guidance(denoise, measurement, prior_std, cg_iterations), sigmas, x_start, noise, data_std)
+    return reverse_transitions(
+        guidance or pigdm_guidance(denoise, measurement, prior_std, cg_iterations), sigmas, x_start, noise, data_std
+    )

@@ -4,8 +4,9 @@ Given x_σ = x, what was x at the lower level? For every prior its mean is known
 
     E[x_{σ₊} | x] = x + (σ² − σ₊²)/σ² · (D(x, σ) − x) = x + Δ s(x, σ) ,      Δ = σ² − σ₊² ,
 
-s being the score. Its covariance is v_0 I + (Δ/σ²)² Cov(x₀ | x_σ): the part v_0 = σ₊² Δ/σ² that even a known x₀ leaves, and what
-is left unknown of x₀. Samplers in use differ only in what they put for the second; if pixels of clean images spread by σ_d,
+s being the score. Its covariance is v_0 I + (Δ/σ²)² Cov(x₀ | x_σ): the part v_0 = σ₊² Δ/σ² that even a known
+x₀ leaves, and what is left unknown of x₀. Samplers in use differ only in what they put for the second; if
+pixels of clean images spread by σ_d,
 
     v = Δ (σ₊² + σ_d²) / (σ² + σ_d²)                     (exact for N(μ, σ_d² I))
 
@@ -34,7 +35,12 @@ Noise = Callable[[], Tensor]
 """Draws (B, H, W) standard normal noise, fresh at every call."""
 
 
-def seeded_noise(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Noise:
+def seeded_noise(
+    shape: tuple[int, ...],
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Noise:
     """White noise drawn on the CPU, so that a seed gives the same sample on every device."""
 
     def noise() -> Tensor:
@@ -52,7 +58,10 @@ def falling(sigmas: Sequence[float]) -> list[float]:
     """
     levels = [float(s) for s in sigmas]
     if len(levels) < 2 or any(not low > 0 or not high > low for high, low in pairwise(levels)):
-        raise ConfigError("A sampler needs at least two noise levels that fall and stay above 0.", "Use a schedule of KLIPCore.sampling.schedule.")
+        raise ConfigError(
+            "A sampler needs at least two noise levels that fall and stay above 0.",
+            "Use a schedule of KLIPCore.sampling.schedule.",
+        )
     return levels
 
 
@@ -64,7 +73,9 @@ def step_variance(sigma: float, sigma_next: float, data_std: float) -> float:
     return delta * (sigma_next**2 + data_std**2) / (sigma**2 + data_std**2)
 
 
-def reverse_step(guidance: Guidance, x: Tensor, sigma: float, sigma_next: float, noise: Noise, data_std: float, weight: float = 1.0) -> Transition:
+def reverse_step(
+    guidance: Guidance, x: Tensor, sigma: float, sigma_next: float, noise: Noise, data_std: float, weight: float = 1.0
+) -> Transition:
     """One guided step from σ to σ₊, beside the one the prior alone would have made."""
     guided = guidance(x, sigma)
     delta = sigma**2 - sigma_next**2
@@ -72,10 +83,14 @@ def reverse_step(guidance: Guidance, x: Tensor, sigma: float, sigma_next: float,
     guided_mean = prior_mean + delta * guided.score
     variance = step_variance(sigma, sigma_next, data_std)
     x_next = guided_mean + math.sqrt(variance) * noise()
-    return Transition(sigma, sigma_next, prior_mean, guided_mean, variance, x_next, guided.posterior_mean(sigma), weight)
+    return Transition(
+        sigma, sigma_next, prior_mean, guided_mean, variance, x_next, guided.posterior_mean(sigma), weight
+    )
 
 
-def reverse_transitions(guidance: Guidance, sigmas: Sequence[float], x_start: Tensor, noise: Noise, data_std: float = math.inf) -> Iterator[Transition]:
+def reverse_transitions(
+    guidance: Guidance, sigmas: Sequence[float], x_start: Tensor, noise: Noise, data_std: float = math.inf
+) -> Iterator[Transition]:
     """Guided steps from ``sigmas[0]`` down to ``sigmas[-1]``.
 
     Parameters

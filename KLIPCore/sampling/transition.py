@@ -2,8 +2,8 @@
 
 A reverse-diffusion step draws x₋ ~ N(m, v I). Guidance by a measurement moves the mean to m + δ and leaves v. The KL
 divergence between the two Gaussians is ‖δ‖² / (2 v) nats, exactly, and along a chain such terms add up
-(docs/method.md, "The exact discrete rule"). So a sampler yields :class:`Transition` objects and knows nothing of KL, and
-the estimator reads δ and v and knows nothing of tomography.
+(docs/method.md, "The exact discrete rule"). So a sampler yields :class:`Transition` objects and knows nothing
+of KL, and the estimator reads δ and v and knows nothing of tomography.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Transition:
     def __post_init__(self) -> None:
         if not self.variance > 0:
             raise DeterministicStepError(
-                f"The step from σ = {self.sigma_from:.3g} to {self.sigma_to:.3g} adds no noise, so its path KL does not exist.",
+                f"The step from σ = {self.sigma_from:.3g} to {self.sigma_to:.3g} adds no noise, so its path KL does "
+                "not exist.",
                 "Use a stochastic sampler, or the re-noised quadrature, which needs only posterior samples.",
             )
 

@@ -1,26 +1,29 @@
 """VE predictor–corrector with projection onto the data: the published KLIP's score-model sampler.
 
-Song, Shen, Xing & Ermon ("Solving inverse problems in medical imaging with score-based generative models", ICLR 2022) draw the
-noisy state itself towards images that agree with the data: the measured part of the state is replaced by the data, noised
-to the same level. The mean of that is the solution of
+Song, Shen, Xing & Ermon ("Solving inverse problems in medical imaging with score-based generative models",
+ICLR 2022) draw the noisy state itself towards images that agree with the data: the measured part of the state
+is replaced by the data, noised to the same level. The mean of that is the solution of
 
     x_c = argmin ‖x' − x‖² / (2 σ²) + ½ Σ w (y − A x')² ,      s_l = (x_c − x) / σ²
 
-which is the exact likelihood score of a *flat* prior: the state alone is asked, not what the prior makes of it. Replacing
-noise by noise, on top, changes no mean; here the step's own noise stays, so that the prior's and the guided step have the
-same covariance and their divergence exists. Song et al. 2021 alternate two moves, and both are guided:
+which is the exact likelihood score of a *flat* prior: the state alone is asked, not what the prior makes of
+it. Replacing noise by noise, on top, changes no mean; here the step's own noise stays, so that the prior's and
+the guided step have the same covariance and their divergence exists. Song et al. 2021 alternate two moves, and
+both are guided:
 
 predictor, one reverse-diffusion step σ_i → σ_{i+1} with Δ_i = σ_i² − σ_{i+1}²:
 
     mean = x + Δ_i (s + s_l),      v = Δ_i,      δ = Δ_i s_l,      ‖δ‖²/2v = ½ Δ_i ‖s_l‖²
 
-corrector, n_c Langevin steps that stay at σ_i, of size ε = 2 (r σ_i)² (Song's rule with ‖s‖ ≈ √d/σ_i; r is the "signal-to-noise" 0.16):
+corrector, n_c Langevin steps that stay at σ_i, of size ε = 2 (r σ_i)² (Song's rule with ‖s‖ ≈ √d/σ_i; r is the
+"signal-to-noise" 0.16):
 
     mean = x + ε (s + s_l),        v = 2ε,       δ = ε s_l,        ‖δ‖²/2v = ¼ ε ‖s_l‖²
 
-A corrector visits its level without lowering it. Each such visit is a step of the path like any other, so the plain sum of
-nats counts a level 1 + n_c times. But each visit is also a sample of s_l at that level; the level's share of the KL is
-½ Δ_i E‖s_l‖², and :attr:`KLIPCore.sampling.transition.Transition.weight` makes every visit stand for an equal part of it,
+A corrector visits its level without lowering it. Each such visit is a step of the path like any other, so the
+plain sum of nats counts a level 1 + n_c times. But each visit is also a sample of s_l at that level; the
+level's share of the KL is ½ Δ_i E‖s_l‖², and :attr:`KLIPCore.sampling.transition.Transition.weight` makes
+every visit stand for an equal part of it,
 
     weight = 1 / (1 + n_c)  (predictor),      2 Δ_i / (ε (1 + n_c))  (corrector),
 
@@ -44,7 +47,9 @@ from KLIPCore.sampling.reverse import Noise, falling, reverse_step
 from KLIPCore.sampling.transition import Transition
 
 
-def projection_guidance(denoise: Denoise, measurement: Measurement, cg_iterations: int = 8, relaxation: float = 1.0) -> Guidance:
+def projection_guidance(
+    denoise: Denoise, measurement: Measurement, cg_iterations: int = 8, relaxation: float = 1.0
+) -> Guidance:
     """Guidance by projecting the state onto the data, as far as the noise of both allows.
 
     Parameters
@@ -62,8 +67,18 @@ def projection_guidance(denoise: Denoise, measurement: Measurement, cg_iteration
     return guide
 
 
-def langevin_step(guidance: Guidance, x: Tensor, sigma: float, step_size: float, noise: Noise, weight: float, sigma_next: float | None = None) -> Transition:
-    """x + ε (s + s_l) + √(2ε) z at one noise level: leaves the noised posterior where it is, up to an error of order ε."""
+def langevin_step(
+    guidance: Guidance,
+    x: Tensor,
+    sigma: float,
+    step_size: float,
+    noise: Noise,
+    weight: float,
+    sigma_next: float | None = None,
+) -> Transition:
+    """x + ε (s + s_l) + √(2ε) z at one noise level: leaves the noised posterior where it is, up to an error
+    of order ε.
+    """
     guided = guidance(x, sigma)
     prior_mean = x + step_size / sigma**2 * (guided.denoised - x)
     guided_mean = prior_mean + step_size * guided.score
@@ -104,7 +119,10 @@ def ve_projection_transitions(
     one :class:`Transition` a step; correctors have ``sigma_to == sigma_from``.
     """
     if n_corrector < 0 or not corrector_snr > 0:
-        raise ConfigError("The corrector needs a positive signal-to-noise ratio and no negative number of steps.", "Use the defaults.")
+        raise ConfigError(
+            "The corrector needs a positive signal-to-noise ratio and no negative number of steps.",
+            "Use the defaults.",
+        )
     guide = guidance or projection_guidance(denoise, measurement, cg_iterations, relaxation)
     x = x_start
     for i, (sigma, sigma_next) in enumerate(pairwise(falling(sigmas))):

@@ -29,9 +29,15 @@ def body_mask(intensity: NDArray[np.floating], threshold: float = 0.015) -> NDAr
     (H, W) bool; all False when nothing larger than 1 % of the slice is found.
     """
     step = max(1, round(max(intensity.shape) / WORKING_PIXELS))
-    small = ndi.uniform_filter(np.asarray(intensity, np.float32), step)[step // 2 :: step, step // 2 :: step] if step > 1 else intensity
+    small = (
+        ndi.uniform_filter(np.asarray(intensity, np.float32), step)[step // 2 :: step, step // 2 :: step]
+        if step > 1
+        else intensity
+    )
     tissue = ndi.gaussian_filter(np.asarray(small, np.float32), 1.0) > threshold
-    tissue = ndi.binary_fill_holes(ndi.binary_closing(np.pad(tissue, 3), iterations=3)[3:-3, 3:-3])  # a dark fat layer is closed by its skin
+    tissue = ndi.binary_fill_holes(
+        ndi.binary_closing(np.pad(tissue, 3), iterations=3)[3:-3, 3:-3]
+    )  # a dark fat layer is closed by its skin
     disc = ndi.iterate_structure(ndi.generate_binary_structure(2, 1), 4)
     cores, n_cores = ndi.label(ndi.binary_opening(tissue, disc))  # thin bridges to the couch are cut here
     if n_cores == 0:

@@ -42,7 +42,13 @@ class Frame:
     pixel_mm: float
 
     @classmethod
-    def of_body(cls, masks: NDArray[np.bool_], spacing_mm: tuple[float, float] = (1.0, 1.0), size: int = 256, body_fraction: float = 0.875) -> Frame:
+    def of_body(
+        cls,
+        masks: NDArray[np.bool_],
+        spacing_mm: tuple[float, float] = (1.0, 1.0),
+        size: int = 256,
+        body_fraction: float = 0.875,
+    ) -> Frame:
         """The frame of a study from its body masks.
 
         Parameters
@@ -63,7 +69,10 @@ class Frame:
                 boxes[k] = rows[0], rows[-1], columns[0], columns[-1]
         seen = np.isfinite(boxes[:, 0])
         if not seen.any():
-            raise InputError("No slice shows a body in this volume.", "Check that the volume is a CT in Hounsfield units and not cropped to an organ.")
+            raise InputError(
+                "No slice shows a body in this volume.",
+                "Check that the volume is a CT in Hounsfield units and not cropped to an organ.",
+            )
         width_mm = np.median((boxes[seen, 3] - boxes[seen, 2] + 1) * spacing_mm[1])
         pixel_mm = float(width_mm / (body_fraction * size))
         centres = np.stack([boxes[:, :2].mean(1), boxes[:, 2:].mean(1)], axis=1)
@@ -91,12 +100,17 @@ class Frame:
         for k, image in enumerate(array):
             image = np.asarray(image, np.float32)
             if order == 0:
-                rows, columns = (_nearest(u, n) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
+                rows, columns = (
+                    _nearest(u, n) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True)
+                )
                 out[k] = np.pad(image, ((0, 1), (0, 1)))[rows][:, columns]  # outside, index -1 finds the rim of zeros
                 continue
             if self.pixel.max() / factor > 1:
                 image = ndi.gaussian_filter(image, 0.4 * self.pixel / factor)
-            rows, columns = (interpolation_weights(u, n, order) for u, n in zip(self._coordinates(k, factor), image.shape, strict=True))
+            rows, columns = (
+                interpolation_weights(u, n, order)
+                for u, n in zip(self._coordinates(k, factor), image.shape, strict=True)
+            )
             out[k] = rows @ (columns @ image.T).T
         return out
 
@@ -116,8 +130,11 @@ class Frame:
             out[k] = rows @ (columns @ np.asarray(image, np.float32).T).T
         return out
 
-    def cell_positions(self, n: int, shape: tuple[int, int], k: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where a study slice's rows (H,) and columns (W,) lie on an n × n division of the frame's square, as indices of its cell centres.
+    def cell_positions(
+        self, n: int, shape: tuple[int, int], k: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where a study slice's rows (H,) and columns (W,) lie on an n × n division of the frame's square, as
+        indices of its cell centres.
 
         Parameters
         ----------
@@ -149,12 +166,22 @@ class Frame:
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready fields."""
-        return {"size": self.size, "centres": self.centres.tolist(), "pixel": self.pixel.tolist(), "pixel_mm": self.pixel_mm}
+        return {
+            "size": self.size,
+            "centres": self.centres.tolist(),
+            "pixel": self.pixel.tolist(),
+            "pixel_mm": self.pixel_mm,
+        }
 
     @classmethod
     def from_dict(cls, fields: dict) -> Frame:
         """The inverse of :meth:`to_dict`."""
-        return cls(int(fields["size"]), np.array(fields["centres"], float), np.array(fields["pixel"], float), float(fields["pixel_mm"]))
+        return cls(
+            int(fields["size"]),
+            np.array(fields["centres"], float),
+            np.array(fields["pixel"], float),
+            float(fields["pixel_mm"]),
+        )
 
 
 def _nearest(positions: NDArray[np.float64], n: int) -> NDArray[np.intp]:
@@ -164,7 +191,8 @@ def _nearest(positions: NDArray[np.float64], n: int) -> NDArray[np.intp]:
 
 
 def interpolation_weights(positions: NDArray[np.float64], n: int, order: int) -> sp.csr_array:
-    """(len(positions), n) interpolation weights along one axis: linear or nearest; rows of zeros outside [0, n − 1] and at NaN.
+    """(len(positions), n) interpolation weights along one axis: linear or nearest; rows of zeros outside [0, n
+    − 1] and at NaN.
 
     Interpolation on a rectilinear grid is separable, so a slice is resampled by two thin sparse products.
     """

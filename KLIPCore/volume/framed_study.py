@@ -1,7 +1,8 @@
 """A study as its prior wants to see it.
 
-Between the file and the mathematics stand four questions: which way is up, where is the patient, at which scale was the
-prior trained, and does this study suit it at all. A :class:`FramedStudy` holds the answers, and the way back.
+Between the file and the mathematics stand four questions: which way is up, where is the patient, at which
+scale was the prior trained, and does this study suit it at all. A :class:`FramedStudy` holds the answers, and
+the way back.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Framing:
 
     @cached_property
     def reach(self) -> float:
-        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices: half the frame's side just fits its disc."""
+        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices:
+        half the frame's side just fits its disc.
+        """
         farthest = 0.0
         for body, centre in zip(self.body, self.frame.centres, strict=True):
             offsets = (np.argwhere(body) - centre) / self.frame.pixel
@@ -116,7 +119,9 @@ def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
 
 
 def _chest(lps: Volume, body: NDArray[np.bool_]) -> list[int]:
-    """Slices in which lung is more than abdominal scans show at their upper end: none unless they span :data:`CHEST_MM`."""
+    """Slices in which lung is more than abdominal scans show at their upper end: none unless they span
+    :data:`CHEST_MM`.
+    """
     air = [k for k, mask in enumerate(body) if mask.any() and np.mean(lps.array[k][mask] < -300) > CHEST_AIR]
     return air if air and (air[-1] - air[0] + 1) * lps.grid.spacing[0] > CHEST_MM else []
 
@@ -136,7 +141,8 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
     across = card.size * card.body_fraction
     if not lo <= frame.pixel_mm <= hi:
         out.append(
-            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to {hi * across:.0f} mm. "
+            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to "
+            f"{hi * across:.0f} mm. "
             "Texture and organ sizes will look unusual to it, and the map may flag them."
         )
     inside = lps.array[body]
@@ -146,19 +152,25 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
         chest = _chest(lps, body)
         if chest:
             out.append(
-                f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: {card.anatomy}. "
+                f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: "
+                f"{card.anatomy}. "
                 "Expect the map to flag normal anatomy there; leave them out with --slices."
             )
         if bone > 0.15:
-            out.append(f"{100 * bone:.0f} % of the body is bone-dense. The prior was trained on: {card.anatomy}. Expect the map to flag normal anatomy.")
+            out.append(
+                f"{100 * bone:.0f} % of the body is bone-dense. The prior was trained on: {card.anatomy}. Expect "
+                "the map to flag normal anatomy."
+            )
         elif soft < 0.5:
             out.append(
-                f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to {card.window.hi_hu:g} HU). Check that values are HU."
+                f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to "
+                f"{card.window.hi_hu:g} HU). Check that values are HU."
             )
     spacing = lps.grid.spacing
     if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
         out.append(
-            f"In-plane resolution ({spacing[1]:.2f} x {spacing[2]:.2f} mm) is coarser than the prior's ({frame.pixel_mm:.2f} mm): fine texture is missing."
+            f"In-plane resolution ({spacing[1]:.2f} x {spacing[2]:.2f} mm) is coarser than the prior's "
+            f"({frame.pixel_mm:.2f} mm): fine texture is missing."
         )
     if spacing[0] > 10:
         out.append(f"Slices are {spacing[0]:.1f} mm apart: small lesions may fall between them.")
@@ -167,8 +179,13 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
         out.append(f"Up to {100 * cut:.0f} % of the body lies outside the prior's square and is not examined.")
     touching = np.mean([m[:, 0].any() or m[:, -1].any() for m in body])
     if touching > 0.2:
-        out.append("The body is cut off by the field of view: the scale of the anatomy is a guess, and its rim may be flagged.")
+        out.append(
+            "The body is cut off by the field of view: the scale of the anatomy is a guess, and its rim may be "
+            "flagged."
+        )
     axis = np.abs(lps.grid.directions[2, 0])
     if axis < 0.8:
-        out.append("Slices are not axial. The prior was trained on axial slices; expect the map to flag normal anatomy.")
+        out.append(
+            "Slices are not axial. The prior was trained on axial slices; expect the map to flag normal anatomy."
+        )
     return out

@@ -14,7 +14,8 @@ Conventions (absolute; golden values in ``Testing/Python/physics/test_geometry.p
     image         row 0 = anterior (top), column 0 = patient right; centre of the array = isocentre
     plane         x = to the patient's Left (along columns), y = to Posterior (along rows), mm, as LPS
     view angle    θ = 0: rays travel from anterior to posterior, the source is above the image;
-                  θ = 90°: the source is at the patient's Left (right of the image). As displayed, the source turns clockwise
+                  θ = 90°: the source is at the patient's Left (right of the image). As displayed, the source
+                  turns clockwise
     detector      bin d lies at u = (d − (n − 1)/2)·pitch + offset along (cos θ, sin θ): to the patient's Left at θ = 0
     source (fan)  R (sin θ, −cos θ); the detector's middle (u = 0) lies opposite, through the isocentre
 """
@@ -50,9 +51,13 @@ class ImageGrid2D:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
-            raise ConfigError(f"An image needs two dimensions of at least one pixel, not {self.shape}.", "Give rows and columns.")
+            raise ConfigError(
+                f"An image needs two dimensions of at least one pixel, not {self.shape}.", "Give rows and columns."
+            )
         if not (self.pixel_mm > 0 and math.isfinite(self.pixel_mm)):
-            raise ConfigError(f"The pixel size of {self.pixel_mm} mm is not a positive number.", "Give the pixel's edge in mm.")
+            raise ConfigError(
+                f"The pixel size of {self.pixel_mm} mm is not a positive number.", "Give the pixel's edge in mm."
+            )
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         object.__setattr__(self, "pixel_mm", float(self.pixel_mm))
 
@@ -110,9 +115,13 @@ class Geometry(ABC):
         if not angles or not all(math.isfinite(a) for a in angles):
             raise ConfigError("A scan needs at least one view, at a finite angle.", "Give the view angles in radians.")
         if int(self.n_detectors) != self.n_detectors or self.n_detectors < 1:
-            raise ConfigError(f"A detector of {self.n_detectors} bins cannot measure.", "Give a whole number of bins, at least 1.")
+            raise ConfigError(
+                f"A detector of {self.n_detectors} bins cannot measure.", "Give a whole number of bins, at least 1."
+            )
         if not (self.pitch_mm > 0 and math.isfinite(self.pitch_mm)):
-            raise ConfigError(f"The detector pitch of {self.pitch_mm} mm is not a positive number.", "Give the bins' distance in mm.")
+            raise ConfigError(
+                f"The detector pitch of {self.pitch_mm} mm is not a positive number.", "Give the bins' distance in mm."
+            )
         if not math.isfinite(self.offset_mm):
             raise ConfigError("The detector offset is not finite.", "Give it in mm, 0 for a centred detector.")
 
@@ -146,7 +155,12 @@ class Geometry(ABC):
 
     def views(self: G, selection: ArrayLike | slice) -> G:
         """The same scanner with a selection of its views (indices, a mask or a slice)."""
-        return replace(self, angles_rad=tuple(np.asarray(self.angles_rad)[selection if isinstance(selection, slice) else np.asarray(selection)]))
+        return replace(
+            self,
+            angles_rad=tuple(
+                np.asarray(self.angles_rad)[selection if isinstance(selection, slice) else np.asarray(selection)]
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields, with the kind of scanner under ``type``."""
@@ -165,13 +179,17 @@ class Geometry(ABC):
         kind = known.pop("type", None)
         classes = {name: cls for cls, name in KINDS_OF.items()}
         if kind not in classes:
-            raise ConfigError(f"Scanner geometry of type {kind!r} is unknown.", f"Use one of: {', '.join(sorted(classes))}.")
+            raise ConfigError(
+                f"Scanner geometry of type {kind!r} is unknown.", f"Use one of: {', '.join(sorted(classes))}."
+            )
         try:
             known["angles_rad"] = tuple(known["angles_rad"])
             made: Geometry = classes[kind](**known)
             return made
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"The {kind} geometry cannot be read ({error}).", "Give the fields that to_dict() writes.") from error
+            raise ConfigError(
+                f"The {kind} geometry cannot be read ({error}).", "Give the fields that to_dict() writes."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -187,7 +205,14 @@ class ParallelBeam(Geometry):
         return phi, np.repeat(self.detector_mm(shift)[None, :], self.n_views, axis=0)
 
     @classmethod
-    def sparse(cls, n_views: int, image: ImageGrid2D, arc_deg: float = 180.0, start_deg: float = 0.0, pitch_mm: float | None = None) -> ParallelBeam:
+    def sparse(
+        cls,
+        n_views: int,
+        image: ImageGrid2D,
+        arc_deg: float = 180.0,
+        start_deg: float = 0.0,
+        pitch_mm: float | None = None,
+    ) -> ParallelBeam:
         """Evenly spread views over an arc, with a detector that sees the whole image.
 
         Parameters
@@ -221,7 +246,8 @@ class FanBeam(Geometry):
         super().__post_init__()
         if not 0 < self.source_origin_mm <= self.source_detector_mm < math.inf:
             raise ConfigError(
-                f"A source {self.source_origin_mm} mm from the isocentre and {self.source_detector_mm} mm from the detector is impossible.",
+                f"A source {self.source_origin_mm} mm from the isocentre and {self.source_detector_mm} mm from the "
+                "detector is impossible.",
                 "The distance to the detector is the larger one; both are in mm.",
             )
         if float(np.abs(self.fan_angles()).max()) >= math.pi / 2:
@@ -263,7 +289,8 @@ class FanBeam(Geometry):
         """
         if image.radius_mm >= source_origin_mm:
             raise ConfigError(
-                f"The image's corner is {image.radius_mm:.0f} mm from the isocentre, the source {source_origin_mm:.0f} mm: it would turn inside the patient.",
+                f"The image's corner is {image.radius_mm:.0f} mm from the isocentre, the source "
+                f"{source_origin_mm:.0f} mm: it would turn inside the patient.",
                 "Use a smaller image, smaller pixels or a larger source distance.",
             )
         pitch = image.pixel_mm * source_detector_mm / source_origin_mm if pitch_mm is None else pitch_mm

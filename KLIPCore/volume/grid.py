@@ -41,18 +41,33 @@ class Grid:
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise GeometryError("The volume's index-to-patient matrix is not a finite 4x4 matrix.", "Export the study again.")
+            raise GeometryError(
+                "The volume's index-to-patient matrix is not a finite 4x4 matrix.", "Export the study again."
+            )
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise GeometryError(f"A volume needs three dimensions of at least one voxel, not {self.shape}.", "Load a 3-D CT volume.")
+            raise GeometryError(
+                f"A volume needs three dimensions of at least one voxel, not {self.shape}.", "Load a 3-D CT volume."
+            )
         if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise GeometryError("The volume's voxels have no extent (singular direction or zero spacing).", "Export the study again.")
+            raise GeometryError(
+                "The volume's voxels have no extent (singular direction or zero spacing).", "Export the study again."
+            )
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
     @classmethod
-    def from_itk(cls, shape: tuple[int, int, int], spacing: ArrayLike, origin: ArrayLike, direction: ArrayLike, frame_uid: str = "") -> Grid:
-        """The grid that ITK describes by ``spacing``, ``origin`` (mm) and ``direction`` (3×3), all in (i, j, k) order."""
+    def from_itk(
+        cls,
+        shape: tuple[int, int, int],
+        spacing: ArrayLike,
+        origin: ArrayLike,
+        direction: ArrayLike,
+        frame_uid: str = "",
+    ) -> Grid:
+        """The grid that ITK describes by ``spacing``, ``origin`` (mm) and ``direction`` (3×3), all in (i, j,
+        k) order.
+        """
         columns = np.asarray(direction, float).reshape(3, 3) * np.asarray(spacing, float)[None, :]
         affine = np.eye(4)
         affine[:3, :3] = columns[:, ::-1]
@@ -94,7 +109,9 @@ class Grid:
         for part, n in zip(box, self.shape, strict=True):
             start, stop, step = part.indices(n)
             if step != 1 or stop <= start:
-                raise GeometryError(f"The range {part} keeps no voxels of an axis of {n}.", "Choose a range inside the volume.")
+                raise GeometryError(
+                    f"The range {part} keeps no voxels of an axis of {n}.", "Choose a range inside the volume."
+                )
             starts.append(start)
             shape.append(stop - start)
         affine = self.affine.copy()
@@ -111,7 +128,10 @@ class Grid:
         """
         world_of_new_axis = (2, 1, 0)  # k → z (Superior), j → y (Posterior), i → x (Left)
         directions = self.directions
-        best = max(permutations(range(3)), key=lambda order: sum(abs(directions[w, a]) for w, a in zip(world_of_new_axis, order, strict=True)))
+        best = max(
+            permutations(range(3)),
+            key=lambda order: sum(abs(directions[w, a]) for w, a in zip(world_of_new_axis, order, strict=True)),
+        )
         flips = tuple(bool(directions[w, a] < 0) for w, a in zip(world_of_new_axis, best, strict=True))
         return (best[0], best[1], best[2]), (flips[0], flips[1], flips[2])
 
@@ -132,5 +152,7 @@ class Grid:
         """Whether every voxel centre of both grids coincides within ``atol_mm``."""
         if self.shape != other.shape:
             return False
-        corners = np.array([[k, j, i] for k in (0, self.shape[0] - 1) for j in (0, self.shape[1] - 1) for i in (0, self.shape[2] - 1)])
+        corners = np.array(
+            [[k, j, i] for k in (0, self.shape[0] - 1) for j in (0, self.shape[1] - 1) for i in (0, self.shape[2] - 1)]
+        )
         return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= atol_mm)

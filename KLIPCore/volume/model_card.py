@@ -63,4 +63,7 @@ class ModelCard:
             known["pixel_mm_range"] = tuple(known.get("pixel_mm_range", (1.1, 2.1)))
             return cls(**known)
         except (KeyError, TypeError) as error:
-            raise PriorError(f"The model card cannot be read ({error}).", "Use the card written beside the weights by the same version.") from error
+            raise PriorError(
+                f"The model card cannot be read ({error}).",
+                "Use the card written beside the weights by the same version.",
+            ) from error

@@ -72,6 +72,7 @@ def box_mask(grid: Grid, box: Box) -> NDArray[np.bool_]:
         mask[k] = ((points >= lo) & (points <= hi)).all(-1)
     if not mask.any():
         raise ConfigError(
-            "The region of interest lies outside the study.", "Give it in LPS millimetres of this study (x to the patient's left, y to posterior)."
+            "The region of interest lies outside the study.",
+            "Give it in LPS millimetres of this study (x to the patient's left, y to posterior).",
         )
     return mask

@@ -96,16 +96,22 @@ class Volume:
     def __post_init__(self) -> None:
         array = np.ascontiguousarray(self.array, dtype=np.float32)
         if array.shape != self.grid.shape:
-            raise GeometryError(f"Array of shape {array.shape} on a grid of shape {self.grid.shape}.", "Pass the grid of this very array.")
+            raise GeometryError(
+                f"Array of shape {array.shape} on a grid of shape {self.grid.shape}.",
+                "Pass the grid of this very array.",
+            )
         if not np.isfinite(array).all():
             raise IntensityError(
-                f"{int((~np.isfinite(array)).sum())} voxels are NaN or infinite.", "Export the study again, or replace those voxels by air (-1000 HU)."
+                f"{int((~np.isfinite(array)).sum())} voxels are NaN or infinite.",
+                "Export the study again, or replace those voxels by air (-1000 HU).",
             )
         object.__setattr__(self, "array", array)
 
     @classmethod
     def known_finite(cls, array: NDArray[np.float32], grid: Grid, unit: str) -> Volume:
-        """A volume without looking at every voxel again, for float32 numbers of the grid's shape that were computed from finite ones."""
+        """A volume without looking at every voxel again, for float32 numbers of the grid's shape that were
+        computed from finite ones.
+        """
         made = object.__new__(cls)
         for name, value in (("array", array), ("grid", grid), ("source", Source()), ("unit", unit)):
             object.__setattr__(made, name, value)
@@ -139,4 +145,6 @@ class Volume:
         elif orientation.flips[0]:
             sop_uids, files = sop_uids[::-1], files[::-1]
         grid = self.grid.oriented(orientation.order, orientation.flips)
-        return Volume(orientation.apply(self.array), grid, replace(self.source, sop_uids=sop_uids, files=files), self.unit), orientation
+        return Volume(
+            orientation.apply(self.array), grid, replace(self.source, sop_uids=sop_uids, files=files), self.unit
+        ), orientation

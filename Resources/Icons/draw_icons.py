@@ -1,9 +1,10 @@
+# ruff: noqa: E501  (SVG paths are not broken)
 """Draws the extension's icons: an axial CT, a place that the prior did not expect, and the outline that marks it.
 
     python Resources/Icons/draw_icons.py
 
-writes KLIPSlicer.svg (the module's icon), KLIPSlicer.png (128 pixels, for the extension catalog) and SyntheticStudy.png (for the
-Sample Data module). Needs PySide6-Essentials for the PNG files.
+writes KLIPSlicer.svg (the module's icon), KLIPSlicer.png (128 pixels, for the extension catalog) and
+SyntheticStudy.png (for the Sample Data module). Needs PySide6-Essentials for the PNG files.
 """
 
 from __future__ import annotations

@@ -29,14 +29,20 @@ def texts_of_python(path: Path) -> list[str]:
     """Arguments of ``_()``."""
     calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
     named = (node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "_" and node.args)
-    return [node.args[0].value for node in named if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)]
+    return [
+        node.args[0].value
+        for node in named
+        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    ]
 
 
 def texts_of_ui(path: Path) -> tuple[str, list[str]]:
     """The class, and the strings of its widgets that are read by people."""
     root = ElementTree.parse(path).getroot()
     strings = (p.find("string") for p in root.iter("property") if p.get("name") in TRANSLATED)
-    return str(root.findtext("class")), [s.text for s in strings if s is not None and s.text and s.get("notr") != "true"]
+    return str(root.findtext("class")), [
+        s.text for s in strings if s is not None and s.text and s.get("notr") != "true"
+    ]
 
 
 def collect() -> dict[str, list[str]]:
@@ -62,7 +68,12 @@ def write(path: Path) -> None:
             ElementTree.SubElement(message, "source").text = text
             ElementTree.SubElement(message, "translation", type="unfinished")
     ElementTree.indent(root)
-    path.write_text('<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE TS>\n' + ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
+    path.write_text(
+        '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE TS>\n'
+        + ElementTree.tostring(root, encoding="unicode")
+        + "\n",
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 """Relative to ‖A x‖ ‖y‖; single precision loses about √n · 2⁻²⁴ in a dot product of n terms."""
 
 
-def random_pair(A: LinearOperator, dtype: torch.dtype, batch: tuple[int, ...] = (2,), seed: int = 0) -> tuple[Tensor, Tensor]:
+def random_pair(
+    A: LinearOperator, dtype: torch.dtype, batch: tuple[int, ...] = (2,), seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """x (*batch, *domain) and y (*batch, *range), standard normal."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(*batch, *A.domain_shape, generator=generator, dtype=dtype)

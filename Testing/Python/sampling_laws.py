@@ -1,10 +1,11 @@
 """The laws every posterior sampler must satisfy, written once, and a way to check them without sampling error.
 
-On a Gaussian benchmark with the exact likelihood score every sampler here is affine: its states are a linear function of
-its start and its noise. The expectation of anything quadratic (nats!) is then decided by means and covariances alone, and
-a batch whose *empirical* moments are exact gives exact expectations. :class:`MatchedNoise` draws such batches: standard normal
-numbers, corrected to have mean 0, covariance 1 and no correlation with the states they are added to. What is left between a
-chain's nats and the closed form is the chain's own discretisation error, to ten digits.
+On a Gaussian benchmark with the exact likelihood score every sampler here is affine: its states are a linear
+function of its start and its noise. The expectation of anything quadratic (nats!) is then decided by means and
+covariances alone, and a batch whose *empirical* moments are exact gives exact expectations.
+:class:`MatchedNoise` draws such batches: standard normal numbers, corrected to have mean 0, covariance 1 and
+no correlation with the states they are added to. What is left between a chain's nats and the closed form is
+the chain's own discretisation error, to ten digits.
 
 A new sampler is tested by adding an entry to :data:`SAMPLERS`.
 """
@@ -77,21 +78,37 @@ SAMPLERS: dict[str, Sampler] = {
     "ancestral": Sampler(_reverse(0.0)),
     "matched variance": Sampler(_reverse(PRIOR_STD)),
     "ve projection": Sampler(
-        lambda d, m, s, x, z, g: ve_projection_transitions(d, m, s, x, z, cg_iterations=CG, guidance=g), order=None, exact_on_isotropic=False
+        lambda d, m, s, x, z, g: ve_projection_transitions(d, m, s, x, z, cg_iterations=CG, guidance=g),
+        order=None,
+        exact_on_isotropic=False,
     ),
     "dps langevin": Sampler(
-        lambda d, m, s, x, z, g: dps_langevin_transitions(d, m, s, x, z, n_inner=10, step=0.2, guidance=g), order=None, exact_on_isotropic=False
+        lambda d, m, s, x, z, g: dps_langevin_transitions(d, m, s, x, z, n_inner=10, step=0.2, guidance=g),
+        order=None,
+        exact_on_isotropic=False,
     ),
-    "ddpm, small variance": Sampler(lambda d, m, s, x, z, g: ddpm_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g)),
+    "ddpm, small variance": Sampler(
+        lambda d, m, s, x, z, g: ddpm_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g)
+    ),
     "ddpm, large variance": Sampler(
-        lambda d, m, s, x, z, g: ddpm_transitions(d, m, s, x, z, variance="large", prior_std=PRIOR_STD, cg_iterations=CG, guidance=g)
+        lambda d, m, s, x, z, g: ddpm_transitions(
+            d, m, s, x, z, variance="large", prior_std=PRIOR_STD, cg_iterations=CG, guidance=g
+        )
     ),
-    "pigdm": Sampler(lambda d, m, s, x, z, g: pigdm_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g), mean_error=0.1),
+    "pigdm": Sampler(
+        lambda d, m, s, x, z, g: pigdm_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g),
+        mean_error=0.1,
+    ),
     "edm stochastic": Sampler(
-        lambda d, m, s, x, z, g: edm_stochastic_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g), covariance_error=0.005
+        lambda d, m, s, x, z, g: edm_stochastic_transitions(
+            d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g
+        ),
+        covariance_error=0.005,
     ),
     "edm stochastic, euler": Sampler(
-        lambda d, m, s, x, z, g: edm_stochastic_transitions(d, m, s, x, z, churn=8.0, second_order=False, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g),
+        lambda d, m, s, x, z, g: edm_stochastic_transitions(
+            d, m, s, x, z, churn=8.0, second_order=False, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g
+        ),
         path_error=0.08,
     ),
 }
@@ -116,7 +133,11 @@ class MatchedNoise:
         """(B, H, W) float64 noise."""
         n = self.shape[0]
         z = torch.randn(n, self.shape[1] * self.shape[2], generator=self.generator, dtype=torch.float64)
-        known = torch.ones(n, 1, dtype=torch.float64) if self.states is None else torch.cat([torch.ones(n, 1, dtype=torch.float64), self.states.flatten(1)], 1)
+        known = (
+            torch.ones(n, 1, dtype=torch.float64)
+            if self.states is None
+            else torch.cat([torch.ones(n, 1, dtype=torch.float64), self.states.flatten(1)], 1)
+        )
         basis, values, _ = torch.linalg.svd(known, full_matrices=False)
         basis = basis[:, values > 1e-10 * values[0]]
         for _ in range(2):  # once more against rounding
@@ -125,7 +146,9 @@ class MatchedNoise:
         return torch.linalg.solve_triangular(root, z.T, upper=False).T.reshape(self.shape)
 
     def watching(self, denoise: Denoise) -> Denoise:
-        """The same denoiser; the states it is asked about are remembered (an invertible affine image of a state serves as well)."""
+        """The same denoiser; the states it is asked about are remembered (an invertible affine image of a
+        state serves as well).
+        """
 
         def watched(x: Tensor, sigma: float) -> Tensor:
             self.states = x.detach()
@@ -141,7 +164,9 @@ def matched_start(b: GaussianBenchmark, sigma: float, noise: MatchedNoise) -> Te
     return b.posterior.mean[0] + (noise().flatten(1) @ root.T).reshape(noise.shape)
 
 
-def exact_run(b: GaussianBenchmark, sampler: Sampler, sigmas: Sequence[float], seed: int = 0, own_guidance: bool = False) -> list[Transition]:
+def exact_run(
+    b: GaussianBenchmark, sampler: Sampler, sigmas: Sequence[float], seed: int = 0, own_guidance: bool = False
+) -> list[Transition]:
     """The sampler's steps with the exact likelihood score, started in equilibrium, with moment-matched noise."""
     height, width = b.prior.shape[1:]
     noise = MatchedNoise((2 * height * width + 16, height, width), torch.Generator().manual_seed(seed))
@@ -175,4 +200,6 @@ def own_run(b: GaussianBenchmark, sampler: Sampler, n_steps: int, n_samples: int
     """The sampler as it comes: its own guidance, a cold start, ordinary seeded noise."""
     noise = seeded_noise((n_samples, *b.prior.shape[1:]), torch.Generator().manual_seed(seed), torch.float64)
     sigmas = levels(n_steps)
-    return list(sampler.run(denoiser(b.prior), b.measurement, sigmas, b.prior.mean[0] + sigmas[0] * noise(), noise, None))
+    return list(
+        sampler.run(denoiser(b.prior), b.measurement, sigmas, b.prior.mean[0] + sigmas[0] * noise(), noise, None)
+    )

@@ -1,4 +1,6 @@
-"""A small simulated abdomen for tests of the whole pipeline: ellipses of known HU, a liver and a lesion of known place."""
+"""A small simulated abdomen for tests of the whole pipeline: ellipses of known HU, a liver and a lesion of
+known place.
+"""
 
 from __future__ import annotations
 

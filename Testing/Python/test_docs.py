@@ -81,7 +81,9 @@ def parse(line: str, *, whole: bool) -> str:
         if whole:
             command.make_context(name, rest, parent=parent)
         else:
-            known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts} | {"--help"}
+            known = {
+                option for parameter in command.params for option in parameter.opts + parameter.secondary_opts
+            } | {"--help"}
             unknown = [word for word in rest if word.startswith("-") and word.split("=")[0] not in known]
             return f"unknown: {unknown}" if unknown else ""
     except typer.Exit:  # --help, --version
@@ -132,7 +134,9 @@ def test_the_check_of_command_lines_itself(line: str, whole: bool, good: bool) -
     assert (parse(line, whole=whole) == "") is good
 
 
-@pytest.mark.parametrize("name", ["KLIPCore.maps.trace.Layer.energy", "KLIPCore.errors", "KLIPCore.volume.grid.Grid.to_world"])
+@pytest.mark.parametrize(
+    "name", ["KLIPCore.maps.trace.Layer.energy", "KLIPCore.errors", "KLIPCore.volume.grid.Grid.to_world"]
+)
 def test_the_check_of_names_itself(name: str) -> None:
     assert resolves(name)
     assert not resolves(name + "_no")
@@ -140,12 +144,16 @@ def test_the_check_of_names_itself(name: str) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
 def test_links_lead_somewhere(path: Path) -> None:
-    local = [link.split("#")[0] for link in LINK.findall(path.read_text(encoding="utf-8")) if not re.match(r"\w+:|#", link)]
+    local = [
+        link.split("#")[0] for link in LINK.findall(path.read_text(encoding="utf-8")) if not re.match(r"\w+:|#", link)
+    ]
     assert [link for link in local if not (path.parent / link).exists()] == []
 
 
 def test_documents_that_the_code_mentions_exist() -> None:
-    mentioned = {name for path in [*SOURCES, *DOCUMENTS] for name in DOCUMENT.findall(path.read_text(encoding="utf-8"))}
+    mentioned = {
+        name for path in [*SOURCES, *DOCUMENTS] for name in DOCUMENT.findall(path.read_text(encoding="utf-8"))
+    }
     assert "docs/method.md" in mentioned
     assert sorted(name for name in mentioned if not (REPOSITORY / name).is_file()) == []
 
@@ -180,10 +188,14 @@ def test_the_example_configuration_is_read_and_complete(tmp_path: Path) -> None:
 
 def test_one_version_everywhere() -> None:
     found = {
-        "pyproject.toml": tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"],
+        "pyproject.toml": tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "version"
+        ],
         "KLIPCore": __version__,
         "CITATION.cff": str(yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))["version"]),
-        "CHANGELOG.md": re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[0],
+        "CHANGELOG.md": re.findall(
+            r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+        )[0],
     }
     assert len(set(found.values())) == 1, found
 
@@ -195,16 +207,36 @@ def test_every_score_is_explained_in_the_method() -> None:
 
 def tracked_texts() -> dict[str, str]:
     """Text files that are, or would be, in the repository."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
-    contents = {name: (REPOSITORY / name).read_bytes() for name in listed.stdout.split("\0") if name and (REPOSITORY / name).is_file()}
+    contents = {
+        name: (REPOSITORY / name).read_bytes()
+        for name in listed.stdout.split("\0")
+        if name and (REPOSITORY / name).is_file()
+    }
     return {name: content.decode("utf-8") for name, content in contents.items() if b"\0" not in content}
 
 
 FORBIDDEN = {
-    "a package registry's host (the installer's own settings name it)": ("py" + r"pi\.org", "python" + "hosted", "npm" + r"js\.(com|org)", r"deb\.deb" + "ian"),
-    "a path of somebody's machine": (r"/ro" + r"ot/\w", r"/wo" + r"rk/\w", r"/ho" + r"me/\w", "/Us" + r"ers/\w", r"/fa" + r"rm/\w"),
+    "a package registry's host (the installer's own settings name it)": (
+        "py" + r"pi\.org",
+        "python" + "hosted",
+        "npm" + r"js\.(com|org)",
+        r"deb\.deb" + "ian",
+    ),
+    "a path of somebody's machine": (
+        r"/ro" + r"ot/\w",
+        r"/wo" + r"rk/\w",
+        r"/ho" + r"me/\w",
+        "/Us" + r"ers/\w",
+        r"/fa" + r"rm/\w",
+    ),
     "unfinished work": (r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"raise NotImplemented" + "Error"),
     "a private key or token": ("BEGIN [A-Z ]*PRIVATE" + " KEY", r"\bghp" + r"_\w{20,}"),
 }
@@ -215,7 +247,11 @@ def test_nothing_forbidden_is_written_anywhere(what: str) -> None:
     pattern = re.compile("|".join(FORBIDDEN[what]), re.IGNORECASE if "host" in what else 0)
     texts = tracked_texts()
     assert len(texts) > 50
-    hits = {name: [line for line in text.splitlines() if pattern.search(line)][:3] for name, text in texts.items() if pattern.search(text)}
+    hits = {
+        name: [line for line in text.splitlines() if pattern.search(line)][:3]
+        for name, text in texts.items()
+        if pattern.search(text)
+    }
     assert hits == {}, f"{what} has no place here"
 
 

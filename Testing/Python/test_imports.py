@@ -1,8 +1,9 @@
 """Who may import whom: the architecture, held over the import statements themselves.
 
-Three wings: the upper one (study, map, files) needs no torch and is all that Slicer's own process imports; the lower one
-is the mathematics; `detection`, `cli` and `lab` stand around both. Data flows one way and so do imports. The table below
-is that architecture; a package that needs something new in its row is a decision, not an accident.
+Three wings: the upper one (study, map, files) needs no torch and is all that Slicer's own process imports; the
+lower one is the mathematics; `detection`, `cli` and `lab` stand around both. Data flows one way and so do
+imports. The table below is that architecture; a package that needs something new in its row is a decision, not
+an accident.
 """
 
 from __future__ import annotations
@@ -22,32 +23,32 @@ from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# who (a package's row holds for all its modules; a module's own row adds to it)
-#                      of KLIPCore                                                        of others
+# who             of KLIPCore                                            of others
+# (a package's row holds for all its modules; a module's own row adds to it)
 MAY_IMPORT = """
-errors               |                                                                  |
-progress             |                                                                  | rich
-scores               |                                                                  |
-config               | scores                                                           | yaml
+errors           |                                                     |
+progress         |                                                     | rich
+scores           |                                                     |
+config           | scores                                              | yaml
 
-volume               | config                                                           | numpy scipy
-io                   | volume                                                           | numpy SimpleITK pydicom
-maps                 | volume config scores                                             | numpy scipy
-export               | maps io volume                                                   | numpy SimpleITK pydicom matplotlib PIL jinja2
-export.dicom_seg     |                                                                  | highdicom
-export.mesh          |                                                                  | vtkmodules
-runs                 | export maps io volume config scores                              | numpy
+volume           | config                                              | numpy scipy
+io               | volume                                              | numpy SimpleITK pydicom
+maps             | volume config scores                                | numpy scipy
+export           | maps io volume                                      | numpy SimpleITK pydicom matplotlib PIL jinja2
+export.dicom_seg |                                                     | highdicom
+export.mesh      |                                                     | vtkmodules
+runs             | export maps io volume config scores                 | numpy
 
-physics              | volume                                                           | numpy scipy torch
-priors               | physics volume                                                   | numpy scipy torch monai safetensors
-sampling             | priors physics                                                   | numpy torch
-kl                   | sampling maps                                                    | numpy scipy torch
-detection            | kl sampling priors physics runs maps io volume config scores     | numpy torch psutil
+physics          | volume                                              | numpy scipy torch
+priors           | physics volume                                      | numpy scipy torch monai safetensors
+sampling         | priors physics                                      | numpy torch
+kl               | sampling maps                                       | numpy scipy torch
+detection        | kl sampling priors physics runs maps io volume config scores| numpy torch psutil
 
-lab                  | detection kl sampling priors physics runs export                 | numpy scipy torch monai yaml
-                     | maps io volume config scores                                     | matplotlib PIL psutil safetensors SimpleITK
-cli                  | lab detection kl sampling priors physics runs export             | typer numpy PIL
-                     | maps io volume config scores progress                            |
+lab              | detection kl sampling priors physics runs export    | numpy scipy torch monai yaml
+                 | maps io volume config scores                        | matplotlib PIL psutil safetensors SimpleITK
+cli              | lab detection kl sampling priors physics runs export| typer numpy PIL
+                 | maps io volume config scores progress               |
 """
 
 UPPER = ("errors", "scores", "config", "progress", "volume", "io", "maps", "export", "runs")
@@ -94,7 +95,9 @@ MODULES = modules()
 def imports(source: str) -> Iterator[tuple[str, bool]]:
     """(dotted module, whether it happens on import) of every import statement, those inside functions included."""
     tree = ast.parse(source)
-    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    inside = {
+        id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)
+    }
     for node in ast.walk(tree):
         at_once = id(node) not in inside
         if isinstance(node, ast.Import):
@@ -185,7 +188,11 @@ def test_the_check_itself(name: str, source: str, n: int) -> None:
 def test_no_cycles() -> None:
     graph = {}
     for name, path in MODULES.items():
-        graph[name] = {i.removeprefix("KLIPCore.") for i, at_once in imports(path.read_text(encoding="utf-8")) if at_once and i.startswith("KLIPCore.")}
+        graph[name] = {
+            i.removeprefix("KLIPCore.")
+            for i, at_once in imports(path.read_text(encoding="utf-8"))
+            if at_once and i.startswith("KLIPCore.")
+        }
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
@@ -235,14 +242,19 @@ def unsafe_reads(source: str) -> list[str]:
     return bad
 
 
-@pytest.mark.parametrize("source", ["torch.load(p)", "torch.load(p, weights_only=False)", "np.load(p, allow_pickle=True)", "yaml.load(s)", "eval(s)"])
+@pytest.mark.parametrize(
+    "source",
+    ["torch.load(p)", "torch.load(p, weights_only=False)", "np.load(p, allow_pickle=True)", "yaml.load(s)", "eval(s)"],
+)
 def test_unsafe_reads_are_seen(source: str) -> None:
     assert unsafe_reads(source)
 
 
 def test_reading_a_file_never_runs_it() -> None:
     assert not unsafe_reads("torch.load(p, weights_only=True); np.load(p); model.eval()")
-    assert {name: bad for name, path in MODULES.items() if (bad := unsafe_reads(path.read_text(encoding="utf-8")))} == {}
+    assert {
+        name: bad for name, path in MODULES.items() if (bad := unsafe_reads(path.read_text(encoding="utf-8")))
+    } == {}
 
 
 def project() -> dict:
@@ -263,7 +275,10 @@ PINNED = {"slicer-core": {"=="}, "PySide6-Essentials": {">=", "<"}}
 def asked_for(*extras: str) -> list[str]:
     """Requirements of the package and of some of its extras, without those that name an extra of its own."""
     optional = project()["optional-dependencies"]
-    return [*project()["dependencies"], *(text for extra in extras for text in optional[extra] if not text.startswith("klipcore["))]
+    return [
+        *project()["dependencies"],
+        *(text for extra in extras for text in optional[extra] if not text.startswith("klipcore[")),
+    ]
 
 
 @pytest.mark.parametrize("text", asked_for("train", "convert", "test"))

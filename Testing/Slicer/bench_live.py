@@ -1,7 +1,8 @@
 """How long a slider takes on 100 slices of 512 × 512: `python Testing/Slicer/bench_live.py [SLICES]`.
 
-Three parts: the arithmetic (`LiveMap.update`), the scene (`SceneResults.show` without it: map, range, segments, table), and the
-redrawing of three slice views by Slicer's own displayable managers, in software, without a graphics card.
+Three parts: the arithmetic (`LiveMap.update`), the scene (`SceneResults.show` without it: map, range,
+segments, table), and the redrawing of three slice views by Slicer's own displayable managers, in software,
+without a graphics card.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(p) for p in (HERE, HERE.parent / "Python", HERE.parents[1] / "KLIPSlicer", HERE.parents[1]) if str(p) not in sys.path]
+sys.path[:0] = [
+    str(p)
+    for p in (HERE, HERE.parent / "Python", HERE.parents[1] / "KLIPSlicer", HERE.parents[1])
+    if str(p) not in sys.path
+]
 
 import numpy as np  # noqa: E402
 from headless import SliceView, clear  # noqa: E402
@@ -113,8 +118,14 @@ def main() -> None:
         results.finish()
         stored = time.perf_counter() - started
     print(f"{n_slices} slices, {times.voxels / 1e6:.0f} million voxels, {len(results.regions)} regions")
-    print(f"made from the run folder in {created:.2f} s; trace stored with the scene in {stored:.2f} s, {len(results.traceNode.GetText()) / 1e6:.1f} MB")
-    print(f"a slider's move: arithmetic {times.arithmetic:.3f} s, scene {times.scene:.3f} s, three views drawn {times.drawing:.3f} s")
+    print(
+        f"made from the run folder in {created:.2f} s; trace stored with the scene in {stored:.2f} s, "
+        f"{len(results.traceNode.GetText()) / 1e6:.1f} MB"
+    )
+    print(
+        f"a slider's move: arithmetic {times.arithmetic:.3f} s, scene {times.scene:.3f} s, three views drawn "
+        f"{times.drawing:.3f} s"
+    )
     print(f"    of the processor: {times.arithmetic_cpu:.3f} s, {times.scene_cpu:.3f} s, {times.drawing_cpu:.3f} s")
 
 

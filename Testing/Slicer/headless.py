@@ -1,9 +1,9 @@
 """3D Slicer's own core without its application: a scene, its logic, and views that draw into arrays.
 
-`slicer-core` brings MRML, the application logic, the slice logic and the displayable managers: all that turns nodes into
-pixels. What it lacks is Qt. This module builds what the application would build around them (a scene, the logic of
-modules at ``slicer.modules.<name>.logic()``, one slice or 3-D view each with its displayable managers), once a process.
-Nothing of it is a mock: the pixels are those of Slicer.
+`slicer-core` brings MRML, the application logic, the slice logic and the displayable managers: all that turns
+nodes into pixels. What it lacks is Qt. This module builds what the application would build around them (a
+scene, the logic of modules at ``slicer.modules.<name>.logic()``, one slice or 3-D view each with its
+displayable managers), once a process. Nothing of it is a mock: the pixels are those of Slicer.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def start() -> Any:
 
 
 def _set_fonts(application: Any, share: Path) -> None:
-    """Fonts for legends: the application brings its own in its share folder, which a wheel lacks; matplotlib's serve as well."""
+    """Fonts for legends: the application brings its own in its share folder, which a wheel lacks;
+    matplotlib's serve as well.
+    """
     import matplotlib
 
     application.SetShareDirectory(str(share))
@@ -128,7 +130,9 @@ def clear() -> Any:
 
 
 def load_dicom(files: list[str], name: str = "CT") -> Any:
-    """A DICOM series as a volume node, read by Slicer's own reader and placed under a patient and study as the DICOM module does."""
+    """A DICOM series as a volume node, read by Slicer's own reader and placed under a patient and study as
+    the DICOM module does.
+    """
     import pydicom
 
     scene = start()
@@ -223,7 +227,9 @@ class SliceView:
         self.node.SetOrientation(ORIENTATION.get(self.name, "Axial"))
         self.logic.ResizeSliceNode(self.width, self.height)
         self.managers = slicer.vtkMRMLDisplayableManagerGroup()
-        self.managers.Initialize(_manager_factory(slicer.vtkMRMLSliceViewDisplayableManagerFactory, SLICE_MANAGERS), self.renderer)
+        self.managers.Initialize(
+            _manager_factory(slicer.vtkMRMLSliceViewDisplayableManagerFactory, SLICE_MANAGERS), self.renderer
+        )
         self.managers.SetMRMLDisplayableNode(self.node)
         self.mapper = vtk.vtkImageMapper()
         self.mapper.SetColorWindow(255)
@@ -234,7 +240,9 @@ class SliceView:
         self.renderer.AddViewProp(actor)
 
     def close(self) -> None:
-        """Leave the scene: code that acts on all slice views does not find this one any more, and its name is free again."""
+        """Leave the scene: code that acts on all slice views does not find this one any more, and its name
+        is free again.
+        """
         scene = start()
         composite = self.composite
         self.managers.SetMRMLDisplayableNode(None)
@@ -293,7 +301,9 @@ class ThreeDView:
         self.node = scene.GetFirstNodeByClass("vtkMRMLViewNode") or scene.AddNewNodeByClass("vtkMRMLViewNode", "View1")
         self.node.SetLayoutName("1")
         self.managers = slicer.vtkMRMLDisplayableManagerGroup()
-        self.managers.Initialize(_manager_factory(slicer.vtkMRMLThreeDViewDisplayableManagerFactory, THREE_D_MANAGERS), self.renderer)
+        self.managers.Initialize(
+            _manager_factory(slicer.vtkMRMLThreeDViewDisplayableManagerFactory, THREE_D_MANAGERS), self.renderer
+        )
         self.managers.SetMRMLDisplayableNode(self.node)
 
     def pixels(self) -> np.ndarray:

@@ -16,7 +16,9 @@ from KLIPCore.volume.volume import Volume
 
 
 def node_of(volume: Volume, name: str = "CT", transform: np.ndarray | None = None) -> Any:
-    """A volume as a CT node under a patient and study, as the DICOM module places it; under a transform where given."""
+    """A volume as a CT node under a patient and study, as the DICOM module places it; under a transform
+    where given.
+    """
     scene = headless.start()
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     updateNodeFromVolume(node, volume)

@@ -1,8 +1,8 @@
 """Run folders whose nats are known: what `klip detect` would leave, without sampling.
 
-The study is the small simulated abdomen of the other tests, on any grid; the trace is drawn: log-normal nats everywhere, as
-healthy blocks have, and forty times as many in the base cells of a ball of known place. Everything after the trace is the real
-code: body masks, frame, KL map, clusters, regions.
+The study is the small simulated abdomen of the other tests, on any grid; the trace is drawn: log-normal nats
+everywhere, as healthy blocks have, and forty times as many in the base cells of a ball of known place.
+Everything after the trace is the real code: body masks, frame, KL map, clusters, regions.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class MadeRun:
         (into / name).write_bytes((self.folder / name).read_bytes())
 
 
-def tilted_affine(base: np.ndarray, rotation_deg: tuple[float, float, float] = (0, 0, 0), shear: float = 0.0) -> np.ndarray:
+def tilted_affine(
+    base: np.ndarray, rotation_deg: tuple[float, float, float] = (0, 0, 0), shear: float = 0.0
+) -> np.ndarray:
     """A grid's affine turned about its origin, slices sheared along rows as a tilted gantry shifts them (mm a mm)."""
     x, y, z = np.radians(rotation_deg)
     rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
@@ -82,7 +84,9 @@ def tilted_affine(base: np.ndarray, rotation_deg: tuple[float, float, float] = (
     return out
 
 
-def made_study(rotation_deg: tuple[float, float, float] = (0, 0, 0), shear: float = 0.0, n_slices: int = SLICES) -> Volume:
+def made_study(
+    rotation_deg: tuple[float, float, float] = (0, 0, 0), shear: float = 0.0, n_slices: int = SLICES
+) -> Volume:
     """The small abdomen, laid obliquely or sheared."""
     plain = small_study(n_slices, lesion=False)
     return Volume(plain.array, Grid(plain.grid.shape, tilted_affine(plain.grid.affine, rotation_deg, shear)))
@@ -103,7 +107,9 @@ def make_run(
     framed = frame_study(study, card)
     centers = [study.grid.to_world(index) for index in balls]
     run_folder = RunFolder(folder)
-    config = replace(Config.from_preset("quick"), regions=RegionConfig(fdr=0.05))  # the default reports chance clusters, too
+    config = replace(
+        Config.from_preset("quick"), regions=RegionConfig(fdr=0.05)
+    )  # the default reports chance clusters, too
     run = {
         "version": KLIPCore.__version__,
         "fingerprint": "made",
@@ -122,7 +128,9 @@ def make_run(
     return MadeRun(folder, study, *centers)
 
 
-def _slice_trace(rng: np.random.Generator, framed: Framing, k: int, card: ModelCard, centers: list[np.ndarray]) -> SliceTrace:
+def _slice_trace(
+    rng: np.random.Generator, framed: Framing, k: int, card: ModelCard, centers: list[np.ndarray]
+) -> SliceTrace:
     """Nats of one slice: log-normal, larger in the balls."""
     where = _cell_lps(framed, k)
     factor = np.ones((CELLS, CELLS), np.float32)
@@ -141,7 +149,9 @@ def _slice_trace(rng: np.random.Generator, framed: Framing, k: int, card: ModelC
     soft = np.concatenate([coarse, np.exp(rng.normal(-4.0, 0.5, coarse.shape)).astype(np.float32) * factor])
     layers["hypodense"] = Layer("hypodense", edges, soft, soft * np.float32(0.8), 1)
     layers["hyperdense"] = Layer("hyperdense", edges, soft * np.float32(0.1), soft * np.float32(0.08), 1)
-    intensity = framed.intensity(k, card) if hasattr(framed, "intensity") else np.zeros((card.size, card.size), np.float32)
+    intensity = (
+        framed.intensity(k, card) if hasattr(framed, "intensity") else np.zeros((card.size, card.size), np.float32)
+    )
     return SliceTrace(k, layers, intensity, {"seconds": 1.0, "network_evaluations": 10, "psnr_db": 30.0})
 
 

@@ -26,7 +26,9 @@ from KLIPCore.io.dicom_series import write_dicom_series  # noqa: E402
 
 @contextmanager
 def opened_panel(folder: Path) -> Iterator[Any]:
-    """The module's widget, as Slicer shows it: in an empty scene, with this test's Python and a results folder of its own."""
+    """The module's widget, as Slicer shows it: in an empty scene, with this test's Python and a results
+    folder of its own.
+    """
     import qt
 
     import KLIPSlicer
@@ -96,4 +98,6 @@ def view(orientation: str) -> Any:
 
 def place(orientation: str) -> float:
     """World coordinate of a view's plane along the axis that it steps along."""
-    return float(view(orientation).node.GetSliceToRAS().GetElement({"Sagittal": 0, "Coronal": 1, "Axial": 2}[orientation], 3))
+    return float(
+        view(orientation).node.GetSliceToRAS().GetElement({"Sagittal": 0, "Coronal": 1, "Axial": 2}[orientation], 3)
+    )

@@ -1,9 +1,11 @@
 """For those who have 3D Slicer: the module's own test in the real application, with real PythonQt and CTK.
 
-    Slicer --no-splash --testing --additional-module-paths KLIPSlicer --python-script Testing/Slicer/run_in_slicer.py [PYTHON]
+    Slicer --no-splash --testing --additional-module-paths KLIPSlicer --python-script
+    Testing/Slicer/run_in_slicer.py [PYTHON]
 
-PYTHON is a Python in which klip's packages are installed (a virtual environment made by `make setup`: .venv/bin/python). Without
-it Slicer's own is used, where they must be installed already: in testing mode nothing is ever installed.
+PYTHON is a Python in which klip's packages are installed (a virtual environment made by `make setup`:
+.venv/bin/python). Without it Slicer's own is used, where they must be installed already: in testing mode
+nothing is ever installed.
 
 **Not run so far**: no Slicer application was at hand when this was written. The same module and the same test run on
 slicer-core with stand-ins for the widgets (test_panel_*.py).

@@ -1,4 +1,6 @@
-"""The extension as Slicer's build would make it: configured against a stub of Slicer, whole, and working from where it lands."""
+"""The extension as Slicer's build would make it: configured against a stub of Slicer, whole, and working
+from where it lands.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if CMAKE is None:
         pytest.skip("needs cmake (pip install klipcore[test])")
     folder = tmp_path_factory.mktemp("build")
-    no_compiler = [f"-DCMAKE_{language}_COMPILER{what}" for language in ("C", "CXX") for what in (f"={sys.executable}", "_FORCED=TRUE")]
-    command = [CMAKE, "-S", str(REPOSITORY), "-B", str(folder), f"-DSlicer_DIR={STUB}", "-DBUILD_TESTING=ON", "--no-warn-unused-cli", *no_compiler]
+    no_compiler = [
+        f"-DCMAKE_{language}_COMPILER{what}"
+        for language in ("C", "CXX")
+        for what in (f"={sys.executable}", "_FORCED=TRUE")
+    ]
+    command = [
+        CMAKE,
+        "-S",
+        str(REPOSITORY),
+        "-B",
+        str(folder),
+        f"-DSlicer_DIR={STUB}",
+        "-DBUILD_TESTING=ON",
+        "--no-warn-unused-cli",
+        *no_compiler,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -36,7 +52,11 @@ def modules(built: Path) -> Path:
 
 
 def files(folder: Path, *endings: str) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.suffix in endings and "__pycache__" not in p.parts}
+    return {
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix in endings and "__pycache__" not in p.parts
+    }
 
 
 def test_everything_is_there(modules: Path) -> None:
@@ -57,11 +77,14 @@ def test_the_weights_arrive_whole(modules: Path) -> None:
 def test_the_built_module_finds_its_library_and_resources(modules: Path, tmp_path: Path) -> None:
     """In a Python of its own, with nothing else on the path."""
     code = (
-        f"import sys; sys.path = [p for p in sys.path if p not in ('', {str(REPOSITORY)!r})]; sys.path.insert(0, {str(modules)!r})\n"
-        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"  # an editable install of this very checkout
+        f"import sys; sys.path = [p for p in sys.path if p not in ('', {str(REPOSITORY)!r})]; sys.path.insert(0, "
+        f"{str(modules)!r})\n"
+        # an editable install of this very checkout
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
         "from KLIPSlicerLib import paths; paths.makeKlipCoreImportable()\n"
         "import KLIPCore.runs.live, KLIPCore.volume.framed_study\n"
-        "print(KLIPCore.__file__, paths.resourcePath('UI/KLIPSlicer.ui'), paths.resourcePath('requirements.txt'), sep='\\n')\n"
+        "print(KLIPCore.__file__, paths.resourcePath('UI/KLIPSlicer.ui'), paths.resourcePath('requirements.txt'), "
+        "sep='\\n')\n"
         "print(sorted({'torch', 'monai', 'vtk', 'matplotlib', 'highdicom'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -92,9 +115,28 @@ def test_the_two_index_entries_and_cmake_agree(built: Path) -> None:
     old = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
     new = json.loads((REPOSITORY / "KLIPSlicer.json").read_text(encoding="utf-8"))
     assert new["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
-    assert set(new) <= {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled", "tier"}
-    assert old["depends"].split() == new["build_dependencies"] == (depends := (built / "extension.txt").read_text().splitlines())[0].split(";")
-    assert (old["scmurl"], old["category"], int(old["tier"]), old["scmrevision"]) == (new["scm_url"], new["category"], new["tier"], new["scm_revision"])
+    assert set(new) <= {
+        "$schema",
+        "category",
+        "scm_url",
+        "scm_revision",
+        "scm_type",
+        "build_dependencies",
+        "build_subdirectory",
+        "enabled",
+        "tier",
+    }
+    assert (
+        old["depends"].split()
+        == new["build_dependencies"]
+        == (depends := (built / "extension.txt").read_text().splitlines())[0].split(";")
+    )
+    assert (old["scmurl"], old["category"], int(old["tier"]), old["scmrevision"]) == (
+        new["scm_url"],
+        new["category"],
+        new["tier"],
+        new["scm_revision"],
+    )
     assert (old["description"], old["homepage"], old["iconurl"]) == tuple(depends[1:])
 
 
@@ -109,5 +151,9 @@ def test_the_repository_is_small_enough_for_the_index() -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if tracked.returncode != 0:
         pytest.skip("no git checkout")
-    sizes = [(REPOSITORY / name).stat().st_size for name in tracked.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
+    sizes = [
+        (REPOSITORY / name).stat().st_size
+        for name in tracked.stdout.split("\0")
+        if name and (REPOSITORY / name).is_file()
+    ]
     assert sum(sizes) < 100e6

@@ -14,7 +14,9 @@ from panel_at_work import slicer
 from standins import person
 
 
-def test_the_command_line_makes_the_same_configuration(widget: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_line_makes_the_same_configuration(
+    widget: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """What the panel checked and named the run folder after is what `klip detect` will run."""
     from typer.testing import CliRunner
 
@@ -22,11 +24,23 @@ def test_the_command_line_makes_the_same_configuration(widget: Any, monkeypatch:
     from KLIPCore.detection import detect as pipeline
 
     seen: list[Any] = []
-    monkeypatch.setattr(pipeline, "detect", lambda study, out, config, **more: seen.append((config, more)) or (_ for _ in ()).throw(SystemExit(0)))
+    monkeypatch.setattr(
+        pipeline,
+        "detect",
+        lambda study, out, config, **more: seen.append((config, more)) or (_ for _ in ()).throw(SystemExit(0)),
+    )
     p = widget._parameterNode
     for change in (
         {},
-        {"preset": "quick", "samples": 3, "steps": 4, "seed": 7, "views": 45, "geometry": "fan", "dose": "1e5 photons"},
+        {
+            "preset": "quick",
+            "samples": 3,
+            "steps": 4,
+            "seed": 7,
+            "views": 45,
+            "geometry": "fan",
+            "dose": "1e5 photons",
+        },
         {"preset": "full", "device": "cpu", "blockSize": 17.3, "blockDepth": 6.0, "fdr": 0.07},
         {"score": "nats", "windowName": "custom", "windowLow": 0.1, "windowHigh": 0.3},
         {"score": "klip", "windowName": "wide", "firstSlice": 2, "lastSlice": 3},
@@ -34,7 +48,16 @@ def test_the_command_line_makes_the_same_configuration(widget: Any, monkeypatch:
         for name, value in change.items():
             setattr(p, name, value)
         box = ((-10.0, 20.0), (-5.5, 60.0), (0.0, 30.0))
-        arguments = ["detect", "STUDY", "-o", str(tmp_path), *argumentsOf(configOf(p)), *selectionArguments(p, box), "--progress", "none"]
+        arguments = [
+            "detect",
+            "STUDY",
+            "-o",
+            str(tmp_path),
+            *argumentsOf(configOf(p)),
+            *selectionArguments(p, box),
+            "--progress",
+            "none",
+        ]
         CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
         config, more = seen[-1]
         assert config == configOf(p)

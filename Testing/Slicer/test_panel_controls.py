@@ -1,4 +1,6 @@
-"""Controls and words of the panel, with real events: what it says of the prior, of the volume, and why Detect cannot run."""
+"""Controls and words of the panel, with real events: what it says of the prior, of the volume, and why
+Detect cannot run.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_own_weights_appear_in_the_list(widget: Any, tmp_path: Path) -> None:
 
     import KLIPCore
 
-    card = json.loads((Path(KLIPCore.__file__).parent / "priors" / "zoo" / "abdomen-ct-256.json").read_text(encoding="utf-8"))
+    card = json.loads(
+        (Path(KLIPCore.__file__).parent / "priors" / "zoo" / "abdomen-ct-256.json").read_text(encoding="utf-8")
+    )
     (tmp_path / "mine.json").write_text(json.dumps({**card, "name": "mine", "anatomy": "knees"}), encoding="utf-8")
     (tmp_path / "mine.safetensors").write_bytes(b"")
     (tmp_path / "no card.safetensors").write_bytes(b"")
@@ -76,7 +80,12 @@ def test_detect_says_why_it_cannot_run(widget: Any, made: Any) -> None:
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
     person.wait(lambda: ui.inputSelector.currentNode() is empty, 2, "chosen")
     assert "empty" in ui.detectButton.toolTip
-    photograph = node_of(Volume(np.random.default_rng(0).integers(0, 255, (3, 40, 40)).astype(np.float32), Grid((3, 40, 40), np.eye(4))), "photo")
+    photograph = node_of(
+        Volume(
+            np.random.default_rng(0).integers(0, 255, (3, 40, 40)).astype(np.float32), Grid((3, 40, 40), np.eye(4))
+        ),
+        "photo",
+    )
     ui.inputSelector.setCurrentNode(photograph)
     person.wait(lambda: "8-bit grey values" in ui.detectButton.toolTip, 5, "not in HU")
     assert not ui.detectButton.enabled
@@ -85,7 +94,11 @@ def test_detect_says_why_it_cannot_run(widget: Any, made: Any) -> None:
     widget._parameterNode.windowName = "wide"  # outside what the score's layer records
     person.events(0.05)
     assert ui.detectButton.enabled  # it overlaps
-    widget._parameterNode.windowName, widget._parameterNode.windowLow, widget._parameterNode.windowHigh = "custom", 0.01, 0.05
+    widget._parameterNode.windowName, widget._parameterNode.windowLow, widget._parameterNode.windowHigh = (
+        "custom",
+        0.01,
+        0.05,
+    )
     person.events(0.05)
     assert not ui.detectButton.enabled
     assert "outside what would be recorded" in ui.detectButton.toolTip

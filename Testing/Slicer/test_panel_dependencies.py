@@ -17,7 +17,17 @@ from typing import Any
 import panel_at_work
 import pytest
 from KLIPSlicerLib import dependencies
-from KLIPSlicerLib.dependencies import PROTECTED, Choices, Dependencies, DependencyError, constraints, constraintsFile, pythonIn, requirements, unmet
+from KLIPSlicerLib.dependencies import (
+    PROTECTED,
+    Choices,
+    Dependencies,
+    DependencyError,
+    constraints,
+    constraintsFile,
+    pythonIn,
+    requirements,
+    unmet,
+)
 from panel_at_work import slicer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,7 +37,9 @@ def wheel(folder: Path, name: str, number: str, needs: str = "") -> None:
     """An empty package as a wheel."""
     folder.mkdir(exist_ok=True)
     info = f"{name}-{number}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n" + (f"Requires-Dist: {needs}\n" if needs else "")
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n" + (
+        f"Requires-Dist: {needs}\n" if needs else ""
+    )
     members = {
         f"{name}.py": "",
         f"{info}/METADATA": metadata,
@@ -44,7 +56,16 @@ def wheel(folder: Path, name: str, number: str, needs: str = "") -> None:
 
 def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Pip of this Python, off line, asked what it would do."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--dry-run", "--no-index", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--dry-run",
+        "--no-index",
+        *arguments,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -140,7 +161,8 @@ def test_an_old_version_counts_as_missing() -> None:
     assert [r.name for r in unmet(wanted, {**present, "monai": "0.1", "torch": None})] == ["torch", "monai"]
 
 
-# ---- Slicer's own Python: which of Slicer's ways is taken. Slicer's functions are recorded here, nothing is installed.
+# ---- Slicer's own Python: which of Slicer's ways is taken. Slicer's functions are recorded here, nothing is
+# installed.
 
 
 class Slicers:
@@ -151,10 +173,18 @@ class Slicers:
         self.lacks = {"torch", "monai"}
         self.confirmed = True
         own = dependencies.ownVersions
-        monkeypatch.setattr(dependencies, "ownVersions", lambda names: {n: None if n in self.lacks else v for n, v in own(names).items()})
+        monkeypatch.setattr(
+            dependencies,
+            "ownVersions",
+            lambda names: {n: None if n in self.lacks else v for n, v in own(names).items()},
+        )
         monkeypatch.setattr(dependencies, "slicerAsksItself", lambda: False)
         monkeypatch.setattr(dependencies.shutil, "which", lambda name: sys.executable)
-        monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, title=None, **_: self.calls.append(("asked", text)) or self.confirmed)
+        monkeypatch.setattr(
+            slicer.util,
+            "confirmOkCancelDisplay",
+            lambda text, title=None, **_: self.calls.append(("asked", text)) or self.confirmed,
+        )
         monkeypatch.setattr(slicer.util, "pip_install", self.pip_install)
 
     def pip_install(self, arguments: list[str], **_: Any) -> None:
@@ -196,7 +226,9 @@ def test_pip_ensure_where_slicer_has_it(slicers: Slicers, monkeypatch: pytest.Mo
 
     packaging.pip_ensure = pip_ensure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
-    monkeypatch.setattr(dependencies, "slicerAsksItself", lambda: importlib.util.find_spec("slicer.packaging") is not None)
+    monkeypatch.setattr(
+        dependencies, "slicerAsksItself", lambda: importlib.util.find_spec("slicer.packaging") is not None
+    )
     monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
     Dependencies(Choices()).ensure()
     assert slicers.calls == [("KLIPSlicer", ["torch>=2.6", "monai>=1.5"])]  # it asks itself
@@ -207,7 +239,12 @@ def test_torch_through_the_pytorch_extension(slicers: Slicers, monkeypatch: pyte
     extension.__spec__ = ModuleSpec("PyTorchUtils", None)
 
     class PyTorchUtilsLogic:
-        def installTorch(self, askConfirmation: bool = False, forceComputationBackend: Any = None, torchVersionRequirement: Any = None) -> Any:  # noqa: N802
+        def installTorch(  # noqa: N802
+            self,
+            askConfirmation: bool = False,
+            forceComputationBackend: Any = None,
+            torchVersionRequirement: Any = None,
+        ) -> Any:
             slicers.calls.append(("torch", (askConfirmation, torchVersionRequirement)))
             return object()
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCES = sorted([REPOSITORY / "KLIPSlicer" / "KLIPSlicer.py", *(REPOSITORY / "KLIPSlicer" / "KLIPSlicerLib").glob("*.py")])
+SOURCES = sorted(
+    [REPOSITORY / "KLIPSlicer" / "KLIPSlicer.py", *(REPOSITORY / "KLIPSlicer" / "KLIPSlicerLib").glob("*.py")]
+)
 UI = REPOSITORY / "Resources" / "UI" / "KLIPSlicer.ui"
 SPEAKING = {
     "runner", "panel", "status", "study_controls", "detect_button", "live_controls", "results_list",
@@ -32,9 +34,17 @@ def faults(source: str) -> list[str]:
     tree = ast.parse(source)
     inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and dotted(node).startswith(("qt.", "ctk.")) and dotted(node).count(".") > 2:
+        if (
+            isinstance(node, ast.Attribute)
+            and dotted(node).startswith(("qt.", "ctk."))
+            and dotted(node).count(".") > 2
+        ):
             bad.append(f"scoped enum or chain: {dotted(node)}")
-        if isinstance(node, ast.Call) and re.fullmatch(r"(qt|ctk)\.\w+|slicer\.qMRML\w+", dotted(node.func)) and node.keywords:
+        if (
+            isinstance(node, ast.Call)
+            and re.fullmatch(r"(qt|ctk)\.\w+|slicer\.qMRML\w+", dotted(node.func))
+            and node.keywords
+        ):
             bad.append(f"keyword for a Qt constructor: {dotted(node.func)}")
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -78,7 +88,11 @@ def test_every_selector_of_the_ui_file_gets_the_scene() -> None:
     """A node selector that the file does not connect stays empty in Slicer."""
     root = ElementTree.parse(UI).getroot()
     selectors = {w.get("name") for w in root.iter("widget") if str(w.get("class")).startswith("qMRMLNode")}
-    wired = {c.findtext("receiver") for c in root.iter("connection") if c.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"}
+    wired = {
+        c.findtext("receiver")
+        for c in root.iter("connection")
+        if c.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"
+    }
     assert selectors == wired
 
 
@@ -103,7 +117,11 @@ def untranslated(source: str) -> list[str]:
     parents = {id(child): node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     found = []
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"[A-Z][a-z]+ [a-z]+ .*\.$", node.value)):
+        if not (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.match(r"[A-Z][a-z]+ [a-z]+ .*\.$", node.value)
+        ):
             continue
         above = parents[id(node)]
         translated = isinstance(above, ast.Call) and dotted(above.func) in ("_", "RuntimeError")
@@ -117,7 +135,12 @@ def test_the_translation_template_is_up_to_date(tmp_path: Path) -> None:
     made = tmp_path / "KLIPSlicer_en-US.ts"
     subprocess.run([sys.executable, str(script), str(made)], check=True)
     kept = REPOSITORY / "Resources" / "Translations" / "KLIPSlicer_en-US.ts"
-    assert made.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "run python Resources/Translations/update_template.py"
-    contexts = {c.findtext("name"): [m.findtext("source") for m in c.iter("message")] for c in ElementTree.parse(kept).getroot().iter("context")}
+    assert made.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), (
+        "run python Resources/Translations/update_template.py"
+    )
+    contexts = {
+        c.findtext("name"): [m.findtext("source") for m in c.iter("message")]
+        for c in ElementTree.parse(kept).getroot().iter("context")
+    }
     assert "Cancel" in contexts["KLIPSlicerLib.detect_button"]
     assert "Detect OOD" in contexts["KLIPSlicer"]  # the .ui file's class, and the module's file

@@ -16,7 +16,9 @@ from standins import person
 from KLIPCore.scores import SCORES
 
 
-def test_sliders_change_map_regions_and_table_at_once(widget: Any, results: SceneResults, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sliders_change_map_regions_and_table_at_once(
+    widget: Any, results: SceneResults, capsys: pytest.CaptureFixture[str]
+) -> None:
     ui = widget.ui
     assert ui.regionTable.rowCount == 2
     total = ui.regionTable.item(0, 1).text()
@@ -104,7 +106,9 @@ def test_headings_sort_by_number(widget: Any, results: SceneResults) -> None:
     person.click_header(table, 1)
     assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: nats[i])
     person.click_header(table, 6)
-    assert [results.regions[i].slices for i in widget.panel.found.table.order] == sorted(r.slices for r in results.regions)
+    assert [results.regions[i].slices for i in widget.panel.found.table.order] == sorted(
+        r.slices for r in results.regions
+    )
     assert table.item(0, 0).text() == results.regions[widget.panel.found.table.order[0]].name
 
 
@@ -128,5 +132,9 @@ def test_a_hidden_region_stays_hidden_while_sliders_move(widget: Any, results: S
     assert [results.isRegionVisible(i) for i in (0, 1)] == [i != weak for i in (0, 1)]
     widget._parameterNode.blockSize = 14.0
     person.wait(lambda: results.settings.block_mm == 14.0, 1, "the slider acts")
-    unchecked = [row for row in range(table.rowCount) if table.item(row, 0).checkState() == person.QtCore.Qt.CheckState.Unchecked]
+    unchecked = [
+        row
+        for row in range(table.rowCount)
+        if table.item(row, 0).checkState() == person.QtCore.Qt.CheckState.Unchecked
+    ]
     assert [table.item(row, 0).text() for row in unchecked] == [name]

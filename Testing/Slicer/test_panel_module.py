@@ -1,4 +1,6 @@
-"""The module's own test, its logic without a panel, its entry in the Sample Data module. Real `klip` where it is run."""
+"""The module's own test, its logic without a panel, its entry in the Sample Data module. Real `klip` where
+it is run.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def drawing(folder: Path) -> Path:
             """
             import json, pathlib, sys, time
             out = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
-            say = lambda stage, part: print(json.dumps({"stage": stage, "fraction": part, "eta_s": None, "detail": ""}), flush=True)
+            def say(stage, part):
+                print(json.dumps({"stage": stage, "fraction": part, "eta_s": None, "detail": ""}), flush=True)
             say("draw", 0.1); time.sleep(0.2); say("draw", 0.3)
             (out / "synthetic" / "ct").mkdir(parents=True)
             say("read", 0.4); time.sleep(600)
@@ -103,7 +106,9 @@ def drawing(folder: Path) -> Path:
 def test_drawing_stops_when_the_study_is_whole(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: drawing(tmp_path))
     told: list[float] = []
-    assert sample_study.drawStudy(tmp_path / "out", Interpreter(sys.executable), None, lambda part: told.append(part) and False)
+    assert sample_study.drawStudy(
+        tmp_path / "out", Interpreter(sys.executable), None, lambda part: told.append(part) and False
+    )
     assert max(told) == 0.4
     assert klip_processes() == []
 

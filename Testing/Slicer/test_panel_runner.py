@@ -1,4 +1,6 @@
-"""The process behind the panel: its group ends with it, and every way to fail ends in a sentence with a remedy. Real processes."""
+"""The process behind the panel: its group ends with it, and every way to fail ends in a sentence with a
+remedy. Real processes.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,10 @@ def stubborn(folder: Path) -> Path:
             """
             import json, signal, subprocess, sys, time
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
-            print(json.dumps({"stage": "sample", "fraction": 0.1, "eta_s": None, "detail": str(child.pid)}), flush=True)
+            code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+            child = subprocess.Popen([sys.executable, "-c", code])
+            told = {"stage": "sample", "fraction": 0.1, "eta_s": None, "detail": str(child.pid)}
+            print(json.dumps(told), flush=True)
             time.sleep(600)
             """
         )
@@ -67,7 +71,9 @@ def stubborn(folder: Path) -> Path:
     return folder
 
 
-def test_cancel_ends_children_that_do_not_want_to(heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_ends_children_that_do_not_want_to(
+    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: stubborn(tmp_path))
     heard.runner.start(THIS, ["detect"])
     person.wait(lambda: heard.progress, 20, "it runs")
@@ -80,7 +86,9 @@ def test_cancel_ends_children_that_do_not_want_to(heard: Heard, tmp_path: Path, 
     assert not heard.runner.running
 
 
-def test_cancel_and_wait_returns_when_all_are_gone(heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_and_wait_returns_when_all_are_gone(
+    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: stubborn(tmp_path))
     heard.runner.start(THIS, ["detect"])
     person.wait(lambda: heard.progress, 20, "it runs")
@@ -99,7 +107,8 @@ def test_nothing_outlives_a_slicer_that_dies(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "import subprocess, sys, time\n"
-            f"p = subprocess.Popen([sys.executable, {str(LEADER)!r}, {str(stubborn(tmp_path))!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+            f"p = subprocess.Popen([sys.executable, {str(LEADER)!r}, {str(stubborn(tmp_path))!r}], "
+            "stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
             "for line in p.stdout: print(line.decode(), end='', flush=True)\n",
         ],
         stdout=subprocess.PIPE,
@@ -126,7 +135,9 @@ def test_a_bad_input_ends_in_the_librarys_own_sentence(heard: Heard, tmp_path: P
     assert "Check the path." in sentence
 
 
-def test_a_run_that_the_system_kills_speaks_of_memory(heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_the_system_kills_speaks_of_memory(
+    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: stubborn(tmp_path))
     heard.runner.start(THIS, ["detect"])
     person.wait(lambda: heard.progress, 20, "it runs")
@@ -170,7 +181,12 @@ def test_a_program_that_is_not_there(heard: Heard, tmp_path: Path) -> None:
     ("errors", "code", "crashed", "words"),
     [
         (["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"], 1, False, ["graphics card", "cpu"]),
-        (["RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory"], 1, False, ["out of memory", "kept"]),
+        (
+            ["RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory"],
+            1,
+            False,
+            ["out of memory", "kept"],
+        ),
         (["MemoryError"], 1, False, ["out of memory"]),
         ([], 137, False, ["out of memory"]),
         (["AttributeError: _ARRAY_API not found"], 1, False, ["do not fit", "This computer"]),

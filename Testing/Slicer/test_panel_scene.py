@@ -1,4 +1,6 @@
-"""The panel and the scene: exports through the menu, what is saved and restored, what happens when the scene closes."""
+"""The panel and the scene: exports through the menu, what is saved and restored, what happens when the scene
+closes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from standins import person
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("seg.nrrd", ".seg.nrrd"), ("nifti", ".nii.gz")])
-def test_export_through_the_menu_and_a_file_dialog(widget: Any, results: SceneResults, tmp_path: Path, kind: str, ending: str) -> None:
+def test_export_through_the_menu_and_a_file_dialog(
+    widget: Any, results: SceneResults, tmp_path: Path, kind: str, ending: str
+) -> None:
     import SimpleITK as sitk
 
     person.click_checkbox(widget.ui.regionTable, 1)  # one of two is exported
@@ -49,13 +53,22 @@ def test_a_dialog_that_is_closed_writes_nothing(widget: Any, results: SceneResul
     assert "Saved" not in widget.ui.statusLabel.text
 
 
-def test_choices_live_in_the_scene_and_results_come_back_with_it(widget: Any, results: SceneResults, tmp_path: Path) -> None:
+def test_choices_live_in_the_scene_and_results_come_back_with_it(
+    widget: Any, results: SceneResults, tmp_path: Path
+) -> None:
     p = widget._parameterNode
     p.blockSize, p.fdr, p.views = 16.0, 0.2, 50
     person.wait(lambda: results.settings.block_mm == 16.0, 1, "the slider acts")
     widget.ui.inputSelector.setCurrentNode(results.inputNode)
     scene = slicer.mrmlScene
-    for node in (results.inputNode, results.mapNode, results.reconstructionNode, results.segmentationNode, results.tableNode, results.traceNode):
+    for node in (
+        results.inputNode,
+        results.mapNode,
+        results.reconstructionNode,
+        results.segmentationNode,
+        results.tableNode,
+        results.traceNode,
+    ):
         node.AddDefaultStorageNode()
         storage = node.GetStorageNode()
         storage.SetFileName(str(tmp_path / f"{node.GetID()}.{storage.GetDefaultWriteFileExtension()}"))

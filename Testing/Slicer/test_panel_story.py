@@ -1,4 +1,6 @@
-"""The whole story with real clicks: load a DICOM study, Detect, Cancel, Detect again, slider, table, export. Real `klip`, real scene."""
+"""The whole story with real clicks: load a DICOM study, Detect, Cancel, Detect again, slider, table, export.
+Real `klip`, real scene.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
         view.node.SetSliceOffset(500.0)
     person.click_cell(ui.regionTable, 0, 1)
     world = worldFromLps(results.mapNode, results.regions[0].peak_lps_mm)
-    assert [panel_at_work.place(name) for name in ("Sagittal", "Coronal", "Axial")] == pytest.approx(list(world), abs=1e-3)
+    assert [panel_at_work.place(name) for name in ("Sagittal", "Coronal", "Axial")] == pytest.approx(
+        list(world), abs=1e-3
+    )
     for view in views.values():
         view.node.SetSliceOffset(500.0)
     person.click_checkbox(ui.regionTable, 0)
@@ -114,11 +118,15 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     assert segmentation.StudyInstanceUID == source.StudyInstanceUID
     assert segmentation.PatientID == source.PatientID
     assert segmentation.FrameOfReferenceUID == source.FrameOfReferenceUID
-    referenced = {item.ReferencedSOPInstanceUID for item in segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    referenced = {
+        item.ReferencedSOPInstanceUID for item in segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    }
     assert referenced <= set(node.GetAttribute("DICOM.instanceUIDs").split())
     assert [str(s.SegmentLabel) for s in segmentation.SegmentSequence] == [r.name for r in results.regions]
     person.choose_from_menu(ui.exportButton, "export scene")
-    person.wait(lambda: len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2, 5, "a segmentation of its own")
+    person.wait(
+        lambda: len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2, 5, "a segmentation of its own"
+    )
     with capsys.disabled():
         print(f"\n[panel] Cancel: all processes gone after {took:.2f} s")
 
@@ -144,7 +152,9 @@ def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path
 
 
 def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> None:
-    """Advanced: a folder of weights; a copy of the shipped prior under another name is chosen and examines the study."""
+    """Advanced: a folder of weights; a copy of the shipped prior under another name is chosen and examines
+    the study.
+    """
     shipped = Path(checkpoint.__file__).parent / "zoo" / f"{checkpoint.DEFAULT_PRIOR}.safetensors"
     if not shipped.is_file():
         pytest.skip("the shipped prior is not here")

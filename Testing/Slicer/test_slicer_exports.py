@@ -1,4 +1,6 @@
-"""What leaves the scene: read back by others' readers as the same regions, of the checked ones only, whole or not at all."""
+"""What leaves the scene: read back by others' readers as the same regions, of the checked ones only, whole
+or not at all.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,15 @@ def dicom(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MadeRun]:
 def of_dicom(scene: Any, dicom: tuple[Path, MadeRun]) -> SceneResults:
     """The run on the DICOM series in the scene, on the volume that Slicer's own reader makes of the files."""
     folder, run = dicom
-    files = sorted(map(str, folder.iterdir()), key=lambda f: int(pydicom.dcmread(f, stop_before_pixels=True).InstanceNumber))
+    files = sorted(
+        map(str, folder.iterdir()), key=lambda f: int(pydicom.dcmread(f, stop_before_pixels=True).InstanceNumber)
+    )
     return SceneResults.create(headless.load_dicom(files), run.folder)
 
 
-def test_dicom_seg_is_of_the_source_study_and_the_same_segments(of_dicom: SceneResults, dicom: tuple[Path, MadeRun], tmp_path: Path) -> None:
+def test_dicom_seg_is_of_the_source_study_and_the_same_segments(
+    of_dicom: SceneResults, dicom: tuple[Path, MadeRun], tmp_path: Path
+) -> None:
     path = exportRegions(of_dicom, "dicom-seg", tmp_path / "regions.dcm")
     sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in dicom[0].iterdir()]
     seg = hd.seg.segread(path)
@@ -59,7 +65,9 @@ def test_dicom_seg_is_of_the_source_study_and_the_same_segments(of_dicom: SceneR
     referred = {str(uid) for _, _, uid in seg.get_source_image_uids()}
     assert referred <= {str(source.SOPInstanceUID) for source in sources}
     assert referred
-    assert [seg.get_segment_description(n).segment_label for n in seg.segment_numbers] == [region.name for region in of_dicom.regions]
+    assert [seg.get_segment_description(n).segment_label for n in seg.segment_numbers] == [
+        region.name for region in of_dicom.regions
+    ]
     expected = label_volume(of_dicom.regions, of_dicom.live.framing.grid)
     volume = seg.get_volume(combine_segments=True, relabel=True, allow_missing_positions=True)
     grid = of_dicom.live.framing.grid
@@ -86,7 +94,9 @@ def test_dicom_seg_lies_right_for_simpleitk_too(of_dicom: SceneResults, tmp_path
         np.testing.assert_array_equal(frame, of_dicom.regions[0].full_mask(grid.shape)[round(k)])
 
 
-def test_dicom_seg_after_the_files_moved(of_dicom: SceneResults, dicom: tuple[Path, MadeRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dicom_seg_after_the_files_moved(
+    of_dicom: SceneResults, dicom: tuple[Path, MadeRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Slicer's DICOM database still knows where they are."""
     by_uid = {str(pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID): str(f) for f in dicom[0].iterdir()}
 
@@ -177,7 +187,9 @@ def test_a_copy_in_the_scene_is_left_alone_by_sliders(of_dicom: SceneResults) ->
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(copy)) == folder
 
 
-def test_files_are_in_the_studys_coordinates_under_a_parent_transform(scene: Any, made: MadeRun, tmp_path: Path) -> None:
+def test_files_are_in_the_studys_coordinates_under_a_parent_transform(
+    scene: Any, made: MadeRun, tmp_path: Path
+) -> None:
     """A DICOM SEG must fit its source images; so the others do."""
     moved = np.eye(4)
     moved[:3, 3] = (100, 0, 0)
@@ -199,7 +211,9 @@ def test_without_a_checked_region_there_is_nothing_to_export(shown: SceneResults
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("kind", "name"), [("seg.nrrd", "a.seg.nrrd"), ("nifti", "a.nii.gz"), ("stl", "folder"), ("report", "a.html")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("seg.nrrd", "a.seg.nrrd"), ("nifti", "a.nii.gz"), ("stl", "folder"), ("report", "a.html")]
+)
 def test_where_nothing_can_be_written_nothing_is(shown: SceneResults, tmp_path: Path, kind: str, name: str) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(KlipError):

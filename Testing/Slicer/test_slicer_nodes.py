@@ -32,7 +32,9 @@ def numbered(
     base[:3, 3] = (-20, 30, 100)
     if mirrored:
         base[:3, 0] *= -1
-    return Volume(np.arange(np.prod(shape), dtype=np.float32).reshape(shape), Grid(shape, tilted_affine(base, angles, shear)))
+    return Volume(
+        np.arange(np.prod(shape), dtype=np.float32).reshape(shape), Grid(shape, tilted_affine(base, angles, shear))
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -78,7 +80,9 @@ def test_voxels_are_overwritten_in_place_with_one_notification(scene: Any) -> No
     flips=st.tuples(*[st.booleans()] * 3),
     noise=st.floats(0, 0.05),
 )
-def test_the_same_voxels_in_another_order(angles: tuple, shear: float, order: list[int], flips: tuple, noise: float) -> None:
+def test_the_same_voxels_in_another_order(
+    angles: tuple, shear: float, order: list[int], flips: tuple, noise: float
+) -> None:
     """Whatever order another reader lists them in, and however it rounds: every number finds its place."""
     source = numbered(angles=angles, shear=shear)
     grid = source.grid.oriented(tuple(order), flips)

@@ -78,7 +78,9 @@ def expected_overlay(view: SliceView, results: SceneResults) -> np.ndarray:
     array = slicer.util.arrayFromVolume(results.mapNode)
     index = indices(view, results)
     values = ndi.map_coordinates(array, index, order=1, mode="nearest")
-    inside = np.all([(index[a] > -0.5) & (index[a] < array.shape[a] - 0.5) for a in range(3)], axis=0)  # voxels have an extent
+    inside = np.all(
+        [(index[a] > -0.5) & (index[a] < array.shape[a] - 0.5) for a in range(3)], axis=0
+    )  # voxels have an extent
     return inside & (values >= results.threshold)
 
 
@@ -106,7 +108,10 @@ def test_colors_on_the_lesion_and_nowhere_else(red: SliceView, shown: SceneResul
 
 
 @pytest.mark.parametrize("name", ["Red", "Yellow", "Green"])
-@pytest.mark.parametrize(("rotation", "shear", "transform"), [((12, -8, 20), 0.0, None), ((0, 0, 0), 0.25, None), ((-10, 9, 15), 0.0, MOVED)])
+@pytest.mark.parametrize(
+    ("rotation", "shear", "transform"),
+    [((12, -8, 20), 0.0, None), ((0, 0, 0), 0.25, None), ((-10, 9, 15), 0.0, MOVED)],
+)
 def test_oblique_and_moved_studies_too(
     scene: Any,
     views: dict[str, SliceView],
@@ -137,7 +142,9 @@ def test_the_color_says_how_many_nats(red: SliceView, shown: SceneResults) -> No
     half = red.pixels()[row, column].astype(float)
     node = shown.mapNode.GetDisplayNode()
     table = node.GetColorNode().GetLookupTable()
-    place = (shown.regions[0].peak_nats - node.GetWindowLevelMin()) / (node.GetWindowLevelMax() - node.GetWindowLevelMin())
+    place = (shown.regions[0].peak_nats - node.GetWindowLevelMin()) / (
+        node.GetWindowLevelMax() - node.GetWindowLevelMin()
+    )
     expected = 255 * np.array(table.GetTableValue(round(255 * min(place, 1.0)))[:3])
     np.testing.assert_allclose(full, expected, atol=12)
     np.testing.assert_allclose(half, (bare + full) / 2, atol=2)
@@ -237,7 +244,12 @@ def test_the_legend(red: SliceView, shown: SceneResults) -> None:
     rows, columns = np.nonzero(changed(without, with_legend))
     assert rows.size > 500
     assert columns.min() > 0.6 * red.width
-    table = np.array([shown.mapNode.GetDisplayNode().GetColorNode().GetLookupTable().GetTableValue(n)[:3] for n in range(256)]) * 255
+    table = (
+        np.array(
+            [shown.mapNode.GetDisplayNode().GetColorNode().GetLookupTable().GetTableValue(n)[:3] for n in range(256)]
+        )
+        * 255
+    )
     distance = np.abs(with_legend[rows, columns][:, None].astype(float) - table).max(-1)
     colored = distance.min(-1) < 3
     bar = [row for row in range(red.height) if (colored & (rows == row)).sum() >= 5]
@@ -249,7 +261,9 @@ def test_the_legend(red: SliceView, shown: SceneResults) -> None:
 
 
 @pytest.mark.parametrize("transform", [None, MOVED], ids=["straight", "under a transform"])
-def test_jumping_moves_all_views_to_the_region(scene: Any, views: dict[str, SliceView], made: MadeRun, transform: np.ndarray | None) -> None:
+def test_jumping_moves_all_views_to_the_region(
+    scene: Any, views: dict[str, SliceView], made: MadeRun, transform: np.ndarray | None
+) -> None:
     results = show_run(made, transform)
     for view in views.values():
         view.fit()
@@ -278,4 +292,7 @@ def test_surfaces_in_3d_follow_the_slider(scene: Any, shown: SceneResults) -> No
     assert changed(drawn, view.pixels(), 20).sum() > 50
     shown.setShow3D(False)
     segment = shown.segmentationNode.GetSegmentation().GetSegment(segmentId(shown.regions[0]))
-    assert segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()) is None
+    assert (
+        segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
+        is None
+    )

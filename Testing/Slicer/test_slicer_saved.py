@@ -65,7 +65,9 @@ def test_a_scene_bundle_brings_everything_back(oblique: tuple[SceneResults, Made
     restored = save_and_load(results, tmp_path / "scene.mrb")
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(restored.mapNode), kl_map)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(restored.reconstructionNode), reconstruction)
-    np.testing.assert_allclose(slicer.util.arrayFromTransformMatrix(restored.mapNode.GetParentTransformNode()), matrix, atol=1e-9)
+    np.testing.assert_allclose(
+        slicer.util.arrayFromTransformMatrix(restored.mapNode.GetParentTransformNode()), matrix, atol=1e-9
+    )
     assert restored.threshold == pytest.approx(threshold)
     assert restored.settings.block_mm == 15.0
     assert [region.name for region in restored.regions] == names
@@ -74,12 +76,16 @@ def test_a_scene_bundle_brings_everything_back(oblique: tuple[SceneResults, Made
     assert restored.inputNode.GetName() == "CT"
     assert display.legendOf(restored.mapNode).GetTitleText() == display.LEGEND_TITLE
     for region in restored.regions:
-        array = slicer.util.arrayFromSegmentBinaryLabelmap(restored.segmentationNode, segmentId(region), restored.mapNode)
+        array = slicer.util.arrayFromSegmentBinaryLabelmap(
+            restored.segmentationNode, segmentId(region), restored.mapNode
+        )
         np.testing.assert_array_equal(array > 0, region.full_mask(restored.live.framing.grid.shape))
     assert restored.segmentationNode.GetSegmentation().GetNthSegment(0).GetTerminology()
 
 
-def test_the_slider_works_after_loading_without_the_run_folder(oblique: tuple[SceneResults, MadeRun], tmp_path: Path) -> None:
+def test_the_slider_works_after_loading_without_the_run_folder(
+    oblique: tuple[SceneResults, MadeRun], tmp_path: Path
+) -> None:
     """And gives the very same numbers and regions as before."""
     results, run = oblique
     wanted = RegionConfig(block_mm=24.0, fdr=0.05)
@@ -90,7 +96,9 @@ def test_the_slider_works_after_loading_without_the_run_folder(oblique: tuple[Sc
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(restored.mapNode), expected.kl_map.array)
     assert [r.to_dict() for r in restored.regions] == [r.to_dict() for r in expected.regions]
     for region in expected.regions:
-        array = slicer.util.arrayFromSegmentBinaryLabelmap(restored.segmentationNode, segmentId(region), restored.mapNode)
+        array = slicer.util.arrayFromSegmentBinaryLabelmap(
+            restored.segmentationNode, segmentId(region), restored.mapNode
+        )
         np.testing.assert_array_equal(array > 0, region.full_mask(expected.kl_map.grid.shape))
 
 
@@ -201,7 +209,14 @@ def test_what_is_stored_gives_the_same_numbers(made: MadeRun, score: str) -> Non
 def test_what_is_stored_is_a_fraction_of_the_trace(made: MadeRun) -> None:
     growing = live.GrowingRun(made.folder)
     growing.readNew()
-    raw = sum(layer.energy.size + layer.mean.size for piece in LiveMap.open(made.folder).trace.slices for layer in piece.layers.values()) * 2
+    raw = (
+        sum(
+            layer.energy.size + layer.mean.size
+            for piece in LiveMap.open(made.folder).trace.slices
+            for layer in piece.layers.values()
+        )
+        * 2
+    )
     assert len(live.encode(growing.liveMap())) < 0.55 * raw
 
 
@@ -229,7 +244,16 @@ def test_another_format_is_refused(made: MadeRun, monkeypatch: pytest.MonkeyPatc
 def test_the_stored_trace_holds_no_path_of_its_reader_and_no_pictures(shown: SceneResults) -> None:
     """It is base64 of one archive: layers, framing and the run's record; no reconstruction."""
     with np.load(io.BytesIO(base64.b64decode(shown.traceNode.GetText()))) as stored:
-        assert {name.split(".")[0] for name in stored.files} == {"framing", "meta", "cold", "path", "darker", "brighter", "hypodense", "hyperdense"}
+        assert {name.split(".")[0] for name in stored.files} == {
+            "framing",
+            "meta",
+            "cold",
+            "path",
+            "darker",
+            "brighter",
+            "hypodense",
+            "hyperdense",
+        }
 
 
 def test_a_study_without_any_region_is_kept_too(scene: Any, tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def test_segments_are_where_the_nats_are(placed: tuple[MadeRun, SceneResults]) -
 def test_segments_are_the_regions_voxel_by_voxel(placed: tuple[MadeRun, SceneResults]) -> None:
     _, results = placed
     for region in results.regions:
-        array = slicer.util.arrayFromSegmentBinaryLabelmap(results.segmentationNode, segmentId(region), results.mapNode)
+        array = slicer.util.arrayFromSegmentBinaryLabelmap(
+            results.segmentationNode, segmentId(region), results.mapNode
+        )
         np.testing.assert_array_equal(array > 0, region.full_mask(results.live.framing.grid.shape))
 
 
@@ -118,7 +120,12 @@ def test_segments_say_what_they_are(shown: SceneResults) -> None:
 def test_the_table_has_a_row_a_region(shown: SceneResults) -> None:
     table = shown.tableNode
     assert table.GetNumberOfRows() == len(shown.regions) == 2
-    columns = {table.GetColumnName(c): slicer.util.arrayFromTableColumn(table, table.GetColumnName(c)) if c not in (0, 1, 7) else None for c in range(8)}
+    columns = {
+        table.GetColumnName(c): slicer.util.arrayFromTableColumn(table, table.GetColumnName(c))
+        if c not in (0, 1, 7)
+        else None
+        for c in range(8)
+    }
     assert list(columns) == ["Region", "Slices", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q", "Segment"]
     for i, region in enumerate(shown.regions):
         assert table.GetCellText(i, 0) == region.name
@@ -160,7 +167,9 @@ def test_the_reconstruction_is_in_hounsfield_units(shown: SceneResults, made: Ma
     array = slicer.util.arrayFromVolume(shown.reconstructionNode)
     assert array.min() == pytest.approx(-125, abs=0.1)
     assert array.max() <= 275
-    whole = reconstruction_volume(LiveMap.open(made.folder).trace, shown.live.framing, ModelCard.from_dict(shown.live.run["prior"]))
+    whole = reconstruction_volume(
+        LiveMap.open(made.folder).trace, shown.live.framing, ModelCard.from_dict(shown.live.run["prior"])
+    )
     np.testing.assert_array_equal(array, whole.array)
     liver = made.study.array[3, 60:75, 45:60]
     assert array[3, 60:75, 45:60].mean() == pytest.approx(liver.mean(), abs=3)
@@ -176,7 +185,9 @@ def test_a_slider_changes_map_segments_and_table(shown: SceneResults) -> None:
     for region in live.regions:
         array = slicer.util.arrayFromSegmentBinaryLabelmap(shown.segmentationNode, segmentId(region), shown.mapNode)
         assert int((array > 0).sum()) == int(region.mask.sum())
-        assert shown.tableNode.GetTable().GetValue(0, 3).ToDouble() == pytest.approx(live.regions[0].peak_nats, rel=1e-3)
+        assert shown.tableNode.GetTable().GetValue(0, 3).ToDouble() == pytest.approx(
+            live.regions[0].peak_nats, rel=1e-3
+        )
 
 
 def test_segments_come_and_go_with_the_false_discovery_rate(shown: SceneResults) -> None:
@@ -207,7 +218,10 @@ def test_a_hidden_region_stays_hidden_while_sliders_move(shown: SceneResults) ->
     shown.show(replace(shown.settings, block_mm=16.0))
     shown.show(replace(shown.settings, fdr=1e-9))
     shown.show(replace(shown.settings, fdr=0.05, block_mm=12.0))
-    states = [(np.linalg.norm(np.subtract(r.centroid_lps_mm, hidden)) < 20, shown.isRegionVisible(i)) for i, r in enumerate(shown.regions)]
+    states = [
+        (np.linalg.norm(np.subtract(r.centroid_lps_mm, hidden)) < 20, shown.isRegionVisible(i))
+        for i, r in enumerate(shown.regions)
+    ]
     assert sorted(states) == [(False, True), (True, False)]
     shown.setRegionVisible([near for near, _ in states].index(True), True)
     shown.show(replace(shown.settings, block_mm=16.0))
@@ -226,7 +240,9 @@ def test_the_threshold_keeps_its_meaning_when_blocks_grow(shown: SceneResults) -
     assert shown.threshold > 1.5 * automatic
     shown.show(replace(shown.settings, block_mm=12.0))
     assert shown.threshold == pytest.approx(automatic)
-    median = float(np.median(slicer.util.arrayFromVolume(shown.mapNode)[slicer.util.arrayFromVolume(shown.mapNode) > 0]))
+    median = float(
+        np.median(slicer.util.arrayFromVolume(shown.mapNode)[slicer.util.arrayFromVolume(shown.mapNode) > 0])
+    )
     shown.setThreshold(median)
     assert share() == pytest.approx(0.5, abs=0.01)
     shown.show(replace(shown.settings, block_mm=20.0))
@@ -248,7 +264,9 @@ def test_results_show_while_slices_are_still_missing(scene: Any, made: MadeRun, 
         assert results.addPartial() == 1
     assert all(bool(a.any()) for a in slicer.util.arrayFromVolume(results.mapNode))
     whole = LiveMap.open(made.folder)
-    np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.mapNode), whole.update(whole.settings).kl_map.array)
+    np.testing.assert_array_equal(
+        slicer.util.arrayFromVolume(results.mapNode), whole.update(whole.settings).kl_map.array
+    )
     complete = show_run(made)
     np.testing.assert_array_equal(
         slicer.util.arrayFromVolume(results.reconstructionNode),

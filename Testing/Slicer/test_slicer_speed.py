@@ -14,7 +14,9 @@ from made_run import make_run
 
 SLICES = 20
 SECONDS = 0.1
-"""Of the processor, for 20 slices of 512 x 512 pixels; measured 0.005 on a free core, so only a change of kind fails."""
+"""Of the processor, for 20 slices of 512 x 512 pixels; measured 0.005 on a free core, so only a change of
+kind fails.
+"""
 
 
 def test_the_scenes_part_of_a_sliders_move(scene: Any, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """ASTRA's CPU projector on our geometry: somebody else's Joseph projector, for comparison of speed.
 
-ASTRA Toolbox (van Aarle et al., Opt. Express 24, 25129, 2016) is the projector most people use. It is no dependency: where
-``pip install astra-toolbox`` was not done, the comparison is left out. Its two-dimensional CPU code takes one image at a time
-on one thread, so a batch is a loop.
+ASTRA Toolbox (van Aarle et al., Opt. Express 24, 25129, 2016) is the projector most people use. It is no
+dependency: where ``pip install astra-toolbox`` was not done, the comparison is left out. Its two-dimensional
+CPU code takes one image at a time on one thread, so a batch is a loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class AstraProjector:
     """
 
     def __init__(self, geometry: ParallelBeam, image: ImageGrid2D) -> None:
-        self._astra: Any = importlib.import_module("astra")  # optional, and under the GPL: only ever called, never required
+        self._astra: Any = importlib.import_module(
+            "astra"
+        )  # optional, and under the GPL: only ever called, never required
         h, w = image.shape
         self.pixel_mm = image.pixel_mm
         volume = self._astra.create_vol_geom(h, w)

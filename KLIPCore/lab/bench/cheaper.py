@@ -1,15 +1,19 @@
 """Cheaper evaluations of the network that could be had, and what they would cost: compiled, int8, another runtime.
 
-The denoiser runs in bfloat16 by PyTorch's own kernels, layer after layer. Each way here evaluates the *same weights* on the same images in the same process,
-and is judged by three numbers: how much faster it is, how long it takes to get going, and how far its answer is from float32's, beside how far
-bfloat16's own is. What is not clearly faster is not adopted, and stands in the table so that nobody needs to try it again.
+The denoiser runs in bfloat16 by PyTorch's own kernels, layer after layer. Each way here evaluates the *same
+weights* on the same images in the same process, and is judged by three numbers: how much faster it is, how
+long it takes to get going, and how far its answer is from float32's, beside how far bfloat16's own is. What is
+not clearly faster is not adopted, and stands in the table so that nobody needs to try it again.
 
 - **float32**: what the precision gains.
-- **torch.compile**: kernels written for this network by inductor and the system's C++ compiler, again for each batch size.
-- **OpenVINO** (`pip install openvino`): Intel's runtime, in its bfloat16; left out where it is not installed. ONNX Runtime has no bfloat16 on processors.
-- **int8**: every convolution of at least 16 channels quantized, a scale a channel for weights and a scale a layer for activations, calibrated on noisy
-  images of three levels (PyTorch's static quantization, oneDNN's kernels). Everything between convolutions stays as it is, so each has to quantize and
-  dequantize its image, which eats what the integer product gains.
+- **torch.compile**: kernels written for this network by inductor and the system's C++ compiler, again for each
+  batch size.
+- **OpenVINO** (`pip install openvino`): Intel's runtime, in its bfloat16; left out where it is not installed.
+  ONNX Runtime has no bfloat16 on processors.
+- **int8**: every convolution of at least 16 channels quantized, a scale a channel for weights and a scale a
+  layer for activations, calibrated on noisy images of three levels (PyTorch's static quantization, oneDNN's
+  kernels). Everything between convolutions stays as it is, so each has to quantize and dequantize its image,
+  which eats what the integer product gains.
 """
 
 from __future__ import annotations
@@ -76,12 +80,15 @@ class QuantizedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantize, convolve, dequantize."""
-        made: Tensor = self.conv(torch.quantize_per_tensor(x.float(), self.scale, self.zero, torch.quint8)).dequantize()
+        made: Tensor = self.conv(
+            torch.quantize_per_tensor(x.float(), self.scale, self.zero, torch.quint8)
+        ).dequantize()
         return made.to(x.dtype)
 
 
 def int8(prior: UNetPrior, images: Tensor) -> Evaluate:
-    """The network with its convolutions quantized, ranges taken from these clean images (B, 1, H, W) at :data:`LEVELS`.
+    """The network with its convolutions quantized, ranges taken from these clean images (B, 1, H, W) at
+    :data:`LEVELS`.
 
     Raises
     ------
@@ -99,7 +106,9 @@ def int8(prior: UNetPrior, images: Tensor) -> Evaluate:
         for name, module in wide.network.named_modules()
         if isinstance(module, nn.Conv2d) and min(module.in_channels, module.out_channels) >= LEAST_CHANNELS
     }
-    seen: dict[str, tuple[Any, Any]] = {name: tuple(HistogramObserver(dtype=torch.quint8) for _ in range(2)) for name in wanted}  # type: ignore[misc]
+    seen: dict[str, tuple[Any, Any]] = {
+        name: (HistogramObserver(dtype=torch.quint8), HistogramObserver(dtype=torch.quint8)) for name in wanted
+    }
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
@@ -111,7 +120,9 @@ def int8(prior: UNetPrior, images: Tensor) -> Evaluate:
     hooks = [module.register_forward_hook(watch(name)) for name, module in wanted.items()]
     generator = torch.Generator().manual_seed(0)
     for level in LEVELS:
-        wide.denoise(images + level * torch.randn(images.shape, generator=generator), torch.full((len(images),), level))
+        wide.denoise(
+            images + level * torch.randn(images.shape, generator=generator), torch.full((len(images),), level)
+        )
     for hook in hooks:
         hook.remove()
     copied = copy.copy(prior)
@@ -145,13 +156,17 @@ def openvino(prior: UNetPrior, images: Tensor) -> Evaluate:
     ov: Any = importlib.import_module("openvino")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: shapes are the ones that are measured
-        model = ov.convert_model(_Whole(float32_copy(prior)).eval(), example_input=(images, torch.full((len(images),), LEVELS[0])))
+        model = ov.convert_model(
+            _Whole(float32_copy(prior)).eval(), example_input=(images, torch.full((len(images),), LEVELS[0]))
+        )
     hints = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     network = ov.Core().compile_model(model, "CPU", hints)
     return lambda x, sigma: torch.from_numpy(network([x.numpy(), sigma.numpy()])[0])
 
 
-def cheaper_section(prior: UNetPrior, images: Tensor, min_seconds: float, tell: Callable[[str], None], leave_out: Collection[str] = ()) -> Section:
+def cheaper_section(
+    prior: UNetPrior, images: Tensor, min_seconds: float, tell: Callable[[str], None], leave_out: Collection[str] = ()
+) -> Section:
     """Every way, its time over that of the network as it runs, and its error.
 
     Parameters
@@ -170,7 +185,10 @@ def cheaper_section(prior: UNetPrior, images: Tensor, min_seconds: float, tell: 
         "int8 convolutions": lambda: int8(prior, images),
     }
     generator = torch.Generator().manual_seed(1)
-    noisy = [(images + level * torch.randn(images.shape, generator=generator), torch.full((len(images),), level)) for level in LEVELS]
+    noisy = [
+        (images + level * torch.randn(images.shape, generator=generator), torch.full((len(images),), level))
+        for level in LEVELS
+    ]
     exact = [float32_copy(prior).denoise(x, sigma) for x, sigma in noisy]
     rows: list[dict[str, Any]] = []
     base = float("nan")
@@ -191,11 +209,18 @@ def cheaper_section(prior: UNetPrior, images: Tensor, min_seconds: float, tell: 
         timing = timed(lambda evaluate=evaluate: evaluate(*noisy[1]), min_seconds)  # type: ignore[misc]
         base = timing.seconds if not rows else base
         errors = [float((a - b).square().mean().sqrt()) for a, b in zip(made, exact, strict=True)]
-        row = {"name": name, "seconds": timing.seconds, "spread": timing.spread, "speed_ratio": base / timing.seconds, "ready_seconds": ready}
+        row = {
+            "name": name,
+            "seconds": timing.seconds,
+            "spread": timing.spread,
+            "speed_ratio": base / timing.seconds,
+            "ready_seconds": ready,
+        }
         rows.append({**row, **{f"error at σ {level:g}": error for level, error in zip(LEVELS, errors, strict=True)}})
     columns = ("seconds", "spread", "speed_ratio", "ready_seconds", *(f"error at σ {level:g}" for level in LEVELS))
     note = (
-        f"A batch of {len(images)} images of {images.shape[-1]}²; errors are root mean square differences from float32 arithmetic with the same weights. "
+        f"A batch of {len(images)} images of {images.shape[-1]}²; errors are root mean square differences from "
+        "float32 arithmetic with the same weights. "
         "*Until ready*: converting, calibrating, compiling and the first evaluations."
     )
     return Section("cheaper", columns, tuple(rows), (note,), heading="the network")

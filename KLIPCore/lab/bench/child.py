@@ -1,8 +1,8 @@
 """A command in a process of its own: how long it takes from start to end, and the most memory it ever held.
 
-Memory of the process that measures says little: it holds whatever was measured before. A child begins with nothing, and tells its own peak
-when it ends: the high-water mark of its resident set. (What the system reports of a finished child, ``ru_maxrss``, is no use here:
-Linux carries it over from the parent through fork and exec.)
+Memory of the process that measures says little: it holds whatever was measured before. A child begins with
+nothing, and tells its own peak when it ends: the high-water mark of its resident set. (What the system reports
+of a finished child, ``ru_maxrss``, is no use here: Linux carries it over from the parent through fork and exec.)
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ def run_klip(arguments: Sequence[str], scratch: Path, threads: int | None = None
     told.unlink(missing_ok=True)
     with said.open("wb") as stream:
         started = time.perf_counter()
-        child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(told), *arguments], stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        child = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(told), *arguments],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
         try:
             code = child.wait()
         except BaseException:  # it is ended with us
@@ -67,7 +72,9 @@ def run_klip(arguments: Sequence[str], scratch: Path, threads: int | None = None
         seconds = time.perf_counter() - started
     output = said.read_text(encoding="utf-8", errors="replace")
     if code != 0:
-        raise ResourceError(f"klip {arguments[0]} ended with {code}: {output.strip()[-400:]}", "Run it by hand, and mend what it says.")
+        raise ResourceError(
+            f"klip {arguments[0]} ended with {code}: {output.strip()[-400:]}", "Run it by hand, and mend what it says."
+        )
     peak = told.read_text(encoding="utf-8") if told.is_file() else ""
     return ChildRun(seconds, int(peak) if peak else None, output)
 
@@ -76,7 +83,9 @@ def run_and_tell(told: str, arguments: Sequence[str]) -> None:
     """In the child: be ``klip``, and leave the peak behind."""
     sys.argv = ["klip", *arguments]
     try:
-        runpy.run_module("KLIPCore.cli", run_name="__main__")  # the command is above this package, and is run, not imported
+        runpy.run_module(
+            "KLIPCore.cli", run_name="__main__"
+        )  # the command is above this package, and is run, not imported
     finally:
         peak = peak_bytes()
         Path(told).write_text("" if peak is None else str(peak), encoding="utf-8")

@@ -39,7 +39,11 @@ class ClockedOperator(LinearOperator):
 
     def __init__(self, operator: LinearOperator, clock: Clock) -> None:
         self.operator, self.clock = operator, clock
-        self.domain_shape, self.range_shape, self.closed_form = operator.domain_shape, operator.range_shape, operator.closed_form
+        self.domain_shape, self.range_shape, self.closed_form = (
+            operator.domain_shape,
+            operator.range_shape,
+            operator.closed_form,
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name == "operator":  # while it is being copied
@@ -75,7 +79,8 @@ class ClockedScanner(Scanner):
 
     Attributes
     ----------
-    clock : seconds so far. A back-propagation through the network is not in them: see :mod:`KLIPCore.lab.bench.schedules`.
+    clock : seconds so far. A back-propagation through the network is not in them: see
+        :mod:`KLIPCore.lab.bench.schedules`.
     """
 
     clock: Clock = field(default_factory=Clock)

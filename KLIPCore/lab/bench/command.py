@@ -55,13 +55,19 @@ class BenchOptions:
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:
-            raise ConfigError(f"There is nothing to measure called {', '.join(unknown) or 'nothing'}.", f"Choose from {', '.join(PARTS)}.")
+            raise ConfigError(
+                f"There is nothing to measure called {', '.join(unknown) or 'nothing'}.",
+                f"Choose from {', '.join(PARTS)}.",
+            )
         if self.n_slices < 1 or self.reference_samples < 1:
             raise ConfigError("A comparison needs at least one slice and one sample.", "Use --slices 1.")
 
 
-def run_bench(options: BenchOptions, out: Path, table: Path | None = None, tell: Callable[[str, float, str], None] | None = None) -> Bench:
-    """Measure, and write ``bench.json``, ``bench.md`` and plots into ``out``; what is done is written even if a later part is stopped.
+def run_bench(
+    options: BenchOptions, out: Path, table: Path | None = None, tell: Callable[[str, float, str], None] | None = None
+) -> Bench:
+    """Measure, and write ``bench.json``, ``bench.md`` and plots into ``out``; what is done is written even if
+    a later part is stopped.
 
     Parameters
     ----------
@@ -78,14 +84,18 @@ def run_bench(options: BenchOptions, out: Path, table: Path | None = None, tell:
     if table is not None and options.quick:
         raise ConfigError("Quick figures are not for the document.", "Leave out --quick, or --table.")
     if table is not None and not (table / "performance.md").is_file():  # before ten minutes of work
-        raise ConfigError(f"There is no {table / 'performance.md'}.", "Run klip bench --table in a checkout of the repository.")
+        raise ConfigError(
+            f"There is no {table / 'performance.md'}.", "Run klip bench --table in a checkout of the repository."
+        )
     return _Run(options, out, table, tell or (lambda stage, fraction, detail: None)).all()
 
 
 class _Run:
     """One bench at work."""
 
-    def __init__(self, options: BenchOptions, out: Path, table: Path | None, tell: Callable[[str, float, str], None]) -> None:
+    def __init__(
+        self, options: BenchOptions, out: Path, table: Path | None, tell: Callable[[str, float, str], None]
+    ) -> None:
         self.options, self.out, self.table, self._tell = options, out, table, tell
         self.device = choose_device(options.device)
         self.prior: UNetPrior = load_prior(options.prior, self.device)
@@ -96,7 +106,10 @@ class _Run:
         with threads(1):
             self.single = ceilings(torch.device("cpu"), self.min_seconds / 2)
         name = "this GPU" if self.device.type == "cuda" else f"{self.here.threads} threads"
-        self.bench = Bench(machine(self.prior.card, self.device), {"1 thread": self.single} | ({name: self.here} if self.here.threads != 1 else {}))
+        self.bench = Bench(
+            machine(self.prior.card, self.device),
+            {"1 thread": self.single} | ({name: self.here} if self.here.threads != 1 else {}),
+        )
         self.subjects: list[Subject] = []
 
     def tell(self, detail: str) -> None:
@@ -141,7 +154,11 @@ class _Run:
         quick = self.options.quick
         self.tell("projector")
         with threads(1):
-            self._add(projector_section(self.single, 64 if quick else 256, (24, 60), (1, 2) if quick else (1, 2, 8), self.min_seconds))
+            self._add(
+                projector_section(
+                    self.single, 64 if quick else 256, (24, 60), (1, 2) if quick else (1, 2, 8), self.min_seconds
+                )
+            )
         self.tell("denoiser and guidance")
         batches = (1, 2) if quick else (1, 2, 8)
         if self.device.type == "cuda":
@@ -161,7 +178,16 @@ class _Run:
 
     def _memory(self) -> None:
         n, size, few = (6, 64, 1) if self.options.quick else (SLICES, SIZE, 2)
-        self._add(memory_section(n, size, few, torch.get_num_threads(), self.tell, None if self.options.prior == DEFAULT_PRIOR else self.options.prior))
+        self._add(
+            memory_section(
+                n,
+                size,
+                few,
+                torch.get_num_threads(),
+                self.tell,
+                None if self.options.prior == DEFAULT_PRIOR else self.options.prior,
+            )
+        )
 
     def _whole(self) -> None:
         self.tell("one slice by every preset")
@@ -170,7 +196,9 @@ class _Run:
 
     def _scaling(self) -> None:
         self.tell("how seconds grow")
-        section = scaling_section(self.prior, self.subjects[0], self.device, SMALL_AXES if self.options.quick else AXES)
+        section = scaling_section(
+            self.prior, self.subjects[0], self.device, SMALL_AXES if self.options.quick else AXES
+        )
         self._add(section)
         self._picture("bench_scaling.png", lambda path: plot_scaling(section, path))
 
@@ -178,7 +206,9 @@ class _Run:
         o = self.options
         lengths = SHORT if o.quick else Lengths(samples=o.reference_samples)
         comparisons = [Comparison(self.prior, subject, self.device) for subject in self.subjects]
-        curve = curve_section(comparisons, (2, 4) if o.quick else (2, 4, 6, 10, 16), (1, 2) if o.quick else (1, 2, 4), self.tell)
+        curve = curve_section(
+            comparisons, (2, 4) if o.quick else (2, 4, 6, 10, 16), (1, 2) if o.quick else (1, 2, 4), self.tell
+        )
         self._add(curve)
         schedules = schedules_section(comparisons, lengths, self.tell)
         self._add(schedules)

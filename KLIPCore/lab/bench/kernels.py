@@ -1,7 +1,7 @@
 """The parts a slice is made of, each by itself: projector, denoiser, guidance, maps.
 
-Every row says what bounds it. The projector is measured on one thread, because that is how it is compared with ASTRA, whose CPU code
-has no other; the rest on the threads that PyTorch uses.
+Every row says what bounds it. The projector is measured on one thread, because that is how it is compared with
+ASTRA, whose CPU code has no other; the rest on the threads that PyTorch uses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ SIGMA = 0.2
 
 
 def adjoint_error(A: Projector, n_pairs: int = 4) -> float:
-    """Largest |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖) over random pairs; products in A's precision, inner products in float64."""
+    """Largest |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖) over random pairs; products in A's precision, inner
+    products in float64.
+    """
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     for _ in range(n_pairs):
@@ -46,7 +48,9 @@ def adjoint_error(A: Projector, n_pairs: int = 4) -> float:
     return worst
 
 
-def projector_section(single: Ceilings, size: int, views: tuple[int, ...], batches: tuple[int, ...], min_seconds: float) -> Section:
+def projector_section(
+    single: Ceilings, size: int, views: tuple[int, ...], batches: tuple[int, ...], min_seconds: float
+) -> Section:
     """A and Aᵀ against ASTRA; to be called with one thread.
 
     Parameters
@@ -71,27 +75,46 @@ def projector_section(single: Ceilings, size: int, views: tuple[int, ...], batch
                 row |= figures(timing, single.bound(work_of(run), timing.seconds))
                 if run_other is not None:
                     slower = timed(run_other, min_seconds)
-                    row |= {"astra_seconds": slower.seconds, "astra_spread": slower.spread, "astra_ratio": slower.seconds / timing.seconds}
+                    row |= {
+                        "astra_seconds": slower.seconds,
+                        "astra_spread": slower.spread,
+                        "astra_ratio": slower.seconds / timing.seconds,
+                    }
                 else:
                     row["astra_seconds"] = "not installed"
                 rows.append(row)
         if other is not None:
             other.close()
     version = installed("astra-toolbox")
-    note = f"One thread, {size}², float32. ASTRA {version}: its CPU projector `linear` (Joseph's method, as ours), one image after the other."
+    note = (
+        f"One thread, {size}², float32. ASTRA {version}: its CPU projector `linear` (Joseph's method, as ours), one "
+        "image after the other."
+    )
     columns = ("batch", "seconds", "spread", "astra_seconds", "astra_ratio", "bound", "share", "adjoint_error")
     return Section("projector", columns, tuple(rows), (note,), heading="operation")
 
 
-def _both(A: Projector, other: AstraProjector | None, x: torch.Tensor, y: torch.Tensor) -> list[tuple[str, Callable[[], Any], Callable[[], Any] | None]]:
+def _both(
+    A: Projector, other: AstraProjector | None, x: torch.Tensor, y: torch.Tensor
+) -> list[tuple[str, Callable[[], Any], Callable[[], Any] | None]]:
     """Both directions, ours and ASTRA's."""
     if other is None:
         return [("A", lambda: A(x), None), ("Aᵀ", lambda: A.T(y), None)]
     x_array, y_array = x.numpy(), y.numpy()
-    return [("A", lambda: A(x), lambda: other.forward(x_array)), ("Aᵀ", lambda: A.T(y), lambda: other.transpose(y_array))]
+    return [
+        ("A", lambda: A(x), lambda: other.forward(x_array)),
+        ("Aᵀ", lambda: A.T(y), lambda: other.transpose(y_array)),
+    ]
 
 
-def network_section(prior: Prior, here: Ceilings, device: torch.device, batches: tuple[int, ...], views: tuple[int, ...], min_seconds: float) -> Section:
+def network_section(
+    prior: Prior,
+    here: Ceilings,
+    device: torch.device,
+    batches: tuple[int, ...],
+    views: tuple[int, ...],
+    min_seconds: float,
+) -> Section:
     """Denoiser and guidance on the run's device."""
     rows: list[dict[str, Any]] = []
     size, seconds = prior.card.size, {}
@@ -103,7 +126,14 @@ def network_section(prior: Prior, here: Ceilings, device: torch.device, batches:
         timing = timed(lambda x=x, sigma=sigma: prior.denoise(x, sigma), min_seconds, device)  # type: ignore[misc]
         seconds[batch] = timing.seconds
         row = {"name": "denoiser", "batch": batch, **figures(timing, here.bound(work, timing.seconds))}
-        rows.append({**row, "per_image": timing.seconds / batch, "gflop": work.flops / 1e9, "peak_share": work.flops / here.flops[precision] / timing.seconds})
+        rows.append(
+            {
+                **row,
+                "per_image": timing.seconds / batch,
+                "gflop": work.flops / 1e9,
+                "peak_share": work.flops / here.flops[precision] / timing.seconds,
+            }
+        )
     defaults = Config().sampling
     image = ImageGrid2D((size, size), PIXEL_MM)
     for n_views in views:
@@ -117,12 +147,19 @@ def network_section(prior: Prior, here: Ceilings, device: torch.device, batches:
                 return proximal_step(m, x, prior_variance(SIGMA, defaults.prior_std), defaults.cg_iterations)
 
             timing = timed(guide, min_seconds, device)
-            row = {"name": f"guidance, {n_views} views", "batch": batch, **figures(timing, here.bound(work_of(guide), timing.seconds))}
+            row = {
+                "name": f"guidance, {n_views} views",
+                "batch": batch,
+                **figures(timing, here.bound(work_of(guide), timing.seconds)),
+            }
             rows.append({**row, "per_image": timing.seconds / batch, "of_network": timing.seconds / seconds[batch]})
     if device.type != "cuda":
-        rows += [{"name": name, "batch": 64, "seconds": NOT_MEASURED} for name in ("denoiser on a GPU", "guidance on a GPU")]
+        rows += [
+            {"name": name, "batch": 64, "seconds": NOT_MEASURED} for name in ("denoiser on a GPU", "guidance on a GPU")
+        ]
     note = (
-        f"Guidance is a proximal step from its closed form, {max(1, defaults.cg_iterations // ITERATIONS_SAVED)} iterations, each one A and one Aᵀ; "
+        f"Guidance is a proximal step from its closed form, {max(1, defaults.cg_iterations // ITERATIONS_SAVED)} "
+        "iterations, each one A and one Aᵀ; "
         "its share is of the denoiser's time at that batch."
     )
     columns = ("batch", "seconds", "spread", "per_image", "gflop", "bound", "share", "of_network")
@@ -159,15 +196,28 @@ def map_section(here: Ceilings, n_slices: int, size: int, min_seconds: float) ->
             Work(4.0 * cells.size, 4.0 * 5 * cells.size, 1),
             None,
         ),
-        ("re-blocking", lambda: block_nats(cells, 12.0 / live.framing.frame.pixel_mm / 4), Work(2 * 5 * cells.size * 2.0, 16.0 * cells.size, 2), 0.05),
+        (
+            "re-blocking",
+            lambda: block_nats(cells, 12.0 / live.framing.frame.pixel_mm / 4),
+            Work(2 * 5 * cells.size * 2.0, 16.0 * cells.size, 2),
+            0.05,
+        ),
         ("a slider's move: map, significance, regions", move, Work(2.0 * voxels, 8.0 * voxels, 2), None),
-        ("bands and cells of two pushes (one slice)", lambda: total.add(0.1, push), work_of(lambda: total.add(0.1, push)), None),
+        (
+            "bands and cells of two pushes (one slice)",
+            lambda: total.add(0.1, push),
+            work_of(lambda: total.add(0.1, push)),
+            None,
+        ),
     ]
     rows = []
     for name, run, work, goal in parts:
         timing = timed(run, min_seconds)
-        rows.append({"name": name, "goal_seconds": goal, **figures(timing, here.bound(work, timing.seconds) if work else None)})
+        rows.append(
+            {"name": name, "goal_seconds": goal, **figures(timing, here.bound(work, timing.seconds) if work else None)}
+        )
     note = (
-        f"{n_slices} slices of {size}² and {cells.shape[1]}² cells, a trace drawn at random. The bound of a slider's move counts one write of map and labels."
+        f"{n_slices} slices of {size}² and {cells.shape[1]}² cells, a trace drawn at random. The bound of a "
+        "slider's move counts one write of map and labels."
     )
     return Section("maps", ("seconds", "spread", "goal_seconds", "bound", "share"), tuple(rows), (note,))

@@ -22,7 +22,9 @@ MATRIX = 1536
 """Side of the square matrices whose product is the arithmetic ceiling."""
 
 WORKING_SETS = (1 << 20, 1 << 24, 3 << 27)
-"""Bytes of the three arrays of a triad: 1 MiB (a core's own cache), 16 MiB (a shared cache, where there is one), 384 MiB (main memory)."""
+"""Bytes of the three arrays of a triad: 1 MiB (a core's own cache), 16 MiB (a shared cache, where there is
+one), 384 MiB (main memory).
+"""
 
 
 def machine(prior: ModelCard, device: torch.device) -> dict[str, Any]:
@@ -57,7 +59,9 @@ def installed(package: str) -> str:
 def _cpu() -> str:
     """The processor's name as the system knows it."""
     if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+        )
         return asked.stdout.strip() or platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -73,11 +77,12 @@ def ceilings(device: torch.device, min_seconds: float = 0.3) -> Ceilings:
         a = torch.randn(MATRIX, MATRIX, device=device, dtype=dtype)
         b = torch.randn(MATRIX, MATRIX, device=device, dtype=dtype)
         out = torch.empty_like(a)
-        flops[name] = 2.0 * MATRIX**3 / timed(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), min_seconds, device).fastest  # type: ignore[misc]
+        timing = timed(partial(torch.mm, a, b, out=out), min_seconds, device)
+        flops[name] = 2.0 * MATRIX**3 / timing.fastest
     bandwidth = {}
     for size in WORKING_SETS:
         x, y, z = torch.ones(3, size // 12, device=device)
-        bandwidth[size] = size / timed(lambda x=x, y=y, z=z: torch.add(y, z, alpha=0.5, out=x), min_seconds, device).fastest  # type: ignore[misc]
+        bandwidth[size] = size / timed(partial(torch.add, y, z, alpha=0.5, out=x), min_seconds, device).fastest
     one, two = torch.ones(1, device=device), torch.ones(1, device=device)
     n = 100
 
@@ -85,4 +90,9 @@ def ceilings(device: torch.device, min_seconds: float = 0.3) -> Ceilings:
         for _ in range(n):
             torch.add(one, two, out=one)
 
-    return Ceilings(flops, bandwidth, timed(many, min_seconds, device).fastest / n, 0 if device.type == "cuda" else torch.get_num_threads())
+    return Ceilings(
+        flops,
+        bandwidth,
+        timed(many, min_seconds, device).fastest / n,
+        0 if device.type == "cuda" else torch.get_num_threads(),
+    )

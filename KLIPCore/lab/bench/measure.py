@@ -1,17 +1,20 @@
 """How long something takes, how much work it is, and what would have stopped it from being faster.
 
-Three ceilings stand over every computation: the device's arithmetic, its memory, and the cost of starting an operation at all (a
-*launch*: on a GPU a kernel, on a CPU a pass through PyTorch's dispatcher). For a computation of F floating-point operations that reads
-and writes B bytes in n operations,
+Three ceilings stand over every computation: the device's arithmetic, its memory, and the cost of starting an
+operation at all (a
+*launch*: on a GPU a kernel, on a CPU a pass through PyTorch's dispatcher). For a computation of F
+floating-point operations that reads and writes B bytes in n operations,
 
     least time  =  max( F / peak,  B / bandwidth,  n · launch )
 
-and the largest of the three is what bounds it: Williams, Waterman & Patterson, "Roofline", Commun. ACM 52(4), 2009, with the launch as
-a third roof. *Share* is the least time over the measured one, so 1 is as fast as this device goes with these operations. Ceilings are measured
-in the same run (:mod:`KLIPCore.lab.bench.machine`), never copied from a data sheet.
+and the largest of the three is what bounds it: Williams, Waterman & Patterson, "Roofline", Commun. ACM 52(4),
+2009, with the launch as a third roof. *Share* is the least time over the measured one, so 1 is as fast as this
+device goes with these operations. Ceilings are measured in the same run (:mod:`KLIPCore.lab.bench.machine`),
+never copied from a data sheet.
 
-B counts what every operation reads and writes by itself, without fusion, because that is how eager PyTorch runs; caches can
-beat it, and then the share is above one of main memory. The bandwidth is therefore that of a working set of B / n bytes.
+B counts what every operation reads and writes by itself, without fusion, because that is how eager PyTorch
+runs; caches can beat it, and then the share is above one of main memory. The bandwidth is therefore that of a
+working set of B / n bytes.
 """
 
 from __future__ import annotations
@@ -58,9 +61,16 @@ def timed(function: Callable[[], object], min_seconds: float = 0.5, device: torc
     device : waited for before the clock stops, where its work is asynchronous.
     """
     function()
-    made = Timer("run()", globals={"run": _finished(function, device)}, num_threads=torch.get_num_threads()).blocked_autorange(min_run_time=min_seconds)
+    made = Timer(
+        "run()", globals={"run": _finished(function, device)}, num_threads=torch.get_num_threads()
+    ).blocked_autorange(min_run_time=min_seconds)
     few = len(made.times) < 2
-    return Timing(float(made.median), None if few else float(made.iqr / made.median), made.number_per_run * len(made.times), min(made.times))
+    return Timing(
+        float(made.median),
+        None if few else float(made.iqr / made.median),
+        made.number_per_run * len(made.times),
+        min(made.times),
+    )
 
 
 def timed_runs(function: Callable[[], object], runs: int, device: torch.device | None = None) -> Timing:
@@ -72,7 +82,12 @@ def timed_runs(function: Callable[[], object], runs: int, device: torch.device |
         seconds.append(time.perf_counter() - started)
     times = torch.tensor(seconds, dtype=torch.float64)
     median = float(times.quantile(0.5))
-    return Timing(median, float(times.quantile(0.75) - times.quantile(0.25)) / median if runs > 1 else None, runs, float(times.min()))
+    return Timing(
+        median,
+        float(times.quantile(0.75) - times.quantile(0.25)) / median if runs > 1 else None,
+        runs,
+        float(times.min()),
+    )
 
 
 def _finished(function: Callable[[], object], device: torch.device | None) -> Callable[[], object]:
@@ -120,12 +135,14 @@ class Work:
         return Work(n * self.flops, n * self.bytes, round(n * self.operations), self.precision)
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.flops + other.flops, self.bytes + other.bytes, self.operations + other.operations, self.precision)
+        return Work(
+            self.flops + other.flops, self.bytes + other.bytes, self.operations + other.operations, self.precision
+        )
 
 
 def work_of(function: Callable[[], object], precision: str = "fp32") -> Work:
-    """Run it once and count: FLOPs by PyTorch's formulas (matrix products, convolutions, attention, their gradients), sparse products
-    by their stored entries, bytes and operations of everything."""
+    """Run it once and count: FLOPs by PyTorch's formulas (matrix products, convolutions, attention, their
+    gradients), sparse products by their stored entries, bytes and operations of everything."""
     with _Counter() as counter:
         function()
     return Work(counter.flops, counter.bytes, counter.operations, precision)
@@ -138,7 +155,9 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         self.flops, self.bytes, self.operations = 0.0, 0.0, 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         out = func(*args, **(kwargs or {}))
         if getattr(func, "is_view", False):
             return out
@@ -152,7 +171,9 @@ class _Counter(TorchDispatchMode):
             self.flops += 2.0 * sparse[0].values().numel() * (outputs[0].shape[-1] if outputs else 0)
         elif packet in flop_registry:
             self.flops += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
-        elif "scaled_dot_product" in str(packet) and "backward" not in str(packet):  # the CPU's own attention kernel has no formula there
+        elif "scaled_dot_product" in str(packet) and "backward" not in str(
+            packet
+        ):  # the CPU's own attention kernel has no formula there
             self.flops += sdpa_flop_count(args[0].shape, args[1].shape, args[2].shape)
         return out
 
@@ -160,7 +181,9 @@ class _Counter(TorchDispatchMode):
 def _bytes(t: Tensor) -> float:
     """What an operation moves of a tensor: an expanded one only once."""
     if t.layout == torch.sparse_csr:
-        return float(sum(part.numel() * part.element_size() for part in (t.crow_indices(), t.col_indices(), t.values())))
+        return float(
+            sum(part.numel() * part.element_size() for part in (t.crow_indices(), t.col_indices(), t.values()))
+        )
     return float(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()))
 
 
@@ -197,7 +220,9 @@ class Ceilings:
 
     def speed(self, working_set: float) -> float:
         """Bandwidth of the measured working set next above this one: the smaller ones lie in a cache."""
-        return self.bandwidth[next((size for size in sorted(self.bandwidth) if size >= working_set), max(self.bandwidth))]
+        return self.bandwidth[
+            next((size for size in sorted(self.bandwidth) if size >= working_set), max(self.bandwidth))
+        ]
 
     def bound(self, work: Work, seconds: float) -> Bound:
         """Which ceiling is lowest over this work, and how near it the measured time comes."""

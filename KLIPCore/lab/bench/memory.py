@@ -1,15 +1,18 @@
 """Memory of a large study: 300 slices of 512², preset full, from DICOM files to the report.
 
-Two things could grow. With the *slices* grow the volume, its masks and the map on it; with the *steps* and samples of a chain grows nothing, or so it
-should be. Each row is the largest resident set of `klip detect` in a process of its own, with the shipped prior and the preset as it is:
+Two things could grow. With the *slices* grow the volume, its masks and the map on it; with the *steps* and
+samples of a chain grows nothing, or so it should be. Each row is the largest resident set of `klip detect` in
+a process of its own, with the shipped prior and the preset as it is:
 
-1. the first N slices of the middle, and the first 2N: what a sampled slice leaves behind is the difference. The whole volume is read, framed,
-   mapped and exported in either.
-2. all slices. Sampling 300 of them takes half an hour on two cores and, after 1, says nothing more about memory; so all but N find a trace on
-   disk, as those of a stopped run would: copies of the 2N that were sampled. The process samples the last N, reads all 300 traces, makes the map of
-   all 300 slices and writes everything.
+1. the first N slices of the middle, and the first 2N: what a sampled slice leaves behind is the difference.
+   The whole volume is read, framed, mapped and exported in either.
+2. all slices. Sampling 300 of them takes half an hour on two cores and, after 1, says nothing more about
+   memory; so all but N find a trace on disk, as those of a stopped run would: copies of the 2N that were
+   sampled. The process samples the last N, reads all 300 traces, makes the map of all 300 slices and writes
+   everything.
 
-The study is drawn: ellipses of known HU with noise and a hypodense lesion every few slices, so that there are regions to export.
+The study is drawn: ellipses of known HU with noise and a hypodense lesion every few slices, so that there are
+regions to export.
 
     python -m KLIPCore.lab.bench.memory            300 slices of 512²; two or three minutes on two quiet cores
 """
@@ -45,7 +48,9 @@ GIB = 1024**3
 
 
 def large_study(n_slices: int = SLICES, size: int = SIZE, seed: int = 0) -> Volume:
-    """(n_slices, size, size) HU: an abdomen of ellipses, 400 mm across and 1.25 mm a slice, a ball of 20 mm radius missing 50 HU every 40 slices."""
+    """(n_slices, size, size) HU: an abdomen of ellipses, 400 mm across and 1.25 mm a slice, a ball of 20 mm
+    radius missing 50 HU every 40 slices.
+    """
     pixel, slice_mm = 400.0 / size, 1.25
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, pixel], [0, pixel, 0], [slice_mm, 0, 0]])
@@ -57,7 +62,13 @@ def large_study(n_slices: int = SLICES, size: int = SIZE, seed: int = 0) -> Volu
         return ((x - cx) / a) ** 2 + ((y - cy) / b) ** 2 <= 1
 
     plain = np.full((size, size), -1000, np.float32)
-    for hu, place in ((-95, (0, 0, 170, 125)), (55, (0, 0, 155, 110)), (110, (-70, -10, 65, 75)), (120, (85, 0, 35, 45)), (240, (0, 75, 22, 22))):
+    for hu, place in (
+        (-95, (0, 0, 170, 125)),
+        (55, (0, 0, 155, 110)),
+        (110, (-70, -10, 65, 75)),
+        (120, (85, 0, 35, 45)),
+        (240, (0, 75, 22, 22)),
+    ):
         plain[ellipse(*place)] = hu
     rng = np.random.default_rng(seed)
     array = np.empty((n_slices, size, size), np.float32)
@@ -80,7 +91,13 @@ def fill(out: Path, n_slices: int, missing: int) -> None:
 
 
 def memory_section(
-    n_slices: int, size: int, few: int, threads: int, tell: Callable[[str], None], prior: str | None = None, score: str = DEFAULT_SCORE
+    n_slices: int,
+    size: int,
+    few: int,
+    threads: int,
+    tell: Callable[[str], None],
+    prior: str | None = None,
+    score: str = DEFAULT_SCORE,
 ) -> Section:
     """The peaks.
 
@@ -112,10 +129,18 @@ def memory_section(
         ran = run_klip([*common, "-o", str(out), *(["--prior", prior] if prior else [])], scratch, threads)
         rows.append(_row(f"preset full, {few} slices sampled, all {n_slices} mapped and exported", n_slices, ran, out))
     note = (
-        f"The study: {n_slices} DICOM slices of {size}², read, framed, mapped on all voxels and exported (SEG, NRRD, HTML) in each row. In the last row the "
-        "other slices' traces lay on disk. Memory is the largest resident set of the process; the trace is what lies on disk afterwards."
+        f"The study: {n_slices} DICOM slices of {size}², read, framed, mapped on all voxels and exported (SEG, "
+        "NRRD, HTML) in each row. In the last row the "
+        "other slices' traces lay on disk. Memory is the largest resident set of the process; the trace is what "
+        "lies on disk afterwards."
     )
-    return Section("memory", ("slices", "peak_gib", "goal_gib", "regions", "trace_mib"), tuple(rows), (note,), heading="memory of a large study")
+    return Section(
+        "memory",
+        ("slices", "peak_gib", "goal_gib", "regions", "trace_mib"),
+        tuple(rows),
+        (note,),
+        heading="memory of a large study",
+    )
 
 
 def _row(name: str, slices: int, ran: ChildRun, out: Path) -> dict[str, Any]:
@@ -138,9 +163,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory of klip detect on a large study, preset full.")
     parser.add_argument("--slices", type=int, default=SLICES)
     parser.add_argument("--size", type=int, default=SIZE)
-    parser.add_argument("--few", type=int, default=2, help="slices N that are sampled with the preset as it is; then 2N")
+    parser.add_argument(
+        "--few", type=int, default=2, help="slices N that are sampled with the preset as it is; then 2N"
+    )
     chosen = parser.parse_args()
-    section = memory_section(chosen.slices, chosen.size, chosen.few, torch.get_num_threads(), lambda detail: print(detail, flush=True))
+    section = memory_section(
+        chosen.slices, chosen.size, chosen.few, torch.get_num_threads(), lambda detail: print(detail, flush=True)
+    )
     print(section.markdown())
 
 

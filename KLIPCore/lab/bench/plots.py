@@ -21,15 +21,30 @@ def plot_cost(schedules: Section | None, curve: Section | None, path: Path) -> P
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.subplots()
     for row in curve.rows if curve else ():
-        axes.scatter(row["seconds"], row["body_auroc"], s=14 + 10 * row["samples"], color=OURS, alpha=0.35, linewidths=0)
+        axes.scatter(
+            row["seconds"], row["body_auroc"], s=14 + 10 * row["samples"], color=OURS, alpha=0.35, linewidths=0
+        )
     rows = schedules.rows if schedules else ()
     for row in rows:
         ours = not row["name"].startswith("published")
-        axes.scatter(row["seconds"], row["body_auroc"], s=44, marker="o" if ours else "s", color=OURS if ours else THEIRS, zorder=3)
+        axes.scatter(
+            row["seconds"],
+            row["body_auroc"],
+            s=44,
+            marker="o" if ours else "s",
+            color=OURS if ours else THEIRS,
+            zorder=3,
+        )
         near = min((other for other in rows if other is not row), key=lambda other: _octaves(other, row), default=row)
         up = row["body_auroc"] >= near["body_auroc"]  # neighbours in time are named on different sides
         axes.annotate(
-            _name(row), (row["seconds"], row["body_auroc"]), xytext=(0, 7 if up else -14), textcoords="offset points", fontsize=8, color=INK, ha="center"
+            _name(row),
+            (row["seconds"], row["body_auroc"]),
+            xytext=(0, 7 if up else -14),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+            ha="center",
         )
     axes.set_xscale("log")
     axes.set_xlabel("seconds a slice")
@@ -37,7 +52,9 @@ def plot_cost(schedules: Section | None, curve: Section | None, path: Path) -> P
     axes.axhline(0.5, color=GRID, zorder=0)
     axes.margins(x=0.14, y=0.14)
     axes.scatter([], [], s=44, color=OURS, label="our presets, by score")
-    axes.scatter([], [], s=24, color=OURS, alpha=0.35, linewidths=0, label="our chains of other lengths (area: samples)")
+    axes.scatter(
+        [], [], s=24, color=OURS, alpha=0.35, linewidths=0, label="our chains of other lengths (area: samples)"
+    )
     axes.scatter([], [], s=44, marker="s", color=THEIRS, label="published schedules")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return _save(figure, path)
@@ -51,7 +68,9 @@ def _octaves(one: dict[str, Any], other: dict[str, Any]) -> float:
 def _name(row: dict[str, Any]) -> str:
     """What a point is called: short, because neighbours are near."""
     name: str = row["name"].replace("`", "").replace("published ", "").replace("preset ", "")
-    return f"klip, {row['samples']} sample{'s' * (row['samples'] != 1)}" if row["name"].startswith("our chain") else name
+    return (
+        f"klip, {row['samples']} sample{'s' * (row['samples'] != 1)}" if row["name"].startswith("our chain") else name
+    )
 
 
 def plot_scaling(section: Section, path: Path) -> Path:
@@ -67,9 +86,13 @@ def plot_scaling(section: Section, path: Path) -> Path:
         axes.set_yscale("log", base=2)
         axes.set_xticks(n, [str(v) for v in n])
         lo, hi = min(seconds), max(seconds)
-        missing = max(n[-1] / n[0] / (hi / lo), 1.0) ** 0.5  # as many octaves up as to the right: 45° is proportional, flat is flat
+        missing = (
+            max(n[-1] / n[0] / (hi / lo), 1.0) ** 0.5
+        )  # as many octaves up as to the right: 45° is proportional, flat is flat
         axes.set_ylim(lo / missing / 1.2, hi * missing * 1.2)
-        axes.set_yticks([lo, hi] if hi > 1.3 * lo else [lo], [f"{v:.2g}" for v in ([lo, hi] if hi > 1.3 * lo else [lo])])
+        axes.set_yticks(
+            [lo, hi] if hi > 1.3 * lo else [lo], [f"{v:.2g}" for v in ([lo, hi] if hi > 1.3 * lo else [lo])]
+        )
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_title(f"{row['name']}: exponent {e:.2f}", fontsize=9)
         axes.tick_params(labelsize=8, which="both")

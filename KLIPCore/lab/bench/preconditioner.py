@@ -1,9 +1,12 @@
-"""Three ways to a proximal step, compared: plain conjugate gradients, a convolution that misleads, and the scan's rotation average.
+"""Three ways to a proximal step, compared: plain conjugate gradients, a convolution that misleads, and the
+scan's rotation average.
 
-For a full parallel-beam scan AᵀA is nearly a convolution (with 1/r, so 1/|ω| in frequency), and a circulant matrix with its transfer
-function, inverted by two FFTs, is the textbook preconditioner of  I + r² AᵀWA  (Clinthorne et al., IEEE Trans. Med. Imaging 12, 78,
-1993). At the levels that decide a KL map it is wrong where it matters: between the few sampled views AᵀA is far smaller than the
-convolution claims. Among the *rays* no such gap exists. A D Aᵀ, averaged over the scan's turns (:mod:`KLIPCore.physics.rotation`), is what guidance uses.
+For a full parallel-beam scan AᵀA is nearly a convolution (with 1/r, so 1/|ω| in frequency), and a circulant
+matrix with its transfer function, inverted by two FFTs, is the textbook preconditioner of  I + r² AᵀWA  (Clinthorne et
+al., IEEE Trans. Med. Imaging 12, 78,
+1993). At the levels that decide a KL map it is wrong where it matters: between the few sampled views AᵀA is
+far smaller than the convolution claims. Among the *rays* no such gap exists. A D Aᵀ, averaged over the scan's
+turns (:mod:`KLIPCore.physics.rotation`), is what guidance uses.
 
 Each is compared with the exact minimum of its own problem: the last one holds the prior for certain outside a disc.
 """
@@ -43,7 +46,9 @@ def transfer_function(A: Projector) -> Tensor:
     return torch.fft.rfft2(torch.roll(spread, (-(h // 2), -(w // 2)), (0, 1))).real.clamp_min(0)
 
 
-def preconditioned(apply: Callable[[Tensor], Tensor], b: Tensor, inverse: Callable[[Tensor], Tensor], n_iterations: int) -> Tensor:
+def preconditioned(
+    apply: Callable[[Tensor], Tensor], b: Tensor, inverse: Callable[[Tensor], Tensor], n_iterations: int
+) -> Tensor:
     """Preconditioned conjugate gradients for one (H, W) right-hand side (Saad, "Iterative methods", algorithm 9.1)."""
     x, r = torch.zeros_like(b), b.clone()
     z = inverse(r)
@@ -59,7 +64,8 @@ def preconditioned(apply: Callable[[Tensor], Tensor], b: Tensor, inverse: Callab
 
 
 def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_std: float = 0.12) -> dict[str, Any]:
-    """Relative errors of the correction inside the disc, and the time of plain and closed form, for corrections as rough as a denoiser's.
+    """Relative errors of the correction inside the disc, and the time of plain and closed form, for
+    corrections as rough as a denoiser's.
 
     Parameters
     ----------
@@ -85,12 +91,19 @@ def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_s
 
     def fourier(measurement: Measurement, n_iterations: int) -> Tensor:
         made = [
-            preconditioned(lambda d: d + weight * A.T(A(d)), b, lambda d: torch.fft.irfft2(torch.fft.rfft2(d) / denominator, s=d.shape), n_iterations)
+            preconditioned(
+                lambda d: d + weight * A.T(A(d)),
+                b,
+                lambda d: torch.fft.irfft2(torch.fft.rfft2(d) / denominator, s=d.shape),
+                n_iterations,
+            )
             for b in weight * A.T(measurement.y)
         ]
         return torch.stack(made)
 
-    whole = conjugate_gradients(lambda d: d + weight * A.T(A(d)), weight * A.T(plain.y), EXACT_ITERATIONS, relative_tolerance=1e-4)
+    whole = conjugate_gradients(
+        lambda d: d + weight * A.T(A(d)), weight * A.T(plain.y), EXACT_ITERATIONS, relative_tolerance=1e-4
+    )
     in_disc = proximal_step(quick, start, variance, EXACT_ITERATIONS // 3 * ITERATIONS_SAVED)
 
     def error(x: Tensor, exact: Tensor) -> float:
@@ -116,6 +129,9 @@ def preconditioner_section(size: int = 256, views: tuple[int, ...] = (24, 60)) -
     """The table, at a low and at a middle noise level."""
     rows = tuple(compare(n, size, sigma) for n in views for sigma in (0.03, 0.11))
     few = max(1, N_ITERATIONS // ITERATIONS_SAVED)
-    note = f"{N_ITERATIONS} iterations plain and with the convolution, {few} with the rotation average; two images, float32 where timed."
+    note = (
+        f"{N_ITERATIONS} iterations plain and with the convolution, {few} with the rotation average; two images, "
+        "float32 where timed."
+    )
     columns = ("plain", "convolution", "rotation", "plain_seconds", "rotation_seconds", "time_ratio")
     return Section("preconditioner", columns, rows, (note,), heading=f"relative error, {size}²")

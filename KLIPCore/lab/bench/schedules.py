@@ -1,15 +1,18 @@
-"""Cost beside quality: the published schedules and ours, on the same slices, the same data, the same prior, in one run.
+"""Cost beside quality: the published schedules and ours, on the same slices, the same data, the same prior, in
+one run.
 
-    ve-projection   1000 levels, predictor and corrector, data projected into the state         2001 evaluations a sample
-    padis           100 levels × 10 Langevin steps, DPS by back-propagation                     1000 evaluations and their gradients
+    ve-projection   1000 levels, predictor and corrector, data projected into the state     2001 evaluations per sample
+    padis           100 levels × 10 Langevin steps, DPS by back-propagation     1000 evaluations and gradients
     ddpm            100 strided steps of 1000, data's gradient without back-propagation         100 evaluations
 
-(:mod:`KLIPCore.lab.published`). Every map is read over the same overlapping blocks and compared with the same mask, so that a row is
-a point in the plane of seconds and AUROC. What is *not* the published code's: its networks and its images, and its A⁺, which replaces
-Fourier lines in no time where ours takes some conjugate gradients; hence the network's seconds are given beside the total. The
-chains start at the largest noise the prior knows, and their windows are the published ones in σ.
+(:mod:`KLIPCore.lab.published`). Every map is read over the same overlapping blocks and compared with the same
+mask, so that a row is a point in the plane of seconds and AUROC. What is *not* the published code's: its
+networks and its images, and its A⁺, which replaces Fourier lines in no time where ours takes some conjugate
+gradients; hence the network's seconds are given beside the total. The chains start at the largest noise the
+prior knows, and their windows are the published ones in σ.
 
-One sample is drawn of each published chain where it draws 5 or 8: ratios to it are lower bounds of ratios to the published code.
+One sample is drawn of each published chain where it draws 5 or 8: ratios to it are lower bounds of ratios to
+the published code.
 """
 
 from __future__ import annotations
@@ -113,7 +116,12 @@ class Comparison:
 
     def measurement(self) -> Measurement:
         """The very data that :func:`KLIPCore.detection.simulated_scan.trace_slice` makes of the slice."""
-        return measure_slice(self.scanner, self.subject.study, self.subject.index, slice_generator(Config().sampling.seed, self.subject.index))
+        return measure_slice(
+            self.scanner,
+            self.subject.study,
+            self.subject.index,
+            slice_generator(Config().sampling.seed, self.subject.index),
+        )
 
     def judge(self, blocks: NDArray[np.floating]) -> tuple[float, float]:
         """AUROC over body and organ of (h, w) scores of the block centred at each cell."""
@@ -138,7 +146,9 @@ class Comparison:
         artifact, sigmas = self._sample(name, m, lengths)
         seconds = time.perf_counter() - started
         outside = seconds - scanner.clock.projections
-        network = outside if name == "padis" else scanner.clock.network  # a gradient's way back is not inside any one call
+        network = (
+            outside if name == "padis" else scanner.clock.network
+        )  # a gradient's way back is not inside any one call
         cells = score_map(artifact, self.cell, _window(name, sigmas))
         blocks = block_nats(cells[None], BLOCK_MM / (self.subject.study.frame.pixel_mm * self.cell))[0]
         return Outcome(seconds, network, scanner.n_evaluations - before, *self.judge(blocks))
@@ -164,7 +174,14 @@ class Comparison:
         if name == "padis":
             unit = PADIS_WIDTH / (self.subject.study.frame.pixel_mm * self.subject.study.frame.size)
             made = sample_padis(
-                denoise, m, generator, n_runs=lengths.samples, n_levels=lengths.padis_levels, n_inner=lengths.padis_inner, sigma_max=top, unit=unit
+                denoise,
+                m,
+                generator,
+                n_runs=lengths.samples,
+                n_levels=lengths.padis_levels,
+                n_inner=lengths.padis_inner,
+                sigma_max=top,
+                unit=unit,
             )
             return made, made.g_values.astype(float) ** 2
         alpha_bar = linear_alpha_bar()
@@ -194,7 +211,10 @@ def _norm(m: Measurement, n_iterations: int = 20) -> float:
 
 def mean_row(name: str, outcomes: list[Outcome], **more: Any) -> dict[str, Any]:
     """Means over slices."""
-    mean = {key: float(np.mean([getattr(o, key) for o in outcomes])) for key in ("seconds", "network_seconds", "evaluations", "body", "organ")}
+    mean = {
+        key: float(np.mean([getattr(o, key) for o in outcomes]))
+        for key in ("seconds", "network_seconds", "evaluations", "body", "organ")
+    }
     return {
         "name": name,
         "seconds": mean["seconds"],
@@ -222,30 +242,65 @@ def schedules_section(comparisons: list[Comparison], lengths: Lengths, tell: Cal
         rows.append(mean_row(f"preset {preset}, `{score}`", outcomes, samples=PRESETS[preset].sampling.n_samples))
     for n in (1, 8):
         tell(f"published score by our chain, {n} samples")
-        rows.append(mean_row("our chain, `klip`", [c.ours(published_score(n), "klip") for c in comparisons], samples=n))
+        rows.append(
+            mean_row("our chain, `klip`", [c.ours(published_score(n), "klip") for c in comparisons], samples=n)
+        )
     for name in reversed(RECIPES):
         tell(f"published schedule {name}")
-        rows.append(mean_row(f"published {name}", [c.published(name, lengths) for c in comparisons], samples=lengths.samples))
+        rows.append(
+            mean_row(f"published {name}", [c.published(name, lengths) for c in comparisons], samples=lengths.samples)
+        )
     longest = next(row for row in rows if row["name"] == "published ve-projection")
     for row in rows:
         row["reference_ratio"] = longest["seconds"] / row["seconds"]
         row["network_ratio"] = longest["network_seconds"] / row["network_seconds"]
     slices = "; ".join(c.subject.name for c in comparisons)
     note = (
-        f"{len(comparisons)} slice{'s' * (len(comparisons) != 1)} ({slices}), {Config().measurement.n_views} views, blocks of {BLOCK_MM:g} mm. Ratios are to "
-        f"ve-projection, which draws {lengths.samples} of its 8 samples here; the network ratio leaves out projections."
+        f"{len(comparisons)} slice{'s' * (len(comparisons) != 1)} ({slices}), {Config().measurement.n_views} views, "
+        f"blocks of {BLOCK_MM:g} mm. Ratios are to "
+        f"ve-projection, which draws {lengths.samples} of its 8 samples here; the network ratio leaves out "
+        "projections."
     )
-    columns = ("samples", "evaluations", "seconds", "network_seconds", "reference_ratio", "network_ratio", "body_auroc", "organ_auroc")
-    return Section("schedules", columns, tuple(rows), (note,), "a slice by", ("bench_cost.png", "Seconds a slice against AUROC"))
+    columns = (
+        "samples",
+        "evaluations",
+        "seconds",
+        "network_seconds",
+        "reference_ratio",
+        "network_ratio",
+        "body_auroc",
+        "organ_auroc",
+    )
+    return Section(
+        "schedules", columns, tuple(rows), (note,), "a slice by", ("bench_cost.png", "Seconds a slice against AUROC")
+    )
 
 
-def curve_section(comparisons: list[Comparison], steps: tuple[int, ...], samples: tuple[int, ...], tell: Callable[[str], None]) -> Section:
+def curve_section(
+    comparisons: list[Comparison], steps: tuple[int, ...], samples: tuple[int, ...], tell: Callable[[str], None]
+) -> Section:
     """Cost against AUROC over the length and number of our chains; everything else is the preset quick."""
     rows = []
     for n_steps in steps:
         for n_samples in samples:
             tell(f"{n_steps} levels, {n_samples} samples")
             config = PRESETS["quick"].updated({"sampling": {"n_steps": n_steps, "n_samples": n_samples}})
-            rows.append(mean_row(f"{n_steps} levels", [c.ours(config, DEFAULT_SCORE) for c in comparisons], steps=n_steps, samples=n_samples))
-    note = f"Score `{DEFAULT_SCORE}`, the slices of the comparison above; noise levels of the chain, everything else as in the preset quick."
-    return Section("curve", ("samples", "evaluations", "seconds", "body_auroc", "organ_auroc"), tuple(rows), (note,), heading="preset quick with")
+            rows.append(
+                mean_row(
+                    f"{n_steps} levels",
+                    [c.ours(config, DEFAULT_SCORE) for c in comparisons],
+                    steps=n_steps,
+                    samples=n_samples,
+                )
+            )
+    note = (
+        f"Score `{DEFAULT_SCORE}`, the slices of the comparison above; noise levels of the chain, everything else "
+        "as in the preset quick."
+    )
+    return Section(
+        "curve",
+        ("samples", "evaluations", "seconds", "body_auroc", "organ_auroc"),
+        tuple(rows),
+        (note,),
+        heading="preset quick with",
+    )

@@ -61,9 +61,11 @@ class Subject:
 
 
 def subjects(data: Path, prior: Prior, n: int, seed: int = 0) -> list[Subject]:
-    """``n`` slices with lesions: of LiTS volumes below ``data`` where they are there, of a synthetic patient otherwise.
+    """``n`` slices with lesions: of LiTS volumes below ``data`` where they are there, of a synthetic patient
+    otherwise.
 
-    Real slices are taken from two patients in turn, from the middle of each lesion's extent outwards: nobody chose them by their result.
+    Real slices are taken from two patients in turn, from the middle of each lesion's extent outwards: nobody
+    chose them by their result.
     """
     config = EvaluationConfig("bench", (), max_slices=0, clean_slices=0, block_mm=BLOCK_MM)
     files = {name: (f"lits-dev/{name}_hu_win-160_240.nii.gz", f"lits-dev/{name}_label.nii.gz") for name in REAL_CASES}
@@ -96,7 +98,9 @@ def synthetic(prior: Prior, config: EvaluationConfig, seed: int) -> Subject:
     return Subject(f"synthetic, seed {seed}", _labelled(config, prior, volume, liver, labels), 0)
 
 
-def _labelled(config: EvaluationConfig, prior: Prior, volume: Volume, liver: NDArray[np.bool_], labels: NDArray[np.uint8]) -> LabelledStudy:
+def _labelled(
+    config: EvaluationConfig, prior: Prior, volume: Volume, liver: NDArray[np.bool_], labels: NDArray[np.uint8]
+) -> LabelledStudy:
     framed = frame_study(volume, prior.card)
     label = framed.orientation.apply(np.where(labels > 0, 2, liver.astype(np.int64)))
     return LabelledStudy(Case("synthetic", "synthetic", "", ""), framed, label, [0], [], config)

@@ -1,7 +1,7 @@
 """Tables of figures: kept as numbers (JSON), shown as Markdown, written into a document between its markers.
 
-A :class:`Section` is one table. Its rows hold plain numbers; what a column is called, and in which unit a person reads it, is said
-once in :data:`COLUMNS`. docs/performance.md keeps its prose: only what stands between
+A :class:`Section` is one table. Its rows hold plain numbers; what a column is called, and in which unit a
+person reads it, is said once in :data:`COLUMNS`. docs/performance.md keeps its prose: only what stands between
 
     <!-- measured: begin NAME -->   and   <!-- measured: end NAME -->
 
@@ -111,7 +111,10 @@ class Bench:
 
     def markdown(self) -> str:
         """Everything, one table after the other."""
-        parts = [machine_markdown(self.machine, self.ceilings), *(f"## {s.name}\n\n{s.markdown()}" for s in self.sections)]
+        parts = [
+            machine_markdown(self.machine, self.ceilings),
+            *(f"## {s.name}\n\n{s.markdown()}" for s in self.sections),
+        ]
         return "\n\n".join(parts) + "\n"
 
     def save(self, folder: Path) -> None:
@@ -121,7 +124,11 @@ class Bench:
         ------
         OutputError : the folder cannot be written.
         """
-        values = {"machine": self.machine, "ceilings": {name: asdict(c) for name, c in self.ceilings.items()}, "plots": self.plots}
+        values = {
+            "machine": self.machine,
+            "ceilings": {name: asdict(c) for name, c in self.ceilings.items()},
+            "plots": self.plots,
+        }
         values["sections"] = {s.name: {"rows": list(s.rows), "notes": list(s.notes)} for s in self.sections}
         write_bytes(folder / "bench.json", (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
         write_bytes(folder / "bench.md", self.markdown().encode())
@@ -136,8 +143,13 @@ class Bench:
         try:
             text = document.read_text(encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"There is no {document}.", "Run klip bench --table in a checkout of the repository.") from error
-        for name, content in [("machine", machine_markdown(self.machine, self.ceilings)), *((s.name, s.markdown("images/")) for s in self.sections)]:
+            raise ConfigError(
+                f"There is no {document}.", "Run klip bench --table in a checkout of the repository."
+            ) from error
+        for name, content in [
+            ("machine", machine_markdown(self.machine, self.ceilings)),
+            *((s.name, s.markdown("images/")) for s in self.sections),
+        ]:
             text = replace_measured(text, name, content)
         write_bytes(document, text.encode())
 
@@ -152,13 +164,15 @@ def replace_measured(text: str, name: str, content: str) -> str:
     begin, end = f"<!-- measured: begin {name} -->", f"<!-- measured: end {name} -->"
     pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(text):
-        raise ConfigError(f"The document has no place for the table '{name}'.", f"Put {begin} and {end} where it belongs.")
+        raise ConfigError(
+            f"The document has no place for the table '{name}'.", f"Put {begin} and {end} where it belongs."
+        )
     return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
 
 
 def with_network_bounds(section: Section, here: Ceilings, evaluation: Work) -> Section:
-    """A section whose rows say how many evaluations their seconds paid for, with what bounds those: the least time in which this device
-    could evaluate the network so often, over the whole row's time.
+    """A section whose rows say how many evaluations their seconds paid for, with what bounds those: the least
+    time in which this device could evaluate the network so often, over the whole row's time.
 
     Parameters
     ----------
@@ -192,16 +206,22 @@ def machine_markdown(machine: dict[str, Any], ceilings: dict[str, Ceilings]) -> 
     m = machine
     libraries = ", ".join(f"{name} {number}" for name, number in m["libraries"].items())
     lines = [
-        f"{m['cpu']}, {m['cores']} cores, {m['threads']} of them used by PyTorch, {m['memory_gib']:g} GiB; device: {m['device']}. "
-        f"{m['software']}, Python {m['python']}, {libraries}. Prior `{m['prior']}`, sha256 `{m['prior_sha256'][:12]}`. "
+        f"{m['cpu']}, {m['cores']} cores, {m['threads']} of them used by PyTorch, {m['memory_gib']:g} GiB; device: "
+        f"{m['device']}. "
+        f"{m['software']}, Python {m['python']}, {libraries}. Prior `{m['prior']}`, sha256 "
+        f"`{m['prior_sha256'][:12]}`. "
         f"Other programs took {100 * m['busy']:.0f} % of the processor.",
         "",
-        "| ceiling | bf16 matrix product | fp32 matrix product | triad, 1 MiB | triad, 16 MiB | triad, 384 MiB | launch |",
+        "| ceiling | bf16 matrix product | fp32 matrix product | triad, 1 MiB | triad, 16 MiB | triad, 384 MiB | "
+        "launch |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, c in ceilings.items():
         speeds = " | ".join(f"{c.bandwidth[size] / 1e9:.0f} GB/s" for size in sorted(c.bandwidth))
-        lines.append(f"| {name} | {c.flops['bf16'] / 1e9:.0f} GFLOP/s | {c.flops['fp32'] / 1e9:.0f} GFLOP/s | {speeds} | {c.launch * 1e6:.1f} µs |")
+        lines.append(
+            f"| {name} | {c.flops['bf16'] / 1e9:.0f} GFLOP/s | {c.flops['fp32'] / 1e9:.0f} GFLOP/s | {speeds} | "
+            f"{c.launch * 1e6:.1f} µs |"
+        )
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """A live map of a large study without sampling: the trace is drawn, everything after it is real.
 
-What a map costs depends on the number of cells and voxels and, a little, on how many blocks are unusual; not on where the nats came
-from. Nats are log-normal, as those of healthy blocks are, and larger in a few balls, so that there are clusters and regions to find.
+What a map costs depends on the number of cells and voxels and, a little, on how many blocks are unusual; not
+on where the nats came from. Nats are log-normal, as those of healthy blocks are, and larger in a few balls, so
+that there are clusters and regions to find.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ EDGES = (0.08, 0.16, 0.32)
 
 
 def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMap:
-    """A study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace with the layer of the default score."""
+    """A study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace with the
+    layer of the default score.
+    """
     voxel = 400.0 / size
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = SPACING_MM, voxel, voxel, 1.0
@@ -43,6 +46,9 @@ def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMa
     slices = []
     blank = np.zeros((FRAME, FRAME), np.float32)
     for index in range(n_slices):
-        nats = np.exp(rng.normal(-4.0, 0.5, (len(EDGES) - 1, len(DEFAULT_CUTOFFS) + 1, CELLS, CELLS))).astype(np.float32) * factor[index]
+        nats = (
+            np.exp(rng.normal(-4.0, 0.5, (len(EDGES) - 1, len(DEFAULT_CUTOFFS) + 1, CELLS, CELLS))).astype(np.float32)
+            * factor[index]
+        )
         slices.append(SliceTrace(index, {layer: Layer(layer, np.array(EDGES), nats, 0.8 * nats, 2)}, blank, {}))
     return LiveMap({"roi": None}, framing, KLTrace(tuple(slices)))

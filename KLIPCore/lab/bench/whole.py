@@ -36,10 +36,14 @@ GOALS = {"preset default": 4.0, "published score": 10.0, "klip detect, quick": 7
 
 def published_score(n_samples: int = PUBLISHED_SAMPLES) -> Config:
     """The settings that record the published score and nothing else: the guided chain's whole KL."""
-    return Config().updated({"sampling": {"n_samples": n_samples}, "record": {"layers": ["path"]}, "regions": {"score": "klip"}})
+    return Config().updated(
+        {"sampling": {"n_samples": n_samples}, "record": {"layers": ["path"]}, "regions": {"score": "klip"}}
+    )
 
 
-def slice_row(name: str, config: Config, prior: Prior, subject: Subject, device: torch.device, runs: int) -> dict[str, Any]:
+def slice_row(
+    name: str, config: Config, prior: Prior, subject: Subject, device: torch.device, runs: int
+) -> dict[str, Any]:
     """One slice by one configuration: seconds, evaluations, and where the seconds went."""
     scanner = ClockedScanner.build(config, prior, subject.study.frame.pixel_mm, device)
     before = scanner.n_evaluations
@@ -68,13 +72,18 @@ def slice_section(prior: Prior, subject: Subject, device: torch.device, runs: in
     if device.type != "cuda":
         rows.append({"name": "published score on a GPU", "samples": PUBLISHED_SAMPLES, "seconds": NOT_MEASURED})
     views = PRESETS["default"].measurement.n_views
-    note = f"One {prior.card.size}² slice ({subject.name}), {views} views: simulating the scan, sampling, recording. Goals are for two CPU cores."
+    note = (
+        f"One {prior.card.size}² slice ({subject.name}), {views} views: simulating the scan, sampling, recording. "
+        "Goals are for two CPU cores."
+    )
     columns = ("samples", "evaluations", "seconds", "spread", "goal_seconds", "network_share", "projection_share")
     return Section("slices", columns, tuple(rows), (note,), heading="one slice")
 
 
 def study_section(data: Path, prior: Prior, device: torch.device, quick: bool, tell: Tell) -> Section:
-    """A study from file to report, regions again, and a slider's move on its trace; each in its own process but the last."""
+    """A study from file to report, regions again, and a slider's move on its trace; each in its own process
+    but the last.
+    """
     with tempfile.TemporaryDirectory(prefix="klip-bench-") as name:
         scratch = Path(name)
         study = data / REAL_STUDY
@@ -88,7 +97,9 @@ def study_section(data: Path, prior: Prior, device: torch.device, quick: bool, t
         out = scratch / "out"
         tell("klip detect --preset quick in a process of its own")
         found = run_klip(
-            ["detect", str(study), "-o", str(out), "--preset", "quick", "--device", str(device), "--progress", "none"], scratch, torch.get_num_threads()
+            ["detect", str(study), "-o", str(out), "--preset", "quick", "--device", str(device), "--progress", "none"],
+            scratch,
+            torch.get_num_threads(),
         )
         provenance = json.loads((out / "result.json").read_text(encoding="utf-8"))["provenance"]
         n = int(provenance["slices_sampled"])
@@ -122,7 +133,10 @@ def study_section(data: Path, prior: Prior, device: torch.device, quick: bool, t
         },
         {"name": "a slider's move on its trace (`KLIPCore.runs.live.LiveMap.update`)", **figures(slider)},
     ]
-    note = f"The study is {described}, {voxels} voxels. Commands run in their own process and are timed with its imports; memory is its largest resident set."
+    note = (
+        f"The study is {described}, {voxels} voxels. Commands run in their own process and are timed with its "
+        "imports; memory is its largest resident set."
+    )
     return Section(
         "study",
         ("evaluations", "seconds", "spread", "goal_seconds", "sampling_seconds", "slice_seconds", "peak_gib"),

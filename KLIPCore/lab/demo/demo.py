@@ -3,7 +3,8 @@
     synthetic patient → synthetic lesions → DICOM → KLIPCore.detection.detect.detect → what was found of what is there
 
 The patient is drawn from the shipped prior (:mod:`KLIPCore.lab.phantoms.patient`), the lesions are those of
-:mod:`KLIPCore.lab.phantoms.lesions`; from the DICOM files on, everything is done as for a real study, with the preset *quick*.
+:mod:`KLIPCore.lab.phantoms.lesions`; from the DICOM files on, everything is done as for a real study, with the
+preset *quick*.
 
 ::
 
@@ -12,8 +13,8 @@ The patient is drawn from the shipped prior (:mod:`KLIPCore.lab.phantoms.patient
     OUT/synthetic/truth.seg.nrrd   where its lesions are
     OUT/synthetic/demo.json    seed, prior and lesions; after the run the score
 
-A second run with the same seed and prior takes up what is there. The score tells that the parts work together. It is no
-evidence about patients: the prior finds its own drawings more ordinary than any scan.
+A second run with the same seed and prior takes up what is there. The score tells that the parts work together.
+It is no evidence about patients: the prior finds its own drawings more ordinary than any scan.
 """
 
 from __future__ import annotations
@@ -55,8 +56,12 @@ RECIPE = 1
 RADII_MM = (12.0, 10.0, 8.0, 6.0)
 """Mean radii of the lesions: from plain to see, to the smallest that 5 mm slices show on more than one slice."""
 
-LIVER_LESION = Tumour((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), contrast_hu=-45.0, edge_mm=4.0, texture_hu=6.0, irregularity=0.1)
-"""What all of them are but for place and size: darker than the liver, ill-defined and uneven, as metastases often are."""
+LIVER_LESION = Tumour(
+    (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), contrast_hu=-45.0, edge_mm=4.0, texture_hu=6.0, irregularity=0.1
+)
+"""What all of them are but for place and size: darker than the liver, ill-defined and uneven, as metastases
+often are.
+"""
 
 GAP_MM = 12.0
 """Between two lesions, so that one block does not see both."""
@@ -83,7 +88,8 @@ def run_demo(
     progress : called with (stage, fraction, detail).
     seed : of the patient and the lesions.
     config : settings of the run; the preset *quick* when None.
-    n_slices, n_steps : size of the patient, and steps of the draw (:func:`KLIPCore.lab.phantoms.patient.draw_patient`).
+    n_slices, n_steps : size of the patient, and steps of the draw
+        (:func:`KLIPCore.lab.phantoms.patient.draw_patient`).
     radii_mm : mean radii of the lesions.
 
     Returns
@@ -100,13 +106,26 @@ def run_demo(
     config = config or PRESETS["quick"]
     prior = load_prior(config.prior, choose_device(config.device))
     folder = DemoFolder(Path(out))
-    recipe = {"recipe": RECIPE, "seed": seed, "prior": prior.card.name, "prior_sha256": prior.card.sha256, "n_slices": n_slices, "n_steps": n_steps}
+    recipe = {
+        "recipe": RECIPE,
+        "seed": seed,
+        "prior": prior.card.name,
+        "prior_sha256": prior.card.sha256,
+        "n_slices": n_slices,
+        "n_steps": n_steps,
+    }
     recipe["radii_mm"] = [float(r) for r in radii_mm]
     if not folder.holds(recipe):
         folder.clear()
         make_study(folder, recipe, prior, tell)
     truth = folder.truth()
-    found = detect(folder.ct, folder.path, config, overwrite=True, progress=lambda stage, f, detail: tell(stage, DRAWING + (1 - DRAWING) * f, detail))
+    found = detect(
+        folder.ct,
+        folder.path,
+        config,
+        overwrite=True,
+        progress=lambda stage, f, detail: tell(stage, DRAWING + (1 - DRAWING) * f, detail),
+    )
     score = score_demo(found, truth)
     folder.write_record({**folder.record(), "score": asdict(score)})
     return summary(folder, prior, score, found)
@@ -133,11 +152,19 @@ def make_study(folder: DemoFolder, recipe: dict[str, Any], prior: Prior, tell: P
     write_segmentation(truth_regions(labels, study.grid), study.grid, folder.truth_file)
     # another prior draws another patient: its instances must not share UIDs with this one's
     uids = int.from_bytes(hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=6).digest())
-    write_dicom_series(study, folder.ct, study_description="Synthetic study (klip demo)", series_description="Synthetic CT, synthetic lesions", seed=uids)
+    write_dicom_series(
+        study,
+        folder.ct,
+        study_description="Synthetic study (klip demo)",
+        series_description="Synthetic CT, synthetic lesions",
+        seed=uids,
+    )
 
 
 def truth_regions(labels: NDArray[np.integer], grid: Grid) -> list[Region]:
-    """Labelled voxels (D, H, W) as named regions, for writing; nats and p-values are NaN because nothing was measured."""
+    """Labelled voxels (D, H, W) as named regions, for writing; nats and p-values are NaN because nothing was
+    measured.
+    """
     regions = []
     nan = float("nan")
     for n, box in enumerate(ndi.find_objects(labels), start=1):
@@ -151,7 +178,25 @@ def truth_regions(labels: NDArray[np.integer], grid: Grid) -> list[Region]:
         volume = float(mask.sum() * grid.voxel_volume_mm3)
         extent = (float(size[2]), float(size[1]), float(size[0]))
         name = f"synthetic lesion {n}"
-        regions.append(Region(n, name, box, mask, (x, y, z), volume, extent, nan, (x, y, z), nan, nan, nan, slices, slices[0], region_colour(n)))
+        regions.append(
+            Region(
+                n,
+                name,
+                box,
+                mask,
+                (x, y, z),
+                volume,
+                extent,
+                nan,
+                (x, y, z),
+                nan,
+                nan,
+                nan,
+                slices,
+                slices[0],
+                region_colour(n),
+            )
+        )
     return regions
 
 
@@ -172,10 +217,18 @@ def summary(folder: DemoFolder, prior: Prior, score: DemoScore, found: Detection
             ]
         )
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    table = ["  ".join(text.ljust(w) if c in (0, 6) else text.rjust(w) for c, (text, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+    table = [
+        "  ".join(
+            text.ljust(w) if c in (0, 6) else text.rjust(w)
+            for c, (text, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
     table.insert(1, "  ".join("─" * w for w in widths))
     n, false = len(score.lesions), len(score.false_regions)
-    regions = f"{score.n_regions} region{'s' * (score.n_regions != 1)} flagged, {false} of them where no synthetic lesion is"
+    regions = (
+        f"{score.n_regions} region{'s' * (score.n_regions != 1)} flagged, {false} of them where no synthetic lesion is"
+    )
     files = (
         ("report.html", "pictures, regions and settings: open this one"),
         ("synthetic/ct", "the synthetic study (DICOM)"),
@@ -185,14 +238,18 @@ def summary(folder: DemoFolder, prior: Prior, score: DemoScore, found: Detection
     width = max(len(str(folder.path / name)) for name, _ in files)
     return "\n".join(
         [
-            f"Synthetic patient drawn from the prior {prior.card.name}, with {n} synthetic lesion{'s' * (n != 1)} in its liver; nobody's images.",
+            f"Synthetic patient drawn from the prior {prior.card.name}, with {n} synthetic lesion{'s' * (n != 1)} "
+            "in its liver; nobody's images.",
             "",
             *table,
             "",
             f"{score.n_found} of {n} synthetic lesions found; {regions}.",
-            f"AUROC of {found.kl_map.block_mm:.0f} mm blocks over the body: {score.auroc:.3f} (mean of {score.n_slices} slices; 0.5 is chance).",
-            "Beats: the part of lesion-free blocks that are weaker than the lesion's strongest. Covered: the part of the lesion inside a region.",
-            "A prior finds its own drawings more ordinary than any scan: this shows that everything works, not how well on patients.",
+            f"AUROC of {found.kl_map.block_mm:.0f} mm blocks over the body: {score.auroc:.3f} (mean of "
+            f"{score.n_slices} slices; 0.5 is chance).",
+            "Beats: the part of lesion-free blocks that are weaker than the lesion's strongest. Covered: the part "
+            "of the lesion inside a region.",
+            "A prior finds its own drawings more ordinary than any scan: this shows that everything works, not how "
+            "well on patients.",
             "",
             *(f"{str(folder.path / name).ljust(width)}  {what}" for name, what in files),
         ]

@@ -66,7 +66,10 @@ class DemoFolder:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             part.replace(self.record_file)
         except OSError as error:
-            raise OutputError(f"The demo cannot be written to {self.path} ({error.strerror}).", "Choose a folder you may write to with -o.") from error
+            raise OutputError(
+                f"The demo cannot be written to {self.path} ({error.strerror}).",
+                "Choose a folder you may write to with -o.",
+            ) from error
 
     def holds(self, recipe: dict[str, Any]) -> bool:
         """Whether the very study is there, whole: the series comes last and takes its name when it is complete."""
@@ -83,7 +86,9 @@ class DemoFolder:
             raise OutputError(f"{self.path} is a file.", "Choose a new or empty folder with -o.")
         if not self.record_file.is_file():
             if self.path.is_dir() and any(self.path.iterdir()):
-                raise OutputError(f"{self.path} is not empty and holds no earlier demo.", "Choose a new or empty folder with -o.")
+                raise OutputError(
+                    f"{self.path} is not empty and holds no earlier demo.", "Choose a new or empty folder with -o."
+                )
             return
         shutil.rmtree(self.ct, ignore_errors=True)
         self.truth_file.unlink(missing_ok=True)

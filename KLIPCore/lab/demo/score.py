@@ -52,7 +52,8 @@ class DemoScore:
 
     Attributes
     ----------
-    auroc : mean over slices with a lesion of the AUROC of body blocks, those that hold a lesion's pixel against all others.
+    auroc : mean over slices with a lesion of the AUROC of body blocks, those that hold a lesion's pixel
+        against all others.
     n_slices : how many slices that are.
     lesions : one entry a lesion.
     n_regions : flagged regions.
@@ -86,7 +87,9 @@ def score_demo(found: Detection, truth: Volume) -> DemoScore:
     framing = found.study
     turned, _ = truth.oriented_lps()
     if not turned.grid.same_as(framing.lps_grid):
-        raise TraceError("The truth does not lie on the voxels of the study.", "Remove the demo's folder and run it again.")
+        raise TraceError(
+            "The truth does not lie on the voxels of the study.", "Remove the demo's folder and run it again."
+        )
     labels = np.rint(turned.array).astype(np.int64)
     numbers = [int(n) for n in np.unique(labels) if n > 0]
     flagged = framing.orientation.apply(label_volume(found.report.regions, framing.grid))
@@ -124,7 +127,9 @@ def score_demo(found: Detection, truth: Volume) -> DemoScore:
     )
 
 
-def lesion_cells(kl_map: KLMap, framing: Framing, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def lesion_cells(
+    kl_map: KLMap, framing: Framing, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which base cells of a map belong to which lesion.
 
     Parameters

@@ -1,8 +1,9 @@
 """How well a map points at what is known to be there: areas under ROC curves, with intervals.
 
-The paper's image-level figure is one ROC curve per image, blocks inside the body against blocks that hold a labelled pixel,
-averaged over images. An interval by bootstrap over images says how far that mean may be chance; slices of one
-patient resemble each other, so figures are given per patient, and never pooled over them silently.
+The paper's image-level figure is one ROC curve per image, blocks inside the body against blocks that hold a
+labelled pixel, averaged over images. An interval by bootstrap over images says how far that mean may be
+chance; slices of one patient resemble each other, so figures are given per patient, and never pooled over them
+silently.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Interval:
         return f"{self.mean:.3f} [{self.lo:.3f}, {self.hi:.3f}] (n = {self.n})"
 
 
-def bootstrap_mean(values: NDArray[np.floating] | list[float], level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Interval:
+def bootstrap_mean(
+    values: NDArray[np.floating] | list[float], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> Interval:
     """Percentile bootstrap of a mean over images; NaN values (images without one class) are left out."""
     kept = np.asarray(values, float)
     kept = kept[np.isfinite(kept)]

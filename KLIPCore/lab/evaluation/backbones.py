@@ -1,7 +1,7 @@
 """Several priors on the same slices: is the network that denoises best also the one that finds most?
 
-The root mean square error of denoising at each σ comes from each prior's own model card (its training run measured it on held-out
-slices); localization is measured here, with everything else equal.
+The root mean square error of denoising at each σ comes from each prior's own model card (its training run
+measured it on held-out slices); localization is measured here, with everything else equal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from KLIPCore.lab.evaluation.table import cell, lines_of, run_line
 from KLIPCore.volume.model_card import ModelCard
 
 
-def prior_rows(tables: Sequence[dict[str, Any]], cards: Sequence[ModelCard], patients: Sequence[str]) -> list[dict[str, Any]]:
+def prior_rows(
+    tables: Sequence[dict[str, Any]], cards: Sequence[ModelCard], patients: Sequence[str]
+) -> list[dict[str, Any]]:
     """One JSON-ready row a prior and score.
 
     Parameters
@@ -30,15 +32,25 @@ def prior_rows(tables: Sequence[dict[str, Any]], cards: Sequence[ModelCard], pat
         row = {
             "prior": card.name,
             "sha256": card.sha256,
-            "backbone": str(training.get("backbone") or ("patch" if card.position_channels else card.network.get("kind", "not stated"))),
+            "backbone": str(
+                training.get("backbone")
+                or ("patch" if card.position_channels else card.network.get("kind", "not stated"))
+            ),
             "steps": training.get("steps"),
-            "validation_rmse": {str(sigma): float(error) for sigma, error in dict(training.get("validation_rmse", {})).items()},
+            "validation_rmse": {
+                str(sigma): float(error) for sigma, error in dict(training.get("validation_rmse", {})).items()
+            },
             "seconds": table["cost"]["trace"]["seconds_median"],
             "network_evaluations": table["cost"]["trace"]["network_evaluations"],
         }
         for score in table["scores"]:
             own = {s["patient"]: s for s in table["summary"] if s["score"] == score}
-            figures = {f"{name}_{who}": own[who][name] for who in (*patients, "all") if who in own for name in ("body", "organ")}
+            figures = {
+                f"{name}_{who}": own[who][name]
+                for who in (*patients, "all")
+                if who in own
+                for name in ("body", "organ")
+            }
             rows.append(row | {"score": score} | figures)
     return rows
 
@@ -53,7 +65,11 @@ def priors_markdown(table: dict[str, Any]) -> str:
     rows = table["rows"]
     priors = _once(rows)
     sigmas = sorted({sigma for row in priors for sigma in row["validation_rmse"]}, key=float)
-    lines = [f"# {table['title']}", "", "Error of denoising held-out slices (root mean square, intensity 0 to 1), from each prior's model card:"]
+    lines = [
+        f"# {table['title']}",
+        "",
+        "Error of denoising held-out slices (root mean square, intensity 0 to 1), from each prior's model card:",
+    ]
     lines += lines_of(
         ["prior", "backbone", "steps", *(f"σ {sigma}" for sigma in sigmas), "seconds a slice", "evaluations a slice"],
         [
@@ -61,7 +77,10 @@ def priors_markdown(table: dict[str, Any]) -> str:
                 f"{row['prior']} `{row['sha256'][:12]}`",
                 row["backbone"],
                 str(row["steps"] or "–"),
-                *(f"{row['validation_rmse'][sigma]:.4f}" if sigma in row["validation_rmse"] else "–" for sigma in sigmas),
+                *(
+                    f"{row['validation_rmse'][sigma]:.4f}" if sigma in row["validation_rmse"] else "–"
+                    for sigma in sigmas
+                ),
                 f"{row['seconds']:.2f}",
                 f"{row['network_evaluations']:g}",
             ]
@@ -89,7 +108,9 @@ def plot_priors(table: dict[str, Any], path: Path) -> Path:
         errors = {float(sigma): error for sigma, error in row["validation_rmse"].items()}
         shared = sorted(set(errors) & set(first))
         left.plot(shared, [errors[s] / first[s] for s in shared], "o-", color=f"C{n}", label=row["backbone"])
-    left.set(xscale="log", xlabel="σ", ylabel=f"error of denoising held-out slices, over that of {priors[0]['backbone']}")
+    left.set(
+        xscale="log", xlabel="σ", ylabel=f"error of denoising held-out slices, over that of {priors[0]['backbone']}"
+    )
     left.set_xticks(sorted(first), [f"{sigma:g}" for sigma in sorted(first)])
     left.minorticks_off()
     left.grid(alpha=0.3)
@@ -100,7 +121,15 @@ def plot_priors(table: dict[str, Any], path: Path) -> Path:
         for k, key in enumerate(keys):
             mean, lo, hi = row[key]
             if mean is not None:
-                right.errorbar(mean, k + 0.2 * (n - (len(priors) - 1) / 2), xerr=[[mean - lo], [hi - mean]], fmt="o", color=f"C{n}", ms=5, lw=1.2)
+                right.errorbar(
+                    mean,
+                    k + 0.2 * (n - (len(priors) - 1) / 2),
+                    xerr=[[mean - lo], [hi - mean]],
+                    fmt="o",
+                    color=f"C{n}",
+                    ms=5,
+                    lw=1.2,
+                )
     right.set_yticks(range(len(keys)), [key.replace("_", ", ") for key in keys])
     right.invert_yaxis()
     right.set(xlabel=f"AUROC, {score}")

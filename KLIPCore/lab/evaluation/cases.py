@@ -1,8 +1,8 @@
 """Scans with masks, and what one slice of them says about every block.
 
-Blocks that hold a labelled pixel are positive, all others in the region (body, or organ) are negative. Lesion slices are spread evenly
-over a scan; *clean* slices are those far from any lesion: same scanner, same patient, so that a detector cannot score a domain
-for a disease.
+Blocks that hold a labelled pixel are positive, all others in the region (body, or organ) are negative. Lesion
+slices are spread evenly over a scan; *clean* slices are those far from any lesion: same scanner, same patient,
+so that a detector cannot score a domain for a disease.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ class SliceTruth:
     index : slice, counted from the feet.
     has_lesion : whether it is a lesion slice (otherwise a clean one).
     lesion, organ : (size, size) bool.
-    positive, inside : (h, w) bool over base cells: the block centred there holds a labelled pixel; the cell lies in the organ.
+    positive, inside : (h, w) bool over base cells: the block centred there holds a labelled pixel; the cell
+        lies in the organ.
     pixel_mm : edge of a frame pixel.
     cell : pixels along a base cell.
-    number : (size, size) int32, which lesion of the scan each pixel belongs to (touching voxels, slices included, are one), 0 outside; None
-        where the scan's lesions are not told apart.
+    number : (size, size) int32, which lesion of the scan each pixel belongs to (touching voxels, slices
+        included, are one), 0 outside; None where the scan's lesions are not told apart.
     """
 
     index: int
@@ -99,9 +100,13 @@ class LabelledStudy:
         return np.asarray(ndi.label(self.lesion, structure=np.ones((3, 3, 3), bool))[0], np.int32)
 
     def with_config(self, config: EvaluationConfig) -> LabelledStudy:
-        """The same study and slices under other settings of the run or the blocks; what was worked out of the labels is kept."""
+        """The same study and slices under other settings of the run or the blocks; what was worked out of
+        the labels is kept.
+        """
         made = replace(self, config=config)
-        made.__dict__.update({name: self.__dict__[name] for name in ("lesion", "organ", "lesion_numbers") if name in self.__dict__})
+        made.__dict__.update(
+            {name: self.__dict__[name] for name in ("lesion", "organ", "lesion_numbers") if name in self.__dict__}
+        )
         return made
 
     @cached_property
@@ -120,14 +125,21 @@ class LabelledStudy:
         """
         for name in (case.image, case.label):
             if not (data / name).is_file():
-                raise EmptyInputError(f"{name} is missing below the data folder.", "Check --data and the evaluation configuration.")
+                raise EmptyInputError(
+                    f"{name} is missing below the data folder.", "Check --data and the evaluation configuration."
+                )
         volume, stored = read_image(data / case.image), read_image(data / case.label)
         if volume.array.shape != stored.array.shape:
-            raise GeometryError(f"{case.name}: image and label have different shapes.", "Use the label of that very image.")
+            raise GeometryError(
+                f"{case.name}: image and label have different shapes.", "Use the label of that very image."
+            )
         if case.slices is not None:
             box = (slice(*case.slices), slice(None), slice(None))
             if not 0 <= case.slices[0] < case.slices[1] <= volume.grid.shape[0]:
-                raise GeometryError(f"{case.name}: there are no slices {case.slices[0]} to {case.slices[1]}.", f"It has {volume.grid.shape[0]}.")
+                raise GeometryError(
+                    f"{case.name}: there are no slices {case.slices[0]} to {case.slices[1]}.",
+                    f"It has {volume.grid.shape[0]}.",
+                )
             volume, stored = volume.cropped(box), stored.cropped(box)
         framed = frame_study(_in_hu(volume, case), prior.card)
         label = framed.orientation.apply(np.round(stored.array).astype(np.int64))
@@ -138,22 +150,31 @@ class LabelledStudy:
             for recipe in config.implants:
                 fit = fit & np.isin(np.arange(len(fit)), recipe.slices(study.room(recipe)))
             if not fit.any():
-                raise EmptyInputError(f"{case.name}: no slice has room for every implant.", "Choose smaller radii, or another donor.")
+                raise EmptyInputError(
+                    f"{case.name}: no slice has room for every implant.", "Choose smaller radii, or another donor."
+                )
             return replace(study, clean_slices=spread(np.flatnonzero(fit), config.max_slices or int(fit.sum())))
         pixels = study.lesion.sum((1, 2)) / np.prod(framed.frame.pixel)
         with_any = study.lesion.any((1, 2))
         near = ndi.binary_dilation(with_any, iterations=config.margin) if config.margin else with_any
         with_lesion = np.flatnonzero((pixels >= MIN_LESION_PIXELS) & body)
         without = np.flatnonzero(~near & body)
-        return replace(study, lesion_slices=spread(with_lesion, config.max_slices or len(with_lesion)), clean_slices=spread(without, config.clean_slices))
+        return replace(
+            study,
+            lesion_slices=spread(with_lesion, config.max_slices or len(with_lesion)),
+            clean_slices=spread(without, config.clean_slices),
+        )
 
     def room(self, recipe: Implant) -> NDArray[np.float64]:
-        """(D, H, W) mm from each voxel, within its slice, to what the implant must not touch: the outside of organ or body, and gas."""
+        """(D, H, W) mm from each voxel, within its slice, to what the implant must not touch: the outside of
+        organ or body, and gas.
+        """
         region = self.tissue & self.organ if recipe.where == "organ" else self.tissue
         return recipe.room(region, self.framed.lps.grid)
 
     def implanted(self, recipe: Implant) -> LabelledStudy:
-        """This healthy study with one implant in each of its clean slices, framed as before; those are its lesion slices.
+        """This healthy study with one implant in each of its clean slices, framed as before; those are its
+        lesion slices.
 
         Raises
         ------
@@ -171,21 +192,32 @@ class LabelledStudy:
         frame = self.framed.frame_of(index)
         lesion = frame.pull(self.lesion[index : index + 1].astype(np.float32), order=0)[0] > 0.5
         organ = frame.pull(self.organ[index : index + 1].astype(np.float32), order=0)[0] > 0.5
-        number = np.round(frame.pull(self.lesion_numbers[index : index + 1].astype(np.float32), order=0)[0]).astype(np.int32)
+        number = np.round(frame.pull(self.lesion_numbers[index : index + 1].astype(np.float32), order=0)[0]).astype(
+            np.int32
+        )
         reach = max(1, round(self.config.block_mm / frame.pixel_mm))
         middles = slice(cell // 2, None, cell)
         positive = ndi.maximum_filter(lesion, reach)[middles, middles]
         inside = ndi.uniform_filter(organ.astype(np.float32), cell)[middles, middles] > 0.5
-        return SliceTruth(index, index in self.lesion_slices, lesion, organ, positive, inside, frame.pixel_mm, cell, number)
+        return SliceTruth(
+            index, index in self.lesion_slices, lesion, organ, positive, inside, frame.pixel_mm, cell, number
+        )
 
 
 def _in_hu(volume: Volume, case: Case) -> Volume:
     """A case's image in HU, with the voxel size that it is said to have."""
-    changed = volume if (case.slope, case.intercept) == (1.0, 0.0) else volume.with_array(volume.array * np.float32(case.slope) + np.float32(case.intercept))
+    changed = (
+        volume
+        if (case.slope, case.intercept) == (1.0, 0.0)
+        else volume.with_array(volume.array * np.float32(case.slope) + np.float32(case.intercept))
+    )
     if case.spacing_mm is None:
         return changed
     if len(case.spacing_mm) != 3 or min(case.spacing_mm) <= 0:
-        raise GeometryError(f"{case.name}: a voxel of {case.spacing_mm} mm is impossible.", "Give three edges above 0: slice, row, column.")
+        raise GeometryError(
+            f"{case.name}: a voxel of {case.spacing_mm} mm is impossible.",
+            "Give three edges above 0: slice, row, column.",
+        )
     affine = volume.grid.affine.copy()
     affine[:3, :3] = volume.grid.directions * np.asarray(case.spacing_mm)
     return replace(changed, grid=Grid(volume.grid.shape, affine, volume.grid.frame_uid))

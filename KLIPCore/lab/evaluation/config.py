@@ -1,7 +1,8 @@
 """What an evaluation is made of: one YAML file, one table.
 
-Three kinds, told by what the file holds. With neither of the last two it is a plain evaluation: real lesions with masks, or healthy
-volumes in which ``implants`` are put. ``variations`` changes one setting at a time; ``priors`` measures the same with several networks.
+Three kinds, told by what the file holds. With neither of the last two it is a plain evaluation: real lesions
+with masks, or healthy volumes in which ``implants`` are put. ``variations`` changes one setting at a time;
+``priors`` measures the same with several networks.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Case:
     image, label : files below the data folder, with the same array shape.
     slope, intercept : HU = slope · stored + intercept.
     spacing_mm : (slice, row, column) edges of a voxel, for files that do not know theirs (along the array's own axes).
-    slices : first and last-plus-one slice to read, along the array's own axis; all when None. The prior's frame is fitted to what is read.
+    slices : first and last-plus-one slice to read, along the array's own axis; all when None. The prior's
+        frame is fitted to what is read.
     lesion_values, organ_values : label values of this case, where they differ from the evaluation's.
     """
 
@@ -63,8 +65,8 @@ class EvaluationConfig:
     name : the file's name without its ending: which table of the documents this is.
     lesion_values, organ_values : label values that are lesion, and that are the organ (lesion included).
     max_slices : lesion slices per case, evenly spread; 0 takes all. With implants: slices that get one.
-    clean_slices : slices per case more than ``margin`` slices away from any lesion, for calibration and whole-image figures. With implants
-        the same slices without them serve instead.
+    clean_slices : slices per case more than ``margin`` slices away from any lesion, for calibration and
+        whole-image figures. With implants the same slices without them serve instead.
     margin : that distance in slices.
     scores : names in :data:`KLIPCore.scores.SCORES`.
     baselines : names in :data:`KLIPCore.lab.evaluation.baselines.registry.BASELINES`.
@@ -137,7 +139,10 @@ class EvaluationConfig:
             fields["run"] = base.updated(fields.pop("run", {}))
             return cls(**{"name": path.stem} | fields)
         except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"The evaluation configuration {path.name} cannot be used ({error}).", "Compare it with configs/eval_lits_dev.yaml.") from error
+            raise ConfigError(
+                f"The evaluation configuration {path.name} cannot be used ({error}).",
+                "Compare it with configs/eval_lits_dev.yaml.",
+            ) from error
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """From a map and its truth to the figures of one slice, and from slices to those of a method.
 
-Per slice: AUROC and average precision over the body and inside the organ, marks for the FROC, the largest block (the paper's image
-score), the overlap of reported regions with the lesion. Over slices: means with bootstrap intervals, per patient and for all.
+Per slice: AUROC and average precision over the body and inside the organ, marks for the FROC, the largest
+block (the paper's image score), the overlap of reported regions with the lesion. Over slices: means with
+bootstrap intervals, per patient and for all.
 """
 
 from __future__ import annotations
@@ -70,7 +71,20 @@ class SliceFigures:
 
     def row(self) -> dict[str, Any]:
         """JSON-ready fields of a lesion slice."""
-        names = ("method", "group", "case", "patient", "index", "lesion_mm2", "body", "organ", "body_ap", "organ_ap", "largest", "overlap")
+        names = (
+            "method",
+            "group",
+            "case",
+            "patient",
+            "index",
+            "lesion_mm2",
+            "body",
+            "organ",
+            "body_ap",
+            "organ_ap",
+            "largest",
+            "overlap",
+        )
         return {name: getattr(self, name) for name in names}
 
 
@@ -97,7 +111,8 @@ def measure_slice(
     block_mm : edge of a block: marks keep that distance, and a mark within half of it finds a lesion.
     p : (h, w) p-values, where the method has a null.
     labels : (h, w) numbers of reported regions, 0 outside, where the method reports regions.
-    clusters : (h, w) numbers of all regions, and the (n_regions,) figure they are ranked by; ``labels`` are numbers of the same.
+    clusters : (h, w) numbers of all regions, and the (n_regions,) figure they are ranked by; ``labels`` are
+        numbers of the same.
     group : which implant.
     """
     found = {}
@@ -108,7 +123,9 @@ def measure_slice(
     marks = find_marks(values, tested, max(1, round(block_mm / (truth.cell * truth.pixel_mm))))
 
     def matched(marks: Marks) -> ImageMarks:
-        return match_marks(marks, truth.lesion, truth.cell, 0.5 * block_mm / truth.pixel_mm, truth.pixel_mm, truth.number)
+        return match_marks(
+            marks, truth.lesion, truth.cell, 0.5 * block_mm / truth.pixel_mm, truth.pixel_mm, truth.number
+        )
 
     of_regions = of_reported = None
     if clusters is not None:
@@ -145,12 +162,18 @@ def summarize(method: str, patient: str, slices: Sequence[SliceFigures], lesion_
         entry[name] = _rounded(bootstrap_mean([getattr(s, name) for s in lesion]))
     entry["image_auroc"] = _rounded(image_auroc([s.largest for s in slices], [s.has_lesion for s in slices]))
     for name, smallest in (("froc", 0.0), ("froc_large", lesion_mm)):
-        entry[name] = [_rounded(froc_interval([s.marks for s in lesion], rate, smallest)) for rate in FROC_RATES] if lesion else []
+        entry[name] = (
+            [_rounded(froc_interval([s.marks for s in lesion], rate, smallest)) for rate in FROC_RATES]
+            if lesion
+            else []
+        )
     entry |= _regions_and_scans(slices, lesion, lesion_mm)
     entry["n_lesions"] = sum(len(s.marks.best) for s in lesion)
     entry["n_large_lesions"] = sum(int((s.marks.diameter_mm >= lesion_mm).sum()) for s in lesion)
     p = [s.p for s in clean if s.p is not None]
-    entry["clean_fire_rates"] = {f"{level:g}": _rounded(rate) for level, rate in zip(LEVELS, fire_rates(p), strict=True)} if p else None
+    entry["clean_fire_rates"] = (
+        {f"{level:g}": _rounded(rate) for level, rate in zip(LEVELS, fire_rates(p), strict=True)} if p else None
+    )
     entry["clean_blocks_below_5_percent"] = round(float(np.mean([np.mean(own < 0.05) for own in p])), 4) if p else None
     regions = [float(s.regions) for s in clean if s.regions is not None]
     entry["regions_per_clean_slice"] = _rounded(bootstrap_mean(regions)) if regions else None
@@ -159,8 +182,12 @@ def summarize(method: str, patient: str, slices: Sequence[SliceFigures], lesion_
     return entry
 
 
-def _regions_and_scans(slices: Sequence[SliceFigures], lesion: Sequence[SliceFigures], lesion_mm: float) -> dict[str, Any]:
-    """FROC of regions instead of marks, and of whole scans instead of slices, for large lesions; what is reported at the default rate."""
+def _regions_and_scans(
+    slices: Sequence[SliceFigures], lesion: Sequence[SliceFigures], lesion_mm: float
+) -> dict[str, Any]:
+    """FROC of regions instead of marks, and of whole scans instead of slices, for large lesions; what is
+    reported at the default rate.
+    """
     entry: dict[str, Any] = {
         "froc_regions_large": [],
         "froc_scan_large": [],
@@ -172,7 +199,10 @@ def _regions_and_scans(slices: Sequence[SliceFigures], lesion: Sequence[SliceFig
     of_regions = [s.region_marks for s in lesion if s.region_marks is not None]
     if of_regions:
         entry["froc_regions_large"] = [_rounded(froc_interval(of_regions, rate, lesion_mm)) for rate in FROC_RATES]
-    for name, scans in (("froc_scan_large", scans_of(slices)), ("froc_scan_regions_large", scans_of(slices, regions=True))):
+    for name, scans in (
+        ("froc_scan_large", scans_of(slices)),
+        ("froc_scan_regions_large", scans_of(slices, regions=True)),
+    ):
         if scans:
             entry[name] = [_rounded(froc_interval(scans, rate, lesion_mm)) for rate in SCAN_RATES]
             entry["n_scans"] = len(scans)
@@ -181,12 +211,17 @@ def _regions_and_scans(slices: Sequence[SliceFigures], lesion: Sequence[SliceFig
     if outlined:
         large = np.concatenate([np.isfinite(o.best[o.diameter_mm >= lesion_mm]) for o in outlined])
         false = bootstrap_mean([float(len(o.false)) for o in outlined])
-        entry["reported"] = {"large_found": round(float(large.mean()), 4) if len(large) else None, "false_a_lesion_slice": _rounded(false)}
+        entry["reported"] = {
+            "large_found": round(float(large.mean()), 4) if len(large) else None,
+            "false_a_lesion_slice": _rounded(false),
+        }
     return entry
 
 
 def scans_of(slices: Sequence[SliceFigures], regions: bool = False) -> list[ImageMarks]:
-    """Marks (or regions) of each scan with lesions, all its evaluated slices together; empty where lesions are not told apart."""
+    """Marks (or regions) of each scan with lesions, all its evaluated slices together; empty where lesions
+    are not told apart.
+    """
     scans = []
     for case in dict.fromkeys(s.case for s in slices if s.has_lesion):
         own = [s.region_marks if regions else s.marks for s in slices if s.case == case]
@@ -202,7 +237,9 @@ def _rounded(interval: Interval) -> list[float | None]:
 
 
 def image_auroc(largest: Sequence[float], positive: Sequence[bool], seed: int = 0) -> Interval:
-    """The paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones, with a bootstrap over slices."""
+    """The paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones,
+    with a bootstrap over slices.
+    """
     scores, truth = np.asarray(largest, float), np.asarray(positive, bool)
     value = auroc(scores, truth)
     if not np.isfinite(value):
@@ -221,7 +258,10 @@ def froc_interval(images: Sequence[ImageMarks], rate: float, min_diameter_mm: fl
     """Sensitivity at ``rate`` false marks a slice, with a bootstrap over slices."""
     curve = froc(images, min_diameter_mm)
     rng = np.random.default_rng(seed)
-    draws = [froc([images[k] for k in rng.integers(0, len(images), len(images))], min_diameter_mm).at(rate) for _ in range(N_RESAMPLES // 5)]
+    draws = [
+        froc([images[k] for k in rng.integers(0, len(images), len(images))], min_diameter_mm).at(rate)
+        for _ in range(N_RESAMPLES // 5)
+    ]
     kept = [x for x in draws if np.isfinite(x)]
     lo, hi = np.quantile(kept, [0.025, 0.975]) if kept else (float("nan"), float("nan"))
     return Interval(curve.at(rate), float(lo), float(hi), curve.n_lesions)

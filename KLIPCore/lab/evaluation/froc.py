@@ -1,12 +1,13 @@
 """FROC: of the lesions, how many are marked, against how many false marks a reader must look at.
 
-A mark is a local maximum of the map; its score is the map's value there. A mark within ``reach`` of a lesion finds it, all others
-are false; marks on one lesion count once. Lowering the threshold gives more of both: the free-response curve (Bunch et al. 1977;
-the figure of merit of LUNA16 and DeepLesion). Counting a *lesion* as found or not is what a reader does; blocks, as in an AUROC, give
-a large lesion more votes.
+A mark is a local maximum of the map; its score is the map's value there. A mark within ``reach`` of a lesion
+finds it, all others are false; marks on one lesion count once. Lowering the threshold gives more of both: the
+free-response curve (Bunch et al. 1977; the figure of merit of LUNA16 and DeepLesion). Counting a *lesion* as
+found or not is what a reader does; blocks, as in an AUROC, give a large lesion more votes.
 
-An image is a slice, or a whole scan: there a lesion is one that runs through slices, found when it is marked in any of them, and false
-marks of all its slices add up (:func:`whole_scan`). Marks may also be regions, each at its strongest block (:func:`region_marks`).
+An image is a slice, or a whole scan: there a lesion is one that runs through slices, found when it is marked
+in any of them, and false marks of all its slices add up (:func:`whole_scan`). Marks may also be regions, each
+at its strongest block (:func:`region_marks`).
 """
 
 from __future__ import annotations
@@ -79,7 +80,14 @@ def region_marks(scores: NDArray[np.floating], labels: NDArray[np.integer], wort
     return places[order], found[order]
 
 
-def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float, pixel_mm: float, number: NDArray[np.integer] | None = None) -> ImageMarks:
+def match_marks(
+    marks: Marks,
+    lesion: NDArray[np.bool_],
+    cell: int,
+    reach: float,
+    pixel_mm: float,
+    number: NDArray[np.integer] | None = None,
+) -> ImageMarks:
     """Which marks lie on which lesions.
 
     Parameters
@@ -87,7 +95,8 @@ def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float
     marks : places in cells of ``cell`` pixels.
     lesion : (H, W) bool in pixels; touching pixels (corners included) are one lesion.
     cell : pixels along a cell.
-    reach : a mark finds a lesion when a pixel of it is at most this many pixels from the mark's cell centre along each axis.
+    reach : a mark finds a lesion when a pixel of it is at most this many pixels from the mark's cell centre
+        along each axis.
     pixel_mm : edge of a pixel.
     number : (H, W) which lesion of the scan each pixel belongs to.
     """
@@ -104,7 +113,11 @@ def match_marks(marks: Marks, lesion: NDArray[np.bool_], cell: int, reach: float
         if on.any():
             best[k] = scores[on].max()
     area = np.bincount(labels.ravel(), minlength=n + 1)[1:] * pixel_mm**2
-    of_scan = None if number is None else np.array([np.bincount(number[labels == k + 1]).argmax() for k in range(n)], np.int32)
+    of_scan = (
+        None
+        if number is None
+        else np.array([np.bincount(number[labels == k + 1]).argmax() for k in range(n)], np.int32)
+    )
     return ImageMarks(best, 2 * np.sqrt(area / np.pi), scores[is_false], of_scan)
 
 
@@ -116,7 +129,9 @@ def whole_scan(slices: Sequence[ImageMarks]) -> ImageMarks:
     ConfigError : it is not known which lesions are the same.
     """
     if any(s.number is None for s in slices):
-        raise ConfigError("The lesions of these slices are not numbered.", "Pass the scan's own numbers to match_marks.")
+        raise ConfigError(
+            "The lesions of these slices are not numbered.", "Pass the scan's own numbers to match_marks."
+        )
     number = np.concatenate([np.zeros(0, np.int32), *(s.number for s in slices if s.number is not None)])
     best = np.concatenate([np.zeros(0), *(s.best for s in slices)])
     diameter = np.concatenate([np.zeros(0), *(s.diameter_mm for s in slices)])
@@ -169,4 +184,9 @@ def froc(images: Sequence[ImageMarks], min_diameter_mm: float = 0.0) -> Froc:
     n_false = len(false) - np.searchsorted(np.sort(false), thresholds, side="left")
     n_found = len(best) - np.searchsorted(np.sort(best), thresholds, side="left")
     sensitivity = n_found / len(best) if len(best) else np.full(len(thresholds), np.nan)
-    return Froc(np.concatenate([[0.0], n_false / len(images)]), np.concatenate([[0.0 if len(best) else np.nan], sensitivity]), len(best), len(images))
+    return Froc(
+        np.concatenate([[0.0], n_false / len(images)]),
+        np.concatenate([[0.0 if len(best) else np.nan], sensitivity]),
+        len(best),
+        len(images),
+    )

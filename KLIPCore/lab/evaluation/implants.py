@@ -1,9 +1,10 @@
 """Things put into healthy volumes on purpose, with exact masks: what a detector must find, whatever else it finds.
 
-Each chosen slice of a healthy volume (the donor) gets one tumour, star or piece of metal (:mod:`KLIPCore.lab.phantoms.lesions`), at a random
-place where it fits; sizes and contrasts take turns, so that each is met about equally often. The same slices without it
-serve as the healthy ones: same anatomy, same simulated noise. Figures over whole images (does this slice hold something?) are
-therefore about the implant, and never about a scanner or a patient.
+Each chosen slice of a healthy volume (the donor) gets one tumour, star or piece of metal
+(:mod:`KLIPCore.lab.phantoms.lesions`), at a random place where it fits; sizes and contrasts take turns, so
+that each is met about equally often. The same slices without it serve as the healthy ones: same anatomy, same
+simulated noise. Figures over whole images (does this slice hold something?) are therefore about the implant,
+and never about a scanner or a patient.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from KLIPCore.volume.grid import Grid
 Kind = Literal["tumour", "star", "metal"]
 
 NOTCH = 0.45
-"""Inner over outer radius of a star, unless its ``shape`` says otherwise: that of a five-pointed star, .38, with slightly fuller arms."""
+"""Inner over outer radius of a star, unless its ``shape`` says otherwise: that of a five-pointed star, .38,
+with slightly fuller arms.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,37 @@ class Implant:
         if self.where not in ("organ", "body"):
             raise ConfigError(f"Nothing can be implanted in '{self.where}'.", "Choose organ or body.")
         if not self.radii_mm or not self.hu or min(self.radii_mm) <= 0:
-            raise ConfigError(f"The implant '{self.name}' needs radii above 0 and HU.", "Give lists, e.g. radii_mm: [5, 10], hu: [-50].")
+            raise ConfigError(
+                f"The implant '{self.name}' needs radii above 0 and HU.",
+                "Give lists, e.g. radii_mm: [5, 10], hu: [-50].",
+            )
         try:
             self.lesion((0.0, 0.0, 0.0), self.radii_mm[0], self.hu[0], 5.0, np.random.default_rng(0))
         except TypeError as error:
-            raise ConfigError(f"The shape of the implant '{self.name}' cannot be used ({error}).", f"Use the fields of a {self.kind}.") from error
+            raise ConfigError(
+                f"The shape of the implant '{self.name}' cannot be used ({error}).",
+                f"Use the fields of a {self.kind}.",
+            ) from error
 
     def lesion(self, centre: Point, radius: float, hu: float, height_mm: float, rng: np.random.Generator) -> Lesion:
         """One of them at a place; ``height_mm`` is how far it may reach across slices, in both directions together."""
         if self.kind == "tumour":
             a, b = radius * (1 + 0.15 * rng.uniform(-1, 1, 2))
-            return Tumour(centre, (float(a), float(b), min(radius, height_mm / 2)), hu, float(rng.uniform(-90, 90)), **self.shape)
+            return Tumour(
+                centre, (float(a), float(b), min(radius, height_mm / 2)), hu, float(rng.uniform(-90, 90)), **self.shape
+            )
         if self.kind == "star":
-            return Star(centre, radius, **{"inner_mm": NOTCH * radius, "height_mm": height_mm, "contrast_hu": hu, "turn_deg": rng.uniform(0, 360)} | self.shape)
+            return Star(
+                centre,
+                radius,
+                **{
+                    "inner_mm": NOTCH * radius,
+                    "height_mm": height_mm,
+                    "contrast_hu": hu,
+                    "turn_deg": rng.uniform(0, 360),
+                }
+                | self.shape,
+            )
         angle = rng.uniform(0, np.pi)
         x, y, z = centre
         along = radius * np.array([np.cos(angle), np.sin(angle)])
@@ -114,16 +135,28 @@ class Implant:
         for n, k in enumerate(slices):
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, int(k)]))
             radius, hu = next(turns)
-            fitting = [r for r in sorted(self.radii_mm, reverse=True) if r <= radius and room[k].max() > self.reach * r]
+            fitting = [
+                r for r in sorted(self.radii_mm, reverse=True) if r <= radius and room[k].max() > self.reach * r
+            ]
             if not fitting:
                 smaller = [r for r in self.radii_mm if room[k].max() > self.reach * r]
                 if not smaller:
-                    raise EmptyInputError(f"Slice {k} has no room for an implant '{self.name}'.", "Choose smaller radii.")
+                    raise EmptyInputError(
+                        f"Slice {k} has no room for an implant '{self.name}'.", "Choose smaller radii."
+                    )
                 fitting = [min(smaller)]
             places = np.argwhere(room[k] > self.reach * fitting[0])
             row, column = places[rng.integers(len(places))]
             x, y, z = grid.to_world(np.array([k, row, column], float))
-            made.append(self.lesion((float(x), float(y), float(z)), fitting[0], hu, self._height(n, slices, float(grid.spacing[0])), rng))
+            made.append(
+                self.lesion(
+                    (float(x), float(y), float(z)),
+                    fitting[0],
+                    hu,
+                    self._height(n, slices, float(grid.spacing[0])),
+                    rng,
+                )
+            )
         return made
 
     def _turns(self) -> Iterator[tuple[float, float]]:

@@ -1,7 +1,8 @@
 """Localization on scans with masks: `klip evaluate CONFIG --data FOLDER -o OUT`.
 
-Every case goes through the very steps of :func:`KLIPCore.detection.detect.detect`, up to the trace. Then every score is read from
-the same trace and every baseline is given the same slices, so that all are compared on the same prior, samples and data.
+Every case goes through the very steps of :func:`KLIPCore.detection.detect.detect`, up to the trace. Then every
+score is read from the same trace and every baseline is given the same slices, so that all are compared on the
+same prior, samples and data.
 """
 
 from __future__ import annotations
@@ -40,9 +41,14 @@ __all__ = ["EvaluationConfig", "evaluate", "markdown", "traces"]
 
 
 def evaluate(
-    config: EvaluationConfig, data: Path, out: Path, progress: Callable[[str, float, str], None] | None = None, priors: tuple[str, ...] = ()
+    config: EvaluationConfig,
+    data: Path,
+    out: Path,
+    progress: Callable[[str, float, str], None] | None = None,
+    priors: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Run all cases and write ``table.json``, ``table.md`` and pictures into ``out``; a stopped evaluation is continued.
+    """Run all cases and write ``table.json``, ``table.md`` and pictures into ``out``; a stopped evaluation is
+    continued.
 
     Parameters
     ----------
@@ -73,7 +79,9 @@ def evaluate(
 
 def markdown(table: dict[str, Any]) -> str:
     """What an evaluation gave, as Markdown."""
-    return {"variations": variations_markdown, "priors": priors_markdown}.get(table.get("kind", ""), table_markdown)(table)
+    return {"variations": variations_markdown, "priors": priors_markdown}.get(table.get("kind", ""), table_markdown)(
+        table
+    )
 
 
 def _compare(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
@@ -83,9 +91,17 @@ def _compare(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
         own = replace(config, priors=(name,), run=replace(config.run, prior=name))
         cards.append(load_prior(name).card)
         folder = out / f"{cards[-1].name}-{cards[-1].sha256[:8]}"
-        tables.append(_measure(own, data, folder, _share(tell, n / len(config.priors), 1 / len(config.priors), cards[-1].name)))
-    table = {**_provenance(config, tables[0]["wall_seconds"]), "kind": "priors", "rows": prior_rows(tables, cards, config.patients)}
-    table |= {key: tables[0][key] for key in ("machine", "run", "block_mm", "lesion_mm")} | {"wall_seconds": round(sum(t["wall_seconds"] for t in tables), 1)}
+        tables.append(
+            _measure(own, data, folder, _share(tell, n / len(config.priors), 1 / len(config.priors), cards[-1].name))
+        )
+    table = {
+        **_provenance(config, tables[0]["wall_seconds"]),
+        "kind": "priors",
+        "rows": prior_rows(tables, cards, config.patients),
+    }
+    table |= {key: tables[0][key] for key in ("machine", "run", "block_mm", "lesion_mm")} | {
+        "wall_seconds": round(sum(t["wall_seconds"] for t in tables), 1)
+    }
     write_files(table, priors_markdown(table), out)
     plot_priors(table, out / "priors.png")
     return table
@@ -112,8 +128,17 @@ def _vary(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[s
             point.seconds += [s.info["seconds"] for s in trace.slices]
             point.evaluations += [s.info["network_evaluations"] for s in trace.slices]
             point.psnr_db += [s.info["psnr_db"] for s in trace.slices]
-    table = {**_provenance(config, time.monotonic() - started), "kind": "variations", "machine": machine(prior.card, device), "patients": config.patients}
-    table |= {"prior": prior.card.name, "prior_sha256": prior.card.sha256, "rows": rows(points, config.patients, config.lesion_mm)}
+    table = {
+        **_provenance(config, time.monotonic() - started),
+        "kind": "variations",
+        "machine": machine(prior.card, device),
+        "patients": config.patients,
+    }
+    table |= {
+        "prior": prior.card.name,
+        "prior_sha256": prior.card.sha256,
+        "rows": rows(points, config.patients, config.lesion_mm),
+    }
     write_files(table, variations_markdown(table), out)
     plot_variations(table, out / "variations.png")
     tell("done", 1.0, f"{len(points)} settings")
@@ -136,7 +161,9 @@ def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
         n_parts = 1 + len(config.implants)
         for k, recipe in enumerate((None, *config.implants)):
             study, group = (donor.implanted(recipe), recipe.name) if recipe else (donor, "")
-            part = _share(tell, (n + k / n_parts) / len(config.cases), 1 / n_parts / len(config.cases), study.case.name)
+            part = _share(
+                tell, (n + k / n_parts) / len(config.cases), 1 / n_parts / len(config.cases), study.case.name
+            )
             _measure_study(study, CaseRun(study, prior, device, out / "cases" / study.case.name), group, part, made)
     table = _table(config, prior, device, made, time.monotonic() - started)
     write_table(table, made.figures, out)
@@ -146,7 +173,9 @@ def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
 
 @dataclass
 class _Measured:
-    """What has been measured so far: figures of slices, of reconstructions, and (seconds, evaluations) of each slice by what they were spent on."""
+    """What has been measured so far: figures of slices, of reconstructions, and (seconds, evaluations) of
+    each slice by what they were spent on.
+    """
 
     figures: list[SliceFigures] = field(default_factory=list)
     quality: list[dict[str, Any]] = field(default_factory=list)
@@ -168,7 +197,16 @@ def _measure_study(study: LabelledStudy, run: CaseRun, group: str, tell: Tell, m
         for k, index in enumerate(trace.indices):
             truth = study.truth(index, run.config.record.cell)
             made.figures.append(
-                measure_slice(name, study.case.name, study.case.patient, scored.values[k], maker.tested[k], truth, config.block_mm, group=group)
+                measure_slice(
+                    name,
+                    study.case.name,
+                    study.case.patient,
+                    scored.values[k],
+                    maker.tested[k],
+                    truth,
+                    config.block_mm,
+                    group=group,
+                )
             )
         made.cost.setdefault(name, []).extend(zip(scored.seconds, scored.evaluations, strict=True))
     if config.quality_slices:
@@ -200,7 +238,9 @@ def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float, group: s
 
 
 def _selections(config: EvaluationConfig) -> list[tuple[str, Callable[[SliceFigures], bool]]]:
-    """What rows of the table are about: patients and all of them; with implants, each kind, in each donor and in all (healthy slices in every one)."""
+    """What rows of the table are about: patients and all of them; with implants, each kind, in each donor
+    and in all (healthy slices in every one).
+    """
 
     def of(group: str, patient: str) -> Callable[[SliceFigures], bool]:
         return lambda f: patient in ("all", f.patient) and (not group or f.group in ("", group))
@@ -208,7 +248,9 @@ def _selections(config: EvaluationConfig) -> list[tuple[str, Callable[[SliceFigu
     who = [*config.patients, "all"]
     if not config.implants:
         return [(patient, of("", patient)) for patient in who]
-    return [(f"{implant.name}, {patient}", of(implant.name, patient)) for implant in config.implants for patient in who]
+    return [
+        (f"{implant.name}, {patient}", of(implant.name, patient)) for implant in config.implants for patient in who
+    ]
 
 
 def _provenance(config: EvaluationConfig, wall: float) -> dict[str, Any]:
@@ -226,7 +268,9 @@ def _provenance(config: EvaluationConfig, wall: float) -> dict[str, Any]:
     }
 
 
-def _table(config: EvaluationConfig, prior: Prior, device: torch.device, made: _Measured, wall: float) -> dict[str, Any]:
+def _table(
+    config: EvaluationConfig, prior: Prior, device: torch.device, made: _Measured, wall: float
+) -> dict[str, Any]:
     """Everything that ``table.json`` holds."""
     summary = [
         summarize(method, label, [f for f in made.figures if f.method == method and chosen(f)], config.lesion_mm)
@@ -242,11 +286,16 @@ def _table(config: EvaluationConfig, prior: Prior, device: torch.device, made: _
         "scores": {name: SCORES[name].explanation for name in config.scores},
         "baselines": list(config.baselines),
         "implants": [asdict(implant) for implant in config.implants],
-        "seconds_per_slice_median": round(float(np.median([seconds for seconds, _ in cost["trace"]])), 2) if cost["trace"] else None,
+        "seconds_per_slice_median": round(float(np.median([seconds for seconds, _ in cost["trace"]])), 2)
+        if cost["trace"]
+        else None,
         "summary": summary,
         "quality": _quality(made.quality),
         "cost": {
-            name: {"seconds_median": round(float(np.median([c[0] for c in own])), 3), "network_evaluations": round(float(np.mean([c[1] for c in own])), 1)}
+            name: {
+                "seconds_median": round(float(np.median([c[0] for c in own])), 3),
+                "network_evaluations": round(float(np.mean([c[1] for c in own])), 1),
+            }
             for name, own in cost.items()
             if own
         },

@@ -1,12 +1,15 @@
 """Holes in discs that a scanner measured: `klip evaluate configs/eval_htc.yaml --data FOLDER -o OUT`.
 
-The scans are real fan-beam sinograms of acrylic discs (Helsinki Tomography Challenge 2022) with truth masks. Each is thinned to some views or cut
-to an arc (:class:`KLIPCore.detection.measured_scan.Selection`), goes through the sampler with a prior that has seen solid discs only, and every method
-scores the same places: base cells inside the disc's outline, positive where more than half of a cell is hole. The outline is known to all methods.
+The scans are real fan-beam sinograms of acrylic discs (Helsinki Tomography Challenge 2022) with truth masks.
+Each is thinned to some views or cut to an arc (:class:`KLIPCore.detection.measured_scan.Selection`), goes
+through the sampler with a prior that has seen solid discs only, and every method scores the same places: base
+cells inside the disc's outline, positive where more than half of a cell is hole. The outline is known to all methods.
 
-Scores read the trace. Beside them stand what needs no prior (how dark FBP, CG or TV are there), what needs the posterior mean alone, and the
-*missing material* (:func:`missing`): data are explained by a solid disc less something flat and never negative. Regions are tested against a
-simulated solid disc in the same place; the scan of the one real solid disc says how often that is wrong.
+Scores read the trace. Beside them stand what needs no prior (how dark FBP, CG or TV are there), what needs the
+posterior mean alone, and the
+*missing material* (:func:`missing`): data are explained by a solid disc less something flat and never
+negative. Regions are tested against a simulated solid disc in the same place; the scan of the one real solid
+disc says how often that is wrong.
 
 Scans are in groups. Settings were chosen on the group ``develop``; ``report`` was looked at afterwards.
 """
@@ -59,10 +62,14 @@ CG_ITERATIONS, TV_ITERATIONS = 12, 150
 """Of the classical reconstructions, as in :mod:`KLIPCore.detection.reconstruct`."""
 
 RESTORE_SIGMA = 1.0
-"""Noise level at which the prior is asked what the reconstruction should be: high enough to forget holes of any size."""
+"""Noise level at which the prior is asked what the reconstruction should be: high enough to forget holes of
+any size.
+"""
 
 TOLERANCE = 1.0 - DiscRanges().gain[0]
-"""Part of the material that a region must lack: less, and it lies within what solid discs differ in attenuation, to the prior's own knowledge."""
+"""Part of the material that a region must lack: less, and it lies within what solid discs differ in
+attenuation, to the prior's own knowledge.
+"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ class MeasuredConfig:
     title : of the table.
     folder : below the data folder, where ``htc2022_NAME.npz`` lie.
     scans : group → names of discs.
-    selections : views and arcs; an arc begins where the challenge's own limited arc of that disc does, at 0 where it has none.
+    selections : views and arcs; an arc begins where the challenge's own limited arc of that disc does, at 0
+        where it has none.
     scores : names in :data:`KLIPCore.scores.SCORES`.
     region_scores : those of them whose regions are reported.
     block_mm : edge of blocks.
@@ -117,7 +125,10 @@ class MeasuredConfig:
             fields["run"] = Config.from_preset(fields.pop("preset", "default")).updated(fields.pop("run", {}))
             return cls(**{"name": path.stem} | fields)
         except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"The evaluation configuration {path.name} cannot be used ({error}).", "Compare it with configs/eval_htc.yaml.") from error
+            raise ConfigError(
+                f"The evaluation configuration {path.name} cannot be used ({error}).",
+                "Compare it with configs/eval_htc.yaml.",
+            ) from error
 
 
 def is_measured(path: Path) -> bool:
@@ -147,19 +158,26 @@ class ScanTruth:
         n = scan.image.shape[0] // cell
         side = truth.shape[0] // n
         if truth.shape != (n * side, n * side):
-            raise ConfigError(f"A truth mask of {truth.shape} does not fit {n} × {n} cells.", "Take a prior whose size divides the mask's.")
+            raise ConfigError(
+                f"A truth mask of {truth.shape} does not fit {n} × {n} cells.",
+                "Take a prior whose size divides the mask's.",
+            )
         material = truth.reshape(n, side, n, side).mean((1, 3))
         inside = scan.mask.reshape(n, cell, n, cell).mean((1, 3)) > 0.5
         return cls(inside, inside & (material < 0.5))
 
 
 def missing(measurement: Measurement, solid: Image) -> Image:
-    """(H, W) material that a solid disc has too much to explain the data: argmin ½ Σ w (A solid − y − A d)² + λ TV(d), d ≥ 0.
+    """(H, W) material that a solid disc has too much to explain the data: argmin ½ Σ w (A solid − y − A d)² +
+    λ TV(d), d ≥ 0.
 
-    λ is that of a Laplace prior with the mean gradient of the quick least-squares answer (:func:`KLIPCore.detection.reconstruct.reconstruct`).
+    λ is that of a Laplace prior with the mean gradient of the quick least-squares answer
+    (:func:`KLIPCore.detection.reconstruct.reconstruct`).
     """
     excess = measurement.A(torch.from_numpy(solid).to(measurement.y)) - measurement.y
-    deviation = Measurement(excess, measurement.A, measurement.noise, measurement.simulated, "solid disc less measured one")
+    deviation = Measurement(
+        excess, measurement.A, measurement.noise, measurement.simulated, "solid disc less measured one"
+    )
     return _tv(deviation).astype(np.float32)
 
 
@@ -174,7 +192,9 @@ def _fitted_disc(scan: MeasuredScan) -> Image:
     o, m = scan.outline, scan.measurement
     assert isinstance(m.A, Projector)
     value = scan.attenuation
-    return (scan.unit * Disc(o.radius_mm, o.x_mm, o.y_mm, Hardening(value / scan.unit)).image(scan.image)).astype(np.float32)
+    return (scan.unit * Disc(o.radius_mm, o.x_mm, o.y_mm, Hardening(value / scan.unit)).image(scan.image)).astype(
+        np.float32
+    )
 
 
 def reference_methods(scan: MeasuredScan, prior: Prior, trace: SliceTrace) -> dict[str, Image]:
@@ -184,7 +204,9 @@ def reference_methods(scan: MeasuredScan, prior: Prior, trace: SliceTrace) -> di
     cg = least_squares(m, CG_ITERATIONS)
     with torch.no_grad():
         sigma = torch.full((1,), RESTORE_SIGMA, device=cg.device)
-        restored = prior.denoise(torch.from_numpy(trace.reconstruction)[None, None].to(cg.device), sigma)[0, 0].cpu().numpy()
+        restored = (
+            prior.denoise(torch.from_numpy(trace.reconstruction)[None, None].to(cg.device), sigma)[0, 0].cpu().numpy()
+        )
     return {
         "missing (prior)": missing(m, restored),
         "missing (fitted disc)": missing(m, _fitted_disc(scan)),
@@ -199,18 +221,31 @@ def reference_methods(scan: MeasuredScan, prior: Prior, trace: SliceTrace) -> di
 class ScanRun:
     """One disc under one selection."""
 
-    def __init__(self, config: MeasuredConfig, data: Path, out: Path, prior: Prior, device: torch.device, name: str, selection: Selection) -> None:
+    def __init__(
+        self,
+        config: MeasuredConfig,
+        data: Path,
+        out: Path,
+        prior: Prior,
+        device: torch.device,
+        name: str,
+        selection: Selection,
+    ) -> None:
         self.config, self.prior = config, prior
         path = data / config.folder / f"htc2022_{name}.npz"
         sinogram, geometry, truth = read_htc2022(path)
         if truth is None:
-            raise EmptyInputError(f"{path.name} holds no truth mask.", "Use the challenge's discs with their segmentation.")
+            raise EmptyInputError(
+                f"{path.name} holds no truth mask.", "Use the challenge's discs with their segmentation."
+            )
         start = selection.start_deg
         if selection.arc_deg < 360 and not start:
             start = own_arc_start(path)
         chosen = Selection(selection.n_views, selection.arc_deg, start)
         views = chosen.of(geometry)
-        self.scan = MeasuredScan.prepare(sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device)
+        self.scan = MeasuredScan.prepare(
+            sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device
+        )
         self.truth = ScanTruth.of(truth, self.scan, config.run.record.cell)
         digest = hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=8).hexdigest()
         self.fingerprint = config.run.fingerprint("measured", prior.card.sha256, digest)
@@ -233,7 +268,9 @@ class ScanRun:
 
     def map(self, trace: SliceTrace, score: str) -> KLMap:
         """Blocks, p-values, clusters."""
-        return make_map(KLTrace((trace,)), self.scan.framed(trace.reconstruction, self.prior.card), self.settings(score))
+        return make_map(
+            KLTrace((trace,)), self.scan.framed(trace.reconstruction, self.prior.card), self.settings(score)
+        )
 
     def nats(self, trace: SliceTrace, score: str) -> NDArray[np.float32]:
         """(h, w) nats of the block centred at each cell."""
@@ -268,9 +305,14 @@ def own_arc_start(path: Path) -> float:
 
 
 def evaluate_measured(
-    config: MeasuredConfig, data: Path, out: Path, progress: Callable[[str, float, str], None] | None = None, prior_name: str | None = None
+    config: MeasuredConfig,
+    data: Path,
+    out: Path,
+    progress: Callable[[str, float, str], None] | None = None,
+    prior_name: str | None = None,
 ) -> dict[str, Any]:
-    """Run all discs and write ``table.json``, ``table.md`` and ``scans.png`` into ``out``; finished scans are read back.
+    """Run all discs and write ``table.json``, ``table.md`` and ``scans.png`` into ``out``; finished scans are
+    read back.
 
     Raises
     ------
@@ -287,7 +329,12 @@ def evaluate_measured(
         run = ScanRun(config, data, out, prior, device, name, selection)
         trace = run.trace()
         inside, hole = run.truth.inside, run.truth.hole
-        common = {"group": group, "scan": name, "selection": selection.name, "holes_share": round(float(hole.sum() / inside.sum()), 4)}
+        common = {
+            "group": group,
+            "scan": name,
+            "selection": selection.name,
+            "holes_share": round(float(hole.sum() / inside.sum()), 4),
+        }
         for score in config.scores:
             nats = run.nats(trace, score)
             row = {**common, "method": score, **_figures(nats, inside, hole)}
@@ -321,18 +368,24 @@ def evaluate_measured(
     return table
 
 
-def _figures(values: NDArray[np.floating], inside: NDArray[np.bool_], hole: NDArray[np.bool_]) -> dict[str, float | None]:
+def _figures(
+    values: NDArray[np.floating], inside: NDArray[np.bool_], hole: NDArray[np.bool_]
+) -> dict[str, float | None]:
     """AUROC and average precision over the cells of the disc; None without holes."""
     if not hole.any():
         return {"auroc": None, "ap": None}
-    return {"auroc": round(auroc(values[inside], hole[inside]), 4), "ap": round(average_precision(values[inside], hole[inside]), 4)}
+    return {
+        "auroc": round(auroc(values[inside], hole[inside]), 4),
+        "ap": round(average_precision(values[inside], hole[inside]), 4),
+    }
 
 
 def _regions(made: KLMap, hole: NDArray[np.bool_], fdr: float, deficit: NDArray[np.floating]) -> dict[str, Any]:
-    """Reported regions: how many, how much of the disc, how they lie on the holes, and how often p < 0.05 where there is none.
+    """Reported regions: how many, how much of the disc, how they lie on the holes, and how often p < 0.05
+    where there is none.
 
-    ``unusual`` counts what differs from the simulated solid disc beyond chance; of these ``regions`` lack more material than solid discs differ
-    among themselves (:data:`TOLERANCE`).
+    ``unusual`` counts what differs from the simulated solid disc beyond chance; of these ``regions`` lack more
+    material than solid discs differ among themselves (:data:`TOLERANCE`).
     """
     labels, q = made.clusters.labels[0], made.clusters.q
     unusual = [k for k in range(1, len(q) + 1) if q[k - 1] <= fdr]

@@ -18,22 +18,48 @@ Picture = tuple[str, str, NDArray[np.float32], NDArray[np.float32], NDArray[np.b
 
 def measured_markdown(table: dict[str, Any]) -> str:
     """Summary and regions as Markdown tables, with their provenance."""
-    lines = [f"# {table['title']}", "", "AUROC and average precision of holes inside the disc: means over discs, 95 % bootstrap intervals over discs."]
+    lines = [
+        f"# {table['title']}",
+        "",
+        "AUROC and average precision of holes inside the disc: means over discs, 95 % bootstrap intervals over discs.",
+    ]
     with_holes = [s for s in table["summary"] if s["auroc"] is not None]
     lines += lines_of(
         ["measured", "discs", "n", "method", "AUROC", "worst disc", "average precision"],
-        [[s["selection"], s["group"], str(s["n"]), s["method"], cell(s["auroc"]), f"{s['worst_auroc']:.3f}", cell(s["ap"])] for s in with_holes],
+        [
+            [
+                s["selection"],
+                s["group"],
+                str(s["n"]),
+                s["method"],
+                cell(s["auroc"]),
+                f"{s['worst_auroc']:.3f}",
+                cell(s["ap"]),
+            ]
+            for s in with_holes
+        ],
     )
     regions = [r for r in table["rows"] if "regions" in r]
     if regions:
         rates = " and ".join(f"{rate:g}" for rate in sorted({r["rate"] for r in regions}))
         lines += [
             "",
-            f"Regions at a false-discovery rate of {rates}, tested against a simulated solid disc in the same place; of the unusual ones those that "
+            f"Regions at a false-discovery rate of {rates}, tested against a simulated solid disc in the same "
+            "place; of the unusual ones those that "
             "lack more material than solid discs differ among themselves:",
         ]
         lines += lines_of(
-            ["measured", "disc", "score", "holes: part of the disc", "unusual", "regions", "reported part", "Dice with holes", "p < 0.05 outside holes [%]"],
+            [
+                "measured",
+                "disc",
+                "score",
+                "holes: part of the disc",
+                "unusual",
+                "regions",
+                "reported part",
+                "Dice with holes",
+                "p < 0.05 outside holes [%]",
+            ],
             [
                 [
                     r["selection"],
@@ -52,8 +78,10 @@ def measured_markdown(table: dict[str, Any]) -> str:
     chain, machine = table["run"]["sampling"], table["machine"]
     lines += [
         "",
-        f"Prior {table['prior']} ({table['prior_sha256'][:12]}), {chain['n_samples']} samples, {chain['n_steps']} levels from σ {chain['sigma_start']:g}, "
-        f"seed {chain['seed']}, blocks of {table['block_mm']:g} mm. {table['software']}; {machine['cpu']}, {machine['threads']} threads used, "
+        f"Prior {table['prior']} ({table['prior_sha256'][:12]}), {chain['n_samples']} samples, {chain['n_steps']} "
+        f"levels from σ {chain['sigma_start']:g}, "
+        f"seed {chain['seed']}, blocks of {table['block_mm']:g} mm. {table['software']}; {machine['cpu']}, "
+        f"{machine['threads']} threads used, "
         f"device {machine['device']}; {table['wall_seconds']:g} s.",
     ]
     return "\n".join(lines)

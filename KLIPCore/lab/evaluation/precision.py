@@ -1,7 +1,8 @@
 """Average precision: the area under the precision–recall curve, for findings that are rare.
 
-An AUROC asks whether a lesion block outranks a healthy one; with one lesion block among a hundred healthy ones even .95 leaves five
-healthy blocks in front of it. Precision counts those. Its chance level is the share of positives, so the two belong together.
+An AUROC asks whether a lesion block outranks a healthy one; with one lesion block among a hundred healthy ones
+even .95 leaves five healthy blocks in front of it. Precision counts those. Its chance level is the share of
+positives, so the two belong together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from KLIPCore.errors import ConfigError
 
 
 def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Σ (Rₙ − Rₙ₋₁) Pₙ over falling thresholds, tied scores passing together; no interpolation (Davis & Goadrich 2006).
+    """Σ (Rₙ − Rₙ₋₁) Pₙ over falling thresholds, tied scores passing together; no interpolation (Davis &
+    Goadrich 2006).
 
     Parameters
     ----------

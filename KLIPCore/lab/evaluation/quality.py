@@ -1,7 +1,7 @@
 """How good a reconstruction is: PSNR and SSIM against the image that was measured.
 
-Both are taken over the body only: the air around it is the easy half of the picture and would flatter every method. Intensities
-are windowed to 0..1, so the data range is 1.
+Both are taken over the body only: the air around it is the easy half of the picture and would flatter every
+method. Intensities are windowed to 0..1, so the data range is 1.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ SSIM_SIGMA = 1.5
 """Width of the Gaussian window in pixels, truncated at 3.5 σ: the 11 × 11 window of the paper."""
 
 
-def _checked(image: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray[np.bool_] | None) -> tuple[NDArray, NDArray, NDArray[np.bool_]]:
+def _checked(
+    image: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray[np.bool_] | None
+) -> tuple[NDArray, NDArray, NDArray[np.bool_]]:
     a, b = np.asarray(image, np.float64), np.asarray(truth, np.float64)
     inside = np.ones(a.shape, bool) if mask is None else np.asarray(mask, bool)
     if not a.shape == b.shape == inside.shape:
-        raise ConfigError(f"Images of shape {a.shape} and {b.shape} cannot be compared.", "Bring them and the mask to one grid.")
+        raise ConfigError(
+            f"Images of shape {a.shape} and {b.shape} cannot be compared.", "Bring them and the mask to one grid."
+        )
     if not inside.any():
         raise ConfigError("The mask is empty.", "Compare inside a body.")
     return a, b, inside
@@ -34,7 +38,8 @@ def psnr(image: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray
 
 
 def ssim(image: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> float:
-    """Mean structural similarity inside ``mask`` (Wang et al., IEEE Trans. Image Process. 13, 600, 2004; K₁ = .01, K₂ = .03, data range 1).
+    """Mean structural similarity inside ``mask`` (Wang et al., IEEE Trans. Image Process. 13, 600, 2004; K₁ =
+    .01, K₂ = .03, data range 1).
 
     Parameters
     ----------

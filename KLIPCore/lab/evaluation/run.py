@@ -1,4 +1,6 @@
-"""What is computed for one case: traces, baselines and classical reconstructions, each kept on disk so that a stopped evaluation goes on."""
+"""What is computed for one case: traces, baselines and classical reconstructions, each kept on disk so that
+a stopped evaluation goes on.
+"""
 
 from __future__ import annotations
 
@@ -76,17 +78,36 @@ class CaseRun:
     def trace(self, tell: Tell) -> KLTrace:
         """Sample what is not sampled yet, and read the trace."""
         indices = self.study.indices
-        run = {"fingerprint": self.fingerprint, "case": self.study.case.name, "slices": indices, "config": self.config.to_dict()}
+        run = {
+            "fingerprint": self.fingerprint,
+            "case": self.study.case.name,
+            "slices": indices,
+            "config": self.config.to_dict(),
+        }
         self.folder.open(run, overwrite=True)
-        sample_slices(self.folder, self.study.framed, self.config, self.prior, self.device, indices, self.fingerprint, tell)
+        sample_slices(
+            self.folder, self.study.framed, self.config, self.prior, self.device, indices, self.fingerprint, tell
+        )
         return self.folder.trace(indices, self.fingerprint)
 
     def view(self, trace: KLTrace, n: int, scan: bool) -> SliceView:
         """What a baseline sees of the n-th slice; with the measurement only where it is asked for."""
         own, framed = trace.slices[n], self.study.framed
-        measurement = measure_slice(self.scanner, framed, own.index, slice_generator(self.config.sampling.seed, own.index)) if scan else None
+        measurement = (
+            measure_slice(self.scanner, framed, own.index, slice_generator(self.config.sampling.seed, own.index))
+            if scan
+            else None
+        )
         truth = self.study.truth(own.index, self.config.record.cell)
-        return SliceView(own, self.scanner.denoise, framed.mask(own.index) > 0.5, truth.organ, truth.pixel_mm, self.config.sampling.seed, measurement)
+        return SliceView(
+            own,
+            self.scanner.denoise,
+            framed.mask(own.index) > 0.5,
+            truth.organ,
+            truth.pixel_mm,
+            self.config.sampling.seed,
+            measurement,
+        )
 
     def baseline(self, name: str, trace: KLTrace) -> BaselineMap:
         """One baseline over all slices, in blocks of the evaluation's size; finished slices are read back."""
@@ -98,7 +119,9 @@ class CaseRun:
             if kept is None:
                 started, before = time.monotonic(), self.scanner.n_evaluations
                 made = baseline(name)(self.view(trace, n, name in NEEDS_SCAN))
-                summed = cell_sums(torch.from_numpy(made), cell).numpy() if made.shape == own.reconstruction.shape else made
+                summed = (
+                    cell_sums(torch.from_numpy(made), cell).numpy() if made.shape == own.reconstruction.shape else made
+                )
                 kept = (summed, time.monotonic() - started, self.scanner.n_evaluations - before)
                 _write(path, self.fingerprint, *kept)
             cells.append(kept[0])
@@ -108,7 +131,9 @@ class CaseRun:
         return BaselineMap(block_nats(np.stack(cells), self.study.config.block_mm / cell_mm), seconds, evaluations)
 
     def quality(self, trace: KLTrace, n_slices: int) -> list[dict[str, Any]]:
-        """PSNR and SSIM over the body of the posterior mean and of classical reconstructions, for the first lesion slices."""
+        """PSNR and SSIM over the body of the posterior mean and of classical reconstructions, for the first
+        lesion slices.
+        """
         rows = []
         chosen = [n for n, own in enumerate(trace.slices) if own.index in self.study.lesion_slices][:n_slices]
         factor: float | None = None
@@ -119,7 +144,12 @@ class CaseRun:
             automatic = 2.0 / max(float(gradient(torch.from_numpy(cg)).square().sum(0).sqrt().mean()), 1e-12)
             if factor is None:  # tuned on the case's first slice
                 factor = max(TV_FACTORS, key=lambda f: psnr(view.classical("tv", f * automatic), truth, view.body))
-            images = {"posterior mean": trace.slices[n].reconstruction, "fbp": view.fbp, "cg": cg, "tv": view.classical("tv", factor * automatic)}
+            images = {
+                "posterior mean": trace.slices[n].reconstruction,
+                "fbp": view.fbp,
+                "cg": cg,
+                "tv": view.classical("tv", factor * automatic),
+            }
             for method, image in images.items():
                 clipped = np.clip(image, 0, 1)
                 rows.append(

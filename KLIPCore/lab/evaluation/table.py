@@ -28,7 +28,10 @@ def write_files(table: dict[str, Any], text: str, out: Path) -> list[Path]:
     """Write ``table.json`` and ``table.md``, whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, content in (("table.json", json.dumps(json_ready(table), indent=2, allow_nan=False)), ("table.md", text)):
+    for name, content in (
+        ("table.json", json.dumps(json_ready(table), indent=2, allow_nan=False)),
+        ("table.md", text),
+    ):
         part = out / f"{name}.part"
         part.write_text(content + "\n", encoding="utf-8")
         part.replace(out / name)
@@ -55,11 +58,28 @@ def markdown(table: dict[str, Any]) -> str:
     large = f"> {table['lesion_mm']:g} mm"
     who = [[s["score"], s["patient"]] for s in summary]
     lines = [f"# {table['title']}"]
-    titles = ["score", "patient", "slices", "AUROC body", "AUROC organ", "average precision body", "average precision organ", "AUROC of slices"]
+    titles = [
+        "score",
+        "patient",
+        "slices",
+        "AUROC body",
+        "AUROC organ",
+        "average precision body",
+        "average precision organ",
+        "AUROC of slices",
+    ]
     lines += lines_of(
         titles,
         [
-            [*w, str(s["n_slices"]), cell(s["body"]), cell(s["organ"]), cell(s["body_ap"]), cell(s["organ_ap"]), cell(s["image_auroc"])]
+            [
+                *w,
+                str(s["n_slices"]),
+                cell(s["body"]),
+                cell(s["organ"]),
+                cell(s["body_ap"]),
+                cell(s["organ_ap"]),
+                cell(s["image_auroc"]),
+            ]
             for w, s in zip(who, summary, strict=True)
         ],
     )
@@ -84,7 +104,14 @@ def markdown(table: dict[str, Any]) -> str:
     if with_null:
         lines += ["", "Nulls and regions, at the default rate:"]
         lines += lines_of(
-            ["score", "patient", "clean slices", "clean blocks with p < 0.05 [%]", "regions a clean slice", "Dice of regions"],
+            [
+                "score",
+                "patient",
+                "clean slices",
+                "clean blocks with p < 0.05 [%]",
+                "regions a clean slice",
+                "Dice of regions",
+            ],
             [
                 [
                     *w,
@@ -100,13 +127,20 @@ def markdown(table: dict[str, Any]) -> str:
         lines += ["", "Reconstruction inside the body, against the slice that was measured:"]
         lines += lines_of(
             ["method", "slices", "PSNR [dB]", "SSIM"],
-            [[q["method"], str(q["n_slices"]), cell(q["psnr_db"], digits=2), cell(q["ssim"])] for q in table["quality"]],
+            [
+                [q["method"], str(q["n_slices"]), cell(q["psnr_db"], digits=2), cell(q["ssim"])]
+                for q in table["quality"]
+            ],
         )
     lines += ["", "Cost a slice:"]
     lines += lines_of(
         ["what", "seconds (median)", "network evaluations"],
         [
-            [f"{name}{' (all scores)' if name == 'trace' else ''}", f"{c['seconds_median']:.2f}", f"{c['network_evaluations']:g}"]
+            [
+                f"{name}{' (all scores)' if name == 'trace' else ''}",
+                f"{c['seconds_median']:.2f}",
+                f"{c['network_evaluations']:g}",
+            ]
             for name, c in table["cost"].items()
         ],
     )
@@ -125,9 +159,20 @@ def _regions_and_scans(table: dict[str, Any]) -> list[str]:
     def each(figures: Sequence[Sequence[float | None]]) -> list[str]:
         return [f"{f[0]:.2f}" if f[0] is not None else "–" for f in figures] or ["–"] * len(SCAN_RATES)
 
-    lines = ["", f"Part of the lesions {large} found by a *region* whose strongest block lies on them, at so many false regions a slice:"]
+    lines = [
+        "",
+        f"Part of the lesions {large} found by a *region* whose strongest block lies on them, at so many false "
+        "regions a slice:",
+    ]
     lines += lines_of(
-        ["score", "patient", *(f"{rate:g}" for rate in FROC_RATES), "at 1", "outlined at the default rate", "false ones a lesion slice then"],
+        [
+            "score",
+            "patient",
+            *(f"{rate:g}" for rate in FROC_RATES),
+            "at 1",
+            "outlined at the default rate",
+            "false ones a lesion slice then",
+        ],
         [
             [
                 s["score"],
@@ -141,11 +186,29 @@ def _regions_and_scans(table: dict[str, Any]) -> list[str]:
             if s["froc_regions_large"]
         ],
     )
-    lines += ["", f"The same in whole scans (their evaluated slices together; a lesion is found when it is in one of them), from {first:g} false ones a scan:"]
+    lines += [
+        "",
+        "The same in whole scans (their evaluated slices together; a lesion is found when it is in one of them), "
+        f"from {first:g} false ones a scan:",
+    ]
     lines += lines_of(
-        ["score", "patient", "scans", f"lesions {large}", *(f"marks, {rate:g}" for rate in SCAN_RATES), *(f"regions, {rate:g}" for rate in SCAN_RATES)],
         [
-            [s["score"], s["patient"], str(s["n_scans"]), str(s["n_large_in_scans"]), *each(s["froc_scan_large"]), *each(s["froc_scan_regions_large"])]
+            "score",
+            "patient",
+            "scans",
+            f"lesions {large}",
+            *(f"marks, {rate:g}" for rate in SCAN_RATES),
+            *(f"regions, {rate:g}" for rate in SCAN_RATES),
+        ],
+        [
+            [
+                s["score"],
+                s["patient"],
+                str(s["n_scans"]),
+                str(s["n_large_in_scans"]),
+                *each(s["froc_scan_large"]),
+                *each(s["froc_scan_regions_large"]),
+            ]
             for s in summary
             if s["froc_scan_large"]
         ],
@@ -158,15 +221,20 @@ def run_line(table: dict[str, Any]) -> str:
     run, machine = table["run"], table["machine"]
     prior = f"Prior {table['prior']} ({table['prior_sha256'][:12]}), preset" if "prior" in table else "Preset"
     return (
-        f"Means over slices, 95 % bootstrap intervals over slices. {prior} {run['preset']}, {run['measurement']['n_views']} views, "
-        f"{run['sampling']['n_samples']} samples, seed {run['sampling']['seed']}, blocks of {table['block_mm']:g} mm. {table['software']}, "
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} used, {100 * machine['busy']:.0f} % busy when the table was "
+        f"Means over slices, 95 % bootstrap intervals over slices. {prior} {run['preset']}, "
+        f"{run['measurement']['n_views']} views, "
+        f"{run['sampling']['n_samples']} samples, seed {run['sampling']['seed']}, blocks of {table['block_mm']:g} "
+        f"mm. {table['software']}, "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} used, {100 * machine['busy']:.0f} % busy "
+        "when the table was "
         f"written; device {machine['device']}."
     )
 
 
 def plot_froc(figures: Sequence[SliceFigures], path: Path, lesion_mm: float = 10.0) -> Path:
-    """Sensitivity against false marks: all lesions and large ones a slice, large ones a scan; one colour a method, regions dashed."""
+    """Sensitivity against false marks: all lesions and large ones a slice, large ones a scan; one colour a
+    method, regions dashed.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.5, 4.2), layout="constrained")
@@ -184,7 +252,14 @@ def plot_froc(figures: Sequence[SliceFigures], path: Path, lesion_mm: float = 10
                 curve = froc(images, smallest)
                 label = method if place == 0 else None
                 panels[place].step(
-                    curve.false_per_image, curve.sensitivity, where="post", ls="--" if dashed else "-", lw=1.2, color=f"C{n % 10}", label=label, alpha=0.9
+                    curve.false_per_image,
+                    curve.sensitivity,
+                    where="post",
+                    ls="--" if dashed else "-",
+                    lw=1.2,
+                    color=f"C{n % 10}",
+                    label=label,
+                    alpha=0.9,
                 )
     titles = ("all lesions, a slice", f"lesions > {lesion_mm:g} mm, a slice", f"lesions > {lesion_mm:g} mm, a scan")
     for axes, title, furthest in zip(panels, titles, (8, 8, 40), strict=True):
@@ -206,10 +281,16 @@ def plot_calibration(table: dict[str, Any], path: Path) -> Path:
 
     figure = Figure(figsize=(4.8, 4.4), layout="constrained")
     axes = figure.subplots()
-    whole = {entry["score"]: entry for entry in reversed(table["summary"]) if entry["patient"].endswith("all") and entry["clean_fire_rates"]}
+    whole = {
+        entry["score"]: entry
+        for entry in reversed(table["summary"])
+        if entry["patient"].endswith("all") and entry["clean_fire_rates"]
+    }
     for entry in reversed(whole.values()):  # with implants, the clean slices of every kind are the same
         levels = [float(level) for level in entry["clean_fire_rates"]]
-        rates = np.array([[np.nan if x is None else x for x in figures] for figures in entry["clean_fire_rates"].values()])
+        rates = np.array(
+            [[np.nan if x is None else x for x in figures] for figures in entry["clean_fire_rates"].values()]
+        )
         axes.plot(levels, np.maximum(rates[:, 0], 1e-5), "o-", label=entry["score"])
     axes.plot([1e-3, 0.5], [1e-3, 0.5], "k:", lw=1)
     axes.set(xscale="log", yscale="log", xlabel="level", ylabel="part of clean blocks with p below it")

@@ -42,18 +42,27 @@ class Point:
 def rows(points: Sequence[Point], patients: Sequence[str], lesion_mm: float) -> list[dict[str, Any]]:
     """One JSON-ready row a point and score; differences are taken from the first point, slice by slice."""
     base = points[0]
-    return [_row(point, base, reading.score, patients, lesion_mm) for point in points for reading in point.setting.readings]
+    return [
+        _row(point, base, reading.score, patients, lesion_mm) for point in points for reading in point.setting.readings
+    ]
 
 
 def _row(point: Point, base: Point, score: str, patients: Sequence[str], lesion_mm: float) -> dict[str, Any]:
     own = point.of(score)
     known = {(f.case, f.index): f for f in base.of(score) if f.has_lesion}
     lesion = [f for f in own if f.has_lesion]
-    row: dict[str, Any] = {"factor": point.setting.factor, "value": point.setting.value, "score": score, "n_slices": len(lesion)}
+    row: dict[str, Any] = {
+        "factor": point.setting.factor,
+        "value": point.setting.value,
+        "score": score,
+        "n_slices": len(lesion),
+    }
     for name in ("body", "organ"):
         for patient in (*patients, "all"):
             row[f"{name}_{patient}"] = _interval([getattr(f, name) for f in lesion if patient in ("all", f.patient)])
-        pairs = [getattr(f, name) - getattr(known[f.case, f.index], name) for f in lesion if (f.case, f.index) in known]
+        pairs = [
+            getattr(f, name) - getattr(known[f.case, f.index], name) for f in lesion if (f.case, f.index) in known
+        ]
         row[f"{name}_difference"] = None if point is base or not pairs else _interval(pairs)
     found = froc([f.marks for f in lesion], lesion_mm).at(1.0) if lesion else float("nan")
     row["large_at_one_mark"] = round(found, 4) if np.isfinite(found) else None
@@ -74,7 +83,14 @@ def variations_markdown(table: dict[str, Any]) -> str:
     """The table: one row a value and score."""
     who = [*table["patients"], "all"]
     titles = ["factor", "value", "score", *(f"AUROC {name} {p}" for p in who for name in ("body", "organ"))]
-    titles += ["organ, less preset", f"> {table['lesion_mm']:g} mm at 1 mark", "clean p < 0.05 [%]", "PSNR [dB]", "s a slice", "evaluations"]
+    titles += [
+        "organ, less preset",
+        f"> {table['lesion_mm']:g} mm at 1 mark",
+        "clean p < 0.05 [%]",
+        "PSNR [dB]",
+        "s a slice",
+        "evaluations",
+    ]
     lines = [f"# {table['title']}"]
     lines += lines_of(
         titles,
@@ -95,12 +111,20 @@ def variations_markdown(table: dict[str, Any]) -> str:
         ],
     )
     n = max((row["n_slices"] for row in table["rows"]), default=0)
-    lines += ["", f"{n} lesion slices. Differences are paired: of the same slices, in the organ, with the same score as in the preset.", "", run_line(table)]
+    lines += [
+        "",
+        f"{n} lesion slices. Differences are paired: of the same slices, in the organ, with the same score as in "
+        "the preset.",
+        "",
+        run_line(table),
+    ]
     return "\n".join(lines)
 
 
 def plot_variations(table: dict[str, Any], path: Path) -> Path:
-    """A dot for every value with its interval, patients apart; cost on its own axis beside it. The first score of each value."""
+    """A dot for every value with its interval, patients apart; cost on its own axis beside it. The first
+    score of each value.
+    """
     from matplotlib.figure import Figure
 
     rows = list({(r["factor"], r["value"]): r for r in reversed(table["rows"])}.values())[::-1]
@@ -122,7 +146,15 @@ def plot_variations(table: dict[str, Any], path: Path) -> Path:
                 mean, lo, hi = row[key]
                 if mean is not None:
                     mark = "s" if row["score"] != base["score"] else "o"
-                    axes.errorbar(mean, place + shift, xerr=[[max(mean - lo, 0)], [max(hi - mean, 0)]], fmt=mark, ms=4.5, lw=1, color=f"C{k}")
+                    axes.errorbar(
+                        mean,
+                        place + shift,
+                        xerr=[[max(mean - lo, 0)], [max(hi - mean, 0)]],
+                        fmt=mark,
+                        ms=4.5,
+                        lw=1,
+                        color=f"C{k}",
+                    )
             if base[key][0] is not None:
                 axes.axvline(base[key][0], color=f"C{k}", lw=0.8, alpha=0.5, zorder=0)
             axes.plot([], [], "o", color=f"C{k}", label=f"patient {patient}")

@@ -1,8 +1,9 @@
 """One setting changed at a time: what the defaults rest on.
 
-A variation names a setting and some values. Everything else stays as in the preset, and the slices stay the same, so that a difference
-can be told from chance slice by slice: intervals of differences are those of paired slices. What decides the trace (views,
-noise, chain, nodes) is sampled again, once for each run that is different (:meth:`KLIPCore.config.Config.fingerprint`); what only
+A variation names a setting and some values. Everything else stays as in the preset, and the slices stay the
+same, so that a difference can be told from chance slice by slice: intervals of differences are those of paired
+slices. What decides the trace (views, noise, chain, nodes) is sampled again, once for each run that is
+different (:meth:`KLIPCore.config.Config.fingerprint`); what only
 *reads* it (score, σ window, scale bands, part of the KL, block size) is read from the trace that is there.
 """
 
@@ -18,7 +19,9 @@ from KLIPCore.maps.trace import Part
 from KLIPCore.scores import SCORES, Score
 
 NO_CLUSTERS = 1e-300
-"""A block p-value that none has: maps are made without clusters, which would take most of the time and are not asked for here."""
+"""A block p-value that none has: maps are made without clusters, which would take most of the time and are
+not asked for here.
+"""
 
 BASE = "preset"
 """Name of the point that nothing was changed in."""
@@ -68,7 +71,8 @@ class Variation:
     Attributes
     ----------
     factor : what the table calls it.
-    setting : of a :class:`KLIPCore.config.Config` with its section (``measurement.n_views``), or of a :class:`Reading` (``regions.block_mm``).
+    setting : of a :class:`KLIPCore.config.Config` with its section (``measurement.n_views``), or of a
+        :class:`Reading` (``regions.block_mm``).
     values : tried one after the other; the preset's own need not be among them.
     score : read with this score alone; with all of the evaluation's when None.
     also : further settings that go with each value.
@@ -82,7 +86,10 @@ class Variation:
 
     def __post_init__(self) -> None:
         if not isinstance(self.factor, str) or not self.factor:
-            raise ConfigError(f"A variation of '{self.setting}' has no name.", "Name its factor; write the word null in quotes, YAML takes it for nothing.")
+            raise ConfigError(
+                f"A variation of '{self.setting}' has no name.",
+                "Name its factor; write the word null in quotes, YAML takes it for nothing.",
+            )
         if not isinstance(self.values, tuple) or not self.values:
             raise ConfigError(f"The variation '{self.factor}' has no values.", "Give a list.")
 
@@ -93,7 +100,9 @@ class Variation:
         ------
         ConfigError : there is no such setting, or a value is impossible.
         """
-        return [self._point(base, block_mm, (self.score,) if self.score else tuple(scores), value) for value in self.values]
+        return [
+            self._point(base, block_mm, (self.score,) if self.score else tuple(scores), value) for value in self.values
+        ]
 
     def _point(self, base: Config, block_mm: float, scores: tuple[str, ...], value: Any) -> Setting:
         run, reading = base, Reading(block_mm=block_mm, forming_p=NO_CLUSTERS)
@@ -108,7 +117,10 @@ class Variation:
             elif section in ("measurement", "sampling", "record") and key in asdict(getattr(base, section)):
                 run = run.updated({section: {key: wanted}})
             else:
-                raise ConfigError(f"There is no setting '{name}' to vary.", "Name a section and a setting, e.g. measurement.n_views or regions.block_mm.")
+                raise ConfigError(
+                    f"There is no setting '{name}' to vary.",
+                    "Name a section and a setting, e.g. measurement.n_views or regions.block_mm.",
+                )
         varied = (reading.score,) if self.setting == "regions.score" else scores
         for score in varied:
             if score not in SCORES:
@@ -118,9 +130,17 @@ class Variation:
 
 def plan(variations: Sequence[Variation], base: Config, block_mm: float, scores: Sequence[str]) -> list[Setting]:
     """All points, the preset first."""
-    unchanged = Setting(BASE, BASE, base, tuple(Reading(block_mm=block_mm, forming_p=NO_CLUSTERS, score=score) for score in scores))
+    unchanged = Setting(
+        BASE, BASE, base, tuple(Reading(block_mm=block_mm, forming_p=NO_CLUSTERS, score=score) for score in scores)
+    )
     return [unchanged, *(point for v in variations for point in v.settings(base, block_mm, scores))]
 
 
 def _text(value: Any) -> str:
-    return " to ".join(_text(v) for v in value) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        " to ".join(_text(v) for v in value)
+        if isinstance(value, list | tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -1,11 +1,13 @@
 """An abdomen made of ellipsoids: the coarse plan that a diffusion prior fills in.
 
-Nobody would take the picture for a CT: every organ is one even grey with a soft border. It only says where things are, at about
-the level of the kidneys: body wall, spine, ribs, liver, spleen, stomach, kidneys, great vessels, bowel. What tissue looks
-like is left to the prior (:mod:`KLIPCore.lab.phantoms.patient`), which was trained on real anatomy.
+Nobody would take the picture for a CT: every organ is one even grey with a soft border. It only says where
+things are, at about the level of the kidneys: body wall, spine, ribs, liver, spleen, stomach, kidneys, great
+vessels, bowel. What tissue looks like is left to the prior (:mod:`KLIPCore.lab.phantoms.patient`), which was
+trained on real anatomy.
 
-The plan is a function of millimetres, not of voxels: each seed is one patient (sizes, places and a smooth bending of all
-outlines), seen on any grid. x runs to the patient's left, y to posterior, z to superior; the origin is the middle of the body.
+The plan is a function of millimetres, not of voxels: each seed is one patient (sizes, places and a smooth
+bending of all outlines), seen on any grid. x runs to the patient's left, y to posterior, z to superior; the
+origin is the middle of the body.
 """
 
 from __future__ import annotations
@@ -68,7 +70,11 @@ class Organ:
         c, s = math.cos(math.radians(self.turn_deg)), math.sin(math.radians(self.turn_deg))
         dx, dy, dz = x - self.centre_mm[0], y - self.centre_mm[1], z - self.centre_mm[2]
         a, b, h = self.radii_mm
-        q = (np.abs((c * dx + s * dy) / a) ** self.power + np.abs((c * dy - s * dx) / b) ** self.power + np.abs(dz / h) ** self.power) ** (1 / self.power)
+        q = (
+            np.abs((c * dx + s * dy) / a) ** self.power
+            + np.abs((c * dy - s * dx) / b) ** self.power
+            + np.abs(dz / h) ** self.power
+        ) ** (1 / self.power)
         cover: Array = 1 / (1 + np.exp(np.clip((q - 1) * 4 * min(a, b) / self.edge_mm, -40, 40)))
         return cover
 
@@ -117,7 +123,13 @@ class Abdomen:
             direction = rng.standard_normal(3) * (1.0, 1.0, 0.6)
             k = 2 * math.pi / rng.uniform(70.0, 160.0) * direction / np.linalg.norm(direction)
             amplitude = bend_mm * math.sqrt(2 / N_WAVES) * rng.standard_normal(2)
-            waves.append(Wave((float(amplitude[0]), float(amplitude[1])), (float(k[0]), float(k[1]), float(k[2])), float(rng.uniform(0, 2 * math.pi))))
+            waves.append(
+                Wave(
+                    (float(amplitude[0]), float(amplitude[1])),
+                    (float(k[0]), float(k[1]), float(k[2])),
+                    float(rng.uniform(0, 2 * math.pi)),
+                )
+            )
         return cls(tuple(_organs(rng)), tuple(waves))
 
     def mask(self, name: str, grid: Grid) -> NDArray[np.bool_]:
@@ -128,7 +140,10 @@ class Abdomen:
         ConfigError : there is no such organ.
         """
         if all(organ.name != name for organ in self.organs):
-            raise ConfigError(f"The plan has no '{name}'.", f"It has: {', '.join(dict.fromkeys(organ.name for organ in self.organs))}.")
+            raise ConfigError(
+                f"The plan has no '{name}'.",
+                f"It has: {', '.join(dict.fromkeys(organ.name for organ in self.organs))}.",
+            )
         shown = np.zeros(grid.shape)
         for organ, box, cover in self._covers(grid):
             shown[box] = shown[box] * (1 - cover) + (organ.name == name) * cover
@@ -162,10 +177,15 @@ class Abdomen:
 
     def _bent(self, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
         """Where each point (x, y, z) lies in the unbent plan: the waves added to x and y."""
-        dx, dy = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape)), np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape))
+        dx, dy = (
+            np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape)),
+            np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape)),
+        )
         for wave in self.waves:
             # cos(a + b + c) from one-dimensional factors: no cosine of a whole volume
-            factor = np.exp(1j * (wave.k[0] * x + wave.phase)) * np.exp(1j * wave.k[1] * y) * np.exp(1j * wave.k[2] * z)
+            factor = (
+                np.exp(1j * (wave.k[0] * x + wave.phase)) * np.exp(1j * wave.k[1] * y) * np.exp(1j * wave.k[2] * z)
+            )
             dx += wave.amplitude_mm[0] * factor.real
             dy += wave.amplitude_mm[1] * factor.real
         return x + dx, y + dy
@@ -179,7 +199,9 @@ def _axes(grid: Grid) -> tuple[Array, Array, Array]:
     ConfigError : the grid is not axial.
     """
     step = grid.affine[:3, :3]
-    if np.count_nonzero(np.abs(step) > 1e-9) != 3 or not all(step[world, axis] for world, axis in ((2, 0), (1, 1), (0, 2))):
+    if np.count_nonzero(np.abs(step) > 1e-9) != 3 or not all(
+        step[world, axis] for world, axis in ((2, 0), (1, 1), (0, 2))
+    ):
         raise ConfigError("A plan is drawn on axial slices only.", "Give a grid whose axes are z, y and x.")
     d, h, w = grid.shape
     x = grid.origin[0] + step[0, 2] * np.arange(w)
@@ -215,7 +237,13 @@ def _organs(rng: np.random.Generator) -> Iterator[Organ]:
         t = math.radians(float(angle))
         for level in range(-96, 97, 32):
             z = level + float(rng.uniform(-9, 9))
-            yield Organ("rib", 330, ((half - fat - 6) * math.cos(t), (108 - fat) * math.sin(t), z), (7.5, 4.5, 10), turn_deg=float(angle) + 90)
+            yield Organ(
+                "rib",
+                330,
+                ((half - fat - 6) * math.cos(t), (108 - fat) * math.sin(t), z),
+                (7.5, 4.5, 10),
+                turn_deg=float(angle) + 90,
+            )
     yield Organ("vertebra", 320, (0, 47, 0), (24, 19, COLUMN))
     yield Organ("marrow", 190, (0, 47, 0), (20.5, 15.5, COLUMN))
     yield Organ("spinous process", 320, (0, 86, 0), (4, 19, COLUMN))
@@ -224,7 +252,10 @@ def _organs(rng: np.random.Generator) -> Iterator[Organ]:
     yield Organ("spinal canal", 25, (0, 70, 0), (8.5, 6.5, COLUMN))
 
     liver = float(rng.uniform(100, 115))
-    for centre, radii, turn in (((-84.0, -10.0, 12.0), (47.0, 64.0, 78.0), 8.0), ((-34.0, -42.0, 24.0), (56.0, 31.0, 46.0), -10.0)):
+    for centre, radii, turn in (
+        ((-84.0, -10.0, 12.0), (47.0, 64.0, 78.0), 8.0),
+        ((-34.0, -42.0, 24.0), (56.0, 31.0, 46.0), -10.0),
+    ):
         yield Organ("liver", liver, *about(centre, radii), turn_deg=turn)
     yield Organ("stomach", 62, *(stomach := about((66, -36, 26), (40, 27, 40))), turn_deg=28)
     yield Organ("stomach", 22, stomach[0], (stomach[1][0] - 7, stomach[1][1] - 7, stomach[1][2] - 7), turn_deg=28)
@@ -234,18 +265,35 @@ def _organs(rng: np.random.Generator) -> Iterator[Organ]:
         centre, radii = about((side * 70, 46, z), (27, 23, 52))
         yield Organ("perirenal fat", -95, centre, (radii[0] + 5, radii[1] + 5, radii[2] + 5), turn_deg=side * 35)
         yield Organ("kidney", 180, centre, radii, turn_deg=side * 35)
-        yield Organ("renal pelvis", 60, (centre[0] - side * 10, centre[1] - 4, centre[2]), (11, 8, 24), turn_deg=side * 35)
+        yield Organ(
+            "renal pelvis", 60, (centre[0] - side * 10, centre[1] - 4, centre[2]), (11, 8, 24), turn_deg=side * 35
+        )
     yield Organ("aorta", 150, (12, 18, 0), (11, 10.5, COLUMN))
     yield Organ("vena cava", 130, (-16, 16, 0), (14, 10, COLUMN))
     yield Organ("mesenteric vessel", 145, (-8, -10, 0), (7.5, 6.5, COLUMN))
     yield Organ("mesenteric vessel", 145, (8, -6, 0), (4.5, 4.5, COLUMN))
     yield Organ("pancreas", 88, *about((26, -6, 2), (42, 11, 17)), turn_deg=-15)
-    loops = ((36, -66, -34), (-10, -68, -40), (76, 2, -48), (42, 24, -56), (98, -42, -36), (10, -38, -42), (60, -26, -34), (-58, -66, -58))
+    loops = (
+        (36, -66, -34),
+        (-10, -68, -40),
+        (76, 2, -48),
+        (42, 24, -56),
+        (98, -42, -36),
+        (10, -38, -42),
+        (60, -26, -34),
+        (-58, -66, -58),
+    )
     for n, place in enumerate(loops):
         centre, radii = about(place, (22, 15, 22), shift=8, scale=0.2)
         turn = float(rng.uniform(-45, 45))
         yield Organ("bowel", 75, centre, radii, turn_deg=turn)
-        yield Organ("bowel content", float(rng.uniform(5, 45)), centre, (radii[0] - 5, radii[1] - 5, radii[2] - 5), turn_deg=turn)
+        yield Organ(
+            "bowel content",
+            float(rng.uniform(5, 45)),
+            centre,
+            (radii[0] - 5, radii[1] - 5, radii[2] - 5),
+            turn_deg=turn,
+        )
         if n == 4:  # the descending colon
             yield Organ("gas", -400, (centre[0], centre[1] - 6, centre[2]), (9, 6, 15))
     for _ in range(14):  # small vessels of the mesentery

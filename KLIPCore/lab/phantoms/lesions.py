@@ -1,14 +1,16 @@
 """Things that are not healthy anatomy, put into a CT on purpose, with their exact places.
 
-A detector is measured on lesions whose every voxel is known. Each class here is one kind: its fields say where it lies in
-millimetres and what it does to the HU; :func:`implant` turns any number of them into a new volume and a label array.
+A detector is measured on lesions whose every voxel is known. Each class here is one kind: its fields say where
+it lies in millimetres and what it does to the HU; :func:`implant` turns any number of them into a new volume
+and a label array.
 
     depth(r)   signed distance in mm from the outline, positive inside
     mask       voxels whose centre has depth ≥ 0 and that are tissue: inside the body, no gas
     weight     0 … 1, rises from −edge/2 to +edge/2 of depth, smoothly: ½ on the outline
 
-The kinds have a module each: :mod:`tumours <KLIPCore.lab.phantoms.tumour>`, :mod:`stars <KLIPCore.lab.phantoms.star>`, :mod:`metal
-<KLIPCore.lab.phantoms.metal>`, :mod:`shifts <KLIPCore.lab.phantoms.shifts>` of intensities and anatomy; photographs have scars and patches
+The kinds have a module each: :mod:`tumours <KLIPCore.lab.phantoms.tumour>`, :mod:`stars
+<KLIPCore.lab.phantoms.star>`, :mod:`metal <KLIPCore.lab.phantoms.metal>`, :mod:`shifts
+<KLIPCore.lab.phantoms.shifts>` of intensities and anatomy; photographs have scars and patches
 (:mod:`KLIPCore.lab.phantoms.photo`).
 """
 
@@ -34,8 +36,19 @@ from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Volume
 
 __all__ = [
-    "PUSH_REACH", "IntensityShift", "Lesion", "MetalRod", "Outline", "Star", "Swelling", "Tumour", "implant", "mirrored", "place_tumours", "tissue_mask",
-]  # fmt: skip
+    "PUSH_REACH",
+    "IntensityShift",
+    "Lesion",
+    "MetalRod",
+    "Outline",
+    "Star",
+    "Swelling",
+    "Tumour",
+    "implant",
+    "mirrored",
+    "place_tumours",
+    "tissue_mask",
+]
 
 Box = tuple[slice, slice, slice]
 
@@ -89,7 +102,10 @@ def implant(volume: Volume, lesions: Sequence[Lesion], seed: int = 0) -> tuple[V
         depth = lesion.depth_mm(points, rng)
         inside = (depth >= 0) & tissue[box]
         if not inside.any():
-            raise GeometryError(f"Lesion {n + 1} ({type(lesion).__name__}) covers no voxel of tissue.", "Place it inside the body, or make it larger.")
+            raise GeometryError(
+                f"Lesion {n + 1} ({type(lesion).__name__}) covers no voxel of tissue.",
+                "Place it inside the body, or make it larger.",
+            )
         before = lesion.pushed(hu[box], points, grid, corner)
         after = lesion.paint(before, _weight(depth, lesion.edge_mm), depth, grid, rng)
         hu[box] = np.where(tissue[box], after, hu[box])
@@ -107,11 +123,15 @@ def _weight(depth: Array, edge_mm: float) -> Array:
 
 
 def _box_around(grid: Grid, centre: Point, reach_mm: float) -> Box:
-    """The voxels that a ball may touch; one voxel at least, so that what lies outside is noticed and not an empty array."""
+    """The voxels that a ball may touch; one voxel at least, so that what lies outside is noticed and not an
+    empty array.
+    """
     if math.isinf(reach_mm):
         return slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2])
     middle = grid.to_index(centre)
-    half = reach_mm * np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]), axis=1)  # how far a ball extends along each index
+    half = reach_mm * np.linalg.norm(
+        np.linalg.inv(grid.affine[:3, :3]), axis=1
+    )  # how far a ball extends along each index
     starts = np.clip(np.floor(middle - half), 0, np.array(grid.shape) - 1).astype(int)
     stops = np.clip(np.ceil(middle + half) + 1, starts + 1, np.array(grid.shape)).astype(int)
     return slice(starts[0], stops[0]), slice(starts[1], stops[1]), slice(starts[2], stops[2])
@@ -147,8 +167,14 @@ def place_tumours(
     ------
     ConfigError : they do not fit.
     """
-    require(mask.shape == grid.shape, f"A mask of {mask.shape} on a grid of {grid.shape}.", "Pass the grid of the mask.")
-    require(0 <= elongation < 1 and gap_mm >= 0 and all(r > 0 for r in radii_mm), "Radii must be positive, the elongation below 1.", "Check the arguments.")
+    require(
+        mask.shape == grid.shape, f"A mask of {mask.shape} on a grid of {grid.shape}.", "Pass the grid of the mask."
+    )
+    require(
+        0 <= elongation < 1 and gap_mm >= 0 and all(r > 0 for r in radii_mm),
+        "Radii must be positive, the elongation below 1.",
+        "Check the arguments.",
+    )
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x71]))
     template = template or Tumour((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     free_mm = ndi.distance_transform_edt(np.pad(mask, 1), sampling=grid.spacing)[1:-1, 1:-1, 1:-1]
@@ -159,12 +185,20 @@ def place_tumours(
         places = np.argwhere(free_mm > own)
         points = grid.to_world(places)
         for other in placed.values():
-            apart = np.linalg.norm(points - np.asarray(other.centre_lps_mm), axis=1) > own + max(other.radii_mm) + gap_mm
+            apart = (
+                np.linalg.norm(points - np.asarray(other.centre_lps_mm), axis=1) > own + max(other.radii_mm) + gap_mm
+            )
             points = points[apart]
         if not len(points):
-            raise ConfigError(f"There is no room for a tumour of {radii_mm[n]:g} mm radius.", "Choose smaller or fewer tumours, or a larger mask.")
+            raise ConfigError(
+                f"There is no room for a tumour of {radii_mm[n]:g} mm radius.",
+                "Choose smaller or fewer tumours, or a larger mask.",
+            )
         x, y, z = points[rng.integers(len(points))]
         placed[n] = replace(
-            template, centre_lps_mm=(float(x), float(y), float(z)), radii_mm=(float(a), float(b), float(c)), turn_deg=float(rng.uniform(-90, 90))
+            template,
+            centre_lps_mm=(float(x), float(y), float(z)),
+            radii_mm=(float(a), float(b), float(c)),
+            turn_deg=float(rng.uniform(-90, 90)),
         )
     return tuple(placed[n] for n in range(len(radii_mm)))

@@ -30,7 +30,11 @@ class MetalRod:
     edge_mm: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.radius_mm > 0 and self.length_mm > 0, "A rod needs a radius and two different ends.", "Give lengths in mm above 0.")
+        require(
+            self.radius_mm > 0 and self.length_mm > 0,
+            "A rod needs a radius and two different ends.",
+            "Give lengths in mm above 0.",
+        )
         require(self.edge_mm >= 0, "An edge must not be negative.", "Give 0 or more.")
 
     @property

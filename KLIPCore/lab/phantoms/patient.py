@@ -1,17 +1,19 @@
 """A synthetic patient drawn from a diffusion prior: a CT volume that belongs to nobody.
 
-A prior that was trained mostly on patches knows tissue better than whole bodies: left alone from pure noise it draws good
-liver in odd places. So the draw starts from a plan (:mod:`KLIPCore.lab.phantoms.abdomen`), even grey organs in their places,
-drowned in noise of a middle level σ; from there the prior's probability flow leads down to a clean image,
+A prior that was trained mostly on patches knows tissue better than whole bodies: left alone from pure noise it
+draws good liver in odd places. So the draw starts from a plan (:mod:`KLIPCore.lab.phantoms.abdomen`), even
+grey organs in their places, drowned in noise of a middle level σ; from there the prior's probability flow
+leads down to a clean image,
 
     dx/dσ = (x − D(x, σ)) / σ            Karras et al. 2022, equation 1 with σ(t) = t
 
 integrated by Euler's method (the same as DDIM; Song et al. 2021). This is SDEdit (Meng et al. 2022): what is coarser
-than σ stays as planned, what is finer is the prior's own. The flow is deterministic, so neighbouring slices resemble each
-other exactly as far as their noise does: the noise here is a Gaussian process along z, white within each slice.
+than σ stays as planned, what is finer is the prior's own. The flow is deterministic, so neighbouring slices
+resemble each other exactly as far as their noise does: the noise here is a Gaussian process along z, white
+within each slice.
 
-What this is good for: showing that everything works, with the truth known. What it is not: evidence about patients. The
-prior finds its own draws more ordinary than any real scan.
+What this is good for: showing that everything works, with the truth known. What it is not: evidence about
+patients. The prior finds its own draws more ordinary than any real scan.
 """
 
 from __future__ import annotations
@@ -34,16 +36,20 @@ from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.volume import Source, Volume
 
 SIGMA_START = 0.35
-"""Noise level at which the prior takes over from the plan. By eye: 0.2 leaves organs flat, above 0.6 they lose their shapes."""
+"""Noise level at which the prior takes over from the plan. By eye: 0.2 leaves organs flat, above 0.6 they
+lose their shapes.
+"""
 
 SIGMA_END = 0.01
 N_STEPS = 12
-"""Network evaluations a slice, less one. Twice as many change the picture by less than the scanner noise that is added."""
+"""Network evaluations a slice, less one. Twice as many change the picture by less than the scanner noise
+that is added.
+"""
 
 CORRELATION_MM = 12.0
-"""Length along z over which the noise of two slices stays alike (standard deviation of the Gaussian correlation): neighbours
-5 mm apart are all but the same (0.92), the ends of an organ are not. Much longer, and every accident of the draw runs through
-the whole patient, as no tissue does."""
+"""Length along z over which the noise of two slices stays alike (standard deviation of the Gaussian
+correlation): neighbours 5 mm apart are all but the same (0.92), the ends of an organ are not. Much longer, and
+every accident of the draw runs through the whole patient, as no tissue does."""
 
 NOISE_HU = 8.0
 """Standard deviation of the scanner noise that is added: the prior's draws are cleaner than any scan."""
@@ -56,9 +62,14 @@ TOGETHER = 4
 
 
 def patient_grid(card: ModelCard, n_slices: int, spacing_mm: float) -> Grid:
-    """The prior's own square as axial slices around the origin, at the pixel size that makes the body as wide as the prior expects."""
+    """The prior's own square as axial slices around the origin, at the pixel size that makes the body as
+    wide as the prior expects.
+    """
     if n_slices < 1 or not spacing_mm > 0:
-        raise ConfigError(f"{n_slices} slices {spacing_mm:g} mm apart are no volume.", "Ask for at least one slice and a positive spacing.")
+        raise ConfigError(
+            f"{n_slices} slices {spacing_mm:g} mm apart are no volume.",
+            "Ask for at least one slice and a positive spacing.",
+        )
     pixel = WIDTH_MM / (card.body_fraction * card.size)
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = spacing_mm, pixel, pixel, 1.0
@@ -66,15 +77,21 @@ def patient_grid(card: ModelCard, n_slices: int, spacing_mm: float) -> Grid:
     return Grid((n_slices, card.size, card.size), affine)
 
 
-def coherent_noise(n_slices: int, spacing_mm: float, correlation_mm: float, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """(n_slices, *shape) standard normal noise, white in each slice, with correlation exp(−Δz² / 2L²) between slices."""
+def coherent_noise(
+    n_slices: int, spacing_mm: float, correlation_mm: float, shape: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """(n_slices, *shape) standard normal noise, white in each slice, with correlation exp(−Δz² / 2L²)
+    between slices.
+    """
     z = np.arange(n_slices) * spacing_mm
     values, vectors = np.linalg.eigh(np.exp(-0.5 * ((z[:, None] - z) / correlation_mm) ** 2))
     root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0))).float()
     return torch.einsum("kj,jhw->khw", root, torch.randn(n_slices, *shape, generator=generator))
 
 
-def probability_flow(prior: Prior, x: Tensor, sigmas: Iterable[float], after: Callable[[], None] = lambda: None) -> Tensor:
+def probability_flow(
+    prior: Prior, x: Tensor, sigmas: Iterable[float], after: Callable[[], None] = lambda: None
+) -> Tensor:
     """Noisy images (B, H, W) at the first level → clean ones, by Euler steps of the prior's probability flow.
 
     Parameters
@@ -122,14 +139,18 @@ def draw_patient(
 
     Returns
     -------
-    (n_slices, size, size) HU within the prior's window, -1000 outside the body; its description says that it is synthetic.
+    (n_slices, size, size) HU within the prior's window, -1000 outside the body; its description says that it
+    is synthetic.
 
     Raises
     ------
     ConfigError : a setting is out of its range.
     """
     if not (SIGMA_END < sigma_start <= prior.card.sigma_max and n_steps >= 1 and correlation_mm > 0 and noise_hu >= 0):
-        raise ConfigError("A patient cannot be drawn with these settings.", f"Start between σ {SIGMA_END:g} and {prior.card.sigma_max:g}, in one step or more.")
+        raise ConfigError(
+            "A patient cannot be drawn with these settings.",
+            f"Start between σ {SIGMA_END:g} and {prior.card.sigma_max:g}, in one step or more.",
+        )
     card = prior.card
     grid = patient_grid(card, n_slices, spacing_mm)
     plan_hu = (plan or Abdomen.random(seed)).hu(grid)
@@ -153,9 +174,17 @@ def draw_patient(
     return Volume(_to_hu(intensity, plan_hu, card, noise_hu, rng), grid, Source(description="synthetic patient"))
 
 
-def _to_hu(intensity: NDArray[np.float32], plan_hu: NDArray[np.float32], card: ModelCard, noise_hu: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def _to_hu(
+    intensity: NDArray[np.float32],
+    plan_hu: NDArray[np.float32],
+    card: ModelCard,
+    noise_hu: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
     """Drawn intensities as a scanner would have stored them: HU with noise, and air around the planned body."""
-    planned = ndi.binary_dilation(plan_hu > 0.5 * AIR_HU, np.ones((1, 3, 3), bool), iterations=2)  # what the prior dreamt outside is not the patient
+    planned = ndi.binary_dilation(
+        plan_hu > 0.5 * AIR_HU, np.ones((1, 3, 3), bool), iterations=2
+    )  # what the prior dreamt outside is not the patient
     body = body_masks(np.where(planned, intensity, 0.0))
     noise = ndi.gaussian_filter(rng.standard_normal(intensity.shape), (0, NOISE_BLUR, NOISE_BLUR), mode="wrap")
     hu = card.window.invert(intensity) + noise_hu * noise / noise.std()

@@ -31,11 +31,15 @@ class Scar:
     shade: float = -0.4
 
     def __post_init__(self) -> None:
-        require(self.length > 0 and self.width > 0, "A scar needs a length and a width.", "Give them in pixels above 0.")
+        require(
+            self.length > 0 and self.width > 0, "A scar needs a length and a width.", "Give them in pixels above 0."
+        )
         require(0 <= self.bend <= 1, f"A bend of {self.bend} is out of range.", "Choose 0 to 1.")
 
     def draw(self, image: NDArray[np.floating], seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The image with the scar at a random place and angle, and the pixels at most half a width from its middle line."""
+        """The image with the scar at a random place and angle, and the pixels at most half a width from its
+        middle line.
+        """
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5C]))
         height, width = image.shape[:2]
         require(self.length < min(height, width), "The scar is longer than the image.", "Choose a shorter one.")
@@ -50,7 +54,9 @@ class Scar:
         grid = np.argwhere(np.ones((height, width), bool))
         distance = cKDTree(np.stack([rows + row, columns + column], -1)).query(grid)[0].reshape(height, width)
         weight = np.clip(0.5 * self.width - distance + 0.5, 0, 1)
-        changed = np.clip(np.asarray(image, np.float64) + self.shade * weight.reshape(height, width, *[1] * (image.ndim - 2)), 0, 1)
+        changed = np.clip(
+            np.asarray(image, np.float64) + self.shade * weight.reshape(height, width, *[1] * (image.ndim - 2)), 0, 1
+        )
         return changed, distance <= 0.5 * self.width
 
 
@@ -75,9 +81,15 @@ class Patch:
         """The image with a patch of itself where it does not belong, and the rectangle it covers."""
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0xCA]))
         rows, columns = image.shape[:2]
-        require(max(self.height, self.width) * 2 <= min(rows, columns), "The patch is too large for the image.", "Choose at most half its side.")
+        require(
+            max(self.height, self.width) * 2 <= min(rows, columns),
+            "The patch is too large for the image.",
+            "Choose at most half its side.",
+        )
         top, left = rng.integers(0, rows - self.height + 1), rng.integers(0, columns - self.width + 1)
-        piece = np.rot90(image[top : top + self.height, left : left + self.width], int(rng.integers(4)) if self.quarter_turns else 0)
+        piece = np.rot90(
+            image[top : top + self.height, left : left + self.width], int(rng.integers(4)) if self.quarter_turns else 0
+        )
         h, w = piece.shape[:2]
         while True:  # half the image is free of the source: this ends
             r, c = int(rng.integers(0, rows - h + 1)), int(rng.integers(0, columns - w + 1))

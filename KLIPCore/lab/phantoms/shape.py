@@ -1,6 +1,7 @@
 """What all implanted things share: points in millimetres, depths, and checks.
 
-Every kind of lesion is a shape with a signed depth in mm, positive inside, and a way to paint itself (:class:`Lesion`).
+Every kind of lesion is a shape with a signed depth in mm, positive inside, and a way to paint itself
+(:class:`Lesion`).
 """
 
 from __future__ import annotations
@@ -50,5 +51,7 @@ class Lesion(Protocol):
         ...
 
     def pushed(self, hu: Array, points: Array, grid: Grid, corner: Array) -> Array:
-        """HU of a box (its first voxel at index ``corner``) after surrounding tissue was moved; unchanged for most kinds."""
+        """HU of a box (its first voxel at index ``corner``) after surrounding tissue was moved; unchanged
+        for most kinds.
+        """
         ...

@@ -1,7 +1,7 @@
 """Shifts: nothing is added, but the intensities or the anatomy are not the usual ones.
 
-A detector should say that such a scan is unusual as a whole (intensities), or where an organ has another size or lies on the other
-side (anatomy): the opposite of a small lesion, and what domain shift looks like from inside.
+A detector should say that such a scan is unusual as a whole (intensities), or where an organ has another size
+or lies on the other side (anatomy): the opposite of a small lesion, and what domain shift looks like from inside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from KLIPCore.volume.volume import Volume
 
 @dataclass(frozen=True)
 class IntensityShift:
-    """All tissue brighter or darker, or of more or less contrast: a scanner out of calibration, another contrast phase.
+    """All tissue brighter or darker, or of more or less contrast: a scanner out of calibration, another
+    contrast phase.
 
     Attributes
     ----------
@@ -62,7 +63,8 @@ class IntensityShift:
 class Swelling:
     """An organ, or a part of one, that is larger or smaller than usual: a smooth magnification around a centre.
 
-    What is seen at distance q·R was at q·R·s(q), s rising from 1/magnification in the middle to 1 at the rim R. No HU are invented.
+    What is seen at distance q·R was at q·R·s(q), s rising from 1/magnification in the middle to 1 at the rim
+    R. No HU are invented.
 
     Attributes
     ----------
@@ -78,7 +80,11 @@ class Swelling:
 
     def __post_init__(self) -> None:
         require(self.radius_mm > 0, "A swelling needs a radius.", "Give it in mm above 0.")
-        require(0.6 <= self.magnification <= 1.9, f"A magnification of {self.magnification} folds the anatomy.", "Choose 0.6 to 1.9.")
+        require(
+            0.6 <= self.magnification <= 1.9,
+            f"A magnification of {self.magnification} folds the anatomy.",
+            "Choose 0.6 to 1.9.",
+        )
 
     @property
     def reach_mm(self) -> float:

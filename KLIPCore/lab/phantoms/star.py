@@ -13,7 +13,8 @@ from KLIPCore.volume.grid import Grid
 
 @dataclass(frozen=True)
 class Star:
-    """A star of even contrast, the same on all the slices it spans: an artefact no anatomy has, as in KLIP's own tests.
+    """A star of even contrast, the same on all the slices it spans: an artefact no anatomy has, as in KLIP's
+    own tests.
 
     Attributes
     ----------
@@ -36,7 +37,11 @@ class Star:
     edge_mm: float = 0.0
 
     def __post_init__(self) -> None:
-        require(0 < self.inner_mm <= self.outer_mm and self.height_mm > 0, "A star needs 0 < inner ≤ outer and a height.", "Give positive lengths in mm.")
+        require(
+            0 < self.inner_mm <= self.outer_mm and self.height_mm > 0,
+            "A star needs 0 < inner ≤ outer and a height.",
+            "Give positive lengths in mm.",
+        )
         require(self.n_points >= 3, f"A star of {self.n_points} points encloses nothing.", "Give at least 3.")
         require(self.edge_mm >= 0, "An edge must not be negative.", "Give 0 or more.")
 
@@ -51,11 +56,15 @@ class Star:
         return math.hypot(self.outer_mm + self.edge_mm, self.height_mm / 2 + self.edge_mm)
 
     def depth_mm(self, points: Array, rng: np.random.Generator) -> Array:
-        """Signed depth of points (..., 3) in LPS mm, from the nearest side's line; exact but for the outside of a corner."""
+        """Signed depth of points (..., 3) in LPS mm, from the nearest side's line; exact but for the outside
+        of a corner.
+        """
         d = points - np.asarray(self.centre_lps_mm)
         sector = math.pi / self.n_points
         angle = np.arctan2(d[..., 1], d[..., 0]) - math.radians(self.turn_deg)
-        folded = np.abs((angle + sector) % (2 * sector) - sector)  # every side is the same one: from a point to the next notch
+        folded = np.abs(
+            (angle + sector) % (2 * sector) - sector
+        )  # every side is the same one: from a point to the next notch
         r = np.hypot(d[..., 0], d[..., 1])
         point, notch = np.array([self.outer_mm, 0.0]), self.inner_mm * np.array([math.cos(sector), math.sin(sector)])
         side = (notch - point) / np.linalg.norm(notch - point)

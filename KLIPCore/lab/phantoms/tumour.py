@@ -1,7 +1,7 @@
 """Soft-tissue lesions: ellipsoids or lumpy bodies with contrast, texture, rim, soft edge and mass effect.
 
-A tumour *adds* to the HU that are there, so the scanner's own noise stays. Nothing changes where its weight is 0, except around a
-tumour with a mass effect, which pushes its surroundings aside.
+A tumour *adds* to the HU that are there, so the scanner's own noise stays. Nothing changes where its weight is
+0, except around a tumour with a mass effect, which pushes its surroundings aside.
 """
 
 from __future__ import annotations
@@ -95,10 +95,20 @@ class Tumour:
     mass_effect: float = 0.0
 
     def __post_init__(self) -> None:
-        require(min(self.radii_mm) > 0, f"A tumour with radii of {self.radii_mm} mm has no volume.", "Give positive radii.")
-        require(self.edge_mm >= 0 and self.texture_hu >= 0 and self.rim_mm >= 0, "A tumour's edge, texture and rim must not be negative.", "Give 0 or more.")
+        require(
+            min(self.radii_mm) > 0, f"A tumour with radii of {self.radii_mm} mm has no volume.", "Give positive radii."
+        )
+        require(
+            self.edge_mm >= 0 and self.texture_hu >= 0 and self.rim_mm >= 0,
+            "A tumour's edge, texture and rim must not be negative.",
+            "Give 0 or more.",
+        )
         require(self.texture_mm > 0, "A texture needs a length.", "Give texture_mm above 0.")
-        require(0 <= self.irregularity <= 0.3, f"An irregularity of {self.irregularity} is out of range.", "Choose 0 to 0.3.")
+        require(
+            0 <= self.irregularity <= 0.3,
+            f"An irregularity of {self.irregularity} is out of range.",
+            "Choose 0 to 0.3.",
+        )
         require(0 <= self.mass_effect <= 1, f"A mass effect of {self.mass_effect} is out of range.", "Choose 0 to 1.")
 
     @property
@@ -141,8 +151,9 @@ class Tumour:
     def pushed(self, hu: Array, points: Array, grid: Grid, corner: Array) -> Array:
         """HU (box) after the mass effect: tissue of the inner sphere is spread over the shell around it.
 
-        Nothing moves without a mass effect. In units of the radius, what is seen at q was at s with s³ = q³ − m·f(q), f falling from 1 at the surface to 0 at
-        :data:`PUSH_REACH`: near the tumour volume is kept, further away tissue gives way.
+        Nothing moves without a mass effect. In units of the radius, what is seen at q was at s with s³ = q³ −
+        m·f(q), f falling from 1 at the surface to 0 at :data:`PUSH_REACH`: near the tumour volume is kept,
+        further away tissue gives way.
         """
         if self.mass_effect == 0:
             return hu
@@ -151,7 +162,10 @@ class Tumour:
         fade = np.clip((PUSH_REACH - q) / (PUSH_REACH - 1), 0, 1)
         source = np.cbrt(np.maximum(q**3 - self.mass_effect * fade**2, 0.0)) / np.maximum(q, 1e-12)
         moved = (q > 1e-6) & (q < PUSH_REACH)
-        places = np.asarray(self.centre_lps_mm) + (points - np.asarray(self.centre_lps_mm)) * np.where(moved, source, 1.0)[..., None]
+        places = (
+            np.asarray(self.centre_lps_mm)
+            + (points - np.asarray(self.centre_lps_mm)) * np.where(moved, source, 1.0)[..., None]
+        )
         index = np.moveaxis(grid.to_index(places) - corner, -1, 0)
         shifted: Array = np.where(moved, ndi.map_coordinates(hu, index, order=1, mode="nearest"), hu)
         return shifted

@@ -1,4 +1,5 @@
-"""What the published recipes have in common: copies of one measurement, noise from the CPU's generators, a record, and the artifact it becomes.
+"""What the published recipes have in common: copies of one measurement, noise from the CPU's generators, a
+record, and the artifact it becomes.
 
 Noise is drawn on the CPU whatever the device, so that a seed means the same chain everywhere.
 """
@@ -42,7 +43,9 @@ class Chain:
 
     def seeded_noise(self, first_seed: int) -> Tensor:
         """(B, H, W) standard normal noise, sample b's from the seed ``first_seed`` + b."""
-        return torch.stack([self.noise(torch.Generator().manual_seed(first_seed + b), self.image_shape) for b in range(self.n)])
+        return torch.stack(
+            [self.noise(torch.Generator().manual_seed(first_seed + b), self.image_shape) for b in range(self.n)]
+        )
 
     def record(self, update: Tensor, g: float) -> None:
         """Keep an update (B, H, W), or its mean over runs (1, H, W), divided by g."""

@@ -1,16 +1,17 @@
 """The published DDPM recipe: a noise-predicting network, guided by the data's gradient without back-propagation.
 
-States are variance-preserving images in −1..1. At times t = 990, 980, …, 0 of the 1000-step linear schedule the reference first moves the
-state along the misfit's gradient and then makes the scheduler's ancestral step from the moved state with the *old* prediction:
+States are variance-preserving images in −1..1. At times t = 990, 980, …, 0 of the 1000-step linear schedule
+the reference first moves the state along the misfit's gradient and then makes the scheduler's ancestral step
+from the moved state with the *old* prediction:
 
-    x̂₀ = (x − √(1−ᾱ) ε)/√ᾱ,    r = y − A x̂₀,    u = ζ/‖r‖ · Aᵀ r / (σ_y² √ᾱ),    x ← x + u          (‖r‖ averaged over the batch)
+    x̂₀ = (x − √(1−ᾱ) ε)/√ᾱ,    r = y − A x̂₀,    u = ζ/‖r‖ · Aᵀ r / (σ_y² √ᾱ),    x ← x + u   (‖r‖: batch mean)
     x ← mean of q(x_{t−10} | x, x̂₀) + √β̃ z,    x̂₀ predicted anew from the moved x and clipped to −1..1
 
     recorded    u / √β_t
 
-Two slips are kept, because the recipe is what was published: z is drawn from a generator that is seeded *the same at every step*, so one
-noise image is added a hundred times; and β_t is that of the thousand-step schedule, about a tenth of what a stride of ten adds.
-:mod:`KLIPCore.sampling.ddpm` has neither.
+Two slips are kept, because the recipe is what was published: z is drawn from a generator that is seeded *the
+same at every step*, so one noise image is added a hundred times; and β_t is that of the thousand-step
+schedule, about a tenth of what a stride of ten adds. :mod:`KLIPCore.sampling.ddpm` has neither.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def sample_ddpm(
     """
     known = linear_alpha_bar() if alpha_bar is None else alpha_bar
     if not 1 <= n_steps <= len(known) or n_samples < 1 or zeta < 0 or not data_std > 0:
-        raise ConfigError(f"{n_steps} steps of {n_samples} samples cannot be made from a schedule of {len(known)}.", "Use fewer steps and positive numbers.")
+        raise ConfigError(
+            f"{n_steps} steps of {n_samples} samples cannot be made from a schedule of {len(known)}.",
+            "Use fewer steps and positive numbers.",
+        )
     stride = len(known) // n_steps
     chain = Chain(measurement, n_samples)
     x = chain.seeded_noise(base_seed)

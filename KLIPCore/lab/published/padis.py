@@ -1,18 +1,19 @@
 """The published patch-prior recipe: DPS on annealed Langevin dynamics (PaDIS; Hu et al. 2024, Chung et al. 2023).
 
-Levels as in EDM, σ_i^(1/ρ) falling evenly; at each of them n Langevin steps with α = c σ², each after a step down the gradient of the
-data's misfit, its norm *not* squared, through the denoiser:
+Levels as in EDM, σ_i^(1/ρ) falling evenly; at each of them n Langevin steps with α = c σ², each after a step
+down the gradient of the data's misfit, its norm *not* squared, through the denoiser:
 
     u_j = −ζ ∇_x ‖y − A D(x, σ)‖,      x ← x + u_j + (α/2) s + √α z          (no noise at the last level)
 
     recorded    mean over runs of Σ_j u_j,  divided by σ^p,  p = ½
 
-Two averages come before the square: inner steps add coherently and runs are averaged, so the score holds the mean push and little of
-its fluctuation, near the *mean part* of docs/method.md; and σ^½ for σ weighs the low levels less than the KL does. ζ has the
-unit of an intensity over a datum: the reference's images are 40 length units wide, and ``unit`` converts (40 over the width in mm).
+Two averages come before the square: inner steps add coherently and runs are averaged, so the score holds the
+mean push and little of its fluctuation, near the *mean part* of docs/method.md; and σ^½ for σ weighs the low
+levels less than the KL does. ζ has the unit of an intensity over a datum: the reference's images are 40 length
+units wide, and ``unit`` converts (40 over the width in mm).
 
-PaDIS' denoiser works patch by patch on a padded image (:class:`KLIPCore.priors.patch.PatchDenoiser`); ``pad`` says by how much. Any
-other denoiser runs with pad 0.
+PaDIS' denoiser works patch by patch on a padded image (:class:`KLIPCore.priors.patch.PatchDenoiser`); ``pad``
+says by how much. Any other denoiser runs with pad 0.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from KLIPCore.sampling.guidance import pulled_back
 from KLIPCore.sampling.schedule import karras
 
 
-def norm_gradient(denoise: Denoise, measurement: Measurement, x: Tensor, sigma: float, pad: int = 0, unit: float = 1.0) -> tuple[Tensor, Tensor]:
+def norm_gradient(
+    denoise: Denoise, measurement: Measurement, x: Tensor, sigma: float, pad: int = 0, unit: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """D(x, σ) and ∇_x ‖unit · (y − A D)‖ of states (B, H + 2 pad, W + 2 pad), the image inside the padding."""
     estimate, leaf = pulled_back(denoise, x, sigma)
     with torch.enable_grad():
@@ -85,7 +88,10 @@ def sample_padis(
     ConfigError : an impossible schedule or number.
     """
     if n_runs < 1 or n_levels < 2 or n_inner < 1 or not 0 < step < 2 or zeta < 0 or pad < 0:
-        raise ConfigError("This schedule of the patch-prior recipe is impossible.", "Use at least two levels, one run and one step, and 0 < step < 2.")
+        raise ConfigError(
+            "This schedule of the patch-prior recipe is impossible.",
+            "Use at least two levels, one run and one step, and 0 < step < 2.",
+        )
     levels = [float(s) for s in karras(sigma_max, sigma_min, n_levels - 1, rho)]
     chain = Chain(measurement, n_runs)
     x = torch.nn.functional.pad(sigma_max * chain.seeded_noise(first_seed), (pad, pad, pad, pad))

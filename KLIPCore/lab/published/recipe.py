@@ -1,7 +1,8 @@
 """The published recipes by name: blocks, windows, and what their step indices mean in σ.
 
-The paper's three back ends, with the numbers of its configuration files. A window there is a range of recorded steps; here it can be
-read in noise levels, in which windows of different samplers and schedules compare (docs/method.md).
+The paper's three back ends, with the numbers of its configuration files. A window there is a range of recorded
+steps; here it can be read in noise levels, in which windows of different samplers and schedules compare
+(docs/method.md).
 """
 
 from __future__ import annotations
@@ -45,14 +46,17 @@ class Recipe:
     divided_by: str
 
     def window(self, task: Task, n_recorded: int | None = None) -> tuple[int, int]:
-        """[t₀, t₁) of a record of ``n_recorded`` steps over the same noise levels: the published one, scaled; at least one step.
+        """[t₀, t₁) of a record of ``n_recorded`` steps over the same noise levels: the published one, scaled;
+        at least one step.
 
         Raises
         ------
         ConfigError : the recipe has no such task.
         """
         if task not in self.windows:
-            raise ConfigError(f"The recipe {self.name} has no window for {task}.", f"Choose from {', '.join(self.windows)}.")
+            raise ConfigError(
+                f"The recipe {self.name} has no window for {task}.", f"Choose from {', '.join(self.windows)}."
+            )
         n = n_recorded or self.n_recorded
         start, end = (round(t * n / self.n_recorded) for t in self.windows[task])
         start = min(start, n - 1)
@@ -77,11 +81,28 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
-            "ve-projection", "KLIPCore.lab.published.ve_projection.sample_ve_projection", 100, 32, 512, 23,
-            {"localization": (65, 85), "detection": (35, 40)}, "σ √(2 ln(σ_max/σ_min))",
+            "ve-projection",
+            "KLIPCore.lab.published.ve_projection.sample_ve_projection",
+            100,
+            32,
+            512,
+            23,
+            {"localization": (65, 85), "detection": (35, 40)},
+            "σ √(2 ln(σ_max/σ_min))",
         ),
-        Recipe("padis", "KLIPCore.lab.published.padis.sample_padis", 100, 2, 256, 24, {"localization": (65, 85)}, "√σ"),
-        Recipe("ddpm", "KLIPCore.lab.published.ddpm.sample_ddpm", 100, 1, 256, None, {"localization": (65, 85)}, "√β of the 1000-step schedule"),
+        Recipe(
+            "padis", "KLIPCore.lab.published.padis.sample_padis", 100, 2, 256, 24, {"localization": (65, 85)}, "√σ"
+        ),
+        Recipe(
+            "ddpm",
+            "KLIPCore.lab.published.ddpm.sample_ddpm",
+            100,
+            1,
+            256,
+            None,
+            {"localization": (65, 85)},
+            "√β of the 1000-step schedule",
+        ),
     )
-}  # fmt: skip
+}
 """The published recipes by name."""

@@ -1,7 +1,7 @@
 """Published scores from files: `klip score ARTIFACT.npz … --mask MASK …`.
 
-One line an artifact: its image score (largest block, air included) and, with masks, the AUROC of its blocks; then the mean over images
-and, with artifacts of normal images, the dataset-level AUROC.
+One line an artifact: its image score (largest block, air included) and, with masks, the AUROC of its blocks;
+then the mean over images and, with artifacts of normal images, the dataset-level AUROC.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
             values = np.load(path, allow_pickle=False)
         except DAMAGE as error:
             raise UnreadableFileError(
-                f"The mask {path.name} cannot be read ({type(error).__name__}).", "Give a plain array saved by numpy.save, or an image."
+                f"The mask {path.name} cannot be read ({type(error).__name__}).",
+                "Give a plain array saved by numpy.save, or an image.",
             ) from error
     else:
         values = read_image(path).array
     values = np.squeeze(values)
     if values.ndim != 2:
-        raise GeometryError(f"The mask {path.name} has the shape {values.shape}, not (H, W).", "Give the mask of one slice.")
+        raise GeometryError(
+            f"The mask {path.name} has the shape {values.shape}, not (H, W).", "Give the mask of one slice."
+        )
     return np.asarray(values > 0)
 
 
@@ -67,24 +70,38 @@ def score_files(
     """
     for name, given in (("masks", masks), ("body masks", bodies)):
         if given and len(given) != len(artifacts):
-            raise ConfigError(f"There are {len(given)} {name} for {len(artifacts)} artifacts.", "Give one for each artifact, in the same order.")
+            raise ConfigError(
+                f"There are {len(given)} {name} for {len(artifacts)} artifacts.",
+                "Give one for each artifact, in the same order.",
+            )
     if bodies and not masks:
         raise ConfigError("Body masks alone tell no AUROC.", "Give --mask too.")
     maps = [score_map(Artifact.load(path), block, window) for path in artifacts]
-    lines = [f"published score: blocks of {block} pixels, recorded steps {window[0]} to {window[1] - 1}", "", f"{'largest block':>14}  {'AUROC':>6}  file"]
+    lines = [
+        f"published score: blocks of {block} pixels, recorded steps {window[0]} to {window[1] - 1}",
+        "",
+        f"{'largest block':>14}  {'AUROC':>6}  file",
+    ]
     per_image = np.full(len(maps), np.nan)
     if masks:
-        per_image = image_level(maps, [read_mask(p) for p in masks], [read_mask(p) for p in bodies] if bodies else None, block).per_image
+        per_image = image_level(
+            maps, [read_mask(p) for p in masks], [read_mask(p) for p in bodies] if bodies else None, block
+        ).per_image
     for path, scores, area in zip(artifacts, maps, per_image, strict=True):
         lines.append(f"{image_score(scores):>14.6g}  {_figure(area):>6}  {path.name}")
     if masks:
         valid = per_image[np.isfinite(per_image)]
-        lines += ["", f"image-level AUROC    {_figure(valid.mean() if valid.size else np.nan)}  (mean over {valid.size} images with both kinds of block)"]
+        lines += [
+            "",
+            f"image-level AUROC    {_figure(valid.mean() if valid.size else np.nan)}  (mean over {valid.size} "
+            "images with both kinds of block)",
+        ]
     if normal:
         usual = [score_map(Artifact.load(path), block, window) for path in normal]
         lines += [
             *([] if masks else [""]),
-            f"dataset-level AUROC  {_figure(dataset_level(usual, maps))}  ({len(maps)} abnormal against {len(usual)} normal images)",
+            f"dataset-level AUROC  {_figure(dataset_level(usual, maps))}  ({len(maps)} abnormal against "
+            f"{len(usual)} normal images)",
         ]
     return "\n".join(lines)
 

@@ -4,10 +4,11 @@ For a block B_i of b × b pixels and a window [t₀, t₁) of recorded steps the
 
     KLIP(B_i) = mean over steps and samples of  Σ over channels and pixels of B_i  (update / g)² ,
 
-without the ½ and without the step's width, so it is no number of nats but orders blocks alike as long as steps and windows are the
-same. An *image's* score is its largest block, air included. *Image-level* AUROC is one ROC curve per abnormal image, blocks that hold a
-labelled pixel against the others among the body's, averaged over images; *dataset-level* AUROC is one curve over image scores,
-abnormal images against normal ones. The house's own counterparts are :mod:`KLIPCore.maps.blocks` and :mod:`KLIPCore.maps.image_score`.
+without the ½ and without the step's width, so it is no number of nats but orders blocks alike as long as steps
+and windows are the same. An *image's* score is its largest block, air included. *Image-level* AUROC is one ROC
+curve per abnormal image, blocks that hold a labelled pixel against the others among the body's, averaged over
+images; *dataset-level* AUROC is one curve over image scores, abnormal images against normal ones. The house's
+own counterparts are :mod:`KLIPCore.maps.blocks` and :mod:`KLIPCore.maps.image_score`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def score_map(artifact: Artifact, block: int, window: tuple[int, int]) -> NDArra
     """
     start, end = window
     if not 0 <= start < end <= artifact.n_steps:
-        raise ConfigError(f"Steps {start} to {end} are not among the {artifact.n_steps} recorded.", f"Choose a window inside 0:{artifact.n_steps}.")
+        raise ConfigError(
+            f"Steps {start} to {end} are not among the {artifact.n_steps} recorded.",
+            f"Choose a window inside 0:{artifact.n_steps}.",
+        )
     rows, columns = _tiles(artifact.image_shape, block)
     per_pixel = np.zeros(artifact.image_shape)
     for step in artifact.normalized_updates[start:end]:  # one step at a time: a window may be hundreds of megabytes
@@ -76,7 +80,9 @@ class ImageLevel:
         return float(valid.mean()) if valid.size else float("nan")
 
 
-def image_level(maps: Sequence[NDArray[np.floating]], labels: Sequence[NDArray], bodies: Sequence[NDArray] | None, block: int) -> ImageLevel:
+def image_level(
+    maps: Sequence[NDArray[np.floating]], labels: Sequence[NDArray], bodies: Sequence[NDArray] | None, block: int
+) -> ImageLevel:
     """Image-level AUROC of published score maps.
 
     Parameters
@@ -116,5 +122,8 @@ def dataset_level(normal: Sequence[NDArray[np.floating]], abnormal: Sequence[NDA
 
 def _tiles(shape: tuple[int, int], block: int) -> tuple[int, int]:
     if block < 1 or shape[0] % block or shape[1] % block:
-        raise ConfigError(f"Blocks of {block} pixels do not tile an image of {shape[0]} × {shape[1]}.", "Choose a divisor of both sides.")
+        raise ConfigError(
+            f"Blocks of {block} pixels do not tile an image of {shape[0]} × {shape[1]}.",
+            "Choose a divisor of both sides.",
+        )
     return shape[0] // block, shape[1] // block

@@ -1,18 +1,21 @@
 """The published score-model recipe: VE predictor–corrector, noisy data replaced in the noisy state (Song et al. 2022).
 
-From σ_max down to σ_min in N steps, geometric. At each level the state is *projected*, Langevin-corrected, projected again, and taken
-one reverse-diffusion step down. A projection noises the data to the state's level and moves the measured part of the state there:
+From σ_max down to σ_min in N steps, geometric. At each level the state is *projected*, Langevin-corrected,
+projected again, and taken one reverse-diffusion step down. A projection noises the data to the state's level
+and moves the measured part of the state there:
 
     ŷ = y + σ A ζ,     x ← x + λ A⁺ (ŷ − A x),     ζ fresh standard normal noise, A⁺ the least-norm inverse, 0 < λ ≤ 1
 
     corrector   x ← x + ε s + √(2ε) z,        ε = 2 (r ‖z‖ / ‖s‖)²      (norms averaged over the batch)
     predictor   x ← x + Δ s + √Δ z,           Δ = σ_i² − σ_{i+1}²,  to 0 at the end
 
-    recorded    (x_projected − x)/g,          g = σ √(2 ln(σ_max/σ_min)),    the corrector's projections alone, every tenth step
+    recorded    (x_projected − x)/g,          g = σ √(2 ln(σ_max/σ_min)),
+                (the corrector's projections alone, every tenth step)
 
-What is recorded holds ζ and the noise in x: far from where the data decide, it is their difference, and says nothing about the image.
-There is no prior's and no guided mean, so no transition and no KL; :mod:`KLIPCore.sampling.ve_projection` is the same idea with both.
-Our A is a projector in space, for which A⁺ is some conjugate gradients; the reference replaces radial lines of the Fourier plane.
+What is recorded holds ζ and the noise in x: far from where the data decide, it is their difference, and says
+nothing about the image. There is no prior's and no guided mean, so no transition and no KL;
+:mod:`KLIPCore.sampling.ve_projection` is the same idea with both. Our A is a projector in space, for which A⁺
+is some conjugate gradients; the reference replaces radial lines of the Fourier plane.
 """
 
 from __future__ import annotations
@@ -70,18 +73,30 @@ def sample_ve_projection(
     corrector_snr : r.
     share : λ.
     record_every : every so many steps are recorded: T = ⌈N / record_every⌉.
-    cg_iterations : of A⁺; many amplify the data's noise (of 2, 5, 10 and 20 the example's image comes out best with 2 and 5).
+    cg_iterations : of A⁺; many amplify the data's noise (of 2, 5, 10 and 20 the example's image comes out best
+        with 2 and 5).
 
     Returns
     -------
-    updates (T, B, 1, H, W); the reconstruction is the mean of the last denoised and once more projected (λ = 1) samples, in 0..1.
+    updates (T, B, 1, H, W); the reconstruction is the mean of the last denoised and once more projected (λ =
+    1) samples, in 0..1.
 
     Raises
     ------
     ConfigError : an impossible schedule or number.
     """
-    if n_steps < 2 or n_samples < 1 or not 0 < sigma_min < sigma_max or not 0 < share <= 1 or record_every < 1 or not corrector_snr > 0:
-        raise ConfigError("This schedule of the score-model recipe is impossible.", "Use at least two steps, falling σ, and a share in (0, 1].")
+    if (
+        n_steps < 2
+        or n_samples < 1
+        or not 0 < sigma_min < sigma_max
+        or not 0 < share <= 1
+        or record_every < 1
+        or not corrector_snr > 0
+    ):
+        raise ConfigError(
+            "This schedule of the score-model recipe is impossible.",
+            "Use at least two steps, falling σ, and a share in (0, 1].",
+        )
     chain = Chain(measurement, n_samples)
     data = chain.measurement.y
 

@@ -37,7 +37,9 @@ class Augmentation:
     position_jitter: float = 0.04
 
 
-def sample_patches(slices: Tensor, position: Tensor, n: int, patch: int, rule: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_patches(
+    slices: Tensor, position: Tensor, n: int, patch: int, rule: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Random patches and their position channels.
 
     Parameters
@@ -78,9 +80,13 @@ def sample_patches(slices: Tensor, position: Tensor, n: int, patch: int, rule: A
         x = (c + (patch - 1) / 2 + sin * rows + cos * columns) * 2 / (side - 1) - 1
         grid = torch.stack([x, y], -1)[None]
         out[m] = F.grid_sample(image[None, None], grid, align_corners=True)[0]
-        centre = position[0, :, r : r + patch, c : c + patch]  # the patch is a resized patient: its places stay the frame's
+        centre = position[
+            0, :, r : r + patch, c : c + patch
+        ]  # the patch is a resized patient: its places stay the frame's
         where[m] = centre
-    clip = torch.where(uniform(n) < rule.clip_probability, rule.clip_from + (1 - rule.clip_from) * uniform(n), torch.ones(n))
+    clip = torch.where(
+        uniform(n) < rule.clip_probability, rule.clip_from + (1 - rule.clip_from) * uniform(n), torch.ones(n)
+    )
     out = torch.minimum(out, clip.view(-1, 1, 1, 1))
     out = out * (1 + rule.gain * torch.randn(n, 1, 1, 1, generator=generator))
     where = where + rule.position_jitter * torch.randn(n, 2, 1, 1, generator=generator)

@@ -33,7 +33,8 @@ class TrainingConfig:
     learning_rate, ema : AdamW's rate and the running average's decay per step.
     sigma_log_mean, sigma_log_std, sigma_min, sigma_max : distribution of noise levels (intensity units).
     save_every : steps between checkpoints.
-    pictures_every : steps between pictures of what the prior has learned; rounded up to a checkpoint, 0 draws them at the end only.
+    pictures_every : steps between pictures of what the prior has learned; rounded up to a checkpoint, 0 draws
+        them at the end only.
     n_validation : validation slices.
     seed : of everything random.
     backbone : one of :data:`BACKBONES`, for the card; what it means is in ``network`` and ``patches``.
@@ -89,11 +90,18 @@ class TrainingConfig:
                 fields["augmentation"] = Augmentation(**fields["augmentation"])
             return cls(**fields)
         except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"The training configuration {path.name} cannot be used ({error}).", "Compare it with configs/train_abdomen.yaml.") from error
+            raise ConfigError(
+                f"The training configuration {path.name} cannot be used ({error}).",
+                "Compare it with configs/train_abdomen.yaml.",
+            ) from error
 
     def rate(self, step: int) -> float:
         """Learning rate at a step: warm-up, plateau, linear fall to zero at ``steps``."""
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps) * min(1.0, max(0.0, (self.steps - step) / self.decay_steps))
+        return (
+            self.learning_rate
+            * min(1.0, (step + 1) / self.warmup_steps)
+            * min(1.0, max(0.0, (self.steps - step) / self.decay_steps))
+        )
 
 
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -101,11 +109,14 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "whole": {"network": UNetConfig(positions=False), "patches": ((256, 1),), "learning_rate": 2e-4},
     "ddpm": {"network": DDPMConfig(), "patches": ((256, 1),), "learning_rate": 2e-4},
 }
-"""What each backbone changes in a configuration: patches with positions (PaDIS), whole slices under EDM, whole slices under DDPM."""
+"""What each backbone changes in a configuration: patches with positions (PaDIS), whole slices under EDM,
+whole slices under DDPM.
+"""
 
 
 def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfig:
-    """``config`` for another backbone on the same data, named after it; unchanged when ``backbone`` is None or its own.
+    """``config`` for another backbone on the same data, named after it; unchanged when ``backbone`` is None or
+    its own.
 
     Raises
     ------

@@ -33,14 +33,18 @@ class DataSource:
     Attributes
     ----------
     name : what the model card calls it.
-    pattern : glob below the data folder, with ``{case}`` where a case name goes; a match that is a folder is a DICOM study.
+    pattern : glob below the data folder, with ``{case}`` where a case name goes; a match that is a folder is a
+        DICOM study.
     cases : the cases taken; empty means every match of ``*``.
-    exclude : what is left out: a glob for file or folder names, with ``:LO-HI`` for a range of its slices only (both counted, from 0).
+    exclude : what is left out: a glob for file or folder names, with ``:LO-HI`` for a range of its slices only
+        (both counted, from 0).
     slope, intercept : HU = slope · stored + intercept.
-    oriented : the files' directions are to be trusted, and slices are turned by them (always so for DICOM); otherwise the arrays
-        must be in display order (row 0 anterior, column 0 the patient's right), as 8-bit copies without geometry often are.
+    oriented : the files' directions are to be trusted, and slices are turned by them (always so for DICOM);
+        otherwise the arrays must be in display order (row 0 anterior, column 0 the patient's right), as 8-bit
+        copies without geometry often are.
     licence : as the card states it.
-    simulated : ``discs`` takes no files but ``n_slices`` solid discs of :mod:`KLIPCore.physics.disc`, drawn with ``seed``.
+    simulated : ``discs`` takes no files but ``n_slices`` solid discs of :mod:`KLIPCore.physics.disc`, drawn
+        with ``seed``.
     n_slices, seed : how many simulated slices, and of which seed; two sources of one seed would share their slices.
     """
 
@@ -57,7 +61,11 @@ class DataSource:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.simulated not in ("", "discs") or bool(self.simulated) == bool(self.pattern) or (self.simulated and self.n_slices < 1):
+        if (
+            self.simulated not in ("", "discs")
+            or bool(self.simulated) == bool(self.pattern)
+            or (self.simulated and self.n_slices < 1)
+        ):
             raise ConfigError(
                 f"The source '{self.name}' says neither which files nor what to simulate, or both.",
                 "Give a pattern, or simulated: discs with n_slices of at least 1.",
@@ -91,7 +99,10 @@ class DataSource:
             try:
                 first, last = (int(n) for n in part.split("-"))
             except ValueError as error:
-                raise ConfigError(f"'{entry}' excludes nothing that can be understood.", "Write a file name, or NAME:LO-HI for some of its slices.") from error
+                raise ConfigError(
+                    f"'{entry}' excludes nothing that can be understood.",
+                    "Write a file name, or NAME:LO-HI for some of its slices.",
+                ) from error
             ranges.append((first, last))
         return ranges
 
@@ -107,7 +118,8 @@ class DataSource:
             matches = sorted(root.glob(self.pattern.format(case=case)))
             if not matches:
                 raise EmptyInputError(
-                    f"No file matches {self.pattern.format(case=case)} below the data folder.", "Check --data and the training configuration."
+                    f"No file matches {self.pattern.format(case=case)} below the data folder.",
+                    "Check --data and the training configuration.",
                 )
             found += [match for match in matches if self.left_out(match.name) is not True]
         return found
@@ -118,7 +130,8 @@ def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[
 
     Raises
     ------
-    ConfigError, UnreadableFileError : the file cannot be used; for DICOM, what :func:`KLIPCore.io.study.read_study` raises.
+    ConfigError, UnreadableFileError : the file cannot be used; for DICOM, what
+        :func:`KLIPCore.io.study.read_study` raises.
     """
     if path.is_dir() or source.oriented:
         volume, _ = read_study(path).oriented_lps()
@@ -135,12 +148,15 @@ def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[
     return hu, (k, j, i)
 
 
-def read_slices(path: Path, source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+def read_slices(
+    path: Path, source: DataSource, window: Window, size: int, body_fraction: float
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Framed slices of one volume.
 
     Returns
     -------
-    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body and excluded ones are left out.
+    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body and excluded
+        ones are left out.
     entry : for the model card; spacing None and pixel 0 where the file does not know its spacing.
     """
     hu, spacing = read_hu(path, source)
@@ -164,8 +180,12 @@ def read_slices(path: Path, source: DataSource, window: Window, size: int, body_
     return np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8), entry
 
 
-def simulated_slices(source: DataSource, window: Window, size: int, body_fraction: float) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Simulated slices as :func:`read_slices` gives read ones: a body of nominal size takes ``body_fraction`` of the side."""
+def simulated_slices(
+    source: DataSource, window: Window, size: int, body_fraction: float
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Simulated slices as :func:`read_slices` gives read ones: a body of nominal size takes
+    ``body_fraction`` of the side.
+    """
     pixel_mm = 2 * RADIUS_MM / (body_fraction * size)
     made = SimulatedDiscs(source.n_slices, source.seed).slices(ImageGrid2D((size, size), pixel_mm), window)
     entry = {
@@ -195,5 +215,8 @@ def load_training_set(
             stacks.append(slices)
             entries.append(entry)
     if not sum(len(stack) for stack in stacks):
-        raise ConfigError("The training configuration's sources hold no slices.", "Name at least one source under 'sources', and exclude less.")
+        raise ConfigError(
+            "The training configuration's sources hold no slices.",
+            "Name at least one source under 'sources', and exclude less.",
+        )
     return np.concatenate(stacks), entries

@@ -1,10 +1,11 @@
 """One process or many: the part of training that depends on how many computers' worth of devices there are.
 
-One process on a CPU or a GPU needs nothing but PyTorch. Several are Hugging Face Accelerate's business: it tells each its device and
-averages their gradients. They are started by ``accelerate launch --multi_gpu --num_processes 4 -m KLIPCore.cli train …``, by
-``torchrun --nproc_per_node 4 -m KLIPCore.cli train …``. In spite of its name ``--multi_gpu`` is what starts several processes on CPUs too,
-together with ``--device cpu``; ``accelerate launch --cpu`` leaves that to MPI (``--mpirun_hostfile``) and without it starts one
-process, whatever ``--num_processes`` says. Every process draws its own patches; the first one validates and writes.
+One process on a CPU or a GPU needs nothing but PyTorch. Several are Hugging Face Accelerate's business: it
+tells each its device and averages their gradients. They are started by ``accelerate launch --multi_gpu
+--num_processes 4 -m KLIPCore.cli train …``, by ``torchrun --nproc_per_node 4 -m KLIPCore.cli train …``. In
+spite of its name ``--multi_gpu`` is what starts several processes on CPUs too, together with ``--device cpu``;
+``accelerate launch --cpu`` leaves that to MPI (``--mpirun_hostfile``) and without it starts one process,
+whatever ``--num_processes`` says. Every process draws its own patches; the first one validates and writes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from torch import Tensor, nn
 from KLIPCore.errors import ConfigError, optional
 
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Environment variables in which launchers say how many processes they started: PyTorch's, and three MPIs' (Accelerate reads the same)."""
+"""Environment variables in which launchers say how many processes they started: PyTorch's, and three MPIs'
+(Accelerate reads the same).
+"""
 
 
 class OneProcess:
@@ -95,7 +98,8 @@ class ManyProcesses(OneProcess):
 
 
 def processes(device: torch.device) -> OneProcess:
-    """How this process trains: alone on ``device``, or as one of those that a launcher started (then on the device it is given).
+    """How this process trains: alone on ``device``, or as one of those that a launcher started (then on the
+    device it is given).
 
     Raises
     ------
@@ -104,10 +108,13 @@ def processes(device: torch.device) -> OneProcess:
     """
     if started_processes() < 2:
         alone = not any(name in os.environ for name in (*WORLD_SIZES, "LOCAL_RANK"))
-        if alone and "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ:  # the launcher sets the latter when it was asked for several
+        if (
+            alone and "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ
+        ):  # the launcher sets the latter when it was asked for several
             raise ConfigError(
                 "'accelerate launch' was asked for several processes and started one.",
-                "On CPUs write: accelerate launch --multi_gpu --num_processes N -m KLIPCore.cli train … --device cpu; or start them with torchrun.",
+                "On CPUs write: accelerate launch --multi_gpu --num_processes N -m KLIPCore.cli train … --device "
+                "cpu; or start them with torchrun.",
             )
         return OneProcess(device)
     return ManyProcesses(optional("accelerate", "train").Accelerator(cpu=device.type == "cpu"))

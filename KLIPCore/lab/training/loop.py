@@ -1,12 +1,14 @@
 """Training a prior: `klip train CONFIG --data FOLDER -o OUT`.
 
-One loop for all backbones (:mod:`KLIPCore.lab.training.config`), on one device or many (:mod:`KLIPCore.lab.training.devices`). Resumable: every
-``save_every`` steps the whole state is written to ``OUT/state.safetensors`` beside ``OUT/state.json``, and a rerun goes on from there;
-stopping it (Ctrl-C, SIGTERM) finishes the step and writes the state first. The learning rate warms up, stays, and falls linearly
-over the last ``decay_steps``: training can be lengthened or cut short by changing ``steps`` alone, without having planned it.
+One loop for all backbones (:mod:`KLIPCore.lab.training.config`), on one device or many
+(:mod:`KLIPCore.lab.training.devices`). Resumable: every ``save_every`` steps the whole state is written to
+``OUT/state.safetensors`` beside ``OUT/state.json``, and a rerun goes on from there; stopping it (Ctrl-C,
+SIGTERM) finishes the step and writes the state first. The learning rate warms up, stays, and falls linearly
+over the last ``decay_steps``: training can be lengthened or cut short by changing ``steps`` alone, without
+having planned it.
 
-OUT also gets the best weights so far with their card (``NAME.safetensors``, ``NAME.json``, ``NAME.md``), and pictures: ``curve.png``, held-out slices
-``denoised.png``, slices ``drawn.png`` from pure noise.
+OUT also gets the best weights so far with their card (``NAME.safetensors``, ``NAME.json``, ``NAME.md``), and
+pictures: ``curve.png``, held-out slices ``denoised.png``, slices ``drawn.png`` from pure noise.
 """
 
 from __future__ import annotations
@@ -108,11 +110,18 @@ class _Run:
 
     def __init__(self, config: TrainingConfig, data: Path, out: Path, init: Path | None, team: OneProcess) -> None:
         self.config, self.out, self.team = config, out, team
-        slices, self.entries = load_training_set(data, config.sources, config.window, config.size, config.body_fraction)
-        held_out, self.held_out_entries = load_training_set(data, config.validation, config.window, config.size, config.body_fraction)
+        slices, self.entries = load_training_set(
+            data, config.sources, config.window, config.size, config.body_fraction
+        )
+        held_out, self.held_out_entries = load_training_set(
+            data, config.validation, config.window, config.size, config.body_fraction
+        )
         both = {e["file"] for e in self.entries} & {e["file"] for e in self.held_out_entries}
         if both:
-            raise ConfigError(f"{', '.join(sorted(both))} is both learned from and held out.", "Give every patient to one of 'sources' and 'validation'.")
+            raise ConfigError(
+                f"{', '.join(sorted(both))} is both learned from and held out.",
+                "Give every patient to one of 'sources' and 'validation'.",
+            )
         self.stack = torch.from_numpy(slices)
         pick = np.linspace(0, len(held_out) - 1, config.n_validation).round().astype(int)
         self.held_out = torch.from_numpy(held_out[pick]).float().div(255)[:, None].to(team.device)
@@ -121,14 +130,19 @@ class _Run:
         network: Any = build_network(config.network)
         too_odd = {side for side, _ in config.patches if side % network.multiple or side > config.size}
         if too_odd:
-            raise ConfigError(f"Patches of {sorted(too_odd)} pixels do not fit.", f"Take sides up to {config.size} that {network.multiple} divides.")
+            raise ConfigError(
+                f"Patches of {sorted(too_odd)} pixels do not fit.",
+                f"Take sides up to {config.size} that {network.multiple} divides.",
+            )
         resuming = (out / "state.json").is_file()
         started_from = start_from(network, init) if init is not None and not resuming else ""
         network = network.to(device=team.device, memory_format=torch.channels_last)
         average = build_network(config.network).to(team.device)
         average.load_state_dict(network.state_dict())
         optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
-        self.state = TrainingState(network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from)
+        self.state = TrainingState(
+            network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from
+        )
         if resuming:
             self.state.restore(out)
             log.info("resumed at step %d", self.state.step)
@@ -140,7 +154,9 @@ class _Run:
         c, generator = self.config, self.state.generator
         side, n = c.patches[self.state.step % len(c.patches)]
         patches, where = sample_patches(self.stack, self.position, n, side, c.augmentation, generator)
-        level = Objective(self.state.network).draw(n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator)
+        level = Objective(self.state.network).draw(
+            n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator
+        )
         noise = torch.randn(patches.shape, generator=generator)
         patches, where, level, noise = (t.to(self.team.device) for t in (patches, where, level, noise))
         return patches, where, level, noise
@@ -159,7 +175,9 @@ class _Run:
             rmse = validation_rmse(state.average, self.held_out, self.position.to(self.team.device))
             figure = float(np.mean([error / s for s, error in rmse.items()]))
             told = {f"{s:g}": round(e, 5) for s, e in rmse.items()}
-            state.history.append({"step": state.step, "loss": round(loss, 5), "validation": round(figure, 5), "rmse": told})
+            state.history.append(
+                {"step": state.step, "loss": round(loss, 5), "validation": round(figure, 5), "rmse": told}
+            )
             log.info("step %d loss %.5f validation %s", state.step, loss, told)
             if figure < state.best:
                 state.best = figure
@@ -196,13 +214,17 @@ class _Run:
             "validation_data": self.held_out_entries,
             "steps": state.step,
             "seconds": round(state.seconds),
-            "device": torch.cuda.get_device_name(self.team.device) if cuda else f"a CPU, {torch.get_num_threads()} thread(s)",
+            "device": torch.cuda.get_device_name(self.team.device)
+            if cuda
+            else f"a CPU, {torch.get_num_threads()} thread(s)",
             "processes": self.team.n,
             "initialised_from": state.started_from,
             "validation_rmse": rmse,
             "history": state.history,
         }
-        seen = (min(pixels), max(pixels)) if len(pixels) == len(self.entries) else ModelCard.pixel_mm_range  # nominal where a file does not say
+        seen = (
+            (min(pixels), max(pixels)) if len(pixels) == len(self.entries) else ModelCard.pixel_mm_range
+        )  # nominal where a file does not say
         return ModelCard(
             name=c.name,
             anatomy=c.anatomy,

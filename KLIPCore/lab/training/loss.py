@@ -18,7 +18,8 @@ def draw_sigma(n: int, log_mean: float, log_std: float, lo: float, hi: float, ge
 
 
 class Objective(nn.Module):
-    """The loss as a module: (clean, position, level, noise) → scalar. What is called in training, so that what wraps it sees every weight's use.
+    """The loss as a module: (clean, position, level, noise) → scalar. What is called in training, so that what
+    wraps it sees every weight's use.
 
     Parameters
     ----------
@@ -29,7 +30,9 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
 
-    def draw(self, n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator) -> Tensor:
+    def draw(
+        self, n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator
+    ) -> Tensor:
         """(n,) levels to train at: σ for EDM, step numbers for a DDPM."""
         if isinstance(self.network, DDPMUNet):
             return torch.randint(self.network.config.n_steps, (n,), generator=generator)
@@ -80,7 +83,11 @@ def validation_rmse(network: nn.Module, clean: Tensor, position: Tensor, seed: i
             noisy = image + sigma * torch.randn(image.shape, generator=generator).to(image.device)
             levels = torch.full((len(image),), sigma, device=image.device)
             with torch.autocast(clean.device.type, torch.bfloat16):
-                denoised = network(noisy.contiguous(memory_format=torch.channels_last), levels, position.expand(len(image), -1, -1, -1))
+                denoised = network(
+                    noisy.contiguous(memory_format=torch.channels_last),
+                    levels,
+                    position.expand(len(image), -1, -1, -1),
+                )
             error += float(((denoised.float() - image) ** 2).sum())
         out[sigma] = (error / clean.numel()) ** 0.5
     return out

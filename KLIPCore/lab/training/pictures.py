@@ -77,7 +77,12 @@ def save_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     left.set(xlabel="step", ylabel="training loss")
     known = [entry for entry in history if entry.get("rmse")]
     for sigma in known[-1]["rmse"] if known else ():
-        right.plot([entry["step"] for entry in known], [entry["rmse"][sigma] / float(sigma) for entry in known], ".-", label=f"σ {sigma}")
+        right.plot(
+            [entry["step"] for entry in known],
+            [entry["rmse"][sigma] / float(sigma) for entry in known],
+            ".-",
+            label=f"σ {sigma}",
+        )
     right.plot(steps, [entry["validation"] for entry in history], "k--", label="mean")
     right.set(xlabel="step", ylabel="validation error / σ")
     right.legend(fontsize=7)

@@ -1,11 +1,11 @@
 """Starting from weights that another network of the same shape has learned.
 
-A prior need not be learned from nothing. Three things can differ between the network that gives and the one that takes,
-and each has an answer:
+A prior need not be learned from nothing. Three things can differ between the network that gives and the one
+that takes, and each has an answer:
 
 positions
-    the taker has no position channels: the columns of the first convolution that read them are left out. What they said is
-    lost and has to be learned again from the image itself.
+    the taker has no position channels: the columns of the first convolution that read them are left out. What
+    they said is lost and has to be learned again from the image itself.
 EDM to DDPM
     with u = x/σ_d, EDM's network F and a DDPM's velocity are the same function up to sign: EDM's
     D_u = u/(σ_u² + 1) + σ_u/√(σ_u² + 1)·F is, word for word, √ᾱ u' − √(1 − ᾱ)·v with v = −F (both read u/√(1 + σ_u²)).
@@ -42,7 +42,8 @@ def start_from(network: EDMUNet | DDPMUNet, weights: Path) -> str:
     Parameters
     ----------
     network : an :class:`EDMUNet` or :class:`DDPMUNet`.
-    weights : ``.safetensors`` file; the card beside it says which network it belongs to, without one it is taken as of the same kind.
+    weights : ``.safetensors`` file; the card beside it says which network it belongs to, without one it is
+        taken as of the same kind.
 
     Returns
     -------
@@ -65,10 +66,16 @@ def start_from(network: EDMUNet | DDPMUNet, weights: Path) -> str:
         if giver is not None and not isinstance(giver, DDPMConfig) and isinstance(network, DDPMUNet):
             done.append(_edm_to_ddpm(network, tensors, giver))
         elif giver is not None and isinstance(giver, DDPMConfig) != isinstance(network, DDPMUNet):
-            raise PriorError(f"{weights.name} is a DDPM; an EDM prior cannot start from it.", "Start from EDM weights, or from none.")
+            raise PriorError(
+                f"{weights.name} is a DDPM; an EDM prior cannot start from it.",
+                "Start from EDM weights, or from none.",
+            )
         network.load_state_dict(tensors)
     except (OSError, KeyError, RuntimeError, ValueError, AttributeError, SafetensorError) as error:
-        raise PriorError(f"{weights.name} does not fit the configured network.", "Start from weights of the same network, or from none.") from error
+        raise PriorError(
+            f"{weights.name} does not fit the configured network.",
+            "Start from weights of the same network, or from none.",
+        ) from error
     return ", ".join(done)
 
 
@@ -84,7 +91,9 @@ def _edm_to_ddpm(network: DDPMUNet, tensors: dict[str, Tensor], giver: object) -
         tensors[LAST + part] = -tensors[LAST + part]
     edm = build_network(giver)
     assert isinstance(edm, EDMUNet)
-    own = {name.removeprefix("net.time_embed."): t for name, t in tensors.items() if name.startswith("net.time_embed.")}
+    own = {
+        name.removeprefix("net.time_embed."): t for name, t in tensors.items() if name.startswith("net.time_embed.")
+    }
     edm.net.time_embed.load_state_dict(own)  # type: ignore[union-attr, operator]
     error = fit_time(network, edm.net.time_embed)  # type: ignore[arg-type]
     fitted = network.net.time_embed.state_dict()  # type: ignore[union-attr, operator]
@@ -93,7 +102,9 @@ def _edm_to_ddpm(network: DDPMUNet, tensors: dict[str, Tensor], giver: object) -
 
 
 def fit_time(network: DDPMUNet, wanted: nn.Module, n_steps: int = 1500) -> float:
-    """Fit ``network``'s time embedding over step numbers to ``wanted`` over ¼ ln σ; returns the relative root-mean-square error."""
+    """Fit ``network``'s time embedding over step numbers to ``wanted`` over ¼ ln σ; returns the relative
+    root-mean-square error.
+    """
     from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 
     width = network.config.channels[0]

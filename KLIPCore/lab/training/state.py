@@ -50,7 +50,13 @@ class TrainingState:
         tensors["generator"] = self.generator.get_state()
         part = folder / "state.safetensors.part"
         save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, part)
-        counters = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history, "started_from": self.started_from}
+        counters = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "history": self.history,
+            "started_from": self.started_from,
+        }
         (folder / "state.json.part").write_text(json.dumps(counters), encoding="utf-8")
         part.replace(folder / "state.safetensors")
         (folder / "state.json.part").replace(folder / "state.json")
@@ -65,11 +71,19 @@ class TrainingState:
         try:
             tensors = load_file(folder / "state.safetensors")
             counters = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            self.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-            self.average.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
+            self.network.load_state_dict(
+                {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+            )
+            self.average.load_state_dict(
+                {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+            )
             state: dict[int, dict[str, torch.Tensor]] = {}
             for index, (name, _) in enumerate(self.network.named_parameters()):
-                moments = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
+                moments = {
+                    key: tensors[f"adam.{key}.{name}"]
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"adam.{key}.{name}" in tensors
+                }
                 if moments:
                     state[index] = moments
             saved = self.optimiser.state_dict()

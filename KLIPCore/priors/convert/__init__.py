@@ -1,1 +1,3 @@
-"""Published checkpoints in: each converter reads one format without running what it says, and writes weights with a card."""
+"""Published checkpoints in: each converter reads one format without running what it says, and writes weights
+with a card.
+"""

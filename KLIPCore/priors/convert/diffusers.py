@@ -1,7 +1,8 @@
 """diffusers' ``UNet2DModel`` folders.
 
-Such a folder holds ``config.json`` and ``diffusion_pytorch_model.safetensors`` (or ``.bin``), directly or below ``unet/``, and
-the training schedule in ``scheduler_config.json``, directly or below ``scheduler/``. diffusers itself is not needed.
+Such a folder holds ``config.json`` and ``diffusion_pytorch_model.safetensors`` (or ``.bin``), directly or
+below ``unet/``, and the training schedule in ``scheduler_config.json``, directly or below ``scheduler/``.
+diffusers itself is not needed.
 """
 
 from __future__ import annotations
@@ -22,11 +23,20 @@ SCHEDULES = {"linear": "linear_beta", "scaled_linear": "scaled_linear_beta", "sq
 """diffusers' name of a schedule → MONAI's."""
 
 UNCHANGED = {
-    "center_input_sample": (False,), "time_embedding_type": ("positional",), "time_embedding_dim": (None,), "mid_block_type": ("UNetMidBlock2D",),
-    "downsample_type": ("conv",), "upsample_type": ("conv",), "act_fn": ("silu", "swish"), "attn_norm_num_groups": (None,),
-    "resnet_time_scale_shift": ("default",), "add_attention": (True,), "class_embed_type": (None,), "num_class_embeds": (None,),
+    "center_input_sample": (False,),
+    "time_embedding_type": ("positional",),
+    "time_embedding_dim": (None,),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "downsample_type": ("conv",),
+    "upsample_type": ("conv",),
+    "act_fn": ("silu", "swish"),
+    "attn_norm_num_groups": (None,),
+    "resnet_time_scale_shift": ("default",),
+    "add_attention": (True,),
+    "class_embed_type": (None,),
+    "num_class_embeds": (None,),
     "mid_block_scale_factor": (1,),
-}  # fmt: skip
+}
 """Settings that MONAI's blocks have no counterpart for, and the values that mean what they do anyway."""
 
 RENAMED = (
@@ -65,12 +75,23 @@ def read_diffusers(folder: Path) -> tuple[DiffusersUNet, dict[str, Any]]:
         scheduler = _scheduler(folder)
         network = DiffusersUNet(diffusers_config(described, scheduler))
         weights = _first(config_path.parent, "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-        tensors = load_file(weights) if weights.suffix == ".safetensors" else torch.load(weights, map_location="cpu", weights_only=True)
+        tensors = (
+            load_file(weights)
+            if weights.suffix == ".safetensors"
+            else torch.load(weights, map_location="cpu", weights_only=True)
+        )
         network.net.load_state_dict(renamed(tensors))
     except (json.JSONDecodeError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise PriorError(f"{folder.name} cannot be converted ({error}).", "Give a folder that diffusers' UNet2DModel.save_pretrained wrote.") from error
+        raise PriorError(
+            f"{folder.name} cannot be converted ({error}).",
+            "Give a folder that diffusers' UNet2DModel.save_pretrained wrote.",
+        ) from error
     size = described.get("sample_size")
-    return network, {"format": "diffusers UNet2DModel", "version": described.get("_diffusers_version", ""), "sample_size": size}
+    return network, {
+        "format": "diffusers UNet2DModel",
+        "version": described.get("_diffusers_version", ""),
+        "sample_size": size,
+    }
 
 
 def diffusers_config(described: dict[str, Any], scheduler: dict[str, Any]) -> DiffusersConfig:
@@ -84,14 +105,23 @@ def diffusers_config(described: dict[str, Any], scheduler: dict[str, Any]) -> Di
         raise PriorError(f"{described['_class_name']} is no unconditional image network.", "Convert a UNet2DModel.")
     for name, known in UNCHANGED.items():
         if described.get(name, known[0]) not in known:
-            raise PriorError(f"The network sets {name} to {described[name]!r}, which has no counterpart here.", "Convert a plain UNet2DModel.")
+            raise PriorError(
+                f"The network sets {name} to {described[name]!r}, which has no counterpart here.",
+                "Convert a plain UNet2DModel.",
+            )
     down, up = list(described["down_block_types"]), list(described["up_block_types"])
     attends = [kind == "AttnDownBlock2D" for kind in down]
-    if not set(down) <= {"DownBlock2D", "AttnDownBlock2D"} or up != ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)]:
-        raise PriorError(f"Blocks {down} and {up} have no counterpart here.", "Convert a network of (Attn)DownBlock2D and their mirror image.")
+    if not set(down) <= {"DownBlock2D", "AttnDownBlock2D"} or up != [
+        "AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)
+    ]:
+        raise PriorError(
+            f"Blocks {down} and {up} have no counterpart here.",
+            "Convert a network of (Attn)DownBlock2D and their mirror image.",
+        )
     if described["in_channels"] != described["out_channels"]:
         raise PriorError(
-            "The network's output has other channels than its input (a learned variance?).", "Convert a network that predicts the noise or v alone."
+            "The network's output has other channels than its input (a learned variance?).",
+            "Convert a network that predicts the noise or v alone.",
         )
     channels = tuple(described["block_out_channels"])
     head = described.get("attention_head_dim", 8)
@@ -118,7 +148,9 @@ def diffusers_config(described: dict[str, Any], scheduler: dict[str, Any]) -> Di
 
 
 def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """diffusers' weights under MONAI's names, float32; a convolution of one pixel that attention once was becomes linear."""
+    """diffusers' weights under MONAI's names, float32; a convolution of one pixel that attention once was
+    becomes linear.
+    """
     out = {}
     for name, tensor in tensors.items():
         for pattern, replacement in RENAMED:
@@ -132,11 +164,16 @@ def _scheduler(folder: Path) -> dict[str, Any]:
         if (folder / place).is_file():
             found: dict[str, Any] = json.loads((folder / place).read_text(encoding="utf-8"))
             return found
-    raise PriorError(f"{folder.name} has no scheduler_config.json, without which its noise levels are unknown.", "Put the training schedule beside it.")
+    raise PriorError(
+        f"{folder.name} has no scheduler_config.json, without which its noise levels are unknown.",
+        "Put the training schedule beside it.",
+    )
 
 
 def _first(folder: Path, *places: str) -> Path:
     for place in places:
         if (folder / place).is_file():
             return folder / place
-    raise PriorError(f"{folder.name} has no {places[0]}.", "Give a folder that diffusers' UNet2DModel.save_pretrained wrote.")
+    raise PriorError(
+        f"{folder.name} has no {places[0]}.", "Give a folder that diffusers' UNet2DModel.save_pretrained wrote."
+    )

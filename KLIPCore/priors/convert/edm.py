@@ -1,9 +1,10 @@
 """EDM's and PaDIS's network snapshots (``network-snapshot-NNNNNN.pkl``).
 
-Such a pickle holds, under ``ema``, an object of the class ``EDMPrecond`` (or PaDIS's ``Patch_EDMPrecond``) with the source text of
-its own class beside its weights; ordinary unpickling runs that text. Here the text is not even looked at: the weights are
-read by :mod:`KLIPCore.priors.convert.pickle_reader` and put into :class:`KLIPCore.priors.song_unet.SongUNet`, which was written
-here. What the weights must be called is known from the published names; what has no place is refused.
+Such a pickle holds, under ``ema``, an object of the class ``EDMPrecond`` (or PaDIS's ``Patch_EDMPrecond``)
+with the source text of its own class beside its weights; ordinary unpickling runs that text. Here the text is
+not even looked at: the weights are read by :mod:`KLIPCore.priors.convert.pickle_reader` and put into
+:class:`KLIPCore.priors.song_unet.SongUNet`, which was written here. What the weights must be called is known
+from the published names; what has no place is refused.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ BLOCK = {
 TOP = {"map_layer0": "told_1", "map_layer1": "told_2"}
 
 
-def read_edm(path: Path, patch: int = 0, pad: int = 0, scale: float | None = None, shift: float | None = None) -> tuple[SongUNet, dict[str, Any]]:
+def read_edm(
+    path: Path, patch: int = 0, pad: int = 0, scale: float | None = None, shift: float | None = None
+) -> tuple[SongUNet, dict[str, Any]]:
     """The network of a snapshot, and what the card should say of its origin.
 
     Parameters
     ----------
     path : the ``.pkl``.
-    patch, pad : PaDIS: side of the patches in which images are denoised and margin of zeros, in pixels; 0 asks whole images.
-    scale, shift : the network's intensity u = scale·x + shift; by default 1 and 0 for networks with positions (PaDIS was trained
-        on 0..1), 2 and −1 otherwise (EDM: −1..1).
+    patch, pad : PaDIS: side of the patches in which images are denoised and margin of zeros, in pixels; 0 asks
+        whole images.
+    scale, shift : the network's intensity u = scale·x + shift; by default 1 and 0 for networks with positions
+        (PaDIS was trained on 0..1), 2 and −1 otherwise (EDM: −1..1).
 
     Raises
     ------
@@ -45,22 +49,33 @@ def read_edm(path: Path, patch: int = 0, pad: int = 0, scale: float | None = Non
     outer = found.get("ema") if isinstance(found, dict) else found
     if not isinstance(outer, Thing) or outer.kind not in ("EDMPrecond", "Patch_EDMPrecond"):
         kind = outer.kind if isinstance(outer, Thing) else type(outer).__name__
-        raise PriorError(f"{path.name} holds a {kind}, not a network under EDM's preconditioning.", "Give an EDM or PaDIS network snapshot.")
+        raise PriorError(
+            f"{path.name} holds a {kind}, not a network under EDM's preconditioning.",
+            "Give an EDM or PaDIS network snapshot.",
+        )
     inner = outer.state.get("_modules", {}).get("model")
     if not isinstance(inner, Thing) or inner.kind != "SongUNet":
         kind = inner.kind if isinstance(inner, Thing) else "nothing known"
-        raise PriorError(f"The snapshot's network is a {kind}; only SongUNet (DDPM++, NCSN++) has a counterpart here.", "Convert a DDPM++ or NCSN++ snapshot.")
+        raise PriorError(
+            f"The snapshot's network is a {kind}; only SongUNet (DDPM++, NCSN++) has a counterpart here.",
+            "Convert a DDPM++ or NCSN++ snapshot.",
+        )
     shape = inner.state.get("_init_kwargs") or {}
     try:
         config = edm_config(shape, float(outer.state.get("sigma_data", 0.5)), patch, pad, scale, shift)
         network = SongUNet(config)
         network.load_state_dict(renamed(tensors_of(inner), int(shape["img_resolution"]), config))
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise PriorError(f"{path.name} cannot be converted ({error}).", "Give an EDM or PaDIS network snapshot as its training wrote it.") from error
+        raise PriorError(
+            f"{path.name} cannot be converted ({error}).",
+            "Give an EDM or PaDIS network snapshot as its training wrote it.",
+        ) from error
     return network.eval(), {"format": f"{outer.kind} pickle", "sample_size": int(shape["img_resolution"])}
 
 
-def edm_config(shape: dict[str, Any], sigma_data: float, patch: int, pad: int, scale: float | None, shift: float | None) -> SongConfig:
+def edm_config(
+    shape: dict[str, Any], sigma_data: float, patch: int, pad: int, scale: float | None, shift: float | None
+) -> SongConfig:
     """The configuration that a ``SongUNet`` was constructed with; what is not named has the published default.
 
     Raises
@@ -68,10 +83,15 @@ def edm_config(shape: dict[str, Any], sigma_data: float, patch: int, pad: int, s
     PriorError : a part has no counterpart here.
     """
     if shape.get("label_dim", 0) or shape.get("implicit_mlp"):
-        raise PriorError("The network is conditioned on classes or coordinates of its own.", "Convert an unconditional network.")
+        raise PriorError(
+            "The network is conditioned on classes or coordinates of its own.", "Convert an unconditional network."
+        )
     n_in, n_out = int(shape["in_channels"]), int(shape["out_channels"])
     if n_in - n_out not in (0, 2):
-        raise PriorError(f"A network of {n_in} input and {n_out} output channels is not known.", "Convert one with as many of both, or with two positions.")
+        raise PriorError(
+            f"A network of {n_in} input and {n_out} output channels is not known.",
+            "Convert one with as many of both, or with two positions.",
+        )
     positions = n_in - n_out == 2
     model, resolution = int(shape.get("model_channels", 128)), int(shape["img_resolution"])
     multiples = list(shape.get("channel_mult", [1, 2, 2, 2]))
@@ -86,7 +106,9 @@ def edm_config(shape: dict[str, Any], sigma_data: float, patch: int, pad: int, s
         told_width=model * int(shape.get("channel_mult_emb", 4)),
         fourier=shape.get("embedding_type", "positional") == "fourier",
         taps=tuple(float(t) for t in shape.get("resample_filter", [1, 1])),
-        pyramid_in={"standard": "none"}.get(shape.get("encoder_type", "standard"), shape.get("encoder_type", "standard")),
+        pyramid_in={"standard": "none"}.get(
+            shape.get("encoder_type", "standard"), shape.get("encoder_type", "standard")
+        ),
         pyramid_out=shape.get("decoder_type", "standard") == "skip",
         sigma_data=sigma_data,
         scale=scale if scale is not None else 1.0 if positions else 2.0,
@@ -116,7 +138,9 @@ def renamed(tensors: dict[str, Tensor], resolution: int, config: SongConfig) -> 
         if head in TOP:
             out[f"{TOP[head]}.{rest}"] = tensor.float()
             continue
-        match = re.fullmatch(r"(enc|dec)\.(\d+)x\d+_(conv|down|aux_skip|aux_residual|block|in|up|aux_norm|aux_conv)(\d*)\.(.+)", name)
+        match = re.fullmatch(
+            r"(enc|dec)\.(\d+)x\d+_(conv|down|aux_skip|aux_residual|block|in|up|aux_norm|aux_conv)(\d*)\.(.+)", name
+        )
         if match is None:
             raise ValueError(f"the weight {name} has no place")
         side, size, role, index, part = match.groups()

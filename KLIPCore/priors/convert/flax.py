@@ -1,12 +1,14 @@
 """Song et al.'s score models in Flax checkpoints: what KLIP's own score model is published as.
 
-Two forms occur. Older ones are a single msgpack file; newer ones a folder that Orbax wrote, in which every array is a zarr array in a
-tensorstore database. Both are plain data and are read as such: with ``msgpack`` and ``tensorstore``, without JAX, Flax or Orbax.
+Two forms occur. Older ones are a single msgpack file; newer ones a folder that Orbax wrote, in which every
+array is a zarr array in a tensorstore database. Both are plain data and are read as such: with ``msgpack`` and
+``tensorstore``, without JAX, Flax or Orbax.
 
-A Flax checkpoint does not say which network it belongs to; weights are named in the order in which the network's code made
-them (``ResnetBlockBigGANpp_17``). For an NCSN++ that order and the arrays' sizes give the shape away: how many levels, how many
-blocks, how wide. Two things they do not tell, and are assumed as published: the resampling filter [1, 3, 3, 1] and the frame (images in
-0..1, answer divided by σ). At which levels blocks attend must be said when any but the middle does.
+A Flax checkpoint does not say which network it belongs to; weights are named in the order in which the
+network's code made them (``ResnetBlockBigGANpp_17``). For an NCSN++ that order and the arrays' sizes give the
+shape away: how many levels, how many blocks, how wide. Two things they do not tell, and are assumed as
+published: the resampling filter [1, 3, 3, 1] and the frame (images in 0..1, answer divided by σ). At which
+levels blocks attend must be said when any but the middle does.
 """
 
 from __future__ import annotations
@@ -27,11 +29,26 @@ from KLIPCore.priors.song_unet import SongConfig, SongUNet
 Tree = dict[str, Any]
 
 BLOCK, ATTENTION = "ResnetBlockBigGANpp", "AttnBlockpp"
-PARTS = {"GroupNorm_0": "norm_in", "Conv_0": "conv_in", "Dense_0": "told", "GroupNorm_1": "norm_out", "Conv_1": "conv_out", "Conv_2": "shortcut"}
-ATTENTION_PARTS = {"GroupNorm_0": "norm_attention", "NIN_0": "query", "NIN_1": "key", "NIN_2": "value", "NIN_3": "projection"}
+PARTS = {
+    "GroupNorm_0": "norm_in",
+    "Conv_0": "conv_in",
+    "Dense_0": "told",
+    "GroupNorm_1": "norm_out",
+    "Conv_1": "conv_out",
+    "Conv_2": "shortcut",
+}
+ATTENTION_PARTS = {
+    "GroupNorm_0": "norm_attention",
+    "NIN_0": "query",
+    "NIN_1": "key",
+    "NIN_2": "value",
+    "NIN_3": "projection",
+}
 
 
-def read_flax(path: Path, attention_levels: tuple[int, ...] = (), taps: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)) -> tuple[SongUNet, dict[str, Any]]:
+def read_flax(
+    path: Path, attention_levels: tuple[int, ...] = (), taps: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+) -> tuple[SongUNet, dict[str, Any]]:
     """The averaged network of a checkpoint, and what the card should say of its origin.
 
     Parameters
@@ -58,7 +75,11 @@ def read_flax(path: Path, attention_levels: tuple[int, ...] = (), taps: tuple[fl
             "Give a checkpoint of an NCSN++ with BigGAN blocks, and --attention-level where blocks attend.",
         ) from error
     form = "Orbax" if path.is_dir() else "msgpack"
-    return network.eval(), {"format": f"Flax checkpoint ({form})", "averaged": "params_ema" in arrays, "assumed": {"taps": list(taps), "frame": "score"}}
+    return network.eval(), {
+        "format": f"Flax checkpoint ({form})",
+        "averaged": "params_ema" in arrays,
+        "assumed": {"taps": list(taps), "frame": "score"},
+    }
 
 
 def latest(path: Path) -> Path:
@@ -70,12 +91,20 @@ def latest(path: Path) -> Path:
     """
     if not path.exists():
         raise PriorError(f"There is nothing at {path.name}.", "Give the path of a checkpoint.")
-    below = sorted((p for p in path.glob("checkpoint_*") if p.name.split("_")[1].isdigit()), key=lambda p: int(p.name.split("_")[1])) if path.is_dir() else []
+    below = (
+        sorted(
+            (p for p in path.glob("checkpoint_*") if p.name.split("_")[1].isdigit()),
+            key=lambda p: int(p.name.split("_")[1]),
+        )
+        if path.is_dir()
+        else []
+    )
     return below[-1] if below else path
 
 
 def read_orbax(folder: Path) -> Tree:
-    """The arrays of a folder that Orbax wrote, as a tree by name; in one database (OCDBT) or one folder an array, zarr 2 or 3.
+    """The arrays of a folder that Orbax wrote, as a tree by name; in one database (OCDBT) or one folder an
+    array, zarr 2 or 3.
 
     Raises
     ------
@@ -84,7 +113,9 @@ def read_orbax(folder: Path) -> Tree:
     ts = optional("tensorstore", "convert")
     base = f"file://{folder.resolve()}/"
     one_database = (folder / "manifest.ocdbt").is_file()
-    kvstore: dict[str, Any] = {"driver": "ocdbt", "base": base} if one_database else {"driver": "file", "path": f"{folder.resolve()}/"}
+    kvstore: dict[str, Any] = (
+        {"driver": "ocdbt", "base": base} if one_database else {"driver": "file", "path": f"{folder.resolve()}/"}
+    )
     try:
         keys = [key.decode() for key in ts.KvStore.open(kvstore).result().list().result()]
         found = {}
@@ -92,12 +123,22 @@ def read_orbax(folder: Path) -> Tree:
             name, _, last = key.rpartition("/")
             driver = {".zarray": "zarr", "zarr.json": "zarr3"}.get(last)
             if driver is not None and name.split(".")[0] in ("params_ema", "params"):
-                where = {**kvstore, "path": f"{name}/"} if one_database else {"driver": "file", "path": f"{folder.resolve()}/{name}/"}
+                where = (
+                    {**kvstore, "path": f"{name}/"}
+                    if one_database
+                    else {"driver": "file", "path": f"{folder.resolve()}/{name}/"}
+                )
                 found[name] = np.asarray(ts.open({"driver": driver, "kvstore": where}).result().read().result())
     except (ValueError, OSError, UnicodeDecodeError) as error:
-        raise PriorError(f"{folder.name} cannot be read as an Orbax checkpoint ({type(error).__name__}).", "Copy the whole folder again.") from error
+        raise PriorError(
+            f"{folder.name} cannot be read as an Orbax checkpoint ({type(error).__name__}).",
+            "Copy the whole folder again.",
+        ) from error
     if not found:
-        raise PriorError(f"{folder.name} holds no arrays called params_ema or params.", "Give the folder checkpoint_N that Orbax wrote.")
+        raise PriorError(
+            f"{folder.name} holds no arrays called params_ema or params.",
+            "Give the folder checkpoint_N that Orbax wrote.",
+        )
     return nested(found)
 
 
@@ -134,7 +175,10 @@ def read_msgpack(path: Path) -> Tree:
     try:
         tree = msgpack.unpackb(path.read_bytes(), ext_hook=array, raw=False, strict_map_key=False)
     except Exception as error:  # msgpack has a dozen ways to say no
-        raise PriorError(f"{path.name} is no Flax checkpoint ({type(error).__name__}).", "Give the file checkpoint_N that Flax wrote.") from error
+        raise PriorError(
+            f"{path.name} is no Flax checkpoint ({type(error).__name__}).",
+            "Give the file checkpoint_N that Flax wrote.",
+        ) from error
     if not isinstance(tree, dict):
         raise PriorError(f"{path.name} is no Flax checkpoint.", "Give the file checkpoint_N that Flax wrote.")
     return tree
@@ -154,13 +198,24 @@ def song_config(tree: Tree, attention_levels: tuple[int, ...], taps: tuple[float
     """
     n_levels = count(tree, "Combine") + 1
     n_blocks, odd = divmod(count(tree, BLOCK) - 3 * n_levels, 2 * n_levels)
-    if odd or n_blocks < 1 or n_levels < 2 or "GaussianFourierProjection_0" not in tree or count(tree, "GroupNorm") != n_levels:
+    if (
+        odd
+        or n_blocks < 1
+        or n_levels < 2
+        or "GaussianFourierProjection_0" not in tree
+        or count(tree, "GroupNorm") != n_levels
+    ):
         raise ValueError("its blocks do not add up to an NCSN++ with input and output pyramids")
     attends = tuple(level in attention_levels for level in range(n_levels))
     if count(tree, ATTENTION) != 1 + sum(attends) * (n_blocks + 1):
-        raise ValueError(f"it has {count(tree, ATTENTION)} attention blocks, which does not fit attention at the levels {list(attention_levels)}")
+        raise ValueError(
+            f"it has {count(tree, ATTENTION)} attention blocks, which does not fit attention at the levels "
+            f"{list(attention_levels)}"
+        )
     first = tree["Conv_0"]["kernel"]
-    widths = tuple(int(tree[f"{BLOCK}_{level * (n_blocks + 1)}"]["Conv_0"]["kernel"].shape[-1]) for level in range(n_levels))
+    widths = tuple(
+        int(tree[f"{BLOCK}_{level * (n_blocks + 1)}"]["Conv_0"]["kernel"].shape[-1]) for level in range(n_levels)
+    )
     return SongConfig(
         image_channels=int(first.shape[2]),
         channels=widths,
@@ -179,7 +234,9 @@ def song_config(tree: Tree, attention_levels: tuple[int, ...], taps: tuple[float
 
 def renamed(tree: Tree, config: SongConfig) -> dict[str, Tensor]:
     """Flax's arrays in PyTorch's layouts under our names: walks the network in the order in which its code made it."""
-    out: dict[str, Tensor] = {"frequencies": torch.tensor(np.asarray(tree["GaussianFourierProjection_0"]["W"], np.float32))}
+    out: dict[str, Tensor] = {
+        "frequencies": torch.tensor(np.asarray(tree["GaussianFourierProjection_0"]["W"], np.float32))
+    }
     made = {BLOCK: 0, ATTENTION: 0}
 
     def put(name: str, leaf: Tree) -> None:

@@ -1,13 +1,14 @@
 """Pickles, read without being run.
 
-A pickle is a program: its opcodes may name any function of any module and call it. Python's unpickler does what it says.
-This reader does not unpickle. It walks the opcodes (:mod:`pickletools` only lists them) and builds a description: plain
-values are themselves; a name is accepted if it is on a short list of what tensors, containers and torch modules are made of,
-and stays a name; a call of such a name stays a record of the call. No function is looked up or called, no class is
-instantiated, no module imported. A name that is not on the list ends the reading with an error that says which it was.
+A pickle is a program: its opcodes may name any function of any module and call it. Python's unpickler does
+what it says. This reader does not unpickle. It walks the opcodes (:mod:`pickletools` only lists them) and
+builds a description: plain values are themselves; a name is accepted if it is on a short list of what tensors,
+containers and torch modules are made of, and stays a name; a call of such a name stays a record of the call.
+No function is looked up or called, no class is instantiated, no module imported. A name that is not on the
+list ends the reading with an error that says which it was.
 
-Then :func:`decoded` turns the records that describe data (tensors, numbers, dictionaries) into data, and leaves objects
-as :class:`Thing`, a class name with its attributes.
+Then :func:`decoded` turns the records that describe data (tensors, numbers, dictionaries) into data, and
+leaves objects as :class:`Thing`, a class name with its attributes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ ACCEPTED = (
     r"collections OrderedDict",
     r"(builtins|__builtin__) (set|frozenset|dict|list|tuple|bytes|bytearray)",
     r"_codecs encode",
-    r"torch (Size|float32|float64|float16|bfloat16|int64|int32|int16|int8|uint8|bool|FloatStorage|DoubleStorage|HalfStorage|LongStorage|IntStorage)",
+    r"torch (Size|float32|float64|float16|bfloat16|int64|int32|int16|int8|uint8|bool"
+    r"|FloatStorage|DoubleStorage|HalfStorage|LongStorage|IntStorage)",
     r"torch\._utils (_rebuild_tensor_v2|_rebuild_parameter)",
     r"torch\.storage _load_from_bytes",
     r"torch\.nn\.modules\.[a-z_.]+ [A-Z][A-Za-z0-9]*",
@@ -39,7 +41,9 @@ ACCEPTED = (
     r"numpy (dtype|ndarray)",
     r"(numpy\.)?(core|_core)\.numeric _frombuffer",
 )
-"""Patterns of ``module name`` that may occur: tensors, numbers, containers, torch's modules, and EDM's wrapper of its own."""
+"""Patterns of ``module name`` that may occur: tensors, numbers, containers, torch's modules, and EDM's
+wrapper of its own.
+"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,10 @@ def read_pickle(path: Path) -> Any:
     try:
         return decoded(_Reader().read(data))
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise PriorError(f"{path.name} is no pickle that can be read ({type(error).__name__}: {error}).", "Give an EDM or PaDIS network snapshot.") from error
+        raise PriorError(
+            f"{path.name} is no pickle that can be read ({type(error).__name__}: {error}).",
+            "Give an EDM or PaDIS network snapshot.",
+        ) from error
 
 
 class _Reader:
@@ -110,12 +117,17 @@ class _Reader:
                 self.stack.append(argument)
             elif name not in ("PROTO", "FRAME"):
                 raise PriorError(
-                    f"The pickle uses the instruction {name}, which no network snapshot needs.", "Do not load this file with anything else either."
+                    f"The pickle uses the instruction {name}, which no network snapshot needs.",
+                    "Do not load this file with anything else either.",
                 )
         raise ValueError("it ends early")
 
     def _to_mark(self) -> list[Any]:
-        at = len(self.stack) - 1 - next((i for i, item in enumerate(reversed(self.stack)) if item is _MARK), len(self.stack))
+        at = (
+            len(self.stack)
+            - 1
+            - next((i for i, item in enumerate(reversed(self.stack)) if item is _MARK), len(self.stack))
+        )
         if at < 0:
             raise ValueError("a mark is missing")
         items = self.stack[at + 1 :]
@@ -125,7 +137,8 @@ class _Reader:
     def _name(self, module: str, name: str) -> None:
         if not any(re.fullmatch(pattern, f"{module} {name}") for pattern in ACCEPTED):
             raise PriorError(
-                f"The pickle mentions {module}.{name}, which is neither a tensor nor a known container: it was not run.",
+                f"The pickle mentions {module}.{name}, which is neither a tensor nor a known container: it was not "
+                "run.",
                 "Do not load this file with anything else unless you trust whoever made it.",
             )
         self.stack.append(Name(module, name))
@@ -246,9 +259,27 @@ class _Reader:
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = {
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING",
-    "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
-}  # fmt: skip
+    "INT",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "FLOAT",
+    "BINFLOAT",
+    "STRING",
+    "BINSTRING",
+    "SHORT_BINSTRING",
+    "UNICODE",
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE8",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+    "BYTEARRAY8",
+}
 
 
 def decoded(node: Any) -> Any:
@@ -288,7 +319,9 @@ class _Decoder:
             return {**start, **{self.of(k): self.of(v) for k, v in call.pairs}, **state}
         if last in ("set", "frozenset", "list", "tuple"):
             return [self.of(v) for v in (*(call.args[0] if call.args else ()), *call.items)]
-        if last == "_reconstruct_persistent_obj":  # EDM's wrapper: a class as source text, which is not read, and its attributes
+        if (
+            last == "_reconstruct_persistent_obj"
+        ):  # EDM's wrapper: a class as source text, which is not read, and its attributes
             meta = self.of(call.args[0])
             return Thing(str(meta["class_name"]), dict(meta["state"] or {}))
         if name.startswith("torch.nn.modules."):
@@ -302,12 +335,21 @@ class _Decoder:
             try:
                 return torch.load(io.BytesIO(self.of(call.args[0])), map_location="cpu", weights_only=True)
             except Exception as error:  # torch's own restricted reader refuses in several ways
-                raise PriorError("The pickle holds a tensor whose bytes torch refuses to read.", "Do not load this file otherwise.") from error
+                raise PriorError(
+                    "The pickle holds a tensor whose bytes torch refuses to read.", "Do not load this file otherwise."
+                ) from error
         if last == "_rebuild_tensor_v2":
             storage, offset, size, stride = (self.of(a) for a in call.args[:4])
-            whole = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)  # the public way to it warns of its own removal
+            whole = torch.empty(0, dtype=storage.dtype).set_(
+                storage._untyped_storage
+            )  # the public way to it warns of its own removal
             reach = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-            if offset < 0 or any(s < 0 for s in (*size, *stride)) or math.prod(size) > len(whole) or (math.prod(size) and reach >= len(whole)):
+            if (
+                offset < 0
+                or any(s < 0 for s in (*size, *stride))
+                or math.prod(size) > len(whole)
+                or (math.prod(size) and reach >= len(whole))
+            ):
                 raise ValueError("a tensor reaches beyond its storage")
             return whole.as_strided(tuple(size), tuple(stride), offset).clone()
         if last == "_rebuild_parameter":
@@ -329,7 +371,10 @@ class _Decoder:
             if kind.hasobject:
                 raise ValueError("an array of objects")
             return np.frombuffer(raw, kind).reshape(shape, order="F" if fortran else "C").copy()
-        raise PriorError(f"The pickle calls {name}, which makes no tensor and no container: it was not run.", "Do not load this file with anything else.")
+        raise PriorError(
+            f"The pickle calls {name}, which makes no tensor and no container: it was not run.",
+            "Do not load this file with anything else.",
+        )
 
 
 def tensors_of(thing: Thing, prefix: str = "") -> dict[str, torch.Tensor]:

@@ -1,4 +1,6 @@
-"""One call for all formats: find out what a checkpoint is, convert it, write weights and card, and load them again to be sure."""
+"""One call for all formats: find out what a checkpoint is, convert it, write weights and card, and load them
+again to be sure.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,12 @@ def format_of(source: Path) -> str:
     if (source / "config.json").is_file() or (source / "unet" / "config.json").is_file():
         return "diffusers"
     orbax = any((source / name).exists() for name in ("manifest.ocdbt", "_METADATA", "_CHECKPOINT_METADATA"))
-    if orbax or source.name.startswith("checkpoint_") or any(source.glob("checkpoint_*")) or source.suffix in (".msgpack", ".flax"):
+    if (
+        orbax
+        or source.name.startswith("checkpoint_")
+        or any(source.glob("checkpoint_*"))
+        or source.suffix in (".msgpack", ".flax")
+    ):
         return "flax"
     raise PriorError(
         f"{source.name} is no checkpoint of a known format.",
@@ -98,13 +105,23 @@ def convert(source: Path, out: Path, wanted: Wanted, kind: str | None = None) ->
     if not isinstance(size, int):
         raise ConfigError("The checkpoint does not say the side of its images.", "Give --size in pixels.")
     if size % network.multiple:
-        raise ConfigError(f"This network needs sides that {network.multiple} divides, not {size}.", "Give another --size.")
+        raise ConfigError(
+            f"This network needs sides that {network.multiple} divides, not {size}.", "Give another --size."
+        )
     lo, hi = wanted.sigma or usual_sigma(network)
     card = ModelCard(
-        name=wanted.name, anatomy=wanted.anatomy, window=wanted.window, size=size, position_channels=getattr(network.config, "positions", False),
-        sigma_min=lo, sigma_max=hi, network=network_fields(network.config), licence=wanted.licence, intended_use=wanted.intended_use,
+        name=wanted.name,
+        anatomy=wanted.anatomy,
+        window=wanted.window,
+        size=size,
+        position_channels=getattr(network.config, "positions", False),
+        sigma_min=lo,
+        sigma_max=hi,
+        network=network_fields(network.config),
+        licence=wanted.licence,
+        intended_use=wanted.intended_use,
         training={"command": "klip priors convert", "converted_from": {"file": source.name, **origin}},
-    )  # fmt: skip
+    )
     path = save_prior(network, card, out, torch.float32)
     _check(network.eval(), path, size, (lo * hi) ** 0.5)
     return path
@@ -130,4 +147,7 @@ def _check(network: Any, path: Path, size: int, sigma: float) -> None:
     with torch.inference_mode():
         here, there = network(x, level, nowhere), prior.network(x, level, nowhere)
     if not torch.isfinite(here).all() or not torch.allclose(here, there, rtol=1e-4, atol=1e-4):
-        raise PriorError("The converted network does not say the same after being written.", "Its weights may be damaged; get the checkpoint again.")
+        raise PriorError(
+            "The converted network does not say the same after being written.",
+            "Its weights may be damaged; get the checkpoint again.",
+        )

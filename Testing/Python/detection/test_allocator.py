@@ -28,7 +28,9 @@ print(told, faults())
 
 def run(keep: bool) -> tuple[str, int]:
     """Whether the C library was told, and page faults of a loop that frees and asks again, in a process of its own."""
-    said = subprocess.run([sys.executable, "-c", PROGRAM.format(keep=keep)], capture_output=True, text=True, check=True).stdout.split()
+    said = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(keep=keep)], capture_output=True, text=True, check=True
+    ).stdout.split()
     return said[0], int(said[1])
 
 

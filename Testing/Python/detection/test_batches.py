@@ -23,7 +23,9 @@ from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 
 CONFIG = Config(
-    measurement=MeasurementConfig(noise=0.1),  # a tame problem: conjugate gradients of a stiff one turn rounding into per cents
+    measurement=MeasurementConfig(
+        noise=0.1
+    ),  # a tame problem: conjugate gradients of a stiff one turn rounding into per cents
     sampling=SamplingConfig(n_samples=2, n_steps=3, cg_iterations=3),
     record=RecordConfig(layers=("cold", "path", "darker", "brighter", "renoised"), n_nodes=2),
 )
@@ -56,8 +58,12 @@ def assert_same(a: SliceTrace, b: SliceTrace, rtol: float) -> None:
     for name, layer in a.layers.items():
         other = b.layers[name]
         assert layer.n_independent == other.n_independent
-        np.testing.assert_allclose(other.energy, layer.energy, rtol=rtol, atol=rtol * float(layer.energy.max()), err_msg=name)
-        np.testing.assert_allclose(other.mean, layer.mean, rtol=rtol, atol=rtol * float(layer.energy.max()), err_msg=name)
+        np.testing.assert_allclose(
+            other.energy, layer.energy, rtol=rtol, atol=rtol * float(layer.energy.max()), err_msg=name
+        )
+        np.testing.assert_allclose(
+            other.mean, layer.mean, rtol=rtol, atol=rtol * float(layer.energy.max()), err_msg=name
+        )
 
 
 @pytest.mark.parametrize("photons", [None, 30.0])
@@ -94,7 +100,9 @@ def test_stopping_gives_what_asking_for_so_many_gives(prior: UNetPrior, study: F
     assert [t.info["samples"] for t in (asked, first, at_once, never)] == [8, 4, 4, 8]
     assert_same(first, at_once, 2e-3)
     assert_same(asked, never, 2e-2)
-    assert at_once.info["network_evaluations"] < asked.info["network_evaluations"] < never.info["network_evaluations"] + 1
+    assert (
+        at_once.info["network_evaluations"] < asked.info["network_evaluations"] < never.info["network_evaluations"] + 1
+    )
     between = 0.5 * (at_once.info["block_error"] + never.info["block_error"])
     assert never.info["block_error"] < between < at_once.info["block_error"], "more samples, smaller error"
     again = trace_slice(scanner(stopping(12, between), prior, study), study, 1)
@@ -125,7 +133,9 @@ def test_the_fingerprint_follows_the_rule_only_where_it_is_used() -> None:
 
 
 class Short:
-    """A network on a device with room for so many images: asks for more than there is, as PyTorch would, and counts its attempts."""
+    """A network on a device with room for so many images: asks for more than there is, as PyTorch would, and
+    counts its attempts.
+    """
 
     def __init__(self, room: int) -> None:
         self.room, self.asked = room, []
@@ -137,7 +147,9 @@ class Short:
         return 2 * x
 
 
-@pytest.mark.parametrize(("n", "room", "asked"), [(8, 8, [8]), (8, 3, [8, 4, 2, 2, 2, 2]), (5, 2, [5, 2, 2, 1]), (3, 1, [3, 1, 1, 1])])
+@pytest.mark.parametrize(
+    ("n", "room", "asked"), [(8, 8, [8]), (8, 3, [8, 4, 2, 2, 2, 2]), (5, 2, [5, 2, 2, 1]), (3, 1, [3, 1, 1, 1])]
+)
 def test_a_batch_is_halved_until_it_fits(n: int, room: int, asked: list[int]) -> None:
     network, batches, x = Short(room), Batches(), torch.arange(float(n))[:, None]
     torch.testing.assert_close(batches.run(network, x), 2 * x)

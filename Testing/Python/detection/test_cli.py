@@ -62,7 +62,13 @@ def test_help_lists_the_commands(klip: Klip) -> None:
 def test_version_from_a_shell() -> None:
     from KLIPCore import __version__
 
-    done = subprocess.run([sys.executable, "-m", "KLIPCore.cli", "--version"], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-m", "KLIPCore.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
     assert __version__ in done.stdout
 
 

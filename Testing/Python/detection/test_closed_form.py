@@ -30,7 +30,9 @@ def scanner_and_study() -> tuple[Scanner, FramedStudy]:
 def enlarged(study: FramedStudy, factor: float) -> FramedStudy:
     """The same study in a frame whose pixels are ``factor`` times smaller."""
     frame = study.frame
-    return FramedStudy.of(study.study, study.body, Frame(frame.size, frame.centres, frame.pixel / factor, frame.pixel_mm / factor))
+    return FramedStudy.of(
+        study.study, study.body, Frame(frame.size, frame.centres, frame.pixel / factor, frame.pixel_mm / factor)
+    )
 
 
 def test_reach_is_that_of_the_masks(scanner_and_study: tuple[Scanner, FramedStudy]) -> None:
@@ -50,7 +52,9 @@ def test_a_body_beyond_the_disc_is_measured_without_it(scanner_and_study: tuple[
     assert scanner.A.closed_form is not None  # the scanner keeps its own
 
 
-def test_nothing_is_said_of_the_corners_and_the_body_is_as_well_known(scanner_and_study: tuple[Scanner, FramedStudy]) -> None:
+def test_nothing_is_said_of_the_corners_and_the_body_is_as_well_known(
+    scanner_and_study: tuple[Scanner, FramedStudy],
+) -> None:
     scanner, study = scanner_and_study
     plain = replace(scanner, A=scanner.operator_for(enlarged(study, 1.6)))
     quick, slow = trace_slice(scanner, study, 1), trace_slice(plain, study, 1)

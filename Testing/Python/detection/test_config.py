@@ -24,7 +24,9 @@ WRONG_KINDS = (
 
 
 def test_regions_are_outlined_at_the_rate_of_their_score_unless_another_is_asked_for() -> None:
-    assert {name: RegionConfig(score=name).rate for name in SCORES} == {name: score.fdr for name, score in SCORES.items()}
+    assert {name: RegionConfig(score=name).rate for name in SCORES} == {
+        name: score.fdr for name, score in SCORES.items()
+    }
     assert RegionConfig(score="darker", fdr=0.33).rate == 0.33
     kept = Config(regions=RegionConfig(score="darker"))
     assert Config.from_dict(kept.to_dict()).regions.rate == SCORES["darker"].fdr
@@ -45,7 +47,9 @@ def test_the_fingerprint_follows_what_decides_the_trace_and_nothing_else() -> No
     assert base.fingerprint("a") == base.updated({"regions": {"block_mm": 20.0}, "device": "cpu"}).fingerprint("a")
     assert base.fingerprint("a") != base.fingerprint("b")
     assert base.fingerprint("a") != base.updated({"sampling": {"seed": 1}}).fingerprint("a")
-    assert base.fingerprint("a") != base.updated({"regions": {"null": "twin"}}).fingerprint("a"), "twins are sampled too"
+    assert base.fingerprint("a") != base.updated({"regions": {"null": "twin"}}).fingerprint("a"), (
+        "twins are sampled too"
+    )
 
 
 def test_yaml_takes_the_bare_word_null_for_nothing_and_is_understood_all_the_same(tmp_path: Path) -> None:
@@ -63,7 +67,9 @@ def test_yaml_on_top_of_a_preset(tmp_path: Path) -> None:
     assert config.regions.chosen.window == (0.1, 0.2)
 
 
-@pytest.mark.parametrize("text", ["preset: nobody", "measurement: {n_vews: 3}", "colour: red", "measurement: 3", "- a", "{{{", *WRONG_KINDS])
+@pytest.mark.parametrize(
+    "text", ["preset: nobody", "measurement: {n_vews: 3}", "colour: red", "measurement: 3", "- a", "{{{", *WRONG_KINDS]
+)
 def test_wrong_files_are_explained(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)

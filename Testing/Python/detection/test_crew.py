@@ -1,4 +1,6 @@
-"""Several workers and devices: the same bits as one, whoever is first, and a clean end when one fails or somebody stops."""
+"""Several workers and devices: the same bits as one, whoever is first, and a clean end when one fails or
+somebody stops.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ CPU = torch.device("cpu")
 def prior() -> UNetPrior:
     torch.manual_seed(0)
     shape = UNetConfig(channels=(16, 16))
-    return UNetPrior(build_network(shape), ModelCard("tiny", "nothing", Window(-160, 240), size=64, network=network_fields(shape)))
+    return UNetPrior(
+        build_network(shape), ModelCard("tiny", "nothing", Window(-160, 240), size=64, network=network_fields(shape))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,9 @@ def scanner(prior: UNetPrior, study: FramedStudy) -> Scanner:
     return Scanner.build(CONFIG, prior, study.frame.pixel_mm, CPU)
 
 
-def traced(scanners: list[Scanner], study: FramedStudy, batches: list[list[int]], twins: tuple[int, ...] = ()) -> dict[int, SliceTrace]:
+def traced(
+    scanners: list[Scanner], study: FramedStudy, batches: list[list[int]], twins: tuple[int, ...] = ()
+) -> dict[int, SliceTrace]:
     done: dict[int, SliceTrace] = {}
     trace_all(scanners, study, batches, twins, 1, lambda batch: None, lambda t: done.update({t.index: t}))
     return done
@@ -126,7 +132,15 @@ def test_a_stop_ends_the_workers_at_their_next_evaluation(scanner: Scanner, stud
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        trace_all(crew(scanner, [(CPU, scanner.prior)], Arrangement(2, 1)), study, cut(range(6), 1), (), 1, lambda batch: None, stop)
+        trace_all(
+            crew(scanner, [(CPU, scanner.prior)], Arrangement(2, 1)),
+            study,
+            cut(range(6), 1),
+            (),
+            1,
+            lambda batch: None,
+            stop,
+        )
     assert len(seen) == 1
     assert threading.active_count() == before
     halted = replace(scanner, halt=threading.Event())
@@ -157,9 +171,13 @@ def on_disk(prior: UNetPrior, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_prior(prior.network, prior.card, tmp_path_factory.mktemp("prior"), torch.float32))
 
 
-def test_a_run_continues_in_whole_batches_with_the_same_arrangement(dicom_study: Path, on_disk: str, tmp_path: Path) -> None:
+def test_a_run_continues_in_whole_batches_with_the_same_arrangement(
+    dicom_study: Path, on_disk: str, tmp_path: Path
+) -> None:
     """A batch with a missing slice is done again as it was: its other slices must keep their rounding."""
-    config = replace(CONFIG, prior=on_disk).updated({"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}})
+    config = replace(CONFIG, prior=on_disk).updated(
+        {"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}}
+    )
     work = Arrangement(2, 1, 4)
     first = detect(dicom_study, tmp_path / "out", config, work=work)
     run = first.folder.run()
@@ -182,9 +200,13 @@ def test_twins_are_spread_over_the_study() -> None:
     assert len(set(twin_slices(range(23), 3))) == 8
 
 
-def test_a_null_of_some_twins_judges_all_slices(dicom_study: Path, on_disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_null_of_some_twins_judges_all_slices(
+    dicom_study: Path, on_disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("KLIPCore.detection.detect.LEAST_TWINS", 1)
-    config = replace(CONFIG, prior=on_disk).updated({"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}, "sampling": {"twin_every": 2}})
+    config = replace(CONFIG, prior=on_disk).updated(
+        {"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}, "sampling": {"twin_every": 2}}
+    )
     found = detect(dicom_study, tmp_path / "out", config)
     traces = [SliceTrace.load(found.folder.slice_file(k)) for k in found.folder.run()["slices"]]
     assert [any(n.startswith("twin-") for n in t.layers) for t in traces] == [True, False, True, False]
@@ -195,7 +217,9 @@ def test_a_null_of_some_twins_judges_all_slices(dicom_study: Path, on_disk: str,
 
 
 def test_slices_without_a_twin_are_ranked_among_the_twins_of_the_others(study: FramedStudy) -> None:
-    """Nats that are equally distributed in study and twins: p-values are uniform in every slice, and ranks among two slices' twins."""
+    """Nats that are equally distributed in study and twins: p-values are uniform in every slice, and ranks
+    among two slices' twins.
+    """
     rng = np.random.default_rng(0)
     edges = np.array([0.05, 0.2])
 
@@ -203,7 +227,12 @@ def test_slices_without_a_twin_are_ranked_among_the_twins_of_the_others(study: F
         nats = rng.gamma(2.0, size=(1, 1, 16, 16)).astype(np.float32)
         return Layer(name, edges, nats, nats, 1)
 
-    slices = [SliceTrace(k, {name: layer(name) for name in ("path", "twin-path")[: 1 + (k % 2 == 0)]}, np.zeros((64, 64)), {}) for k in range(4)]
+    slices = [
+        SliceTrace(
+            k, {name: layer(name) for name in ("path", "twin-path")[: 1 + (k % 2 == 0)]}, np.zeros((64, 64)), {}
+        )
+        for k in range(4)
+    ]
     made = MapMaker(KLTrace(tuple(slices)), study).make(RegionConfig(score="klip", null="twin", block_mm=2.0, fdr=0.3))
     twins = np.concatenate([slices[k].layers["twin-path"].energy[0, 0][made.tested[k]] for k in (0, 2)])
     for k in range(4):
@@ -214,13 +243,24 @@ def test_slices_without_a_twin_are_ranked_among_the_twins_of_the_others(study: F
 
 
 def test_sampling_on_a_list_of_devices(scanner: Scanner, study: FramedStudy, on_disk: str, tmp_path: Path) -> None:
-    """As the pipeline does it for several GPUs; both devices are this processor, so the prior named by the configuration is loaded for the second."""
+    """As the pipeline does it for several GPUs; both devices are this processor, so the prior named by the
+    configuration is loaded for the second.
+    """
     config = replace(CONFIG, prior=on_disk)
     folders = [RunFolder(tmp_path / name) for name in ("one", "two")]
     told: list[str] = []
     for folder, devices in zip(folders, (CPU, [CPU, CPU]), strict=True):
         folder.trace_folder.mkdir(parents=True)
-        sample_slices(folder, study, config, scanner.prior, devices, [0, 1, 2], "f", lambda stage, fraction, detail: told.append(detail))
+        sample_slices(
+            folder,
+            study,
+            config,
+            scanner.prior,
+            devices,
+            [0, 1, 2],
+            "f",
+            lambda stage, fraction, detail: told.append(detail),
+        )
     for k in range(3):
         assert_same_bits(*(SliceTrace.load(folder.slice_file(k)) for folder in folders))
     assert "slice 2 (3 of 3)" in told

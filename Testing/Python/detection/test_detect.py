@@ -96,7 +96,9 @@ def test_result_json_is_what_the_report_says(run: Detection) -> None:
 
 def test_image_nats_count_every_nat_once(run: Detection) -> None:
     made = run.kl_map
-    np.testing.assert_allclose(made.image_nats, [(c * t).sum() for c, t in zip(made.cells, made.tested, strict=True)], rtol=1e-6)
+    np.testing.assert_allclose(
+        made.image_nats, [(c * t).sum() for c, t in zip(made.cells, made.tested, strict=True)], rtol=1e-6
+    )
 
 
 def test_rerun_changes_nothing_and_samples_nothing(run: Detection, dicom_study: Path, tmp_path: Path) -> None:
@@ -196,7 +198,9 @@ def test_a_flipped_study_gets_the_same_nats_in_the_same_places(run: Detection, t
     write_image(flipped, path)
     found = detect(path, tmp_path / "out", FAST, slices="1")
     assert found.kl_map.indices == (1,)
-    settings = RegionConfig(score="darker")  # nats of its own; those of the default score are relative to all slices examined
+    settings = RegionConfig(
+        score="darker"
+    )  # nats of its own; those of the default score are relative to all slices examined
     here, there = (LiveMap.open(made.folder.path).update(settings).kl_map.array for made in (found, run))
     np.testing.assert_allclose(here[::-1][1], there[1], rtol=1e-3, atol=1e-4)
 
@@ -207,7 +211,9 @@ def study_of(run: Detection) -> Volume:
     return run.study.study
 
 
-def test_a_score_whose_layer_would_not_be_recorded_is_refused_before_the_work(dicom_study: Path, tmp_path: Path) -> None:
+def test_a_score_whose_layer_would_not_be_recorded_is_refused_before_the_work(
+    dicom_study: Path, tmp_path: Path
+) -> None:
     config: Config = FAST.updated({"record": {"layers": ["cold", "path"]}})
     with pytest.raises(ConfigError, match="would not be recorded"):
         detect(dicom_study, tmp_path / "out", config)

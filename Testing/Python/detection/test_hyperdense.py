@@ -1,4 +1,6 @@
-"""The score hyperdense: what the layer holds, that it costs nothing beside hypodense, and that it finds a rod of metal."""
+"""The score hyperdense: what the layer holds, that it costs nothing beside hypodense, and that it finds a
+rod of metal.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def test_it_costs_no_evaluation_beside_hypodense_and_changes_no_bit_of_it(found:
     both = LiveMap.open(found.folder.path).trace.slices[0]
     study = found.folder.path.parent / "ct.nii.gz"
     layers = ["cold", "path", "darker", "brighter", "hypodense"]
-    alone = LiveMap.open(detect(study, tmp_path / "out", FAST.updated({"record": {"layers": layers}}), slices="0:1").folder.path).trace.slices[0]
+    alone = LiveMap.open(
+        detect(study, tmp_path / "out", FAST.updated({"record": {"layers": layers}}), slices="0:1").folder.path
+    ).trace.slices[0]
     assert both.info["network_evaluations"] == alone.info["network_evaluations"]
     np.testing.assert_array_equal(both.layers["hypodense"].mean, alone.layers["hypodense"].mean)
 
@@ -66,7 +70,9 @@ def test_it_can_be_recorded_alone_and_says_so_when_its_noise_levels_are_not(foun
     config = FAST.updated({"record": {"layers": ["hyperdense"]}, "regions": {"score": "hyperdense"}})
     alone = LiveMap.open(detect(study, tmp_path / "out", config, slices="0:1").folder.path).trace.slices[0]
     assert set(alone.layers) == {"hyperdense"}
-    np.testing.assert_array_equal(alone.layers["hyperdense"].mean, LiveMap.open(found.folder.path).trace.slices[0].layers["hyperdense"].mean)
+    np.testing.assert_array_equal(
+        alone.layers["hyperdense"].mean, LiveMap.open(found.folder.path).trace.slices[0].layers["hyperdense"].mean
+    )
     with pytest.raises(ConfigError, match="outside what would be recorded"):
         Config().updated({"record": {"n_large": 0}, "regions": {"score": "hyperdense"}})
 

@@ -1,4 +1,6 @@
-"""The score hypodense from recording to regions: it adds to a trace and changes nothing in it, and every slider answers."""
+"""The score hypodense from recording to regions: it adds to a trace and changes nothing in it, and every
+slider answers.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def found(nifti: Path, tmp_path_factory: pytest.TempPathFactory) -> Detection:
     return detect(nifti, tmp_path_factory.mktemp("with") / "out", WITH)
 
 
-def test_other_layers_are_the_same_bit_for_bit_and_large_nodes_cost_what_they_cost(found: Detection, nifti: Path, tmp_path: Path) -> None:
+def test_other_layers_are_the_same_bit_for_bit_and_large_nodes_cost_what_they_cost(
+    found: Detection, nifti: Path, tmp_path: Path
+) -> None:
     plain = LiveMap.open(detect(nifti, tmp_path / "out", WITHOUT, slices="1:2").folder.path).trace.slices[0]
     full = LiveMap.open(found.folder.path).trace.slices[1]
     for name in ("cold", "path", "darker"):
@@ -65,11 +69,15 @@ def test_sliders_and_files_agree_and_windows_cut_the_parts(found: Detection) -> 
     whole = maker.make(WITH.regions)
     small = maker.make(replace(WITH.regions, window=(0.08, 0.32)))
     large = maker.make(replace(WITH.regions, window=(0.4, 1.6)))
-    np.testing.assert_array_equal(maker.make(WITH.regions).nats, whole.nats)  # what is kept between settings is kept apart
+    np.testing.assert_array_equal(
+        maker.make(WITH.regions).nats, whole.nats
+    )  # what is kept between settings is kept apart
     assert not np.array_equal(small.nats, large.nats)
     assert (small.cells <= whole.cells + 1e-5).all()
     tested = whole.tested
-    assert (whole.p[tested] >= np.minimum(small.p, maker.make(replace(WITH.regions, window=(0.32, 1.6))).p)[tested] - 1e-12).all()
+    assert (
+        whole.p[tested] >= np.minimum(small.p, maker.make(replace(WITH.regions, window=(0.32, 1.6))).p)[tested] - 1e-12
+    ).all()
     settings = replace(live.settings, block_mm=15.0, window=(0.08, 0.7), fdr=0.9)
     shown, written = live.update(settings), redo_regions(found.folder.path, settings)
     assert [r.to_dict() for r in shown.regions] == [r.to_dict() for r in written.report.regions]
@@ -82,7 +90,9 @@ def test_a_trace_without_large_nodes_answers_with_what_it_has(nifti: Path, tmp_p
     made = detect(nifti, tmp_path / "out", config, slices="1:2")
     only = made.kl_map
     assert LiveMap.open(made.folder.path).trace.slices[0].layers["hypodense"].mean.shape[0] == 2
-    narrow = MapMaker(LiveMap.open(made.folder.path).trace, made.study).make(replace(config.regions, window=(0.08, 0.32)))
+    narrow = MapMaker(LiveMap.open(made.folder.path).trace, made.study).make(
+        replace(config.regions, window=(0.08, 0.32))
+    )
     np.testing.assert_array_equal(only.nats, narrow.nats)
 
 
@@ -108,5 +118,7 @@ def test_a_score_says_which_windows_it_judges_apart() -> None:
     score = SCORES["hypodense"]
     assert score.windows == ((0.08, 0.32), (0.32, 1.6))
     assert RegionConfig(score="hypodense", window=(0.1, 0.2)).chosen.windows == ((0.1, 0.2),)
-    assert RegionConfig(score="hypodense", window=(3.0, 4.0)).chosen.windows == ((3.0, 4.0),)  # the trace says that it is outside
+    assert RegionConfig(score="hypodense", window=(3.0, 4.0)).chosen.windows == (
+        (3.0, 4.0),
+    )  # the trace says that it is outside
     assert SCORES["darker"].windows == (SCORES["darker"].window,)

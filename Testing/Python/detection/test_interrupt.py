@@ -17,7 +17,9 @@ ARGUMENTS = ["--preset", "quick", "--steps", "3", "--samples", "1", "--progress"
 
 
 def klip(*arguments: str) -> subprocess.Popen[str]:
-    """The real command in its own process, on one thread: "the same" below means every bit, which libraries promise for equal thread counts only."""
+    """The real command in its own process, on one thread: "the same" below means every bit, which libraries
+    promise for equal thread counts only.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "KLIPCore.cli", *arguments],
         stdout=subprocess.PIPE,
@@ -25,7 +27,9 @@ def klip(*arguments: str) -> subprocess.Popen[str]:
         text=True,
         cwd=Path(__file__).parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell that runs tests in the background passes on an ignored one
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell that runs tests in the background passes on an ignored one
     )
 
 

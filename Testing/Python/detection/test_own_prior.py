@@ -1,4 +1,6 @@
-"""A user's own prior is one option: a copy of the shipped one under another name gives the same run, and says whose it is."""
+"""A user's own prior is one option: a copy of the shipped one under another name gives the same run, and
+says whose it is.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,39 @@ def klip(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_copy_under_another_name_gives_the_same_map(dicom_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_under_another_name_gives_the_same_map(
+    dicom_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(SHIPPED, tmp_path / "mine.safetensors")
     card = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
-    (tmp_path / "mine.json").write_text(json.dumps({**card, "name": "mine", "anatomy": "what I know"}), encoding="utf-8")
-    small = ("--preset", "quick", "--steps", "3", "--samples", "1", "--slices", "1:3", "--device", "cpu", "--progress", "none")
+    (tmp_path / "mine.json").write_text(
+        json.dumps({**card, "name": "mine", "anatomy": "what I know"}), encoding="utf-8"
+    )
+    small = (
+        "--preset",
+        "quick",
+        "--steps",
+        "3",
+        "--samples",
+        "1",
+        "--slices",
+        "1:3",
+        "--device",
+        "cpu",
+        "--progress",
+        "none",
+    )
     klip(monkeypatch, "detect", str(dicom_study), "-o", str(tmp_path / "a"), *small)
-    klip(monkeypatch, "detect", str(dicom_study), "-o", str(tmp_path / "b"), *small, "--prior", str(tmp_path / "mine.safetensors"))
+    klip(
+        monkeypatch,
+        "detect",
+        str(dicom_study),
+        "-o",
+        str(tmp_path / "b"),
+        *small,
+        "--prior",
+        str(tmp_path / "mine.safetensors"),
+    )
     shipped, own = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / run / "kl_map.nrrd"))) for run in "ab")
     assert shipped.max() > 0
     np.testing.assert_array_equal(own, shipped)

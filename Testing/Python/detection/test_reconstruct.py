@@ -19,7 +19,9 @@ PHANTOM = EllipsePhantom.shepp_logan(96.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("geometry", [ParallelBeam.sparse(90, IMAGE), FanBeam.sparse(120, IMAGE)], ids=["parallel", "fan"])
+@pytest.mark.parametrize(
+    "geometry", [ParallelBeam.sparse(90, IMAGE), FanBeam.sparse(120, IMAGE)], ids=["parallel", "fan"]
+)
 def test_phantoms_come_back(method: str, geometry: ParallelBeam | FanBeam) -> None:
     clean = PHANTOM.sinogram(geometry, rays_per_bin=4)
     noisy = clean + np.random.default_rng(0).normal(0, 0.2, clean.shape)
@@ -28,7 +30,9 @@ def test_phantoms_come_back(method: str, geometry: ParallelBeam | FanBeam) -> No
     assert found.shape == (2, 64, 64)
     assert found.dtype == np.float32
     for image in found:
-        assert np.sqrt(np.mean((image - truth) ** 2)) < (0.13 if method == "fbp" else 0.1)  # the Hann window softens the skull
+        assert np.sqrt(np.mean((image - truth) ** 2)) < (
+            0.13 if method == "fbp" else 0.1
+        )  # the Hann window softens the skull
     assert found[0][30:34, 24:40].mean() == pytest.approx(truth[30:34, 24:40].mean(), abs=0.03)
 
 
@@ -71,7 +75,9 @@ def test_misuse_is_refused(tmp_path: Path) -> None:
         lambda: reconstruct(np.zeros(geometry.shape), geometry, IMAGE, "art"),
         lambda: reconstruct(np.zeros((3, 3)), geometry, IMAGE),
         lambda: reconstruct(np.full(geometry.shape, np.nan), geometry, IMAGE),
-        lambda: reconstruct(np.zeros(geometry.shape), geometry, IMAGE, "cg", projector=Projector(geometry, IMAGE.refined(2))),
+        lambda: reconstruct(
+            np.zeros(geometry.shape), geometry, IMAGE, "cg", projector=Projector(geometry, IMAGE.refined(2))
+        ),
     ):
         with pytest.raises(ConfigError):
             call()
@@ -103,7 +109,16 @@ def test_any_other_orientation_is_worse(shared_data: Path) -> None:
     turned = [dice(f(np.rot90(mask, k)), truth) for k in range(4) for f in (np.asarray, np.fliplr)]
     assert right == max(turned) > 0.98
     assert sorted(turned)[-2] < 0.95
-    backwards = FanBeam(tuple(-a for a in geometry.angles_rad), 560, geometry.pitch_mm, 0.0, geometry.source_origin_mm, geometry.source_detector_mm)
+    backwards = FanBeam(
+        tuple(-a for a in geometry.angles_rad),
+        560,
+        geometry.pitch_mm,
+        0.0,
+        geometry.source_origin_mm,
+        geometry.source_detector_mm,
+    )
     wrong = reconstruct(sinogram, backwards, coarse)
     wrong_mask = wrong > otsu_threshold(wrong)
-    assert max(dice(f(np.rot90(wrong_mask, k)), truth) for k in range(4) for f in (np.asarray, np.fliplr)) < right - 0.005
+    assert (
+        max(dice(f(np.rot90(wrong_mask, k)), truth) for k in range(4) for f in (np.asarray, np.fliplr)) < right - 0.005
+    )

@@ -23,7 +23,10 @@ def test_slices_mean_what_python_means(n: int, start: int, stop: int) -> None:
             parse_slices(f"{start}:{stop}", n)
 
 
-@pytest.mark.parametrize(("text", "expected"), [(None, [0, 1, 2, 3]), ("2", [2]), ("-1", [3]), ("::2", [0, 2]), ("1:", [1, 2, 3]), ("::-1", [0, 1, 2, 3])])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, [0, 1, 2, 3]), ("2", [2]), ("-1", [3]), ("::2", [0, 2]), ("1:", [1, 2, 3]), ("::-1", [0, 1, 2, 3])],
+)
 def test_slices_by_example(text: str | None, expected: list[int]) -> None:
     assert parse_slices(text, 4) == expected
 

@@ -46,4 +46,6 @@ def test_without_the_weight_both_signs_are_a_share_of_the_surprise(traced: tuple
 
 
 def test_signs_can_be_recorded_alone() -> None:
-    assert Config().updated({"record": {"layers": ["darker"]}, "regions": {"score": "darker"}}).record.layers == ("darker",)
+    assert Config().updated({"record": {"layers": ["darker"]}, "regions": {"score": "darker"}}).record.layers == (
+        "darker",
+    )

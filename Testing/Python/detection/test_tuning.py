@@ -1,4 +1,6 @@
-"""Choosing an arrangement: what is tried, what is believed, what is remembered, and when nothing is measured at all."""
+"""Choosing an arrangement: what is tried, what is believed, what is remembered, and when nothing is measured
+at all.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ CPU = torch.device("cpu")
 def prior() -> UNetPrior:
     torch.manual_seed(0)
     shape = UNetConfig(channels=(16, 16))
-    return UNetPrior(build_network(shape), ModelCard("tiny", "nothing", Window(-160, 240), size=32, network=network_fields(shape), sha256="0"))
+    return UNetPrior(
+        build_network(shape),
+        ModelCard("tiny", "nothing", Window(-160, 240), size=32, network=network_fields(shape), sha256="0"),
+    )
 
 
 @pytest.fixture
@@ -61,7 +66,9 @@ def test_a_long_run_is_measured_once(prior: UNetPrior, tmp_path: Path, measured:
     assert [p.name for p in tmp_path.iterdir()] == ["tuning.json"]
 
 
-def test_it_can_be_turned_off(prior: UNetPrior, tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_turned_off(
+    prior: UNetPrior, tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(tuning.SWITCH, "off")
     assert arrange(prior, CPU, 2, 10**6, 50, tmp_path) == Arrangement.plain()
     assert not measured
@@ -74,7 +81,9 @@ def test_a_damaged_memory_is_replaced(prior: UNetPrior, tmp_path: Path, measured
     assert list(json.loads((tmp_path / "tuning.json").read_text()).values()) == [asdict(Arrangement(2, 2))]
 
 
-@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
 def test_a_cache_that_cannot_be_written_stops_nobody(prior: UNetPrior, tmp_path: Path, measured: list[str]) -> None:
     tmp_path.chmod(0o500)
     assert arrange(prior, CPU, 2, 10**6, 50, tmp_path / "below") == Arrangement(2, 2)

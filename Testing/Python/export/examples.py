@@ -10,7 +10,9 @@ from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 
 SHAPE = (6, 9, 8)
-OBLIQUE = make_grid(SHAPE, np.array([0.1, 0.2, 0.05]), np.array([5.0, 0.7, 0.8]), np.array([10.0, -20.0, 30.0]), (2, 1, 0), False)
+OBLIQUE = make_grid(
+    SHAPE, np.array([0.1, 0.2, 0.05]), np.array([5.0, 0.7, 0.8]), np.array([10.0, -20.0, 30.0]), (2, 1, 0), False
+)
 
 
 def kl_map(grid: Grid = OBLIQUE, source: Source | None = None) -> Volume:

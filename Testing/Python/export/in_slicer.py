@@ -51,7 +51,9 @@ def read_segmentation(path: str) -> dict[str, np.ndarray]:
             text = vtk.reference("")
             if segment.GetTag(tag, text):
                 tags[tag] = str(text)
-        segments.append({"id": identifier, "name": segment.GetName(), "colour": list(segment.GetColor()), "tags": tags})
+        segments.append(
+            {"id": identifier, "name": segment.GetName(), "colour": list(segment.GetColor()), "tags": tags}
+        )
         image = slicer.vtkOrientedImageData()
         node.GetBinaryLabelmapRepresentation(identifier, image)
         index, values = voxels(image)
@@ -67,7 +69,10 @@ def read_model(path: str) -> dict[str, np.ndarray]:
     storage = slicer.vtkMRMLModelStorageNode()
     scene.AddNode(storage)
     storage.SetFileName(path)
-    summary = {"ok": bool(storage.ReadData(node)), "space": storage.GetCoordinateSystemAsString(storage.GetCoordinateSystem())}
+    summary = {
+        "ok": bool(storage.ReadData(node)),
+        "space": storage.GetCoordinateSystemAsString(storage.GetCoordinateSystem()),
+    }
     return {"summary": np.array(json.dumps(summary)), "ras": vtk_to_numpy(node.GetPolyData().GetPoints().GetData())}
 
 
@@ -88,4 +93,6 @@ def read_volume(path: str) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     what, source, target = sys.argv[1:]
-    np.savez(Path(target), **{"segmentation": read_segmentation, "model": read_model, "volume": read_volume}[what](source))
+    np.savez(
+        Path(target), **{"segmentation": read_segmentation, "model": read_model, "volume": read_volume}[what](source)
+    )

@@ -1,4 +1,6 @@
-"""DICOM Segmentations read back by highdicom, pydicom and ITK-free arithmetic: same masks, right instances, same patient."""
+"""DICOM Segmentations read back by highdicom, pydicom and ITK-free arithmetic: same masks, right instances,
+same patient.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,20 @@ from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 
 SHAPE = (6, 9, 8)
-TILTED = make_grid(SHAPE, np.array([0.1, 0.2, 0.05]), np.array([5.0, 0.7, 0.8]), np.array([10.0, -20.0, 30.0]), (2, 1, 0), False)
-COPIED = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyID", "AccessionNumber", "FrameOfReferenceUID")
+TILTED = make_grid(
+    SHAPE, np.array([0.1, 0.2, 0.05]), np.array([5.0, 0.7, 0.8]), np.array([10.0, -20.0, 30.0]), (2, 1, 0), False
+)
+COPIED = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyID",
+    "AccessionNumber",
+    "FrameOfReferenceUID",
+)
 
 
 @pytest.fixture
@@ -39,7 +53,9 @@ def check(path: Path, regions: list[Region], study: Volume) -> None:
     seg = hd.seg.segread(path)
     assert seg.number_of_segments == len(regions)
     by_uid = {uid: k for k, uid in enumerate(study.source.sop_uids)}
-    read = seg.get_pixels_by_source_instance(list(study.source.sop_uids), ignore_spatial_locations=True, assert_missing_frames_are_empty=True)
+    read = seg.get_pixels_by_source_instance(
+        list(study.source.sop_uids), ignore_spatial_locations=True, assert_missing_frames_are_empty=True
+    )
     for n, region in enumerate(regions):
         np.testing.assert_array_equal(read[..., n], region.full_mask(study.grid.shape))
     plain = pydicom.dcmread(path)  # pydicom alone, frame by frame
@@ -51,7 +67,9 @@ def check(path: Path, regions: list[Region], study: Volume) -> None:
         k = by_uid[source[0].ReferencedSOPInstanceUID]
         region = regions[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
         np.testing.assert_array_equal(frame, region.full_mask(study.grid.shape)[k])
-        np.testing.assert_allclose(groups.PlanePositionSequence[0].ImagePositionPatient, study.grid.to_world((k, 0, 0)), atol=1e-3)
+        np.testing.assert_allclose(
+            groups.PlanePositionSequence[0].ImagePositionPatient, study.grid.to_world((k, 0, 0)), atol=1e-3
+        )
         original = pydicom.dcmread(study.source.files[k], stop_before_pixels=True)
         assert original.SOPInstanceUID == source[0].ReferencedSOPInstanceUID
         assert original.ImagePositionPatient == groups.PlanePositionSequence[0].ImagePositionPatient
@@ -104,7 +122,9 @@ def test_an_in_plane_crop_and_a_slab_land_on_the_full_images(study: Volume, tmp_
     path = write_dicom_seg([inner], crop, tmp_path / "seg.dcm", version="0")
     assert path is not None
     (groups,) = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
-    assert groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID == study.source.sop_uids[3]
+    assert (
+        groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID == study.source.sop_uids[3]
+    )
     frame = pydicom.dcmread(path).pixel_array
     expected = np.zeros(SHAPE[1:], np.uint8)
     expected[3:5, 5:7] = 1
@@ -137,11 +157,16 @@ def test_series_that_are_not_perfectly_even_are_served(study: Volume, tmp_path: 
     for n, file in enumerate(study.source.files):
         dataset = pydicom.dcmread(file)
         if jitter == "position" and n == 2:
-            dataset.ImagePositionPatient = [dataset.ImagePositionPatient[0], dataset.ImagePositionPatient[1], float(dataset.ImagePositionPatient[2]) + 0.15]
-        if jitter == "orientation" and n == 3:
-            dataset.ImageOrientationPatient = [float(dataset.ImageOrientationPatient[0]), float(dataset.ImageOrientationPatient[1]) + 5e-4] + [
-                float(v) for v in dataset.ImageOrientationPatient[2:]
+            dataset.ImagePositionPatient = [
+                dataset.ImagePositionPatient[0],
+                dataset.ImagePositionPatient[1],
+                float(dataset.ImagePositionPatient[2]) + 0.15,
             ]
+        if jitter == "orientation" and n == 3:
+            dataset.ImageOrientationPatient = [
+                float(dataset.ImageOrientationPatient[0]),
+                float(dataset.ImageOrientationPatient[1]) + 5e-4,
+            ] + [float(v) for v in dataset.ImageOrientationPatient[2:]]
         if jitter == "no thickness":
             del dataset.SliceThickness, dataset.SpacingBetweenSlices
         dataset.save_as(file)
@@ -149,7 +174,9 @@ def test_series_that_are_not_perfectly_even_are_served(study: Volume, tmp_path: 
     regions = two_regions(kl_map(again.grid, again.source))
     path = write_dicom_seg(regions, again, tmp_path / "seg.dcm", version="0")
     assert path is not None
-    read = hd.seg.segread(path).get_pixels_by_source_instance(list(again.source.sop_uids), ignore_spatial_locations=True, assert_missing_frames_are_empty=True)
+    read = hd.seg.segread(path).get_pixels_by_source_instance(
+        list(again.source.sop_uids), ignore_spatial_locations=True, assert_missing_frames_are_empty=True
+    )
     np.testing.assert_array_equal(read[..., 0], regions[0].full_mask(SHAPE))
     measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert float(measures.SliceThickness) == pytest.approx(5.0, abs=1e-3)
@@ -171,7 +198,14 @@ def test_wrong_studies_are_refused(study: Volume, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"DICOM slices.*seg\.nrrd"):
         dicom_seg(regions, Volume(study.array, study.grid), version="0")
     with pytest.raises(GeometryError, match="not the DICOM image"):  # instances in another order than the array
-        dicom_seg(regions, replace(study, source=replace(study.source, files=study.source.files[::-1], sop_uids=study.source.sop_uids[::-1])), version="0")
+        dicom_seg(
+            regions,
+            replace(
+                study,
+                source=replace(study.source, files=study.source.files[::-1], sop_uids=study.source.sop_uids[::-1]),
+            ),
+            version="0",
+        )
     swapped = replace(study.source, files=study.source.files[1:] + study.source.files[:1])
     with pytest.raises(GeometryError, match="no longer the image"):
         dicom_seg(regions, replace(study, source=swapped), version="0")
@@ -197,7 +231,9 @@ def test_a_real_study(shared_data: Path, tmp_path: Path) -> None:
     d, h, w = study.grid.shape
     array = np.zeros((d, h, w), np.float32)
     array[13:18, 200:230, 140:190], array[36:38, 260:270, 300:340] = 5, 3
-    regions = find_regions(Volume(array, study.grid, study.source, "nats"), array > 0, np.where(array > 0, 1e-4, 1), array / 100)
+    regions = find_regions(
+        Volume(array, study.grid, study.source, "nats"), array > 0, np.where(array > 0, 1e-4, 1), array / 100
+    )
     path = write_dicom_seg(regions, study, tmp_path / "seg.dcm", version="0.1.0")
     assert path is not None
     check(path, regions, study)

@@ -15,7 +15,15 @@ from export.test_overlay import SHAPE, scene
 from PIL import Image
 
 from KLIPCore.errors import OutputError
-from KLIPCore.export.html import ReportInputs, ReportPictures, flat_table, legend_gradient, render_html, report_pictures, write_html
+from KLIPCore.export.html import (
+    ReportInputs,
+    ReportPictures,
+    flat_table,
+    legend_gradient,
+    render_html,
+    report_pictures,
+    write_html,
+)
 from KLIPCore.export.report import DISCLAIMER, Report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -58,7 +66,12 @@ def inputs() -> ReportInputs:
     report = Report(
         example.regions,
         settings={"views": 60, "blocks": {"edge_mm": [12.0, 12.0], "overlap": True}, "note": "<b>x & y</b>"},
-        provenance={"prior": {"name": "abdomen", "sha256": "0123abcd" * 8}, "seed": 5, "sigmas": list(range(20)), "commit": None},
+        provenance={
+            "prior": {"name": "abdomen", "sha256": "0123abcd" * 8},
+            "seed": 5,
+            "sigmas": list(range(20)),
+            "commit": None,
+        },
         significant_mm3=1000.0,
         tested_mm3=12000.0,
         slices=SHAPE[0],
@@ -66,7 +79,9 @@ def inputs() -> ReportInputs:
         warnings=("Trained on <contrast> CT.",),
     )
     pictures = report_pictures(example, np.arange(5.0), reconstruction_title="Posterior mean")
-    return ReportInputs(report, pictures, example.low, example.high, "CT, 5 slices", "12 × 12 mm", "60 views simulated", "abdominal CT")
+    return ReportInputs(
+        report, pictures, example.low, example.high, "CT, 5 slices", "12 × 12 mm", "60 views simulated", "abdominal CT"
+    )
 
 
 def test_nothing_is_fetched_and_nothing_runs(inputs: ReportInputs) -> None:
@@ -87,7 +102,18 @@ def test_it_says_everything(inputs: ReportInputs) -> None:
     assert page.text.count(DISCLAIMER) == 2
     assert inputs.report.summary().replace("\u00a0", " ") in page.text.replace("\u00a0", " ")
     row = inputs.report.rows()[0]
-    for shown in (row.name, row.slices, row.centroid, "1,000", "1.00", "10.0", "12 × 12 mm", "60 views simulated", "abdominal CT", "0123abcd" * 8):
+    for shown in (
+        row.name,
+        row.slices,
+        row.centroid,
+        "1,000",
+        "1.00",
+        "10.0",
+        "12 × 12 mm",
+        "60 views simulated",
+        "abdominal CT",
+        "0123abcd" * 8,
+    ):
         assert shown in page.text, shown
     assert row.colour in render_html(inputs)
     assert "12 values" not in page.text
@@ -133,8 +159,17 @@ def test_pictures_of_a_study_without_regions() -> None:
 
 
 def test_tables_are_flat_and_short() -> None:
-    rows = flat_table({"a": {"b": 1.23456789, "c": [1, 2]}, "d": False, "e": float("nan"), "f": list(range(9)), "p": Path("x")})
-    assert rows == [("a.b", "1.23457"), ("a.c", "1, 2"), ("d", "no"), ("e", "–"), ("f", "0, 1, 2, 3, 4, 5, 6, 7, … (9 values)"), ("p", "x")]
+    rows = flat_table(
+        {"a": {"b": 1.23456789, "c": [1, 2]}, "d": False, "e": float("nan"), "f": list(range(9)), "p": Path("x")}
+    )
+    assert rows == [
+        ("a.b", "1.23457"),
+        ("a.c", "1, 2"),
+        ("d", "no"),
+        ("e", "–"),
+        ("f", "0, 1, 2, 3, 4, 5, 6, 7, … (9 values)"),
+        ("p", "x"),
+    ]
     assert legend_gradient(1, 5).startswith("#6b6b6b, ")  # transparent over tissue grey
     assert len(legend_gradient(1, 5).split(", ")) == 12
 

@@ -90,7 +90,13 @@ def crowded(n: int) -> Scene:
         row, column = divmod(region, 4)
         nats[:, 40 + 7 * row : 45 + 7 * row, 60 + 7 * column : 65 + 7 * column] = 10 + region
     kl = Volume(nats, grid, unit="nats")
-    return Scene.of(Volume(np.zeros(grid.shape, np.float32), grid), kl, find_regions(kl, nats > 0, np.ones(grid.shape), nats), low=1.0, high=10.0)
+    return Scene.of(
+        Volume(np.zeros(grid.shape, np.float32), grid),
+        kl,
+        find_regions(kl, nats > 0, np.ones(grid.shape), nats),
+        low=1.0,
+        high=10.0,
+    )
 
 
 def names_in(figure: Figure) -> list[Text]:

@@ -37,7 +37,9 @@ def scene(grid: Grid = GRID, box: tuple = BOX, flat: float = -125.0, reconstruct
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(encode(figure, dpi=DPI, jpeg_quality=None).data)).convert("RGB")).astype(int)
+    return np.asarray(Image.open(io.BytesIO(encode(figure, dpi=DPI, jpeg_quality=None).data)).convert("RGB")).astype(
+        int
+    )
 
 
 def panel(image: np.ndarray, n: int, height_mm: float = 40, width_mm: float = 60) -> np.ndarray:
@@ -67,7 +69,10 @@ def test_patient_right_is_image_left_for_every_storage_order(flips: tuple[int, i
     axes = [axis for axis, sign in zip((2, 1, 0), flips, strict=True) if sign < 0]
     corner = GRID.to_world([(n - 1) if axis in axes else 0 for axis, n in enumerate(SHAPE)])
     stored = Grid.from_itk(SHAPE, (1.0, 0.5, 5.0), corner, np.diag(flips))
-    box = tuple(slice(n - part.stop, n - part.start) if axis in axes else part for axis, (part, n) in enumerate(zip(BOX, SHAPE, strict=True)))
+    box = tuple(
+        slice(n - part.stop, n - part.start) if axis in axes else part
+        for axis, (part, n) in enumerate(zip(BOX, SHAPE, strict=True))
+    )
     np.testing.assert_array_equal(pixels(slice_figure(scene(stored, box), 2)), pixels(slice_figure(scene(), 2)))
 
 
@@ -83,14 +88,21 @@ def test_without_nats_the_overlay_panel_is_the_ct() -> None:
 def test_outline_and_name_have_the_regions_colour() -> None:
     example = scene()
     colour = np.round(255 * np.array(example.regions[0].colour))
-    for figure, factor in ((slice_figure(example, 1), 30), (montage_figure(example), 30), (profile_figure(example, np.ones(5)), 30)):
+    for figure, factor in (
+        (slice_figure(example, 1), 30),
+        (montage_figure(example), 30),
+        (profile_figure(example, np.ones(5)), 30),
+    ):
         assert (np.abs(pixels(figure) - colour).sum(-1) < 12).sum() > factor
     blank = pixels(slice_figure(example, 0))  # not on this slice
     assert (np.abs(blank - colour).sum(-1) < 12).sum() == 0
 
 
 def test_two_panels_without_a_reconstruction() -> None:
-    assert slice_figure(scene(reconstruction=False), 0).get_size_inches()[0] < slice_figure(scene(), 0).get_size_inches()[0] - PANEL_INCH
+    assert (
+        slice_figure(scene(reconstruction=False), 0).get_size_inches()[0]
+        < slice_figure(scene(), 0).get_size_inches()[0] - PANEL_INCH
+    )
 
 
 def test_the_colour_map_rises_from_invisible() -> None:

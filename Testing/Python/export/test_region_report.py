@@ -27,9 +27,16 @@ def example() -> Report:
     p = np.where(array > 0, 2.1e-5, 0.5)
     regions = find_regions(Volume(array, GRID, unit="nats"), array > 0, p, array / 2000, minimum_volume_mm3=200)
     settings_ = {"blocks": {"edge_mm": 12.0}, "window": Window(-125, 275), "path": Path("study")}
-    provenance = {"prior": {"name": "abdomen", "sha256": "ab" * 32}, "seed": np.int64(7), "curve": np.array([1.0, np.nan]), "flag": np.bool_(True)}
+    provenance = {
+        "prior": {"name": "abdomen", "sha256": "ab" * 32},
+        "seed": np.int64(7),
+        "curve": np.array([1.0, np.nan]),
+        "flag": np.bool_(True),
+    }
     significant = float((array > 0).sum() * GRID.voxel_volume_mm3)
-    return Report(tuple(regions), settings_, provenance, significant + 40.0, 40000.0, 5, 0.05, ("The study is short.",))
+    return Report(
+        tuple(regions), settings_, provenance, significant + 40.0, 40000.0, 5, 0.05, ("The study is short.",)
+    )
 
 
 def test_rows_and_dict_and_text_agree() -> None:
@@ -57,7 +64,9 @@ def test_one_slice_is_not_a_range() -> None:
 
 def test_json_is_strict_and_whole(tmp_path: Path) -> None:
     path = example().write_json(tmp_path / "report.json")
-    read = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)  # NaN or Infinity would be a constant
+    read = json.loads(
+        path.read_text(encoding="utf-8"), parse_constant=pytest.fail
+    )  # NaN or Infinity would be a constant
     assert read["provenance"]["curve"] == [1.0, None]
     assert read["provenance"]["seed"] == 7
     assert read["provenance"]["flag"] is True
@@ -96,7 +105,14 @@ def test_numbers_keep_three_digits(value: float) -> None:
 
 
 def test_numbers_as_people_write_them() -> None:
-    assert [number(v) for v in (0.01234, 4.556, 78.93, 1234.4, 0, 9.999)] == ["0.0123", "4.56", "78.9", "1230", "0", "10.0"]
+    assert [number(v) for v in (0.01234, 4.556, 78.93, 1234.4, 0, 9.999)] == [
+        "0.0123",
+        "4.56",
+        "78.9",
+        "1230",
+        "0",
+        "10.0",
+    ]
     assert number(float("nan")) == "–"
     assert [p_text(v) for v in (0.5, 0.0321, 0.00321, 2.14e-5, 0)] == ["0.500", "0.032", "0.0032", "2.1e-05", "0"]
     assert p_text(float("inf")) == "–"

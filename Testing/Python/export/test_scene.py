@@ -17,7 +17,11 @@ SHAPE = (4, 6, 5)
 
 
 def volume(grid: Grid, array: np.ndarray | None = None, unit: str = "nats") -> Volume:
-    return Volume(np.random.default_rng(1).uniform(0, 9, grid.shape).astype(np.float32) if array is None else array, grid, unit=unit)
+    return Volume(
+        np.random.default_rng(1).uniform(0, 9, grid.shape).astype(np.float32) if array is None else array,
+        grid,
+        unit=unit,
+    )
 
 
 @given(grids(SHAPE))
@@ -30,7 +34,9 @@ def test_everything_is_turned_alike_and_stays_where_it_is(grid: Grid) -> None:
     regions = find_regions(kl, significant, 1.0 - significant, kl.array)
     scene = Scene.of(z, kl, regions, reconstruction=z)
     shown = scene.grid.to_world(np.moveaxis(np.indices(scene.grid.shape), 0, -1))
-    np.testing.assert_allclose(scene.ct, shown[..., 2], atol=1e-3)  # the voxel at each shown place is the voxel of that place
+    np.testing.assert_allclose(
+        scene.ct, shown[..., 2], atol=1e-3
+    )  # the voxel at each shown place is the voxel of that place
     np.testing.assert_array_equal(scene.labels > 0, scene.kl > 8)
     assert scene.reconstruction is not None
     np.testing.assert_array_equal(scene.reconstruction, scene.ct)
@@ -41,7 +47,10 @@ def test_everything_is_turned_alike_and_stays_where_it_is(grid: Grid) -> None:
 
 
 def test_letters_of_upright_and_oblique_axes() -> None:
-    up = Scene.of(volume(Grid.from_itk(SHAPE, (1, 1, 1), (0, 0, 0), np.eye(3))), volume(Grid.from_itk(SHAPE, (1, 1, 1), (0, 0, 0), np.eye(3))))
+    up = Scene.of(
+        volume(Grid.from_itk(SHAPE, (1, 1, 1), (0, 0, 0), np.eye(3))),
+        volume(Grid.from_itk(SHAPE, (1, 1, 1), (0, 0, 0), np.eye(3))),
+    )
     assert up.letters == ("R", "L", "A", "P")
     ras = Grid.from_itk(SHAPE, (1, 1, 1), (0, 0, 0), np.diag([-1, -1, 1]))
     assert Scene.of(volume(ras), volume(ras)).letters == ("R", "L", "A", "P")  # NIfTI's order is turned for display

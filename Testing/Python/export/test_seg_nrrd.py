@@ -53,7 +53,9 @@ def test_other_readers_see_a_label_image(tmp_path: Path) -> None:
     image = sitk.ReadImage(str(write_segmentation(regions, OBLIQUE, tmp_path / "a.seg.nrrd")))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), label_volume(regions, OBLIQUE))
     for index in ((0, 0, 0), (5, 8, 7), (2, 3, 1)):
-        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(index[::-1]), OBLIQUE.to_world(index), atol=1e-9)
+        np.testing.assert_allclose(
+            image.TransformIndexToPhysicalPoint(index[::-1]), OBLIQUE.to_world(index), atol=1e-9
+        )
     assert image.GetMetaData("Segment1_Name") == "OOD 2"
     extent = [int(n) for n in image.GetMetaData("Segment0_Extent").split()]
     assert extent == [6, 7, 6, 8, 4, 5]  # i, j, k of the box [4:6, 6:9, 6:8]

@@ -1,8 +1,8 @@
 """Run by the tests in a Python of its own: 3D Slicer's own storage nodes read files and say what they found.
 
-Usage: ``python slicer_reader.py JOBS.json OUT.npz``, where JOBS maps names to lists of files; several files are the slices
-of one DICOM series, sorted. OUT gets for each name the array (k, j, i) and the IJK-to-RAS matrix. A process of its
-own, because importing slicer-core takes seconds and must not meet another VTK.
+Usage: ``python slicer_reader.py JOBS.json OUT.npz``, where JOBS maps names to lists of files; several files
+are the slices of one DICOM series, sorted. OUT gets for each name the array (k, j, i) and the IJK-to-RAS
+matrix. A process of its own, because importing slicer-core takes seconds and must not meet another VTK.
 """
 
 from __future__ import annotations

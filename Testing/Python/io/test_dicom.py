@@ -13,7 +13,13 @@ import pydicom
 import pytest
 from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from KLIPCore.errors import AmbiguousSeriesError
 from KLIPCore.io.dicom import list_series, read_dicom
@@ -68,7 +74,9 @@ def test_rescale_is_taken_from_each_slice(volume: Volume, series: list[Path], ed
 
 
 @pytest.mark.parametrize(("value", "limit"), [(-2000, None), (-2000, -1990), (63536, None)])
-def test_padding_becomes_air(volume: Volume, series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture, value: int, limit: int | None) -> None:
+def test_padding_becomes_air(
+    volume: Volume, series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture, value: int, limit: int | None
+) -> None:
     """PixelPaddingValue, alone, as one end of a range, or written as the unsigned twin of a signed value."""
 
     def pad(d: Dataset) -> None:
@@ -89,14 +97,18 @@ def test_padding_becomes_air(volume: Volume, series: list[Path], edit: Edit, cap
     assert "60 padding pixels" in caplog.text
 
 
-def test_a_padding_value_within_tissue_is_told(series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_padding_value_within_tissue_is_told(
+    series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture
+) -> None:
     edit(series[2], lambda d: d.add_new("PixelPaddingValue", "SS", 1024 + 40))
     with caplog.at_level(logging.WARNING):
         read_dicom(series[0].parent)
     assert "padding value is 40 HU" in caplog.text
 
 
-def test_scanner_padding_below_air_is_clipped_and_told(volume: Volume, series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture) -> None:
+def test_scanner_padding_below_air_is_clipped_and_told(
+    volume: Volume, series: list[Path], edit: Edit, caplog: pytest.LogCaptureFixture
+) -> None:
     def corner(d: Dataset) -> None:
         stored = d.pixel_array.copy()
         stored[:4, :5] = -3024 + 1024
@@ -122,7 +134,9 @@ def test_transfer_syntaxes(volume: Volume, series: list[Path], syntax: str) -> N
         if syntax == ExplicitVRBigEndian:
             dataset.PixelData = dataset.pixel_array.astype(">i2").tobytes()
         dataset.file_meta.TransferSyntaxUID = syntax
-        pydicom.dcmwrite(file, dataset, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=syntax != ExplicitVRBigEndian)
+        pydicom.dcmwrite(
+            file, dataset, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=syntax != ExplicitVRBigEndian
+        )
     assert_same(read_dicom(series[0].parent), volume)
 
 
@@ -139,12 +153,20 @@ def test_files_without_preamble(volume: Volume, series: list[Path], implicit: bo
 
 
 def test_company_of_the_ct_is_left_aside(volume: Volume, series: list[Path], edit: Edit) -> None:
-    """Localizers (one even in the CT's own series), a photographed dose report, notes and macOS shadows change nothing."""
+    """Localizers (one even in the CT's own series), a photographed dose report, notes and macOS shadows
+    change nothing.
+    """
     folder = series[0].parent
     for name, change in {
         "scout_own_series.dcm": lambda d: setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
-        "scout.dcm": lambda d: [setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]), setattr(d, "SeriesInstanceUID", "1.2.3")],
-        "dose.dcm": lambda d: [setattr(d, "SOPClassUID", SecondaryCaptureImageStorage), setattr(d, "SeriesInstanceUID", "1.2.4")],
+        "scout.dcm": lambda d: [
+            setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+            setattr(d, "SeriesInstanceUID", "1.2.3"),
+        ],
+        "dose.dcm": lambda d: [
+            setattr(d, "SOPClassUID", SecondaryCaptureImageStorage),
+            setattr(d, "SeriesInstanceUID", "1.2.4"),
+        ],
         "mr.dcm": lambda d: [setattr(d, "Modality", "MR"), setattr(d, "SeriesInstanceUID", "1.2.5")],
     }.items():
         shutil.copy(series[0], folder / name)
@@ -154,12 +176,24 @@ def test_company_of_the_ct_is_left_aside(volume: Volume, series: list[Path], edi
     assert_same(read_dicom(folder), volume)
     kinds = {(s.series_uid, s.modality, s.localizer, s.n_images) for s in list_series(folder)}
     own = pydicom.dcmread(series[0]).SeriesInstanceUID
-    assert kinds == {(own, "CT", False, 7), (own, "CT", True, 1), ("1.2.3", "CT", True, 1), ("1.2.4", "CT", False, 1), ("1.2.5", "MR", False, 1)}
+    assert kinds == {
+        (own, "CT", False, 7),
+        (own, "CT", True, 1),
+        ("1.2.3", "CT", True, 1),
+        ("1.2.4", "CT", False, 1),
+        ("1.2.5", "MR", False, 1),
+    }
 
 
 def test_a_listing_says_what_is_there_and_not_who(volume: Volume, series: list[Path]) -> None:
     (info,) = list_series(series[0].parent)
-    assert (info.number, info.description, info.modality, info.n_images, info.shape) == (1, "Synthetic CT", "CT", 7, (24, 20))
+    assert (info.number, info.description, info.modality, info.n_images, info.shape) == (
+        1,
+        "Synthetic CT",
+        "CT",
+        7,
+        (24, 20),
+    )
     assert info.files == tuple(series)
     assert "SYNTHETIC" not in repr(info)
 
@@ -194,7 +228,9 @@ def test_enhanced_multiframe_made_by_highdicom(volume: Volume, series: list[Path
     for d in datasets:
         d.StudyDate, d.StudyTime, d.ContentDate, d.ContentTime = "20000101", "120000", "20000101", "120000"
         d.AcquisitionNumber = 1
-    enhanced = LegacyConvertedEnhancedCTImage(datasets, series_instance_uid="1.2.9", series_number=1, sop_instance_uid="1.2.9.1", instance_number=1)
+    enhanced = LegacyConvertedEnhancedCTImage(
+        datasets, series_instance_uid="1.2.9", series_number=1, sop_instance_uid="1.2.9.1", instance_number=1
+    )
     file = tmp_path / "enhanced" / "multi.dcm"
     file.parent.mkdir()
     enhanced.save_as(file)
@@ -222,7 +258,9 @@ def test_positions_rounded_by_the_scanner_pass(volume: Volume, series: list[Path
     assert read_dicom(series[0].parent).grid.spacing[0] == pytest.approx(1.25, abs=0.01)
 
 
-def test_positions_rounded_sideways_give_right_angles(volume: Volume, series: list[Path], edit: Edit, tmp_path: Path) -> None:
+def test_positions_rounded_sideways_give_right_angles(
+    volume: Volume, series: list[Path], edit: Edit, tmp_path: Path
+) -> None:
     """0.05 mm to the side over two slices is rounding; the grid stays one that every format can keep."""
     for file in series[2:]:
         file.unlink()

@@ -12,9 +12,23 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import EnhancedCTImageStorage, JPEGLosslessSV1, MRImageStorage, PositronEmissionTomographyImageStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    JPEGLosslessSV1,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage,
+)
 
-from KLIPCore.errors import EmptyInputError, GeometryError, InputError, IntensityError, KlipError, NotCTError, UnreadableFileError
+from KLIPCore.errors import (
+    EmptyInputError,
+    GeometryError,
+    InputError,
+    IntensityError,
+    KlipError,
+    NotCTError,
+    UnreadableFileError,
+)
 from KLIPCore.io.dicom import read_dicom
 
 Edit = Callable[[Path, Callable[[Dataset], None]], None]
@@ -43,7 +57,9 @@ def test_folder_without_dicom(tmp_path: Path) -> None:
     refused(tmp_path, EmptyInputError, "No DICOM file", remedy="NIfTI")
 
 
-@pytest.mark.parametrize(("modality", "sop_class"), [("MR", MRImageStorage), ("PT", PositronEmissionTomographyImageStorage)])
+@pytest.mark.parametrize(
+    ("modality", "sop_class"), [("MR", MRImageStorage), ("PT", PositronEmissionTomographyImageStorage)]
+)
 def test_other_modality(series: list[Path], edit: Edit, modality: str, sop_class: str) -> None:
     for file in series:
         edit(file, lambda d: [setattr(d, "Modality", modality), setattr(d, "SOPClassUID", sop_class)])
@@ -118,7 +134,9 @@ def test_several_gaps(series: list[Path]) -> None:
     """Of seven slices 0, 1, 4 and 6 are left: steps of 1, 3 and 2, of which most are wrong."""
     for k in (2, 3, 5):
         series[k].unlink()
-    refused(series[0].parent, GeometryError, "3 slices are missing", "2 between", "1 between", remedy="whole series again")
+    refused(
+        series[0].parent, GeometryError, "3 slices are missing", "2 between", "1 between", remedy="whole series again"
+    )
 
 
 def test_a_gap_is_counted_and_located(series: list[Path]) -> None:
@@ -140,12 +158,26 @@ def test_duplicate_slices(series: list[Path], edit: Edit) -> None:
     double = series[0].parent / "double.dcm"
     shutil.copy(series[3], double)
     edit(double, lambda d: setattr(d, "SOPInstanceUID", "1.2.3"))
-    refused(series[0].parent, GeometryError, "1 slices are duplicates", "double.dcm", "-292.62 mm", remedy="one slice for each position")
+    refused(
+        series[0].parent,
+        GeometryError,
+        "1 slices are duplicates",
+        "double.dcm",
+        "-292.62 mm",
+        remedy="one slice for each position",
+    )
 
 
 def test_uneven_spacing(series: list[Path], edit: Edit) -> None:
     edit(series[3], lambda d: setattr(d, "ImagePositionPatient", [-50.25, -60.5, -292.0]))
-    refused(series[0].parent, GeometryError, "unevenly spaced", "1.88 to 3.12 mm", "mostly 2.50 mm", remedy="Acquisition geometry regularization")
+    refused(
+        series[0].parent,
+        GeometryError,
+        "unevenly spaced",
+        "1.88 to 3.12 mm",
+        "mostly 2.50 mm",
+        remedy="Acquisition geometry regularization",
+    )
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -228,7 +260,14 @@ def test_compression_without_a_decoder(series: list[Path], edit: Edit) -> None:
 
     for file in series:
         edit(file, compress)
-    refused(series[0].parent, UnreadableFileError, series[0].name, "JPEG Lossless", "no decoder", remedy='pip install "pylibjpeg[all]"')
+    refused(
+        series[0].parent,
+        UnreadableFileError,
+        series[0].name,
+        "JPEG Lossless",
+        "no decoder",
+        remedy='pip install "pylibjpeg[all]"',
+    )
 
 
 def test_damaged_compressed_pixels(series: list[Path]) -> None:

@@ -50,7 +50,9 @@ def test_oblique_volumes_round_trip(tmp_path_factory: pytest.TempPathFactory, se
 
 
 def test_every_attribute_the_standard_demands(series: list[Path]) -> None:
-    """Type 1 present with a value, type 2 present, in all mandatory modules of the CT Image IOD (tables: highdicom)."""
+    """Type 1 present with a value, type 2 present, in all mandatory modules of the CT Image IOD (tables:
+    highdicom).
+    """
     tables = resources.files("highdicom._standard")
     modules = json.loads((tables / "iod_module_map.json").read_text())["ct-image"]
     attributes = json.loads((tables / "module_attribute_map.json").read_text())
@@ -82,7 +84,9 @@ def test_nobody_takes_it_for_a_patient(series: list[Path]) -> None:
 
 def uids(files: list[Path]) -> list[UID]:
     datasets = [pydicom.dcmread(f) for f in files]
-    return [u for d in datasets for u in (d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID, d.SOPInstanceUID)]
+    return [
+        u for d in datasets for u in (d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID, d.SOPInstanceUID)
+    ]
 
 
 def test_seeds_fix_uids(volume: Volume, tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def test_round_trip(tmp_path: Path, suffix: str, mirrored: bool) -> None:
     seed=st.integers(0, 2**31),
     suffix=st.sampled_from(FORMATS),
 )
-def test_any_float32_survives(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray, seed: int, suffix: str) -> None:
+def test_any_float32_survives(
+    tmp_path_factory: pytest.TempPathFactory, array: np.ndarray, seed: int, suffix: str
+) -> None:
     path = tmp_path_factory.mktemp("any") / f"x{suffix}"
     volume = Volume(array, oblique((2, 3, 4), seed))
     write_image(volume, path)
@@ -94,7 +96,9 @@ def test_simpleitk_agrees(tmp_path: Path, suffix: str) -> None:
     assert image.GetPixelID() == sitk.sitkFloat32
     for index in ((0, 0, 0), (4, 6, 5), (2, 0, 3)):
         k, j, i = index
-        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint((i, j, k)), volume.grid.to_world(index), atol=PRECISION_MM[suffix])
+        np.testing.assert_allclose(
+            image.TransformIndexToPhysicalPoint((i, j, k)), volume.grid.to_world(index), atol=PRECISION_MM[suffix]
+        )
         assert image[i, j, k] == volume.array[index]
 
 
@@ -176,11 +180,16 @@ def test_nifti_2_is_named(tmp_path: Path) -> None:
 def test_one_wrong_byte_in_compressed_numbers(tmp_path: Path, suffix: str) -> None:
     """ITK does not look at the checksums of NRRD and MetaImage and returns other numbers."""
     path = tmp_path / f"map{suffix}"
-    write_image(Volume(np.random.default_rng(0).normal(size=(9, 20, 20)).astype(np.float32), oblique((9, 20, 20), 0)), path)
+    write_image(
+        Volume(np.random.default_rng(0).normal(size=(9, 20, 20)).astype(np.float32), oblique((9, 20, 20), 0)), path
+    )
     body = path.with_suffix(".zraw") if suffix == ".mhd" else path
     data = body.read_bytes()
     rng = np.random.default_rng(1)
-    for place in [*rng.integers(1000, len(data) - 8, 20), len(data) - 5 + (suffix == ".mhd")]:  # the last: in the checksum
+    for place in [
+        *rng.integers(1000, len(data) - 8, 20),
+        len(data) - 5 + (suffix == ".mhd"),
+    ]:  # the last: in the checksum
         flipped = bytearray(data)
         flipped[place] ^= int(rng.integers(1, 256))
         body.write_bytes(flipped)

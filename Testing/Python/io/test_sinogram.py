@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, IntensityError, KlipError, OutputError, UnreadableFileError
+from KLIPCore.errors import (
+    ConfigError,
+    EmptyInputError,
+    GeometryError,
+    IntensityError,
+    KlipError,
+    OutputError,
+    UnreadableFileError,
+)
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram, write_sinogram
 from KLIPCore.volume.geometry import FanBeam, Geometry, ParallelBeam
 
@@ -41,7 +49,11 @@ def _good() -> dict[str, np.ndarray]:
     fields = PARALLEL.to_dict()
     angles = fields.pop("angles_rad")
     text = json.dumps({"format": "klip-sinogram", "version": 1, **fields})
-    return {"sinogram": np.zeros(PARALLEL.shape, np.float32), "angles_rad": np.array(angles), "geometry": np.array(text)}
+    return {
+        "sinogram": np.zeros(PARALLEL.shape, np.float32),
+        "angles_rad": np.array(angles),
+        "geometry": np.array(text),
+    }
 
 
 @pytest.mark.parametrize(
@@ -63,7 +75,9 @@ def _good() -> dict[str, np.ndarray]:
         ({"sinogram": np.full(PARALLEL.shape, "x")}, UnreadableFileError),
     ],
 )
-def test_damaged_fields_are_named(change: dict[str, np.ndarray | None], error: type[KlipError] | None, tmp_path: Path) -> None:
+def test_damaged_fields_are_named(
+    change: dict[str, np.ndarray | None], error: type[KlipError] | None, tmp_path: Path
+) -> None:
     arrays = {key: value for key, value in {**_good(), **change}.items() if value is not None}
     np.savez(tmp_path / "scan.npz", **arrays)
     if error is None:
@@ -75,7 +89,9 @@ def test_damaged_fields_are_named(change: dict[str, np.ndarray | None], error: t
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    whole = write_sinogram(tmp_path / "scan.npz", np.random.default_rng(0).normal(size=PARALLEL.shape), PARALLEL).read_bytes()
+    whole = write_sinogram(
+        tmp_path / "scan.npz", np.random.default_rng(0).normal(size=PARALLEL.shape), PARALLEL
+    ).read_bytes()
     with pytest.raises(EmptyInputError):
         read_sinogram(tmp_path / "absent.npz")
     broken = tmp_path / "broken.npz"

@@ -17,7 +17,9 @@ from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import write_image
 from KLIPCore.volume.volume import Volume
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("slicer") is None, reason="needs slicer-core (pip install 'klipcore[test]')")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("slicer") is None, reason="needs slicer-core (pip install 'klipcore[test]')"
+)
 
 REAL_STUDY = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "crlm-1006-dicom"
 Found = dict[str, tuple[Volume, np.ndarray, np.ndarray]]
@@ -40,7 +42,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         jobs["real"] = list(volumes["real"].source.files)
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = Path(__file__).with_name("slicer_reader.py")
-    run = subprocess.run([sys.executable, script, folder / "jobs.json", folder / "out.npz"], capture_output=True, text=True, timeout=300, check=False)
+    run = subprocess.run(
+        [sys.executable, script, folder / "jobs.json", folder / "out.npz"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     with np.load(folder / "out.npz") as out:
         return {name: (volume, out[name + " array"], out[name + " matrix"]) for name, volume in volumes.items()}

@@ -59,7 +59,9 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 def test_no_image(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("dear colleague")
-    refused(tmp_path / "notes.txt", UnreadableFileError, "notes.txt", "no DICOM file and no volume file", remedy=".nrrd")
+    refused(
+        tmp_path / "notes.txt", UnreadableFileError, "notes.txt", "no DICOM file and no volume file", remedy=".nrrd"
+    )
 
 
 def test_a_dicom_file_that_is_no_ct(series: list[Path], tmp_path: Path) -> None:
@@ -107,7 +109,9 @@ def test_padding_is_told(volume: Volume) -> None:
     ],
     ids=["0..1", "thousandths", "z-score", "8-bit", "no rescale", "constant", "too high", "too low"],
 )
-def test_values_that_are_no_hounsfield_units(volume: Volume, change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+def test_values_that_are_no_hounsfield_units(
+    volume: Volume, change: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
     with pytest.raises(IntensityError) as caught:
         check_ct(numbers(volume, change))
     assert message in caught.value.message
@@ -115,7 +119,10 @@ def test_values_that_are_no_hounsfield_units(volume: Volume, change: Callable[[n
 
 
 def test_another_modality_or_unit(volume: Volume) -> None:
-    for other in (Volume(volume.array, volume.grid, Source(modality="MR")), volume.with_array(volume.array, unit="nats")):
+    for other in (
+        Volume(volume.array, volume.grid, Source(modality="MR")),
+        volume.with_array(volume.array, unit="nats"),
+    ):
         with pytest.raises(NotCTError) as caught:
             check_ct(other)
         assert "not CT in HU" in caught.value.message

@@ -34,7 +34,10 @@ def test_against_torch(problem: GaussianKL) -> None:
     """The textbook formula, by another implementation, with and without noise."""
     for sigma in (0.0, 0.1, 3.0):
         noise = sigma**2 * torch.eye(144, dtype=torch.float64)
-        q, p = (torch.distributions.MultivariateNormal(g.mean.flatten(), covariance_matrix=g.covariance + noise) for g in (problem.posterior, problem.prior))
+        q, p = (
+            torch.distributions.MultivariateNormal(g.mean.flatten(), covariance_matrix=g.covariance + noise)
+            for g in (problem.posterior, problem.prior)
+        )
         assert problem.nats(sigma) == pytest.approx(float(torch.distributions.kl_divergence(q, p)), rel=1e-9)
     assert problem.nats(math.inf) == 0.0
     assert problem.nats(1e4) < 1e-6
@@ -50,7 +53,10 @@ def test_matrix_is_the_integral_of_outer_products(problem: GaussianKL, part: Par
     total = torch.zeros_like(eye)
     for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
         s = float(sigma) ** 2
-        F, G = torch.linalg.inv(problem.prior.covariance + s * eye), torch.linalg.inv(problem.posterior.covariance + s * eye)
+        F, G = (
+            torch.linalg.inv(problem.prior.covariance + s * eye),
+            torch.linalg.inv(problem.posterior.covariance + s * eye),
+        )
         mean = torch.outer(F @ b, F @ b)
         variance = (F - G) @ (problem.posterior.covariance + s * eye) @ (F - G)
         total += float(weight) * s * (mean * (part != "variance") + variance * (part != "mean"))
@@ -69,7 +75,9 @@ def test_restrictions_add_up(problem: GaussianKL) -> None:
         assert float(pixels.sum()) == pytest.approx(window, rel=1e-10)
         assert float(pixels.min()) > -1e-12
     torch.testing.assert_close(sum(maps, torch.zeros(1)), problem.pixels(), rtol=0, atol=1e-11)
-    torch.testing.assert_close(problem.pixels(part="mean") + problem.pixels(part="variance"), problem.pixels(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        problem.pixels(part="mean") + problem.pixels(part="variance"), problem.pixels(), rtol=0, atol=1e-12
+    )
 
 
 def test_an_unseen_uncoupled_block_holds_no_nats(problem: GaussianKL) -> None:
@@ -97,11 +105,16 @@ def test_the_variance_part_does_not_know_the_data(seed: int, scale: float) -> No
     surprise = torch.randn(prediction.shape, generator=generator, dtype=torch.float64)
 
     def measured_with(factor: float) -> GaussianKL:
-        return GaussianKL(b.prior.posterior(Measurement(prediction + factor * surprise, b.measurement.A, b.measurement.noise, True)), b.prior)
+        return GaussianKL(
+            b.prior.posterior(Measurement(prediction + factor * surprise, b.measurement.A, b.measurement.noise, True)),
+            b.prior,
+        )
 
     reference, other = measured_with(1.0), measured_with(scale)
     assert other.window(0.05, 1.0, "variance") == pytest.approx(reference.window(0.05, 1.0, "variance"), rel=1e-9)
-    assert other.window(0.05, 1.0, "mean") == pytest.approx(scale**2 * reference.window(0.05, 1.0, "mean"), rel=1e-9, abs=1e-12)
+    assert other.window(0.05, 1.0, "mean") == pytest.approx(
+        scale**2 * reference.window(0.05, 1.0, "mean"), rel=1e-9, abs=1e-12
+    )
 
 
 def test_a_prior_diverges_from_itself_by_nothing() -> None:
@@ -113,9 +126,13 @@ def test_a_prior_diverges_from_itself_by_nothing() -> None:
 
 def test_mixture_in_one_dimension_is_its_definition() -> None:
     """∫ q ln(q/p) on a dense grid (the trapezoid rule converges spectrally here), at several σ."""
-    prior = GaussianMixturePrior(torch.tensor([0.3, 0.7]), torch.tensor([-0.5, 0.4]).reshape(2, 1, 1, 1), torch.tensor([[0.04]]))
+    prior = GaussianMixturePrior(
+        torch.tensor([0.3, 0.7]), torch.tensor([-0.5, 0.4]).reshape(2, 1, 1, 1), torch.tensor([[0.04]])
+    )
     A = Identity((1, 1))
-    posterior = prior.posterior(measured(torch.tensor([[-0.1]], dtype=torch.float64), A, 0.5, torch.Generator().manual_seed(1)))
+    posterior = prior.posterior(
+        measured(torch.tensor([[-0.1]], dtype=torch.float64), A, 0.5, torch.Generator().manual_seed(1))
+    )
     assert 0.05 < float(posterior.weights[0]) < 0.95
     truth = MixtureKL(posterior, prior)
     for sigma in (0.0, 0.1, 1.0):
@@ -127,10 +144,16 @@ def test_mixture_in_one_dimension_is_its_definition() -> None:
 
 
 def test_mixture_window_is_its_integrand_in_two_dimensions() -> None:
-    """½ ∫ E‖D_post − D‖² dγ with the expectation on a grid of x and 40 nodes in σ: the identity the estimator rests on."""
+    """½ ∫ E‖D_post − D‖² dγ with the expectation on a grid of x and 40 nodes in σ: the identity the
+    estimator rests on.
+    """
     means = torch.tensor([[0.0, 0.0], [0.6, -0.3]], dtype=torch.float64).reshape(2, 1, 1, 2)
     prior = GaussianMixturePrior(torch.tensor([0.5, 0.5]), means, exponential_covariance(1, 2, 0.2, 2.0))
-    posterior = prior.posterior(measured(torch.tensor([[0.3, 0.0]], dtype=torch.float64), Identity((1, 2)), 0.5, torch.Generator().manual_seed(3)))
+    posterior = prior.posterior(
+        measured(
+            torch.tensor([[0.3, 0.0]], dtype=torch.float64), Identity((1, 2)), 0.5, torch.Generator().manual_seed(3)
+        )
+    )
     lo, hi = 0.1, 0.8
     nodes = gauss_legendre_nodes(24, lo, hi)
     total = 0.0
@@ -163,7 +186,9 @@ def test_refusals() -> None:
 
 
 def test_spectral_convergence_of_the_quadrature() -> None:
-    """The integrand is analytic in ln σ, so the error of Gauss–Legendre falls geometrically: over a decade for every five nodes."""
+    """The integrand is analytic in ln σ, so the error of Gauss–Legendre falls geometrically: over a decade
+    for every five nodes.
+    """
     b = inpainting(size=8, unseen_rows=2)
     truth = GaussianKL(b.posterior, b.prior)
     lo, hi = 0.002, 10.0
@@ -174,12 +199,20 @@ def test_spectral_convergence_of_the_quadrature() -> None:
         shift = (q.mean - p.mean).flatten() @ p.basis
         variances = ((q.covariance @ p.basis) * p.basis).sum(0) + s
         F = 1 / (p.variances + s)
-        return s * float((shift.square() * F**2).sum() + (F**2 * variances - 2 * F).sum() + (1 / (q.variances + s)).sum())
+        return s * float(
+            (shift.square() * F**2).sum() + (F**2 * variances - 2 * F).sum() + (1 / (q.variances + s)).sum()
+        )
 
     errors = []
     for n in (5, 10, 15, 20, 25):
         nodes = gauss_legendre_nodes(n, lo, hi)
-        errors.append(abs(sum(w * density(float(s)) for s, w in zip(nodes.sigma, nodes.weight, strict=True)) / truth.window(lo, hi) - 1))
+        errors.append(
+            abs(
+                sum(w * density(float(s)) for s, w in zip(nodes.sigma, nodes.weight, strict=True))
+                / truth.window(lo, hi)
+                - 1
+            )
+        )
     ratios = np.array(errors[:-1]) / np.array(errors[1:])
     assert errors[1] < 0.02
     assert errors[3] < 1e-4

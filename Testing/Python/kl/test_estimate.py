@@ -23,7 +23,11 @@ from KLIPCore.sampling.guidance import posterior_denoiser, proximal_guidance, re
 
 Benchmark = GaussianBenchmark | MixtureBenchmark
 
-BENCHMARKS: dict[str, Callable[[], Benchmark]] = {"inpainting": inpainting, "tomography": tomography, "mixture": lesion_or_not}
+BENCHMARKS: dict[str, Callable[[], Benchmark]] = {
+    "inpainting": inpainting,
+    "tomography": tomography,
+    "mixture": lesion_or_not,
+}
 
 
 def truth(b: Benchmark, lo: float, hi: float) -> float:
@@ -32,16 +36,22 @@ def truth(b: Benchmark, lo: float, hi: float) -> float:
     return MixtureKL(b.posterior, b.prior).window(lo, hi)
 
 
-def run(b: Benchmark, n_nodes: int, seed: int, lo: float = 1e-3, hi: float = 10.0, n_samples: int = 8, **options: object) -> KLEstimate:
+def run(
+    b: Benchmark, n_nodes: int, seed: int, lo: float = 1e-3, hi: float = 10.0, n_samples: int = 8, **options: object
+) -> KLEstimate:
     generator = torch.Generator().manual_seed(seed)
     samples = b.posterior.sample(n_samples, generator)[:, 0]
-    return estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), gauss_legendre_nodes(n_nodes, lo, hi), generator, **options)  # type: ignore[arg-type]
+    return estimate_kl(
+        samples, denoiser(b.prior), denoiser(b.posterior), gauss_legendre_nodes(n_nodes, lo, hi), generator, **options
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n_nodes", "goal", "n_runs"), [(20, 0.02, 6), (50, 0.01, 3)])
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_accuracy_with_eight_samples(name: str, n_nodes: int, goal: float, n_runs: int) -> None:
-    """20 nodes: within 2 %; 50 nodes: within 1 %, in every run here (docs/method.md has the rates over 100 runs each)."""
+    """20 nodes: within 2 %; 50 nodes: within 1 %, in every run here (docs/method.md has the rates over 100
+    runs each).
+    """
     b = BENCHMARKS[name]()
     expected = truth(b, 1e-3, 10.0)
     errors = np.array([run(b, n_nodes, seed, control_variate="stein").nats / expected - 1 for seed in range(n_runs)])
@@ -65,7 +75,9 @@ def test_intervals_cover_the_truth_at_their_rate(control_variate: str) -> None:
 
 
 def test_each_device_against_noise_pays() -> None:
-    """The claims of the module's docstring: Stein's identity divides the error by four at least, common noise makes it much worse."""
+    """The claims of the module's docstring: Stein's identity divides the error by four at least, common
+    noise makes it much worse.
+    """
     b = inpainting(size=10, unseen_rows=2)
     expected = truth(b, 1e-3, 10.0)
 
@@ -97,7 +109,9 @@ def test_windows_pixels_and_bands_add_up() -> None:
     edges = [0.005, 0.05, 0.3, 3.0]
     generator = torch.Generator().manual_seed(0)
     samples = b.posterior.sample(64, generator)[:, 0]
-    made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 8), generator, control_variate="stein")
+    made = estimate_kl(
+        samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 8), generator, control_variate="stein"
+    )
     windows = [made.window(lo, hi) for lo, hi in pairwise(edges)]
     assert sum(nats for nats, _ in windows) == pytest.approx(made.nats, rel=1e-9)
     for (nats, error), lo, hi in zip(windows, edges[:-1], edges[1:], strict=True):
@@ -108,7 +122,9 @@ def test_windows_pixels_and_bands_add_up() -> None:
     errors = made.map_error.square().reshape(4, 3, 4, 3).sum((1, 3)).sqrt()
     assert float(((blocks - exact_blocks)[:3] / errors[:3]).abs().max()) < 6  # neighbours' errors are correlated
     assert float(exact_blocks[3].abs().max()) < 1e-12
-    assert float(made.map[9:].abs().max()) < 1e-9  # never seen, not correlated: nothing but the finite difference's rounding
+    assert (
+        float(made.map[9:].abs().max()) < 1e-9
+    )  # never seen, not correlated: nothing but the finite difference's rounding
     plain = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), panel_nodes(edges, 8), generator)
     assert float(plain.map[9:].abs().max()) < 1e-20
 
@@ -125,7 +141,9 @@ def test_bands_of_the_pushes_add_up() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.25, 0.5, 1.0])
 def test_temperature_fades_out_the_variance_part(temperature: float) -> None:
-    """Energy = mean part + τ² · variance part, for a Gaussian; at τ = 0 the surprise alone, to the quadrature's accuracy."""
+    """Energy = mean part + τ² · variance part, for a Gaussian; at τ = 0 the surprise alone, to the
+    quadrature's accuracy.
+    """
     b = tomography(size=10, n_views=4)
     exact = GaussianKL(b.posterior, b.prior)
     made = run(b, 16, 0, 0.01, 3.0, n_samples=64, temperature=temperature, center=b.posterior.mean[0])
@@ -143,7 +161,14 @@ def test_stein_residual_notices_foreign_samples() -> None:
     nodes = gauss_legendre_nodes(12, 0.01, 3.0)
 
     def z(samples: Tensor) -> float:
-        made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), nodes, torch.Generator().manual_seed(1), control_variate="stein")
+        made = estimate_kl(
+            samples,
+            denoiser(b.prior),
+            denoiser(b.posterior),
+            nodes,
+            torch.Generator().manual_seed(1),
+            control_variate="stein",
+        )
         return made.stein_residual / made.stein_error
 
     good = b.posterior.sample(24, torch.Generator().manual_seed(0))[:, 0]
@@ -158,21 +183,41 @@ def test_doubling_nodes_stops_where_it_should() -> None:
     expected = truth(b, 1e-3, 10.0)
     generator = torch.Generator().manual_seed(0)
     samples = b.posterior.sample(64, generator)[:, 0]
-    made = estimate_kl_to(samples, denoiser(b.prior), denoiser(b.posterior), 1e-3, 10.0, generator, relative_error=0.01, control_variate="stein")
+    made = estimate_kl_to(
+        samples,
+        denoiser(b.prior),
+        denoiser(b.posterior),
+        1e-3,
+        10.0,
+        generator,
+        relative_error=0.01,
+        control_variate="stein",
+    )
     assert made.standard_error < 0.01 * made.nats
     assert len(made.per_node) < 128
     assert made.nats == pytest.approx(expected, rel=0.03)
-    few = estimate_kl_to(samples[:3], denoiser(b.prior), denoiser(b.posterior), 1e-3, 10.0, generator, relative_error=1e-5, n_nodes_max=32)
+    few = estimate_kl_to(
+        samples[:3],
+        denoiser(b.prior),
+        denoiser(b.posterior),
+        1e-3,
+        10.0,
+        generator,
+        relative_error=1e-5,
+        n_nodes_max=32,
+    )
     assert len(few.per_node) == 32  # samples are what is missing, and the error says so
     assert few.standard_error > 1e-3 * few.nats
 
 
 def test_what_an_approximate_posterior_denoiser_costs() -> None:
-    """Exact samples of projections of a correlated image, D_post replaced by what one has in practice (docs/sampling.md).
+    """Exact samples of projections of a correlated image, D_post replaced by what one has in practice
+    (docs/sampling.md).
 
-    x̂ for D_post keeps the mean part exactly, and is right altogether well above the posterior's own spread; below it the
-    spread is mistaken for push and the energy explodes. The proximal step keeps the energy within tens of per cent at every
-    σ, but doubles the mean part here: it follows the data where the prior would have known better.
+    x̂ for D_post keeps the mean part exactly, and is right altogether well above the posterior's own spread;
+    below it the spread is mistaken for push and the energy explodes. The proximal step keeps the energy within
+    tens of per cent at every σ, but doubles the mean part here: it follows the data where the prior would have
+    known better.
     """
     b = tomography(size=12, n_views=6)
     exact = GaussianKL(b.posterior, b.prior)
@@ -202,9 +247,18 @@ def test_seeds_and_single_precision() -> None:
     assert run(b, 10, 3).nats != run(b, 10, 4).nats
     generator = torch.Generator().manual_seed(0)
     samples = b.posterior.sample(32, generator)[:, 0].float()
-    made = estimate_kl(samples, denoiser(b.prior), denoiser(b.posterior), gauss_legendre_nodes(16, 0.01, 3.0), generator, control_variate="stein")
+    made = estimate_kl(
+        samples,
+        denoiser(b.prior),
+        denoiser(b.posterior),
+        gauss_legendre_nodes(16, 0.01, 3.0),
+        generator,
+        control_variate="stein",
+    )
     assert made.nats == pytest.approx(truth(b, 0.01, 3.0), abs=4 * made.standard_error)
-    assert made.n_evaluations == 16 * (2 * 64 * (1 + 9) + 4 * 32 + 1)  # states and probes with their fields, the linear part, the mean
+    assert made.n_evaluations == 16 * (
+        2 * 64 * (1 + 9) + 4 * 32 + 1
+    )  # states and probes with their fields, the linear part, the mean
 
 
 def test_panels_are_windows() -> None:

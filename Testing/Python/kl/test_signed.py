@@ -32,8 +32,12 @@ def test_the_two_signs_share_the_low_passed_nats(seed: int, n: int) -> None:
     darker, brighter = _sums(push)
     for j, scale in enumerate(SCALES_PX):
         blurred = gaussian_blur(push, scale)
-        assert darker.mean[0, j].sum() + brighter.mean[0, j].sum() == pytest.approx(float(blurred.mean(0).square().sum()), rel=1e-4, abs=1e-6)
-        assert darker.energy[0, j].sum() + brighter.energy[0, j].sum() == pytest.approx(float(blurred.square().sum()) / n, rel=1e-4, abs=1e-6)
+        assert darker.mean[0, j].sum() + brighter.mean[0, j].sum() == pytest.approx(
+            float(blurred.mean(0).square().sum()), rel=1e-4, abs=1e-6
+        )
+        assert darker.energy[0, j].sum() + brighter.energy[0, j].sum() == pytest.approx(
+            float(blurred.square().sum()) / n, rel=1e-4, abs=1e-6
+        )
         assert blurred.square().sum() <= push.square().sum()
     assert not darker.mean[1].any()  # σ = 0.15 belongs to the first bin
 

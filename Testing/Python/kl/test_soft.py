@@ -25,7 +25,10 @@ def test_pushes_in_fat_count_exactly_nothing_even_beside_soft_tissue() -> None:
     image[:, 32:] = 0.6
     share = soft_share(image, 0.25, 0.4)
     edges = np.array([0.1, 0.4])
-    gated, plain = SignedSum("hypodense", -1, edges, 64, 4, (2.5,), share), SignedSum("darker", -1, edges, 64, 4, (2.5,))
+    gated, plain = (
+        SignedSum("hypodense", -1, edges, 64, 4, (2.5,), share),
+        SignedSum("darker", -1, edges, 64, 4, (2.5,)),
+    )
     push = torch.zeros(2, 64, 64)
     push[:, 20:30, 4:14] = -3.0  # in fat
     push[:, 20:30, 44:54] = -1.0  # in soft tissue

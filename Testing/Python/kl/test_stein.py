@@ -33,7 +33,9 @@ def test_lattices_tile_the_image(height: int, width: int, spacing: int) -> None:
 def test_the_posterior_denoiser_knows_the_mean(name: str) -> None:
     b = SMALL[name]()
     samples = b.posterior.sample(3, torch.Generator().manual_seed(0))[:, 0]
-    torch.testing.assert_close(posterior_mean(denoiser(b.posterior), samples, 10.0), b.posterior.mean[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        posterior_mean(denoiser(b.posterior), samples, 10.0), b.posterior.mean[0], rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.2, 1.5])
@@ -54,7 +56,9 @@ def test_the_mean_is_zero(name: str, sigma: float) -> None:
 
 
 def test_where_the_data_decide_the_nats_no_longer_fluctuate() -> None:
-    """At ten times the posterior's spread the field is the ideal one: less than a hundredth of the variance is left."""
+    """At ten times the posterior's spread the field is the ideal one: less than a hundredth of the variance
+    is left.
+    """
     b = tomography(size=8, n_views=8, noise=0.02)
     sigma = 10 * float(b.posterior.covariance.diagonal().mean().sqrt())
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,6 @@
-"""Stopping by the map's own error: the error is the true one, the rule does not bias the map, groups add up to the whole."""
+"""Stopping by the map's own error: the error is the true one, the rule does not bias the map, groups add up
+to the whole.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,8 @@ def test_the_error_is_the_true_one() -> None:
 
 
 def test_stopping_by_it_does_not_bias_the_map() -> None:
-    """Draw groups until the error is small, a few hundred times: the mean of the maps is the true map, within what chance allows.
+    """Draw groups until the error is small, a few hundred times: the mean of the maps is the true map, within
+    what chance allows.
 
     The threshold lies where about half of the runs stop at the first look, which is where a bias would be largest.
     """

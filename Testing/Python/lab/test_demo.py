@@ -80,7 +80,9 @@ def test_truth_lies_on_the_lesion(demo: tuple[Path, str]) -> None:
     labels, hu = sitk.GetArrayFromImage(truth), sitk.GetArrayFromImage(ct)
     lesion = json.loads((out / "synthetic" / "demo.json").read_text())["lesions"][0]
     voxel = float(np.prod(truth.GetSpacing()))
-    assert (labels == 1).sum() * voxel == pytest.approx(4 / 3 * np.pi * np.prod(lesion["radii_mm"]), rel=0.35)  # few voxels of 5 mm depth
+    assert (labels == 1).sum() * voxel == pytest.approx(
+        4 / 3 * np.pi * np.prod(lesion["radii_mm"]), rel=0.35
+    )  # few voxels of 5 mm depth
     k, j, i = (round(v) for v in truth.TransformPhysicalPointToContinuousIndex(lesion["centre_lps_mm"])[::-1])
     assert labels[k, j, i] == 1
     around = np.zeros_like(labels, bool)
@@ -91,10 +93,21 @@ def test_truth_lies_on_the_lesion(demo: tuple[Path, str]) -> None:
 
 def test_a_second_run_reuses_everything(demo: tuple[Path, str]) -> None:
     out, text = demo
-    files = sorted(p for p in out.rglob("*") if p.is_file() and ((p.suffix == ".dcm" and "ct" in p.parts) or p.parent.name == "trace"))
+    files = sorted(
+        p
+        for p in out.rglob("*")
+        if p.is_file() and ((p.suffix == ".dcm" and "ct" in p.parts) or p.parent.name == "trace")
+    )
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in files}
     stages = []
-    again = run_demo(out, lambda stage, fraction, detail: stages.append((stage, fraction)), config=SMALL, n_slices=5, n_steps=3, radii_mm=(8.0,))
+    again = run_demo(
+        out,
+        lambda stage, fraction, detail: stages.append((stage, fraction)),
+        config=SMALL,
+        n_slices=5,
+        n_steps=3,
+        radii_mm=(8.0,),
+    )
     assert again == text
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in files} == before
     assert "draw" not in {stage for stage, _ in stages}
@@ -103,8 +116,12 @@ def test_a_second_run_reuses_everything(demo: tuple[Path, str]) -> None:
     assert fractions[-1] == pytest.approx(1.0)
 
 
-def test_the_same_seed_makes_the_same_study(demo: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interruption in the middle of the draw leaves nothing that is taken for a study; the next run makes the very same one."""
+def test_the_same_seed_makes_the_same_study(
+    demo: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption in the middle of the draw leaves nothing that is taken for a study; the next run makes
+    the very same one.
+    """
     out, _ = demo
 
     def stop(stage: str, fraction: float, detail: str) -> None:
@@ -117,7 +134,9 @@ def test_the_same_seed_makes_the_same_study(demo: tuple[Path, str], tmp_path: Pa
     def no_detection(*args: object, **options: object) -> Detection:
         raise Enough
 
-    monkeypatch.setattr(KLIPCore.lab.demo.demo, "detect", no_detection)  # only the making of the study is of interest here
+    monkeypatch.setattr(
+        KLIPCore.lab.demo.demo, "detect", no_detection
+    )  # only the making of the study is of interest here
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "two", stop, config=SMALL, n_slices=5, n_steps=3, radii_mm=(8.0,))
     assert not (tmp_path / "two" / "synthetic" / "ct").exists()
@@ -176,7 +195,9 @@ def test_scores_of_a_map_whose_answer_is_known(demo: tuple[Path, str]) -> None:
     assert in_cell.any()
     assert (in_block | ~in_cell).all()
     assert in_block.sum() > in_cell.sum()
-    strongest = np.unravel_index(int(np.argmax(np.where(found.kl_map.tested, found.kl_map.nats, 0))), found.kl_map.nats.shape)
+    strongest = np.unravel_index(
+        int(np.argmax(np.where(found.kl_map.tested, found.kl_map.nats, 0))), found.kl_map.nats.shape
+    )
     # a label around the strongest block beats all other blocks; the same label on two orders of axes scores the same
     k = found.kl_map.indices[strongest[0]]
     frame, step = found.study.frame, found.study.frame.size // found.kl_map.nats.shape[-1]
@@ -205,7 +226,9 @@ def test_scores_of_a_map_whose_answer_is_known(demo: tuple[Path, str]) -> None:
         assert one.lesions[0].covered == 1.0
         assert len(one.false_regions) == len(found.report.regions) - 1
     weakest = np.zeros_like(labels)
-    quiet = found.volumes.tested & (found.volumes.kl_map.array < np.quantile(found.volumes.kl_map.array[found.volumes.tested], 0.05))
+    quiet = found.volumes.tested & (
+        found.volumes.kl_map.array < np.quantile(found.volumes.kl_map.array[found.volumes.tested], 0.05)
+    )
     weakest[quiet & ~found.volumes.significant] = 1
     none = score_demo(found, truth.with_array(weakest))
     assert none.lesions[0].regions == ()

@@ -37,7 +37,11 @@ def test_blocks_against_brute_force(seed: int, block: float, depth: float, shape
     expected = np.zeros(shape)
     for centre in np.ndindex(shape):
         for place in np.ndindex(shape):
-            share = covered(place[0], centre[0], depth) * covered(place[1], centre[1], block) * covered(place[2], centre[2], block)
+            share = (
+                covered(place[0], centre[0], depth)
+                * covered(place[1], centre[1], block)
+                * covered(place[2], centre[2], block)
+            )
             expected[centre] += share * cells[place]
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
 
@@ -63,7 +67,9 @@ sizes = {
 
 @given(**sizes)
 @settings(max_examples=40, deadline=None)
-def test_tiles_against_brute_force_and_they_add_up(seed: int, block: float, depth: float, shape: tuple[int, int, int]) -> None:
+def test_tiles_against_brute_force_and_they_add_up(
+    seed: int, block: float, depth: float, shape: tuple[int, int, int]
+) -> None:
     cells = np.random.default_rng(seed).random(shape).astype(np.float32)
     found = tile_nats(cells, block, depth)
     lengths = (depth, block, block)
@@ -81,11 +87,17 @@ def test_tiles_against_brute_force_and_they_add_up(seed: int, block: float, dept
 
 @given(**sizes, overlapping=st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_a_mask_and_its_opposite_share_a_block(seed: int, block: float, depth: float, shape: tuple[int, int, int], overlapping: bool) -> None:
-    """Nats inside and outside add up to the block's; so do the shares, to the part of the block that is in the image at all."""
+def test_a_mask_and_its_opposite_share_a_block(
+    seed: int, block: float, depth: float, shape: tuple[int, int, int], overlapping: bool
+) -> None:
+    """Nats inside and outside add up to the block's; so do the shares, to the part of the block that is in
+    the image at all.
+    """
     rng = np.random.default_rng(seed)
     cells, organ = rng.random(shape).astype(np.float32), rng.random(shape) < 0.5
-    both = [masked_blocks(cells, mask, block, depth, overlapping=overlapping) for mask in (organ, ~organ, np.ones(shape))]
+    both = [
+        masked_blocks(cells, mask, block, depth, overlapping=overlapping) for mask in (organ, ~organ, np.ones(shape))
+    ]
     cut = block_nats if overlapping else tile_nats
     np.testing.assert_allclose(both[0].nats + both[1].nats, cut(cells, block, depth), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(both[0].share + both[1].share, both[2].share, rtol=1e-5, atol=1e-6)
@@ -124,7 +136,9 @@ def test_sizes_in_mm_and_in_voxels() -> None:
 
 
 def test_a_whole_study_takes_milliseconds() -> None:
-    """100 slices of 64 × 64 cells, 3-D blocks inside a mask, both kinds; the best of several tries, on a computer that may be busy."""
+    """100 slices of 64 × 64 cells, 3-D blocks inside a mask, both kinds; the best of several tries, on a
+    computer that may be busy.
+    """
     cells = np.random.default_rng(0).random((100, 64, 64)).astype(np.float32)
     for overlapping in (True, False):
         seconds = []
@@ -154,7 +168,10 @@ def test_image_scores_by_name() -> None:
     largest = IMAGE_SCORES["maximum"](made)
     assert largest[1] > 100
     for n in (0, 2):
-        assert largest[n] == pytest.approx(max(cells[n, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].sum() for i in range(5) for j in range(5)), rel=1e-6)
+        assert largest[n] == pytest.approx(
+            max(cells[n, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].sum() for i in range(5) for j in range(5)),
+            rel=1e-6,
+        )
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (12, 20), (15, 9)])
@@ -164,7 +181,9 @@ def test_bands_resolve_the_identity(shape: tuple[int, int], cutoffs: tuple[float
     assert masks.shape == (len(cutoffs) + 1, shape[0], shape[1] // 2 + 1)
     torch.testing.assert_close(masks.square().sum(0), torch.ones(masks.shape[1:]), rtol=0, atol=1e-6)
     u = torch.randn(3, *shape)
-    torch.testing.assert_close(split_bands(u, cutoffs).square().sum((-3, -2, -1)), u.square().sum((-2, -1)), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        split_bands(u, cutoffs).square().sum((-3, -2, -1)), u.square().sum((-2, -1)), rtol=1e-5, atol=0
+    )
     assert len(band_names(cutoffs)) == len(cutoffs) + 1
 
 

@@ -28,7 +28,9 @@ def test_fields_without_lesions_rarely_show_any() -> None:
     """The global null: P(any region at fdr α) ≤ α, here over 40 fields with a binomial allowance."""
     mask = disc()
     places = np.arange(SHAPE[0])
-    smallest_q = np.array([find_clusters(smooth_field(s), mask, 0.01, places, WhiteSpectra(s)).q.min(initial=1.0) for s in range(40)])
+    smallest_q = np.array(
+        [find_clusters(smooth_field(s), mask, 0.01, places, WhiteSpectra(s)).q.min(initial=1.0) for s in range(40)]
+    )
     for rate in (0.1, 0.3, 0.5):
         assert (smallest_q <= rate).mean() <= rate + 3 * np.sqrt(rate * (1 - rate) / 40)
     assert (smallest_q <= 0.5).any(), "a test that never fires would pass the line above too"

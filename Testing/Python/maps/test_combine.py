@@ -31,7 +31,9 @@ def everywhere() -> np.ndarray:
 
 
 def healthy_blocks(seed: int, shared: float) -> tuple[list[np.ndarray], np.ndarray]:
-    """Blocks of one-sided squares of smooth noise in two windows that share this part of their variance; nothing is wrong anywhere."""
+    """Blocks of one-sided squares of smooth noise in two windows that share this part of their variance;
+    nothing is wrong anywhere.
+    """
     rng = np.random.default_rng(seed)
     common = rng.standard_normal((*SHAPE[:1], 192, 192))
     rows, columns = np.mgrid[:48, :48]
@@ -50,7 +52,9 @@ def test_two_independent_tests_have_their_closed_form() -> None:
         s = 2 / p
         together = harmonic_mean(np.log([[p], [p]]))  # harmonic mean p
         assert np.exp(together[0]) == pytest.approx(2 / s + 2 * np.log(s - 1) / s**2, rel=2e-5)
-    assert harmonic_mean(np.array([[-5000.0], [-3.0]]))[0] == pytest.approx(-5000 + np.log(2), abs=1e-6)  # far below what a float holds
+    assert harmonic_mean(np.array([[-5000.0], [-3.0]]))[0] == pytest.approx(
+        -5000 + np.log(2), abs=1e-6
+    )  # far below what a float holds
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -91,7 +95,9 @@ def test_healthy_blocks_fire_as_often_as_they_say(shared: float) -> None:
         windows, tested = healthy_blocks(seed, shared)
         made = combine(windows, tested)
         rates.append([(made.p[tested] < level).mean() for level in (0.05, 0.01)])
-        claims += int(find_clusters(made.z, made.judged, 0.01, np.arange(SHAPE[0]), WhiteSpectra(seed)).q.min(initial=1.0) <= 0.2)
+        claims += int(
+            find_clusters(made.z, made.judged, 0.01, np.arange(SHAPE[0]), WhiteSpectra(seed)).q.min(initial=1.0) <= 0.2
+        )
     five, one = np.mean(rates, axis=0)
     assert 0.02 < five < 0.065
     assert 0.001 < one < 0.02
@@ -117,7 +123,9 @@ def test_each_window_finds_its_own_lesion_and_the_map_ranks_as_p_does() -> None:
     assert combine([small], everywhere()).p[4, 30, 30] > 0.01
     order = np.argsort(made.p, axis=None)
     assert (np.diff(made.nats.ravel()[order].astype(float)) <= 1e-6 * made.nats.max()).all()
-    assert made.nats[2, 10, 10] == pytest.approx(small[2, 10, 10], rel=0.5)  # where the first window speaks, nearly its own nats
+    assert made.nats[2, 10, 10] == pytest.approx(
+        small[2, 10, 10], rel=0.5
+    )  # where the first window speaks, nearly its own nats
 
 
 def test_blocks_without_nats_are_not_judged_and_change_nothing() -> None:
@@ -132,7 +140,9 @@ def test_blocks_without_nats_are_not_judged_and_change_nothing() -> None:
     assert (after.nats[~tested] == 0).all()
     assert (after.z[~tested] == LEAST_Z).all()
     nowhere = np.zeros(SHAPE, np.float32)
-    np.testing.assert_array_equal(combine([windows[0], nowhere], tested).p, combine([windows[0]], tested).p)  # a window without nats is not asked
+    np.testing.assert_array_equal(
+        combine([windows[0], nowhere], tested).p, combine([windows[0]], tested).p
+    )  # a window without nats is not asked
 
 
 def test_twins_give_p_values_and_leave_the_nats() -> None:

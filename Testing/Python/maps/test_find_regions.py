@@ -40,13 +40,19 @@ def test_regions_partition_the_significant_voxels(grid: Grid, significant: np.nd
     assert labels.dtype == np.uint16
     np.testing.assert_array_equal(labels > 0, significant)  # nothing lost, nothing invented, none twice
     assert sum(r.mask.sum() for r in regions) == significant.sum()
-    np.testing.assert_allclose(sum(r.volume_mm3 for r in regions), significant.sum() * grid.voxel_volume_mm3, rtol=1e-9)
-    np.testing.assert_allclose(sum(r.total_nats for r in regions), density[significant].sum() * grid.voxel_volume_mm3, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        sum(r.volume_mm3 for r in regions), significant.sum() * grid.voxel_volume_mm3, rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        sum(r.total_nats for r in regions), density[significant].sum() * grid.voxel_volume_mm3, rtol=1e-9, atol=1e-9
+    )
     assert [r.label for r in regions] == list(range(1, len(regions) + 1))
     assert len(regions) == ndi.label(significant, np.ones((3, 3, 3)))[1]
 
 
-BOXES = st.tuples(*[st.tuples(st.integers(0, n - 1), st.integers(1, n)).filter(lambda t, n=n: t[0] < t[1]) for n in SHAPE])
+BOXES = st.tuples(
+    *[st.tuples(st.integers(0, n - 1), st.integers(1, n)).filter(lambda t, n=n: t[0] < t[1]) for n in SHAPE]
+)
 
 
 @given(grids(SHAPE), BOXES)
@@ -61,8 +67,12 @@ def test_a_box_is_where_it_is_under_oblique_affines(grid: Grid, ends: tuple) -> 
     np.testing.assert_allclose(region.centroid_lps_mm, centre, atol=1e-8)
     assert region.box == box
     assert region.mask.all()
-    np.testing.assert_allclose(region.volume_mm3, np.prod([b - a for a, b in ends]) * abs(np.linalg.det(grid.affine[:3, :3])))
-    np.testing.assert_allclose(np.prod(region.extent_mm), region.volume_mm3)  # a box fills its extent, the axes being orthogonal
+    np.testing.assert_allclose(
+        region.volume_mm3, np.prod([b - a for a, b in ends]) * abs(np.linalg.det(grid.affine[:3, :3]))
+    )
+    np.testing.assert_allclose(
+        np.prod(region.extent_mm), region.volume_mm3
+    )  # a box fills its extent, the axes being orthogonal
     np.testing.assert_array_equal(region.full_mask(SHAPE), significant)
 
 
@@ -107,7 +117,11 @@ def three_boxes() -> tuple[Volume, np.ndarray, np.ndarray]:
     significant = np.zeros(SHAPE, bool)
     density = np.zeros(SHAPE)
     array = np.zeros(SHAPE, np.float32)
-    for box, peak, total in ((np.s_[0:2, 0:2, 0:2], 3.0, 0.5), (np.s_[3:5, 5:8, 0:3], 2.0, 0.9), (np.s_[0:1, 6:7, 7:8], 9.0, 0.1)):
+    for box, peak, total in (
+        (np.s_[0:2, 0:2, 0:2], 3.0, 0.5),
+        (np.s_[3:5, 5:8, 0:3], 2.0, 0.9),
+        (np.s_[0:1, 6:7, 7:8], 9.0, 0.1),
+    ):
         significant[box], array[box], density[box] = True, peak, total
     return Volume(array, RAI, unit="nats"), significant, density
 
@@ -120,7 +134,9 @@ def test_order_limits_and_names() -> None:
     assert by_total[0].total_nats == pytest.approx(18 * 0.9 * 0.8 * 0.7 * 5)
     assert [r.peak_nats for r in find(kl, significant, density, order_by="peak")] == [9, 3, 2]
     voxel = RAI.voxel_volume_mm3
-    assert len(find(kl, significant, density, minimum_volume_mm3=8 * voxel)) == 2  # exactly as large as asked for stays
+    assert (
+        len(find(kl, significant, density, minimum_volume_mm3=8 * voxel)) == 2
+    )  # exactly as large as asked for stays
     assert len(find(kl, significant, density, minimum_volume_mm3=8.01 * voxel)) == 1
     assert [int(r.mask.sum()) for r in find(kl, significant, density, maximum_regions=1)] == [18]
     assert find(kl, significant, density, minimum_volume_mm3=1e9) == []
@@ -135,7 +151,9 @@ def test_p_and_q_are_the_smallest_inside() -> None:
     tested[:, :8] = True
     by_total = find_regions(kl, significant, p, density, tested=tested)
     assert [r.p_value for r in by_total] == [0.01, 0.002, 0.4]
-    np.testing.assert_allclose([r.q_value for r in by_total], [0.4, 0.4, 0.4])  # two low values in 384 tests prove nothing
+    np.testing.assert_allclose(
+        [r.q_value for r in by_total], [0.4, 0.4, 0.4]
+    )  # two low values in 384 tests prove nothing
     given_q = np.full(SHAPE, 0.9)
     given_q[0, 0, 0] = 0.03
     assert [r.q_value for r in find_regions(kl, significant, p, density, q_values=given_q)] == [0.9, 0.03, 0.9]
@@ -190,6 +208,8 @@ def test_given_components_decide_what_belongs_together() -> None:
     components[0, 1, 0:2] = 7
     components[0, 1, 2:4] = 3
     components[0, 1, 8:10] = 3
-    found = find_regions(Volume(nats, grid, unit="nats"), significant, np.full(grid.shape, 0.01), nats, components=components)
+    found = find_regions(
+        Volume(nats, grid, unit="nats"), significant, np.full(grid.shape, 0.01), nats, components=components
+    )
     assert sorted(int(r.mask.sum()) for r in found) == [2, 4]
     assert int((label_volume(found, grid) > 0).sum()) == 6

@@ -49,7 +49,9 @@ def test_a_landing_is_the_frames_push_inside_the_body(order: list[int], signs: t
     for made, order_ in ((smooth, 1), (nearest, 0)):
         expected = np.zeros(framing.lps_grid.shape, np.float32)
         for n, k in enumerate(indices):
-            expected[k] = framing.frame_of(k).push(cells[n : n + 1], expected.shape[1:], order=order_)[0] * framing.body[k]
+            expected[k] = (
+                framing.frame_of(k).push(cells[n : n + 1], expected.shape[1:], order=order_)[0] * framing.body[k]
+            )
         np.testing.assert_allclose(made, framing.orientation.restore(expected), atol=1e-6)
 
 

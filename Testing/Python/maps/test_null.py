@@ -35,7 +35,9 @@ def test_less_skewed_nats_give_uniform_p_values_too(power: float) -> None:
 
 
 def test_one_sided_squares_are_calibrated_where_the_logarithm_is_not() -> None:
-    """Sums of two one-sided squares, many of them almost nothing: the kind of score for which log nats are not normal."""
+    """Sums of two one-sided squares, many of them almost nothing: the kind of score for which log nats are
+    not normal.
+    """
     u = np.random.default_rng(4).normal(size=(8, 40_000))
     nats = (np.maximum(u, 0) ** 2).sum(0)
     assert (BulkNull.fit(nats).p_values(nats) < 0.05).mean() == pytest.approx(0.05, abs=0.015)

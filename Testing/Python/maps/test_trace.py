@@ -34,7 +34,9 @@ def some_layer(name: str = "path", seed: int = 0) -> Layer:
 
 def in_cells(image: np.ndarray) -> np.ndarray:
     """(16, 16) → (4, 4) by loops."""
-    return np.array([[image[i : i + CELL, j : j + CELL].sum() for j in range(0, SIZE, CELL)] for i in range(0, SIZE, CELL)])
+    return np.array(
+        [[image[i : i + CELL, j : j + CELL].sum() for j in range(0, SIZE, CELL)] for i in range(0, SIZE, CELL)]
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -126,7 +128,9 @@ def test_round_trip(tmp_path: Path) -> None:
 
 @given(nats=arrays(np.float64, (2, 3, 4, 4), elements=st.floats(1e-7, 1e8)), negative=st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_packing_is_good_to_a_thousandth(tmp_path_factory: pytest.TempPathFactory, nats: np.ndarray, negative: bool) -> None:
+def test_packing_is_good_to_a_thousandth(
+    tmp_path_factory: pytest.TempPathFactory, nats: np.ndarray, negative: bool
+) -> None:
     values = (-nats if negative else nats).astype(np.float32)
     path = tmp_path_factory.mktemp("packed") / "s.npz"
     layer = Layer("path", EDGES[:3], np.abs(values), values, 2)
@@ -153,7 +157,9 @@ def test_a_truncated_file_is_refused(tmp_path: Path, kept: float) -> None:
 
 @given(where=st.floats(0.0, 0.95), flip=st.integers(1, 255))
 @settings(max_examples=60, deadline=None)
-def test_a_changed_byte_is_noticed_or_harmless(tmp_path_factory: pytest.TempPathFactory, where: float, flip: int) -> None:
+def test_a_changed_byte_is_noticed_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, where: float, flip: int
+) -> None:
     """Never a traceback, never other nats: the archive's checksums see to it."""
     path = saved(tmp_path_factory.mktemp("changed"))
     content = bytearray(path.read_bytes())

@@ -1,7 +1,8 @@
 """The dot-product law over shapes nobody chose, and values that must never change.
 
-A transpose can be right for one image size and wrong for another (an odd width, a single row, a detector wider than the image), so the
-shapes are drawn. Golden values pin what the laws leave open: an operator could be replaced by twice itself and satisfy every law.
+A transpose can be right for one image size and wrong for another (an odd width, a single row, a detector wider
+than the image), so the shapes are drawn. Golden values pin what the laws leave open: an operator could be
+replaced by twice itself and satisfy every law.
 """
 
 from __future__ import annotations
@@ -60,15 +61,21 @@ def _(draw: st.DrawFn) -> LinearOperator:
 @family("fan")
 def _(draw: st.DrawFn) -> LinearOperator:
     image = grid(draw)
-    beam = FanBeam.sparse(some(draw, 1, 9), image, source_origin_mm=200.0, source_detector_mm=300.0, equiangular=draw(st.booleans()))
+    beam = FanBeam.sparse(
+        some(draw, 1, 9), image, source_origin_mm=200.0, source_detector_mm=300.0, equiangular=draw(st.booleans())
+    )
     return Projector(beam, image, dtype=DOUBLE)
 
 
 @family("cone")
 def _(draw: st.DrawFn) -> LinearOperator:
     angles = tuple(draw(st.lists(st.floats(0, 6.2), min_size=1, max_size=3)))
-    beam = ConeBeam(FanBeam(angles, some(draw, 1, 9), 4.0, draw(st.floats(-2, 2)), 100.0, 160.0), some(draw, 1, 5), 4.0)
-    return ConeProjector(beam, ImageGrid2D((some(draw, 1, 7), some(draw, 1, 7)), 3.0), some(draw, 1, 4), 3.0, dtype=DOUBLE)
+    beam = ConeBeam(
+        FanBeam(angles, some(draw, 1, 9), 4.0, draw(st.floats(-2, 2)), 100.0, 160.0), some(draw, 1, 5), 4.0
+    )
+    return ConeProjector(
+        beam, ImageGrid2D((some(draw, 1, 7), some(draw, 1, 7)), 3.0), some(draw, 1, 4), 3.0, dtype=DOUBLE
+    )
 
 
 @family("limited angle, interior")
@@ -81,7 +88,14 @@ def _(draw: st.DrawFn) -> LinearOperator:
 
 @family("blur")
 def _(draw: st.DrawFn) -> LinearOperator:
-    kernel = torch.rand(2 * some(draw, 0, 2) + 1, 2 * some(draw, 0, 2) + 1, generator=torch.Generator().manual_seed(some(draw, 0, 99))) + 0.1
+    kernel = (
+        torch.rand(
+            2 * some(draw, 0, 2) + 1,
+            2 * some(draw, 0, 2) + 1,
+            generator=torch.Generator().manual_seed(some(draw, 0, 99)),
+        )
+        + 0.1
+    )
     return Blur((some(draw, 1, 12), some(draw, 1, 12)), kernel)
 
 
@@ -98,7 +112,10 @@ def _(draw: st.DrawFn) -> LinearOperator:
 
 @family("inpainting")
 def _(draw: st.DrawFn) -> LinearOperator:
-    mask = torch.rand(some(draw, 1, 9), some(draw, 1, 9), generator=torch.Generator().manual_seed(some(draw, 0, 99))) < 0.6
+    mask = (
+        torch.rand(some(draw, 1, 9), some(draw, 1, 9), generator=torch.Generator().manual_seed(some(draw, 0, 99)))
+        < 0.6
+    )
     mask.view(-1)[0] = True
     return Mask(mask)
 
@@ -110,7 +127,11 @@ def _(draw: st.DrawFn) -> LinearOperator:
 
 @family("undersampled fourier")
 def _(draw: st.DrawFn) -> LinearOperator:
-    mask = cartesian_mask((some(draw, 2, 12), some(draw, 4, 12)), draw(st.floats(1.0, 3.0)), torch.Generator().manual_seed(some(draw, 0, 99)))
+    mask = cartesian_mask(
+        (some(draw, 2, 12), some(draw, 4, 12)),
+        draw(st.floats(1.0, 3.0)),
+        torch.Generator().manual_seed(some(draw, 0, 99)),
+    )
     return UndersampledFourier(mask, complex_image=draw(st.booleans()))
 
 
@@ -147,8 +168,9 @@ GOLDEN: dict[str, tuple[float, float]] = {
     "fourier, real": (10.8681682976, 17.4854153854),
     "fourier, complex": (16.0562801275, 38.9161856961),
 }
-"""‖A x‖ and ⟨A x, y⟩ for x and y of :func:`waves`, each operator as in test_operators.py; recorded when the tests against scipy, numpy,
-closed-form line integrals and hand-placed points (test_other_operators.py, test_projector.py, test_geometry.py) passed."""
+"""‖A x‖ and ⟨A x, y⟩ for x and y of :func:`waves`, each operator as in test_operators.py; recorded when the
+tests against scipy, numpy, closed-form line integrals and hand-placed points (test_other_operators.py,
+test_projector.py, test_geometry.py) passed."""
 
 
 def waves(shape: tuple[int, ...], step: float) -> torch.Tensor:

@@ -40,7 +40,9 @@ def test_cup_is_what_filtered_back_projection_of_the_hardened_sinogram_shows() -
     inner = r < 30
     assert np.abs(found - disc.image(GRID))[inner].max() < 0.02 * disc.image(GRID)[inner].mean()
     assert disc.image(GRID)[64, 64] == pytest.approx(0.0280, abs=3e-4)  # measured: 0.0284 in the middle
-    assert ACRYLIC.density(34.0, RADIUS_MM) == pytest.approx(0.0400, abs=5e-4)  # measured: 0.0396 a millimetre inside the rim
+    assert ACRYLIC.density(34.0, RADIUS_MM) == pytest.approx(
+        0.0400, abs=5e-4
+    )  # measured: 0.0396 a millimetre inside the rim
 
 
 @settings(max_examples=20, deadline=None)
@@ -50,7 +52,10 @@ def test_linearising_undoes_hardening(strength: float, length: float) -> None:
     assert material.path_mm(material.attenuation(length)) == pytest.approx(length, abs=1e-3)
     assert material.attenuation(material.length_mm) == pytest.approx(float(ACRYLIC.attenuation(ACRYLIC.length_mm)))
     h = 1e-3
-    numeric = (material.path_mm(material.attenuation(length + 0.5) + h) - material.path_mm(material.attenuation(length + 0.5) - h)) / (2 * h)
+    numeric = (
+        material.path_mm(material.attenuation(length + 0.5) + h)
+        - material.path_mm(material.attenuation(length + 0.5) - h)
+    ) / (2 * h)
     assert material.slope(material.attenuation(length + 0.5)) == pytest.approx(float(numeric), rel=2e-3)
 
 
@@ -62,7 +67,9 @@ def test_linearising_keeps_noise_in_air_symmetric() -> None:
 def test_a_fitted_curve_is_the_curve() -> None:
     path = np.linspace(0, 69.69, 200)
     found = Hardening.fit(ACRYLIC.attenuation(path), path)
-    assert (found.a, found.b, found.c, found.offset) == pytest.approx((ACRYLIC.a, ACRYLIC.b, ACRYLIC.c, ACRYLIC.offset), rel=1e-6)
+    assert (found.a, found.b, found.c, found.offset) == pytest.approx(
+        (ACRYLIC.a, ACRYLIC.b, ACRYLIC.c, ACRYLIC.offset), rel=1e-6
+    )
 
 
 def test_impossible_things_are_refused() -> None:
@@ -92,7 +99,9 @@ def test_outline_is_found_with_and_without_holes(x: float, y: float, radius: flo
 @pytest.mark.parametrize("photons", [2e4, 1e5])
 def test_counts_are_read_from_the_noise(photons: float) -> None:
     rng = np.random.default_rng(0)
-    fine = FanBeam(SCAN.angles_rad, 560, 0.2, 0.0, 410.66, 553.74)  # bins as fine as the real detector's: coarser ones see the object's curvature
+    fine = FanBeam(
+        SCAN.angles_rad, 560, 0.2, 0.0, 410.66, 553.74
+    )  # bins as fine as the real detector's: coarser ones see the object's curvature
     clean = Disc(holes=(HOLE,)).sinogram(fine)
     noisy = clean + np.exp(0.5 * clean) / np.sqrt(photons) * rng.standard_normal(clean.shape)
     assert photons_per_ray(noisy, 1) == pytest.approx(photons, rel=0.1)
@@ -105,7 +114,9 @@ def test_simulated_discs_are_seeded_and_within_their_ranges() -> None:
     assert not np.array_equal(two[0], SimulatedDiscs(1, seed=4).slices(GRID, WINDOW)[0])
     ranges, rng = DiscRanges(), np.random.default_rng(0)
     drawn = [ranges.draw(rng) for _ in range(200)]
-    assert all(ranges.radius_mm[0] <= d.radius_mm <= ranges.radius_mm[1] and abs(d.x_mm) <= 2 and not d.holes for d in drawn)
+    assert all(
+        ranges.radius_mm[0] <= d.radius_mm <= ranges.radius_mm[1] and abs(d.x_mm) <= 2 and not d.holes for d in drawn
+    )
     assert 0.35 < np.mean([d.material.b == 0 for d in drawn]) < 0.65
 
 
@@ -118,4 +129,6 @@ def test_the_real_solid_disc_is_inside_the_simulated_ranges(shared_data: Path) -
     path = np.linspace(0, 69, 50)
     assert np.abs(hardening.attenuation(path) - ACRYLIC.attenuation(path)).max() < 0.02
     assert residual.std() < 0.02  # 1 % of the largest line integral
-    assert 55_000 < photons_per_ray(sinogram, 1) < 95_000  # neighbours share a fifth of their noise, so this is an upper figure
+    assert (
+        55_000 < photons_per_ray(sinogram, 1) < 95_000
+    )  # neighbours share a fifth of their noise, so this is an upper figure

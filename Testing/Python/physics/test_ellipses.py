@@ -21,7 +21,9 @@ from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBea
     phi=st.floats(-math.pi, math.pi), s=st.floats(-40, 40),
 )  # fmt: skip
 @settings(max_examples=40, deadline=None)
-def test_line_integral_is_the_length_inside(x: float, y: float, a: float, b: float, turn: float, phi: float, s: float) -> None:
+def test_line_integral_is_the_length_inside(
+    x: float, y: float, a: float, b: float, turn: float, phi: float, s: float
+) -> None:
     """Walk along the line in small steps and count those inside."""
     ellipse = Ellipse(2.0, x, y, a, b, turn)
     step = 0.01
@@ -34,7 +36,8 @@ def test_line_integral_is_the_length_inside(x: float, y: float, a: float, b: flo
 def test_golden_chords() -> None:
     disc = EllipsePhantom.disc(50.0, 0.02, x_mm=10.0)
     geometry = ParallelBeam((0.0, math.pi / 2), 3, 30.0)
-    # at θ = 0 the detector coordinates are x = −30, 0, 30: offsets −40, −10, 20 from the disc's centre; at 90° −30, 0, 30
+    # at θ = 0 the detector coordinates are x = −30, 0, 30: offsets −40, −10, 20 from the disc's centre; at
+    # 90° −30, 0, 30
     expected = 0.02 * 2 * np.sqrt(2500.0 - np.array([[1600.0, 100.0, 400.0], [900.0, 0.0, 900.0]]))
     np.testing.assert_allclose(disc.sinogram(geometry), expected, rtol=1e-12)
 
@@ -84,7 +87,9 @@ def test_one_ray_a_bin_of_one_pixel_is_the_best_choice() -> None:
     for pitch, best in ((1.5, 1), (3.0, 2)):
         geometry = ParallelBeam.sparse(10, image, start_deg=1.3, pitch_mm=pitch)
         exact = phantom.sinogram(geometry, rays_per_bin=16)
-        error = {k: np.linalg.norm(Projector(geometry, image, rays_per_bin=k)(x).numpy() - exact) for k in (1, 2, 3, 4)}
+        error = {
+            k: np.linalg.norm(Projector(geometry, image, rays_per_bin=k)(x).numpy() - exact) for k in (1, 2, 3, 4)
+        }
         assert Projector(geometry, image).rays_per_bin == best == min(error, key=lambda k: error[k])
 
 

@@ -57,7 +57,9 @@ def test_filters_trade_sharpness_for_noise(name: str) -> None:
     sharp, found = (fbp(torch.stack([clean, noise]), geometry, SQUARE, filter=f) for f in ("ram-lak", name))
     assert found.shape == (2, 128, 128)
     centre = SQUARE.shape[0] // 2
-    assert float(found[0, centre - 10 : centre + 10, centre - 10 : centre + 10].mean()) == pytest.approx(VALUE, rel=0.01)
+    assert float(found[0, centre - 10 : centre + 10, centre - 10 : centre + 10].mean()) == pytest.approx(
+        VALUE, rel=0.01
+    )
     if name != "ram-lak":
         assert float(found[1].std()) < 0.95 * float(sharp[1].std())
 
@@ -84,7 +86,9 @@ def test_shared_lines_share_one_unit(arc: int) -> None:
             lower = int(partner)
             mirrored = geometry.n_detectors - 1 - d
             if lower + 1 < geometry.n_views:
-                share = weights[lower, mirrored] + (partner - lower) * (weights[lower + 1, mirrored] - weights[lower, mirrored])
+                share = weights[lower, mirrored] + (partner - lower) * (
+                    weights[lower + 1, mirrored] - weights[lower, mirrored]
+                )
             else:
                 share = weights[0, mirrored] if arc == 360 else 0.0
             worst = max(worst, abs(weights[v, d] + share - 1.0))

@@ -71,7 +71,9 @@ def test_windowed_intensity_is_attenuation() -> None:
     y = ct.noise(1e7).sample(A(x), generator())
     assert float((y - A(x)).abs().max()) < 1.0
     assert float((y - A(x)).abs().max()) > 0.0
-    assert torch.equal(WindowedCT.of_body(window, Projector(GEOMETRY, IMAGE), body).baseline, ct.baseline.float()) or torch.allclose(
+    assert torch.equal(
+        WindowedCT.of_body(window, Projector(GEOMETRY, IMAGE), body).baseline, ct.baseline.float()
+    ) or torch.allclose(
         WindowedCT.of_body(window, Projector(GEOMETRY, IMAGE), body).baseline, ct.baseline.float(), rtol=1e-5
     )
 
@@ -125,7 +127,13 @@ def test_mismatched_batches_are_refused_not_broadcast() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: GaussianNoise(0.0), lambda: PoissonNoise(-1.0), lambda: PoissonNoise(1e4, slope=0.0), lambda: PoissonNoise(1e4, electronic_std=-1.0)]
+    "make",
+    [
+        lambda: GaussianNoise(0.0),
+        lambda: PoissonNoise(-1.0),
+        lambda: PoissonNoise(1e4, slope=0.0),
+        lambda: PoissonNoise(1e4, electronic_std=-1.0),
+    ],
 )
 def test_impossible_noise_is_refused(make: object) -> None:
     with pytest.raises(ConfigError):

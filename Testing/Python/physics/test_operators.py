@@ -44,7 +44,9 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "lopsided blur": lambda dtype: Blur((9, 12), torch.arange(1.0, 16.0).reshape(3, 5)),
     "super-resolution": lambda dtype: Downsample((12, 8), 4),
     "fourier, real": lambda dtype: UndersampledFourier(cartesian_mask((9, 12), 2.0, torch.Generator().manual_seed(1))),
-    "fourier, complex": lambda dtype: UndersampledFourier(cartesian_mask((8, 11), 3.0, torch.Generator().manual_seed(1)), complex_image=True),
+    "fourier, complex": lambda dtype: UndersampledFourier(
+        cartesian_mask((8, 11), 3.0, torch.Generator().manual_seed(1)), complex_image=True
+    ),
 }
 
 

@@ -143,6 +143,8 @@ def test_shadow_of_a_point_in_a_cone() -> None:
 def test_oblique_rays_are_longer() -> None:
     """Through the middle of a tall uniform block the path grows with the ray's tilt."""
     geometry = ConeBeam(FanBeam((0.0,), 1, 1.0, 0.0, 100.0, 150.0), 3, 30.0)
-    y = ConeProjector(geometry, ImageGrid2D((10, 10), 2.0), 40, 2.0, dtype=torch.float64)(torch.ones(40, 10, 10, dtype=torch.float64))
+    y = ConeProjector(geometry, ImageGrid2D((10, 10), 2.0), 40, 2.0, dtype=torch.float64)(
+        torch.ones(40, 10, 10, dtype=torch.float64)
+    )
     expected = 20.0 * math.hypot(1.0, 30.0 / 150.0)
     np.testing.assert_allclose(y[0, :, 0].numpy(), [expected, 20.0, expected], rtol=1e-9)

@@ -28,7 +28,9 @@ def test_axial_views_are_row_and_column_sums() -> None:
 def test_ones_give_chords_in_mm() -> None:
     """Central rays through a square of side 48 mm, at every angle; half a pixel of soft edge on each side at most."""
     angles = np.linspace(0, math.pi, 19)[:-1]
-    y = Projector(ParallelBeam(tuple(angles), 1, 1.5), IMAGE, dtype=torch.float64)(torch.ones(32, 32, dtype=torch.float64))
+    y = Projector(ParallelBeam(tuple(angles), 1, 1.5), IMAGE, dtype=torch.float64)(
+        torch.ones(32, 32, dtype=torch.float64)
+    )
     chord = 48.0 / np.maximum(np.abs(np.cos(angles)), np.abs(np.sin(angles)))
     np.testing.assert_allclose(y[:, 0].numpy(), chord, atol=0.75)
 

@@ -1,4 +1,6 @@
-"""The closed form of A D Aᵀ: exact where a turn carries the pixels onto themselves, near elsewhere, and never the last word of a proximal step."""
+"""The closed form of A D Aᵀ: exact where a turn carries the pixels onto themselves, near elsewhere, and
+never the last word of a proximal step.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, ParallelBeam
 
 def scan(n_views: int, size: int, start_deg: float = 0.0) -> Projector:
     image = ImageGrid2D((size, size), 1.5)
-    return Projector(ParallelBeam.sparse(n_views, image, start_deg=start_deg), image, dtype=torch.float64).preconditioned()
+    return Projector(
+        ParallelBeam.sparse(n_views, image, start_deg=start_deg), image, dtype=torch.float64
+    ).preconditioned()
 
 
 def average(A: Projector) -> RotationAverage:
@@ -82,7 +86,12 @@ def test_each_sample_has_its_own_weight() -> None:
 def test_scans_without_such_a_form() -> None:
     square, oblong = ImageGrid2D((16, 16), 1.5), ImageGrid2D((12, 16), 1.5)
     geometry = ParallelBeam.sparse(10, square)
-    for other in (ParallelBeam.sparse(10, square, arc_deg=120), replace(geometry, offset_mm=0.4), FanBeam.sparse(10, square), geometry.views([0, 1, 3, 7])):
+    for other in (
+        ParallelBeam.sparse(10, square, arc_deg=120),
+        replace(geometry, offset_mm=0.4),
+        FanBeam.sparse(10, square),
+        geometry.views([0, 1, 3, 7]),
+    ):
         assert Projector(other, square).preconditioned().closed_form is None
     assert Projector(ParallelBeam.sparse(10, oblong), oblong).preconditioned().closed_form is None
     assert Projector(geometry, square, memory_limit_bytes=0).preconditioned().closed_form is None
@@ -108,7 +117,9 @@ def test_a_proximal_step_is_the_minimum_in_the_disc(n_views: int, r2: float | to
         variance = (r2 if isinstance(r2, float) else float(r2[i])) * d
         for s in range(3):
             gram = noise.sigma**2 * torch.eye(len(M), dtype=torch.float64) + (M * variance) @ M.T
-            direct = x_hat[i, s].flatten() + variance * (M.T @ torch.linalg.solve(gram, measurement.y[s].flatten() - M @ x_hat[i, s].flatten()))
+            direct = x_hat[i, s].flatten() + variance * (
+                M.T @ torch.linalg.solve(gram, measurement.y[s].flatten() - M @ x_hat[i, s].flatten())
+            )
             torch.testing.assert_close(found[i, s].flatten(), direct, rtol=1e-7, atol=1e-7)
 
 
@@ -117,7 +128,9 @@ def test_nearer_the_minimum_in_a_quarter_of_the_iterations(n_views: int, r: floa
     A = scan(n_views, 64)
     generator = torch.Generator().manual_seed(1)
     noise = GaussianNoise(0.002 * 0.5 * 0.875 * 64 * 1.5)
-    truth = average(A).support * torch.nn.functional.avg_pool2d(torch.randn(1, 64, 64, generator=generator, dtype=torch.float64), 5, 1, 2)
+    truth = average(A).support * torch.nn.functional.avg_pool2d(
+        torch.randn(1, 64, 64, generator=generator, dtype=torch.float64), 5, 1, 2
+    )
     measurement = Measurement(noise.sample(A(truth), generator), A, noise, simulated=True)
     x_hat = truth + 0.05 * average(A).support * torch.randn(1, 64, 64, generator=generator, dtype=torch.float64)
     exact = proximal_step(measurement, x_hat, r**2, 400)
@@ -127,7 +140,9 @@ def test_nearer_the_minimum_in_a_quarter_of_the_iterations(n_views: int, r: floa
     def error(x: torch.Tensor, minimum: torch.Tensor) -> float:
         return float((average(A).support * (x - minimum)).norm() / (minimum - x_hat).norm())
 
-    assert error(proximal_step(measurement, x_hat, r**2, 8), exact) < error(proximal_step(plain, x_hat, r**2, 8), whole)
+    assert error(proximal_step(measurement, x_hat, r**2, 8), exact) < error(
+        proximal_step(plain, x_hat, r**2, 8), whole
+    )
 
 
 def test_data_that_agree_need_no_correction() -> None:

@@ -61,7 +61,9 @@ def test_tolerance_stops_early() -> None:
 
 
 @pytest.mark.parametrize("r2", [0.04, torch.tensor([0.01, 0.5], dtype=torch.float64)], ids=["one", "per sample"])
-@pytest.mark.parametrize("noise", [GaussianNoise(0.7), PoissonNoise(1e4, slope=0.01, baseline=1.0)], ids=["gaussian", "photons"])
+@pytest.mark.parametrize(
+    "noise", [GaussianNoise(0.7), PoissonNoise(1e4, slope=0.01, baseline=1.0)], ids=["gaussian", "photons"]
+)
 def test_proximal_step_is_the_minimum(noise: GaussianNoise | PoissonNoise, r2: float | torch.Tensor) -> None:
     x_hat, truth = torch.rand(2, 1, 8, 8, dtype=torch.float64), torch.rand(8, 8, dtype=torch.float64)
     measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(3)), A, noise, simulated=True)
@@ -89,7 +91,9 @@ def test_least_squares_is_tikhonov() -> None:
     measurement = Measurement(A(torch.rand(2, 8, 8, dtype=torch.float64)), A, GaussianNoise(0.5), simulated=True)
     found = least_squares(measurement, 300, damping=2.0)
     M = dense()
-    direct = torch.linalg.solve(4.0 * M.T @ M + 2.0 * torch.eye(N, dtype=torch.float64), 4.0 * M.T @ measurement.y.reshape(2, -1).T).T
+    direct = torch.linalg.solve(
+        4.0 * M.T @ M + 2.0 * torch.eye(N, dtype=torch.float64), 4.0 * M.T @ measurement.y.reshape(2, -1).T
+    ).T
     torch.testing.assert_close(found.reshape(2, -1), direct, rtol=1e-7, atol=1e-7)
     misfit = [float(measurement.residual(least_squares(measurement, n)).norm()) for n in (0, 2, 8, 30)]
     assert misfit == sorted(misfit, reverse=True)

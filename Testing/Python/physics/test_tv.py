@@ -56,7 +56,9 @@ def test_few_views_of_flat_pieces() -> None:
     measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(0)), A, noise, simulated=True)
     plain, flat = least_squares(measurement, 15), tv_reconstruction(measurement, 3.0, 200)
     assert float((flat - truth).norm()) < 0.4 * float((plain - truth).norm())
-    objective = [float(-measurement.log_likelihood(x) + 3.0 * total_variation(x)) for x in (flat, truth, plain.clamp_min(0))]
+    objective = [
+        float(-measurement.log_likelihood(x) + 3.0 * total_variation(x)) for x in (flat, truth, plain.clamp_min(0))
+    ]
     assert objective[0] == min(objective)
 
 

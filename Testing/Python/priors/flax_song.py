@@ -17,7 +17,9 @@ TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
 def correlate(x: jax.Array, gain: float) -> jax.Array:
     """(B, H, W, C) with the filter, where it fits."""
     kernel = jnp.asarray(np.repeat(TAPS[:, :, None, None] * gain, x.shape[-1], axis=3), x.dtype)
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=x.shape[-1])
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=x.shape[-1]
+    )
 
 
 def halve(x: jax.Array) -> jax.Array:
@@ -52,7 +54,9 @@ class NIN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         n = x.shape[-1]
-        return x @ self.param("W", nn.initializers.lecun_normal(), (n, n)) + self.param("b", nn.initializers.normal(0.1), (n,))
+        return x @ self.param("W", nn.initializers.lecun_normal(), (n, n)) + self.param(
+            "b", nn.initializers.normal(0.1), (n,)
+        )
 
 
 class AttnBlockpp(nn.Module):

@@ -1,7 +1,7 @@
 """A second DDPM++/NCSN++, to hold ours against: a plain function of weights under their published names.
 
-Nothing of the library is used. Filters are written out (insert zeros, pad, correlate, take every second), attention is three
-loops' worth of einsum, and the order of things is the papers'.
+Nothing of the library is used. Filters are written out (insert zeros, pad, correlate, take every second),
+attention is three loops' worth of einsum, and the order of things is the papers'.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ def song(x: Tensor, noise: Tensor, w: Weights, shape: dict) -> Tensor:
             elif shape["encoder_type"] == "residual":  # filter and convolution commute where zeros are outside both
                 edge = 1 + (len(taps) - 1) // 2
                 kernel = w[f"enc.{r}_aux_residual.weight"]
-                picture = correlate(F.conv2d(F.pad(picture, (edge,) * 4), kernel), taps)[:, :, ::2, ::2] + w[f"enc.{r}_aux_residual.bias"][:, None, None]
+                picture = (
+                    correlate(F.conv2d(F.pad(picture, (edge,) * 4), kernel), taps)[:, :, ::2, ::2]
+                    + w[f"enc.{r}_aux_residual.bias"][:, None, None]
+                )
                 x = picture = (x + picture) / math.sqrt(2)
         skips.append(x)
         for i in range(shape["num_blocks"]):
@@ -117,11 +120,19 @@ def song_weights(shape: dict, seed: int = 0) -> Weights:
     w: Weights = {}
 
     def add(name: str, *size: int) -> None:
-        w[f"{name}.weight"] = torch.randn(size, generator=generator) / math.sqrt(math.prod(size[1:]) or 1) + (len(size) == 1)
+        w[f"{name}.weight"] = torch.randn(size, generator=generator) / math.sqrt(math.prod(size[1:]) or 1) + (
+            len(size) == 1
+        )
         w[f"{name}.bias"] = 0.1 * torch.randn(size[0], generator=generator)
 
     def add_block(name: str, n: int, m: int, attends: bool, resample: bool = False) -> None:
-        add(f"{name}.norm0", n), add(f"{name}.conv0", m, n, 3, 3), add(f"{name}.affine", m, told), add(f"{name}.norm1", m), add(f"{name}.conv1", m, m, 3, 3)
+        (
+            add(f"{name}.norm0", n),
+            add(f"{name}.conv0", m, n, 3, 3),
+            add(f"{name}.affine", m, told),
+            add(f"{name}.norm1", m),
+            add(f"{name}.conv1", m, m, 3, 3),
+        )
         if resample:
             w[f"{name}.conv0.resample_filter"] = torch.zeros(1)
         if n != m or resample:

@@ -16,21 +16,43 @@ from KLIPCore.priors.diffusers_unet import DiffusersUNet
 diffusers = pytest.importorskip("diffusers", reason="needs the extra 'convert'")
 
 SHAPES = {
-    "modern": {"block_out_channels": (8, 16), "down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")},
+    "modern": {
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    },
     "as published by Ho et al.": {
-        "block_out_channels": (8, 8, 16), "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"), "layers_per_block": 2, "in_channels": 3, "out_channels": 3,
-        "flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "attention_head_dim": None, "norm_eps": 1e-6,
+        "block_out_channels": (8, 8, 16),
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        "layers_per_block": 2,
+        "in_channels": 3,
+        "out_channels": 3,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "downsample_padding": 0,
+        "attention_head_dim": None,
+        "norm_eps": 1e-6,
     },
     "many heads": {
-        "block_out_channels": (16, 16), "down_block_types": ("AttnDownBlock2D",) * 2, "up_block_types": ("AttnUpBlock2D",) * 2, "attention_head_dim": 4,
+        "block_out_channels": (16, 16),
+        "down_block_types": ("AttnDownBlock2D",) * 2,
+        "up_block_types": ("AttnUpBlock2D",) * 2,
+        "attention_head_dim": 4,
     },
-}  # fmt: skip
+}
 
 
 def made(folder: Path, shape: str, schedule: dict | None = None) -> tuple:
     """diffusers' network and scheduler, written as diffusers writes them."""
-    fields = {"sample_size": 16, "in_channels": 1, "out_channels": 1, "layers_per_block": 1, "norm_num_groups": 4, **SHAPES[shape]}
+    fields = {
+        "sample_size": 16,
+        "in_channels": 1,
+        "out_channels": 1,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        **SHAPES[shape],
+    }
     network = stirred(diffusers.UNet2DModel(**fields))
     scheduler = diffusers.DDPMScheduler(clip_sample=False, **(schedule or {}))
     network.save_pretrained(folder / "unet")
@@ -52,7 +74,14 @@ def test_same_output_as_diffusers(tmp_path: Path, shape: str) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("schedule", [{}, {"beta_schedule": "scaled_linear"}, {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {},
+        {"beta_schedule": "scaled_linear"},
+        {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
+    ],
+)
 def test_same_denoised_image_as_diffusers_scheduler(tmp_path: Path, schedule: dict) -> None:
     theirs, scheduler = made(tmp_path, "modern", schedule)
     ours, _ = read_diffusers(tmp_path / "unet")
@@ -67,7 +96,12 @@ def test_same_denoised_image_as_diffusers_scheduler(tmp_path: Path, schedule: di
 
 
 def test_older_names_of_attention() -> None:
-    named = renamed({"mid_block.attentions.0.query.weight": torch.ones(4, 4), "mid_block.attentions.0.proj_attn.weight": torch.ones(4, 4, 1, 1)})
+    named = renamed(
+        {
+            "mid_block.attentions.0.query.weight": torch.ones(4, 4),
+            "mid_block.attentions.0.proj_attn.weight": torch.ones(4, 4, 1, 1),
+        }
+    )
     assert {n: tuple(t.shape) for n, t in named.items()} == {
         "middle_block.attention.attn.to_q.weight": (4, 4),
         "middle_block.attention.attn.out_proj.weight": (4, 4),
@@ -104,12 +138,23 @@ def test_a_folder_without_its_parts_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_shape_of_the_published_face_network() -> None:
-    """google/ddpm-celebahq-256's description: every weight finds its place (without the weights, and without the memory for them)."""
+    """google/ddpm-celebahq-256's description: every weight finds its place (without the weights, and without
+    the memory for them).
+    """
     described = {
-        "sample_size": 256, "in_channels": 3, "out_channels": 3, "block_out_channels": (128, 128, 256, 256, 512, 512), "layers_per_block": 2,
-        "down_block_types": ("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
-        "attention_head_dim": None, "flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "norm_eps": 1e-6,
-    }  # fmt: skip
+        "sample_size": 256,
+        "in_channels": 3,
+        "out_channels": 3,
+        "block_out_channels": (128, 128, 256, 256, 512, 512),
+        "layers_per_block": 2,
+        "down_block_types": ("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
+        "attention_head_dim": None,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "downsample_padding": 0,
+        "norm_eps": 1e-6,
+    }
     with torch.device("meta"):
         theirs = diffusers.UNet2DModel(**described).state_dict()
         ours = DiffusersUNet(diffusers_config(described, {})).net.state_dict()

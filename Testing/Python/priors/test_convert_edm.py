@@ -1,4 +1,6 @@
-"""EDM and PaDIS snapshots: pickles of the published make, holding a network of our own making under the published names."""
+"""EDM and PaDIS snapshots: pickles of the published make, holding a network of our own making under the
+published names.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,36 @@ from KLIPCore.priors.convert.edm import read_edm
 from KLIPCore.priors.convert.pickle_reader import read_pickle
 
 DDPMPP = {
-    "img_resolution": 16, "in_channels": 1, "out_channels": 1, "label_dim": 0, "model_channels": 8, "channel_mult": [1, 2], "channel_mult_emb": 4,
-    "num_blocks": 1, "attn_resolutions": [8], "embedding_type": "positional", "channel_mult_noise": 1, "encoder_type": "standard",
-    "decoder_type": "standard", "resample_filter": [1, 1],
-}  # fmt: skip
-NCSNPP = {**DDPMPP, "embedding_type": "fourier", "channel_mult_noise": 2, "encoder_type": "residual", "resample_filter": [1, 3, 3, 1]}
-PYRAMIDS = {**NCSNPP, "encoder_type": "skip", "decoder_type": "skip", "channel_mult": [1, 1, 2], "num_blocks": 2, "attn_resolutions": [4, 8]}
+    "img_resolution": 16,
+    "in_channels": 1,
+    "out_channels": 1,
+    "label_dim": 0,
+    "model_channels": 8,
+    "channel_mult": [1, 2],
+    "channel_mult_emb": 4,
+    "num_blocks": 1,
+    "attn_resolutions": [8],
+    "embedding_type": "positional",
+    "channel_mult_noise": 1,
+    "encoder_type": "standard",
+    "decoder_type": "standard",
+    "resample_filter": [1, 1],
+}
+NCSNPP = {
+    **DDPMPP,
+    "embedding_type": "fourier",
+    "channel_mult_noise": 2,
+    "encoder_type": "residual",
+    "resample_filter": [1, 3, 3, 1],
+}
+PYRAMIDS = {
+    **NCSNPP,
+    "encoder_type": "skip",
+    "decoder_type": "skip",
+    "channel_mult": [1, 1, 2],
+    "num_blocks": 2,
+    "attn_resolutions": [4, 8],
+}
 PADIS = {**DDPMPP, "in_channels": 3}
 SHAPES = {"DDPM++": DDPMPP, "NCSN++": NCSNPP, "pyramids": PYRAMIDS, "PaDIS": PADIS}
 
@@ -62,7 +88,13 @@ class Persistent:
         self.module, self.kind, self.state = module, kind, state
 
     def __reduce__(self) -> tuple:
-        meta = {"type": "class", "version": 6, "module_src": "raise SystemExit('this source was run')", "class_name": self.kind, "state": self.state}
+        meta = {
+            "type": "class",
+            "version": 6,
+            "module_src": "raise SystemExit('this source was run')",
+            "class_name": self.kind,
+            "state": self.state,
+        }
         return self.module._reconstruct_persistent_obj, (meta,)
 
 
@@ -79,32 +111,66 @@ def module_state(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
             buffers[head] = tensor
         else:
             own[head] = torch.nn.Parameter(tensor)
-    return {"training": False, "_parameters": own, "_buffers": buffers, "_non_persistent_buffers_set": set(), "_backward_hooks": collections.OrderedDict(),
-            "_modules": below, "skip_scale": np.sqrt(0.5), "eps": 1e-6}  # fmt: skip
+    return {
+        "training": False,
+        "_parameters": own,
+        "_buffers": buffers,
+        "_non_persistent_buffers_set": set(),
+        "_backward_hooks": collections.OrderedDict(),
+        "_modules": below,
+        "skip_scale": np.sqrt(0.5),
+        "eps": 1e-6,
+    }
 
 
 def as_modules(module: types.ModuleType, weights: dict, kind: str, **attributes: Any) -> Persistent:
     state = module_state(weights)
-    state["_modules"] = collections.OrderedDict((n, as_modules(module, w, "UNetBlock")) for n, w in state["_modules"].items())
+    state["_modules"] = collections.OrderedDict(
+        (n, as_modules(module, w, "UNetBlock")) for n, w in state["_modules"].items()
+    )
     return Persistent(module, kind, {**state, **attributes})
 
 
-def snapshot(published: types.ModuleType, path: Path, shape: dict, protocol: int = 2, outer: str = "EDMPrecond", model: str = "SongUNet") -> dict:
+def snapshot(
+    published: types.ModuleType,
+    path: Path,
+    shape: dict,
+    protocol: int = 2,
+    outer: str = "EDMPrecond",
+    model: str = "SongUNet",
+) -> dict:
     """A pickle as EDM's training loop writes it; returns its weights."""
     weights = song_weights(shape)
     inner = as_modules(published, weights, model, _init_args=(), _init_kwargs=published.EasyDict(shape))
-    net = Persistent(published, outer, {**module_state({}), "_modules": collections.OrderedDict(model=inner), "sigma_data": 0.5, "img_resolution": 16})
+    net = Persistent(
+        published,
+        outer,
+        {
+            **module_state({}),
+            "_modules": collections.OrderedDict(model=inner),
+            "sigma_data": 0.5,
+            "img_resolution": 16,
+        },
+    )
     loss = Persistent(published, "EDMLoss", {"P_mean": -1.2, "P_std": 1.2, "sigma_data": 0.5})
     with path.open("wb") as stream:
-        pickle.dump({"ema": net, "loss_fn": loss, "augment_pipe": None, "dataset_kwargs": {"path": "x.zip", "xflip": False}}, stream, protocol=protocol)
+        pickle.dump(
+            {"ema": net, "loss_fn": loss, "augment_pipe": None, "dataset_kwargs": {"path": "x.zip", "xflip": False}},
+            stream,
+            protocol=protocol,
+        )
     return weights
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("name", SHAPES)
-def test_same_output_as_the_published_network(published: types.ModuleType, tmp_path: Path, name: str, protocol: int) -> None:
+def test_same_output_as_the_published_network(
+    published: types.ModuleType, tmp_path: Path, name: str, protocol: int
+) -> None:
     shape = SHAPES[name]
-    weights = snapshot(published, tmp_path / "n.pkl", shape, protocol, "Patch_EDMPrecond" if name == "PaDIS" else "EDMPrecond")
+    weights = snapshot(
+        published, tmp_path / "n.pkl", shape, protocol, "Patch_EDMPrecond" if name == "PaDIS" else "EDMPrecond"
+    )
     network, origin = read_edm(tmp_path / "n.pkl", scale=1.0, shift=0.0)
     assert origin["sample_size"] == 16
     x, sigma = torch.randn(2, 1, 16, 16), torch.tensor([0.1, 3.0])
@@ -155,7 +221,9 @@ class RunsCommand:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("what", [os.mkdir, eval, exec, getattr, importlib.import_module, torch.load, torch.hub.load, np.load, io.open])
+@pytest.mark.parametrize(
+    "what", [os.mkdir, eval, exec, getattr, importlib.import_module, torch.load, torch.hub.load, np.load, io.open]
+)
 def test_hostile_pickles_are_refused_and_not_run(tmp_path: Path, what: Any, protocol: int) -> None:
     trap, path = tmp_path / "trap", tmp_path / "n.pkl"
     argument = str(trap) if what is os.mkdir else f"open({str(trap)!r}, 'w')"
@@ -176,10 +244,16 @@ def test_a_trap_inside_a_tensors_bytes_is_refused(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
-@pytest.mark.parametrize(("offset", "size", "stride"), [(2, (1000,), (1,)), (0, (10**9,), (0,)), (-1, (2,), (1,)), (3, (2,), (1,))])
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"), [(2, (1000,), (1,)), (0, (10**9,), (0,)), (-1, (2,), (1,)), (3, (2,), (1,))]
+)
 def test_a_tensor_may_not_reach_beyond_its_storage(tmp_path: Path, offset: int, size: tuple, stride: tuple) -> None:
-    storage = torch.storage.TypedStorage(wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32, _internal=True)
-    wrong = RunsCommand(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, collections.OrderedDict())
+    storage = torch.storage.TypedStorage(
+        wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32, _internal=True
+    )
+    wrong = RunsCommand(
+        torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, collections.OrderedDict()
+    )
     (tmp_path / "n.pkl").write_bytes(pickle.dumps(wrong))
     with pytest.raises(PriorError, match="beyond"):
         read_pickle(tmp_path / "n.pkl")
@@ -194,9 +268,16 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         read_edm(path)
 
 
-@given(value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
-                          lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(), below, max_size=3) | st.tuples(below, below), max_leaves=8),
-       protocol=st.integers(0, 5))  # fmt: skip
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+        lambda below: (
+            st.lists(below, max_size=3) | st.dictionaries(st.text(), below, max_size=3) | st.tuples(below, below)
+        ),
+        max_leaves=8,
+    ),
+    protocol=st.integers(0, 5),
+)
 @settings(max_examples=60, deadline=None)
 def test_plain_values_come_back(tmp_path_factory: pytest.TempPathFactory, value: Any, protocol: int) -> None:
     path = tmp_path_factory.mktemp("plain") / "n.pkl"
@@ -206,7 +287,13 @@ def test_plain_values_come_back(tmp_path_factory: pytest.TempPathFactory, value:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_tensors_arrays_and_numbers_come_back(tmp_path: Path, protocol: int) -> None:
-    value = {"t": torch.randn(3, 4)[1:, ::2].T, "half": torch.randn(3).half(), "number": np.float64(2.5), "set": {1, 2}, "odd": collections.OrderedDict(a=1)}
+    value = {
+        "t": torch.randn(3, 4)[1:, ::2].T,
+        "half": torch.randn(3).half(),
+        "number": np.float64(2.5),
+        "set": {1, 2},
+        "odd": collections.OrderedDict(a=1),
+    }
     (tmp_path / "n.pkl").write_bytes(pickle.dumps(value, protocol=protocol))
     found = read_pickle(tmp_path / "n.pkl")
     torch.testing.assert_close(found["t"], value["t"])
@@ -219,10 +306,14 @@ def test_tensors_arrays_and_numbers_come_back(tmp_path: Path, protocol: int) -> 
 @pytest.mark.parametrize(
     ("shape", "names"),
     [
-        ({**DDPMPP, "label_dim": 10}, {}), ({**DDPMPP, "implicit_mlp": True}, {}), ({**DDPMPP, "in_channels": 6}, {}),
-        (DDPMPP, {"model": "DhariwalUNet"}), (DDPMPP, {"outer": "VPPrecond"}), ({**DDPMPP, "num_blocks": 2}, {"given": DDPMPP}),
+        ({**DDPMPP, "label_dim": 10}, {}),
+        ({**DDPMPP, "implicit_mlp": True}, {}),
+        ({**DDPMPP, "in_channels": 6}, {}),
+        (DDPMPP, {"model": "DhariwalUNet"}),
+        (DDPMPP, {"outer": "VPPrecond"}),
+        ({**DDPMPP, "num_blocks": 2}, {"given": DDPMPP}),
     ],
-)  # fmt: skip
+)
 def test_other_networks_are_refused(published: types.ModuleType, tmp_path: Path, shape: dict, names: dict) -> None:
     weights_of = names.pop("given", None)
     if weights_of:  # weights of one network with the description of another

@@ -36,16 +36,30 @@ def made(name: str) -> tuple[Any, dict, tuple[int, ...]]:
     """A random network's score, its parameters and the levels whose blocks attend."""
     network, levels = NETWORKS[name]
     given = (np.zeros((2, SIZE, SIZE, 1), np.float32), np.ones(2, np.float32))
-    shapes = jax.eval_shape(network.init, jax.random.PRNGKey(0), *given)["params"]  # its own initialisation takes a minute to compile
+    shapes = jax.eval_shape(network.init, jax.random.PRNGKey(0), *given)[
+        "params"
+    ]  # its own initialisation takes a minute to compile
     random = np.random.default_rng(0)
-    params = jax.tree.map(lambda a: (random.normal(0, 1 / np.sqrt(max(np.prod(a.shape[:-1]), 4)), a.shape)).astype(np.float32), shapes)
+    params = jax.tree.map(
+        lambda a: (random.normal(0, 1 / np.sqrt(max(np.prod(a.shape[:-1]), 4)), a.shape)).astype(np.float32), shapes
+    )
     score = jax.jit(lambda params, x, sigma: network.apply({"params": params}, x, sigma)).lower(params, *given)
-    return score.compile({"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}), params, levels
+    return (
+        score.compile({"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}),
+        params,
+        levels,
+    )
 
 
 def saved(folder: Path, params: dict, form: str) -> Path:
     """A checkpoint with everything a training state has."""
-    tree = {"step": np.int32(7), "lr": 2e-4, "params_ema": params, "params": jax.tree.map(lambda a: a * 0, params), "rng": np.arange(2, dtype=np.uint32)}
+    tree = {
+        "step": np.int32(7),
+        "lr": 2e-4,
+        "params_ema": params,
+        "params": jax.tree.map(lambda a: a * 0, params),
+        "rng": np.arange(2, dtype=np.uint32),
+    }
     path = folder / "checkpoint_3"
     if form == "msgpack":
         folder.mkdir(exist_ok=True)
@@ -78,10 +92,14 @@ def test_same_score_as_the_flax_network(tmp_path: Path, name: str, form: str) ->
 
 
 def test_the_shape_of_the_published_score_model() -> None:
-    """KLIP's NCSN++ for 512² CT (nf 32, multiples 1 1 2 2 2 2 2, two blocks): recognised from its arrays, and every one finds its place."""
+    """KLIP's NCSN++ for 512² CT (nf 32, multiples 1 1 2 2 2 2 2, two blocks): recognised from its arrays,
+    and every one finds its place.
+    """
     network = NCSNpp(first=32, widths=(32, 32, 64, 64, 64, 64, 64), n_blocks=2, attends=(20,))
     given = (np.zeros((1, 512, 512, 1), np.float32), np.ones(1, np.float32))
-    tree = jax.tree.map(lambda a: np.zeros(a.shape, np.float32), jax.eval_shape(network.init, jax.random.PRNGKey(0), *given)["params"])
+    tree = jax.tree.map(
+        lambda a: np.zeros(a.shape, np.float32), jax.eval_shape(network.init, jax.random.PRNGKey(0), *given)["params"]
+    )
     config = song_config(tree, (), (1.0, 3.0, 3.0, 1.0))
     assert (config.channels, config.n_blocks, config.first_channels) == ((32, 32, 64, 64, 64, 64, 64), 2, 32)
     assert not any(config.attention_levels)
@@ -91,7 +109,9 @@ def test_the_shape_of_the_published_score_model() -> None:
 def test_the_latest_of_several_is_taken(tmp_path: Path) -> None:
     _, params, _ = made("as published")
     folder = saved(tmp_path / "run", params, "msgpack")
-    (folder / "checkpoint_20").write_bytes(flax.serialization.msgpack_serialize({"params_ema": jax.tree.map(lambda a: np.asarray(a) * 0, dict(params))}))
+    (folder / "checkpoint_20").write_bytes(
+        flax.serialization.msgpack_serialize({"params_ema": jax.tree.map(lambda a: np.asarray(a) * 0, dict(params))})
+    )
     network, _ = read_flax(folder)
     assert not any(p.abs().sum() for p in network.parameters())
 

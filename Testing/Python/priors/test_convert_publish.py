@@ -24,15 +24,25 @@ WINDOW = Window(-160.0, 240.0)
 
 def test_an_edm_snapshot_becomes_a_prior(published: types.ModuleType, tmp_path: Path) -> None:  # noqa: F811
     snapshot(published, tmp_path / "n.pkl", DDPMPP)
-    prior = load_prior(convert(tmp_path / "n.pkl", tmp_path / "out", Wanted("mine", WINDOW, anatomy="none", licence="mine")))
+    prior = load_prior(
+        convert(tmp_path / "n.pkl", tmp_path / "out", Wanted("mine", WINDOW, anatomy="none", licence="mine"))
+    )
     assert isinstance(prior, Prior)
     card = prior.card
-    assert (card.name, card.window, card.size, card.licence, card.position_channels) == ("mine", WINDOW, 16, "mine", False)
+    assert (card.name, card.window, card.size, card.licence, card.position_channels) == (
+        "mine",
+        WINDOW,
+        16,
+        "mine",
+        False,
+    )
     assert card.training["converted_from"]["file"] == "n.pkl"
     assert (card.sigma_min, card.sigma_max) == (0.001, 40.0), "EDM's -1..1 is twice as wide as 0..1"
     network, _ = read_edm(tmp_path / "n.pkl")
     x, sigma = torch.rand(2, 1, 16, 16), torch.tensor([0.05, 0.5])
-    torch.testing.assert_close(prior.denoise(x, sigma), network(x, sigma, torch.zeros(2, 2, 16, 16)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        prior.denoise(x, sigma), network(x, sigma, torch.zeros(2, 2, 16, 16)), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_a_padis_snapshot_is_asked_in_patches(published: types.ModuleType, tmp_path: Path) -> None:  # noqa: F811
@@ -53,9 +63,24 @@ def test_a_diffusers_folder_becomes_a_prior(tmp_path: Path) -> None:
     assert torch.isfinite(prior.denoise(torch.rand(1, 1, 16, 16), torch.tensor([0.1]))).all()
 
 
-def test_the_command(published: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_the_command(
+    published: types.ModuleType,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     snapshot(published, tmp_path / "n.pkl", DDPMPP)
-    argv = ["klip", "priors", "convert", str(tmp_path / "n.pkl"), "-o", str(tmp_path / "out"), "--name", "mine", "--hu=-160:240"]
+    argv = [
+        "klip",
+        "priors",
+        "convert",
+        str(tmp_path / "n.pkl"),
+        "-o",
+        str(tmp_path / "out"),
+        "--name",
+        "mine",
+        "--hu=-160:240",
+    ]
     monkeypatch.setattr(sys, "argv", argv)
     main()
     assert "mine.safetensors" in capsys.readouterr().out
@@ -81,4 +106,6 @@ def test_formats_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "config.json").touch()
     (tmp_path / "run" / "checkpoint_3").mkdir(parents=True)
-    assert [format_of(p) for p in (tmp_path, tmp_path / "run", tmp_path / "run" / "checkpoint_3", tmp_path / "a.pkl")] == ["diffusers", "flax", "flax", "edm"]
+    assert [
+        format_of(p) for p in (tmp_path, tmp_path / "run", tmp_path / "run" / "checkpoint_3", tmp_path / "a.pkl")
+    ] == ["diffusers", "flax", "flax", "edm"]

@@ -1,4 +1,6 @@
-"""A DDPM read as a denoiser: the same numbers as the scheduler's own formulas, and Wiener's where the data are Gaussian."""
+"""A DDPM read as a denoiser: the same numbers as the scheduler's own formulas, and Wiener's where the data
+are Gaussian.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,14 @@ SIZE = 16
 
 
 def card(config: UNetConfig, name: str = "small") -> ModelCard:
-    return ModelCard(name=name, anatomy="none", window=Window(0.0, 1.0), size=SIZE, network=network_fields(config), position_channels=config.positions)
+    return ModelCard(
+        name=name,
+        anatomy="none",
+        window=Window(0.0, 1.0),
+        size=SIZE,
+        network=network_fields(config),
+        position_channels=config.positions,
+    )
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -119,7 +128,10 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, change: dict) -> No
         start_from(EDMUNet(replace(SMALL_EDM, positions=False)), ddpm)
 
 
-@pytest.mark.parametrize("config", [SMALL, SMALL_EDM, replace(SMALL_EDM, positions=False), replace(SMALL, prediction="epsilon", positions=True)])
+@pytest.mark.parametrize(
+    "config",
+    [SMALL, SMALL_EDM, replace(SMALL_EDM, positions=False), replace(SMALL, prediction="epsilon", positions=True)],
+)
 def test_every_backbone_comes_back_from_disk_as_a_prior(tmp_path: Path, config: UNetConfig) -> None:
     network = stirred(build_network(config))
     prior = load_prior(save_prior(network, card(config), tmp_path, torch.float32))
@@ -127,13 +139,20 @@ def test_every_backbone_comes_back_from_disk_as_a_prior(tmp_path: Path, config: 
     assert network_config(prior.card.network) == config
     x, sigma = torch.rand(2, 1, SIZE, SIZE), torch.tensor([0.1, 0.3])
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(prior.denoise(x, sigma), network(x, sigma, position_channels(SIZE).expand(2, -1, -1, -1)), rtol=0, atol=0.02)
+        torch.testing.assert_close(
+            prior.denoise(x, sigma),
+            network(x, sigma, position_channels(SIZE).expand(2, -1, -1, -1)),
+            rtol=0,
+            atol=0.02,
+        )
     x.requires_grad_(True)
     (gradient,) = torch.autograd.grad(prior.denoise(x, sigma).sum(), x)
     assert gradient.abs().sum() > 0
 
 
-@pytest.mark.parametrize("fields", [{"kind": "Transformer"}, {"kind": "DDPMUNet", "wings": 2}, {"kind": "DDPMUNet", "prediction": "x"}])
+@pytest.mark.parametrize(
+    "fields", [{"kind": "Transformer"}, {"kind": "DDPMUNet", "wings": 2}, {"kind": "DDPMUNet", "prediction": "x"}]
+)
 def test_unknown_networks_are_refused(fields: dict) -> None:
     with pytest.raises(PriorError):
         network_config(fields)

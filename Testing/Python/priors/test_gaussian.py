@@ -43,7 +43,9 @@ def test_denoiser_is_tweedies(name: str, sigma: float) -> None:
     prior = EXACT_PRIORS[name]().prior
     x = states(prior, sigma).requires_grad_(True)
     (score,) = torch.autograd.grad(prior.log_density(x, sigma).sum(), x)
-    torch.testing.assert_close(prior.denoise(x, torch.full((len(x),), sigma)).detach(), x.detach() + sigma**2 * score, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        prior.denoise(x, torch.full((len(x),), sigma)).detach(), x.detach() + sigma**2 * score, rtol=1e-6, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("name", EXACT_PRIORS)
@@ -51,7 +53,9 @@ def test_posterior_is_bayes(name: str) -> None:
     """log p(x|y) − log p(x) − log p(y|x) = −log p(y) is the same number whatever the image x."""
     problem = EXACT_PRIORS[name]()
     x = states(problem.prior, 0.0, 6)
-    log_evidence = problem.prior.log_density(x) + problem.measurement.log_likelihood(x)[:, 0] - problem.posterior.log_density(x)
+    log_evidence = (
+        problem.prior.log_density(x) + problem.measurement.log_likelihood(x)[:, 0] - problem.posterior.log_density(x)
+    )
     assert float(log_evidence.std()) < 1e-7 * float(problem.measurement.log_likelihood(x).std())
 
 
@@ -61,11 +65,22 @@ def test_likelihood_score_is_the_gradient_of_the_likelihood(sigma: float) -> Non
     problem = tomography(size=8)
     prior, measurement = problem.prior, problem.measurement
     A = measurement.A(torch.eye(prior.n_pixels, dtype=torch.float64).reshape(-1, 8, 8)).flatten(1).T
-    left = prior.covariance @ torch.linalg.inv(prior.covariance + sigma**2 * torch.eye(prior.n_pixels, dtype=torch.float64)) * sigma**2
-    law = torch.distributions.MultivariateNormal(measurement.y.flatten(), A @ left @ A.T + torch.eye(len(A), dtype=torch.float64) * measurement.noise.sigma**2)
+    left = (
+        prior.covariance
+        @ torch.linalg.inv(prior.covariance + sigma**2 * torch.eye(prior.n_pixels, dtype=torch.float64))
+        * sigma**2
+    )
+    law = torch.distributions.MultivariateNormal(
+        measurement.y.flatten(), A @ left @ A.T + torch.eye(len(A), dtype=torch.float64) * measurement.noise.sigma**2
+    )
     x = states(prior, sigma)[:, 0].requires_grad_(True)
     (expected,) = torch.autograd.grad(law.log_prob(measurement.A(denoiser(prior)(x, sigma)).flatten(1)).sum(), x)
-    torch.testing.assert_close(likelihood_score(prior, problem.posterior)(x.detach(), sigma), expected, rtol=1e-7, atol=1e-7 * float(expected.abs().max()))
+    torch.testing.assert_close(
+        likelihood_score(prior, problem.posterior)(x.detach(), sigma),
+        expected,
+        rtol=1e-7,
+        atol=1e-7 * float(expected.abs().max()),
+    )
 
 
 def test_denoiser_is_the_dense_wiener_filter() -> None:
@@ -83,7 +98,9 @@ def test_samples_have_the_moments() -> None:
     x = prior.sample(60000, torch.Generator().manual_seed(0))[:, 0].flatten(1)
     between = (prior.means.flatten(1) - prior.mean.flatten()) * prior.weights.sqrt()[:, None]
     covariance = prior.covariance + between.T @ between
-    standard_error = torch.outer(covariance.diagonal(), covariance.diagonal()).add(covariance.square()).sqrt() / math.sqrt(len(x))
+    standard_error = torch.outer(covariance.diagonal(), covariance.diagonal()).add(
+        covariance.square()
+    ).sqrt() / math.sqrt(len(x))
     assert float(((x.mean(0) - prior.mean.flatten()) / covariance.diagonal().div(len(x)).sqrt()).abs().max()) < 4.5
     assert float(((torch.cov(x.T) - covariance) / standard_error).abs().max()) < 5.5
 
@@ -120,7 +137,10 @@ def test_stationary_posterior_is_the_dense_one() -> None:
     x = states(prior.dense(), 0.2)
     torch.testing.assert_close(free.denoise(x, 0.2), exact.denoise(x, 0.2), rtol=1e-8, atol=1e-9)
     draws = free.sample(1500, generator)[:, 0].flatten(1)
-    assert float(((draws.mean(0) - exact.mean.flatten()) / exact.covariance.diagonal().div(1500).sqrt()).abs().max()) < 4.5
+    assert (
+        float(((draws.mean(0) - exact.mean.flatten()) / exact.covariance.diagonal().div(1500).sqrt()).abs().max())
+        < 4.5
+    )
     assert float((draws.var(0) / exact.covariance.diagonal() - 1).abs().max()) < 5 * math.sqrt(2 / 1500)
 
 
@@ -130,18 +150,26 @@ def test_a_measurement_never_adds_uncertainty(seed: int, n_data: int, sigma: flo
     """C − P is positive semi-definite, and no data (weight → 0) leave the prior as it was."""
     generator = torch.Generator().manual_seed(seed)
     root = torch.randn(9, 9, generator=generator, dtype=torch.float64)
-    prior = GaussianPrior(torch.randn(1, 3, 3, generator=generator), root @ root.T + 0.01 * torch.eye(9, dtype=torch.float64))
+    prior = GaussianPrior(
+        torch.randn(1, 3, 3, generator=generator), root @ root.T + 0.01 * torch.eye(9, dtype=torch.float64)
+    )
     A = Identity((3, 3))
     image = prior.sample(1, generator)[0, 0]
     posterior = prior.posterior(measured(image, A, sigma, generator))
-    assert float(torch.linalg.eigvalsh(prior.covariance - posterior.covariance)[0]) > -1e-9 * float(prior.variances[-1])
+    assert float(torch.linalg.eigvalsh(prior.covariance - posterior.covariance)[0]) > -1e-9 * float(
+        prior.variances[-1]
+    )
     nothing = prior.posterior(measured(image, A, 1e9, generator))
     torch.testing.assert_close(nothing.covariance, prior.covariance, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_protocol_type_and_card(dtype: torch.dtype) -> None:
-    for prior in (inpainting(6, 2).prior, lesion_or_not(6).prior, StationaryGaussianPrior.matern(torch.zeros(6, 6), 1.0, 1.0)):
+    for prior in (
+        inpainting(6, 2).prior,
+        lesion_or_not(6).prior,
+        StationaryGaussianPrior.matern(torch.zeros(6, 6), 1.0, 1.0),
+    ):
         assert isinstance(prior, Prior)
         x = torch.randn(2, 1, 6, 6, dtype=dtype)
         assert prior.denoise(x, torch.tensor([0.1, 2.0])).dtype == dtype
@@ -151,9 +179,14 @@ def test_protocol_type_and_card(dtype: torch.dtype) -> None:
 def test_denoisers_are_differentiable() -> None:
     """The Jacobian of a Wiener denoiser is its gain, which ΠGDM and DPS need through autograd."""
     prior = inpainting(size=4, unseen_rows=0).prior
-    jacobian = torch.autograd.functional.jacobian(lambda x: prior.denoise(x, 0.3), prior.sample(1, torch.Generator().manual_seed(0))).reshape(16, 16)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: prior.denoise(x, 0.3), prior.sample(1, torch.Generator().manual_seed(0))
+    ).reshape(16, 16)
     torch.testing.assert_close(
-        jacobian, prior.covariance @ torch.linalg.inv(prior.covariance + 0.09 * torch.eye(16, dtype=torch.float64)), rtol=1e-9, atol=1e-12
+        jacobian,
+        prior.covariance @ torch.linalg.inv(prior.covariance + 0.09 * torch.eye(16, dtype=torch.float64)),
+        rtol=1e-9,
+        atol=1e-12,
     )
 
 
@@ -173,4 +206,6 @@ def test_refusals() -> None:
     with pytest.raises(ConfigError, match="Gaussian noise"):
         prior.posterior(Measurement(torch.zeros(3, 3), Identity((3, 3)), PoissonNoise(1e4), True))
     with pytest.raises(ConfigError, match="Gaussian"):
-        StationaryGaussianPrior.matern(torch.zeros(3, 3), 1.0, 1.0).posterior(Measurement(torch.zeros(3, 3), Identity((3, 3)), PoissonNoise(1e4), True))
+        StationaryGaussianPrior.matern(torch.zeros(3, 3), 1.0, 1.0).posterior(
+            Measurement(torch.zeros(3, 3), Identity((3, 3)), PoissonNoise(1e4), True)
+        )

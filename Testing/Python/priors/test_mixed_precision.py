@@ -20,9 +20,14 @@ def test_converted_once_is_converted_every_time() -> None:
     prior = UNetPrior(network, ModelCard("tiny", "nothing", Window(-160, 240), size=32))
     x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.1, 1.0])
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        expected = plain(x.contiguous(memory_format=torch.channels_last), sigma, prior.position.expand(2, -1, -1, -1)).float()
+        expected = plain(
+            x.contiguous(memory_format=torch.channels_last), sigma, prior.position.expand(2, -1, -1, -1)
+        ).float()
     torch.testing.assert_close(prior.denoise(x, sigma), expected, rtol=0, atol=0)
-    assert {p.dtype for p in prior.network.parameters()} == {torch.bfloat16, torch.float32}  # norms keep their precision
+    assert {p.dtype for p in prior.network.parameters()} == {
+        torch.bfloat16,
+        torch.float32,
+    }  # norms keep their precision
 
 
 def test_gradients_reach_the_image() -> None:

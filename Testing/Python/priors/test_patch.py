@@ -38,7 +38,9 @@ def test_every_patch_is_told_where_it_lies() -> None:
 
 def test_seams_move() -> None:
     """Patch means in place of pixels: another image at another offset."""
-    denoise = PatchDenoiser(lambda patches, sigma, places: patches.mean((1, 2), keepdim=True).expand_as(patches), 16, 5, 4)
+    denoise = PatchDenoiser(
+        lambda patches, sigma, places: patches.mean((1, 2), keepdim=True).expand_as(patches), 16, 5, 4
+    )
     x = torch.randn(1, 24, 24, generator=torch.Generator().manual_seed(0))
     assert len({float(denoise(x, 0.1).square().sum()) for _ in range(20)}) > 5
 

@@ -1,4 +1,6 @@
-"""Model cards of what is shipped: nothing missing, the page for people is that of the JSON, weights and card belong together."""
+"""Model cards of what is shipped: nothing missing, the page for people is that of the JSON, weights and card
+belong together.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def test_a_shipped_card_is_complete(path: Path) -> None:
     assert card.name == path.stem
     assert card.training["history"][-1]["step"] == card.training["steps"]
     assert len(card.training["history"]) > 5, "a curve"
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == model_card(card, ZOO), "make the page again: training.card.model_card"
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == model_card(card, ZOO), (
+        "make the page again: training.card.model_card"
+    )
     weights = path.with_suffix(".safetensors")
     if weights.is_file():
         assert file_sha256(weights) == card.sha256
@@ -45,8 +49,14 @@ def test_every_prior_that_is_shipped_has_a_card() -> None:
         ({"licence": ""}, "licence"),
         ({"training": {"history": []}}, "training.history"),
         ({"training": {"validation_rmse": {}}}, "training.validation_rmse"),
-        ({"training": {"data": [{"file": "a.nii", "source": "s", "n_slices": 3, "licence": ""}]}}, "training.data: licence of a.nii"),
-        ({"training": {"data": [{"file": "a.nii", "source": "s", "n_slices": 3, "licence": "MIT"}]}}, "training.data: spacing_mm of a.nii"),
+        (
+            {"training": {"data": [{"file": "a.nii", "source": "s", "n_slices": 3, "licence": ""}]}},
+            "training.data: licence of a.nii",
+        ),
+        (
+            {"training": {"data": [{"file": "a.nii", "source": "s", "n_slices": 3, "licence": "MIT"}]}},
+            "training.data: spacing_mm of a.nii",
+        ),
         ({"training": {"history": [{"step": 1, "loss": 0.1}]}}, "training.history: validation"),
     ],
 )

@@ -33,21 +33,31 @@ def test_step_variance_is_exact_for_a_gaussian() -> None:
     """v against the conditional covariance of (x_{σ₊}, x_σ), for pixels of spread σ_d, and its two limits."""
     for sigma, sigma_next, std in ((1.0, 0.7, 0.2), (0.05, 0.03, 0.2), (3.0, 0.5, 1.0)):
         c = std**2
-        joint = np.array([[c + sigma_next**2, c + sigma_next**2], [c + sigma_next**2, c + sigma**2]])  # x_σ = x_{σ₊} + independent noise
+        joint = np.array(
+            [[c + sigma_next**2, c + sigma_next**2], [c + sigma_next**2, c + sigma**2]]
+        )  # x_σ = x_{σ₊} + independent noise
         conditional = joint[0, 0] - joint[0, 1] ** 2 / joint[1, 1]
         assert step_variance(sigma, sigma_next, std) == pytest.approx(conditional, rel=1e-12)
         assert step_variance(sigma, sigma_next, math.inf) == sigma**2 - sigma_next**2
-        assert step_variance(sigma, sigma_next, 0.0) == pytest.approx(sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2)
+        assert step_variance(sigma, sigma_next, 0.0) == pytest.approx(
+            sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2
+        )
 
 
 def test_matched_variance_makes_the_unguided_chain_exact() -> None:
     """Without data, from the noised prior N(μ, σ_d² + σ²), even three steps give the noised prior again."""
     b = isotropic(size=3)
-    run = Sampler(lambda d, m, s, x, z, g: reverse_transitions(exact_guidance(d, lambda x, sigma: torch.zeros_like(x)), s, x, z, data_std=0.2))
+    run = Sampler(
+        lambda d, m, s, x, z, g: reverse_transitions(
+            exact_guidance(d, lambda x, sigma: torch.zeros_like(x)), s, x, z, data_std=0.2
+        )
+    )
     prior_only = type(b)(b.prior, b.measurement, b.prior)
     steps = exact_run(prior_only, run, [2.0, 0.5, 0.1, 0.02])
     states = steps[-1].x_next.flatten(1)
-    torch.testing.assert_close(torch.cov(states.T, correction=0), (0.04 + 0.0004) * torch.eye(9, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        torch.cov(states.T, correction=0), (0.04 + 0.0004) * torch.eye(9, dtype=torch.float64), rtol=0, atol=1e-12
+    )
     assert path_kl(steps).nats == 0
 
 
@@ -62,8 +72,18 @@ def test_richardson_removes_the_first_order() -> None:
     assert math.log2(coarse / together) == pytest.approx(2.0, abs=0.6)
 
 
-def vp_chain(prior: GaussianPrior, score: object, times: list[int], alpha_bar: np.ndarray, start: Tensor, z: list[Tensor], large: bool) -> tuple[Tensor, float]:
-    """DDPM exactly as in Ho et al. 2020 (equations 6, 7, 11) in variance-preserving coordinates, guidance as ε ← ε − √(1−ᾱ) ∇log p(y|x)."""
+def vp_chain(
+    prior: GaussianPrior,
+    score: object,
+    times: list[int],
+    alpha_bar: np.ndarray,
+    start: Tensor,
+    z: list[Tensor],
+    large: bool,
+) -> tuple[Tensor, float]:
+    """DDPM exactly as in Ho et al. 2020 (equations 6, 7, 11) in variance-preserving coordinates, guidance as
+    ε ← ε − √(1−ᾱ) ∇log p(y|x).
+    """
     x, nats = start * math.sqrt(alpha_bar[times[0]]), 0.0
     for t, t_next, noise in zip(times[:-1], times[1:], z, strict=True):
         a, a_next = alpha_bar[t], alpha_bar[t_next]
@@ -120,7 +140,9 @@ def test_a_noise_predicting_network_is_a_denoiser() -> None:
     x, _ = white(tomography(size=6, n_views=3))
     for t in (0, 300, 999):
         sigma = float(sigma_of(alpha_bar)[t])
-        torch.testing.assert_close(denoiser_from_epsilon(predict, alpha_bar)(x, sigma), denoiser(prior)(x, sigma), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            denoiser_from_epsilon(predict, alpha_bar)(x, sigma), denoiser(prior)(x, sigma), rtol=1e-9, atol=1e-9
+        )
 
 
 def test_proximal_and_pigdm_guidance_are_exact_on_independent_pixels() -> None:
@@ -146,12 +168,17 @@ def test_projection_is_exact_for_a_flat_prior() -> None:
 
 
 def test_where_pigdm_helps_and_where_it_overshoots() -> None:
-    """On a correlated prior the Jacobian halves the score's error at low σ; far above σ_d it is worse than no guidance at all."""
+    """On a correlated prior the Jacobian halves the score's error at low σ; far above σ_d it is worse than
+    no guidance at all.
+    """
     b = tomography(size=8, n_views=4)
 
     def error(method: object, sigma: float) -> float:
         generator = torch.Generator().manual_seed(0)
-        x = (b.posterior.sample(20, generator) + sigma * torch.randn(20, 1, 8, 8, generator=generator, dtype=torch.float64))[:, 0]
+        x = (
+            b.posterior.sample(20, generator)
+            + sigma * torch.randn(20, 1, 8, 8, generator=generator, dtype=torch.float64)
+        )[:, 0]
         exact = likelihood_score(b.prior, b.posterior)(x, sigma)
         return float((method(denoiser(b.prior), b.measurement, 0.2, 60)(x, sigma).score - exact).norm() / exact.norm())  # type: ignore[operator]
 
@@ -179,7 +206,10 @@ def test_edm_weights_undo_the_churn(churn: float) -> None:
     steps = exact_run(b, sampler, levels(160))
     path, truth = path_kl(steps), path_truth(b, steps)
     assert path.nats == pytest.approx(truth, rel=0.04)
-    raised, fall = (1 + churn / 160) ** 2, 100 ** (2 / 160)  # σ̂²/σ² and σ_i²/σ_{i+1}²: v ∝ raised − 1, Δ ∝ raised (fall − 1)
+    raised, fall = (
+        (1 + churn / 160) ** 2,
+        100 ** (2 / 160),
+    )  # σ̂²/σ² and σ_i²/σ_{i+1}²: v ∝ raised − 1, Δ ∝ raised (fall − 1)
     ratio = (raised - 1) / (raised * (fall - 1))
     assert path.raw_nats / path.nats == pytest.approx((1 + ratio) ** 2 / (4 * ratio), rel=1e-9)
 
@@ -187,7 +217,11 @@ def test_edm_weights_undo_the_churn(churn: float) -> None:
 @pytest.mark.parametrize(("n_corrector", "snr"), [(0, 0.16), (1, 0.16), (3, 0.16), (2, 0.3)])
 def test_revisited_levels_are_not_counted_twice(n_corrector: int, snr: float) -> None:
     b = inpainting(size=4, unseen_rows=1)
-    sampler = Sampler(lambda d, m, s, x, z, g: ve_projection_transitions(d, m, s, x, z, n_corrector=n_corrector, corrector_snr=snr, guidance=g))
+    sampler = Sampler(
+        lambda d, m, s, x, z, g: ve_projection_transitions(
+            d, m, s, x, z, n_corrector=n_corrector, corrector_snr=snr, guidance=g
+        )
+    )
     steps = exact_run(b, sampler, levels(60))
     path = path_kl(steps)
     assert len(steps) == 60 + 59 * n_corrector
@@ -200,7 +234,11 @@ def test_langevin_nats_do_not_depend_on_the_inner_steps() -> None:
     b = inpainting(size=4, unseen_rows=1)
     nats, raw = [], []
     for n_inner in (8, 16):
-        sampler = Sampler(lambda d, m, s, x, z, g, n=n_inner: dps_langevin_transitions(d, m, s, x, z, n_inner=n, step=0.2, guidance=g))
+        sampler = Sampler(
+            lambda d, m, s, x, z, g, n=n_inner: dps_langevin_transitions(
+                d, m, s, x, z, n_inner=n, step=0.2, guidance=g
+            )
+        )
         path = path_kl(exact_run(b, sampler, levels(60)))
         nats.append(path.nats)
         raw.append(path.raw_nats)
@@ -223,7 +261,9 @@ def test_dps_is_the_gradient_of_the_profiled_likelihood() -> None:
     residual = b.measurement.residual(denoiser(b.prior)(near, 1e-6))
     assert float((b.measurement.weights * residual.square()).flatten(1).sum(1).max()) < n_data
     literal = b.measurement.A.T(b.measurement.weights * residual)
-    torch.testing.assert_close(dps_guidance(denoiser(b.prior), b.measurement)(near, 1e-6).score, literal, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        dps_guidance(denoiser(b.prior), b.measurement)(near, 1e-6).score, literal, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_steps_without_noise_are_refused() -> None:
@@ -231,7 +271,9 @@ def test_steps_without_noise_are_refused() -> None:
     start, noise = white(b)
     with pytest.raises(DeterministicStepError, match="adds no noise"):
         list(edm_stochastic_transitions(denoiser(b.prior), b.measurement, levels(5), start, noise, churn=0.0))
-    steps = edm_stochastic_transitions(denoiser(b.prior), b.measurement, levels(5), start, noise, churn_range=(0.1, 1.0))
+    steps = edm_stochastic_transitions(
+        denoiser(b.prior), b.measurement, levels(5), start, noise, churn_range=(0.1, 1.0)
+    )
     with pytest.raises(DeterministicStepError):
         list(steps)
 
@@ -241,7 +283,12 @@ def test_steps_without_noise_are_refused() -> None:
     [
         (lambda *a: list(reverse_transitions(lambda x, s: None, [0.1, 0.2], a[2], a[3])), "levels that fall"),
         (lambda *a: list(reverse_transitions(lambda x, s: None, [0.2, 0.0], a[2], a[3])), "stay above 0"),
-        (lambda *a: list(edm_stochastic_transitions(a[0], a[1], levels(100), a[2], a[3], churn=15.0, churn_range=(0.0, 0.1))), "more noise than"),
+        (
+            lambda *a: list(
+                edm_stochastic_transitions(a[0], a[1], levels(100), a[2], a[3], churn=15.0, churn_range=(0.0, 0.1))
+            ),
+            "more noise than",
+        ),
         (lambda *a: list(dps_langevin_transitions(a[0], a[1], levels(3), a[2], a[3], step=3.0)), "Langevin steps"),
         (lambda *a: list(ve_projection_transitions(a[0], a[1], levels(3), a[2], a[3], n_corrector=-1)), "corrector"),
         (lambda *a: ddpm_sigmas(1000), "has no 1000 steps"),

@@ -37,7 +37,9 @@ def test_exact_score_gives_the_closed_forms(name: str) -> None:
 
 @pytest.mark.parametrize("name", ON_ISOTROPIC)
 def test_own_guidance_is_exact_for_independent_pixels(name: str) -> None:
-    """There the sampler needs no help: nats approach the closed form, and what is not linear in the step size is below 2 %."""
+    """There the sampler needs no help: nats approach the closed form, and what is not linear in the step
+    size is below 2 %.
+    """
     sampler, b = SAMPLERS[name], isotropic(size=4)
     errors = []
     for n_steps in (40, 80):
@@ -58,7 +60,11 @@ def test_steps_are_noisy_and_consistent(name: str) -> None:
         assert step.variance > 0
         assert step.sigma_to <= step.sigma_from
         assert step.weight >= 0
-        assert bool(torch.isfinite(step.x_next).all() & torch.isfinite(step.guided_mean).all() & torch.isfinite(step.denoised).all())
+        assert bool(
+            torch.isfinite(step.x_next).all()
+            & torch.isfinite(step.guided_mean).all()
+            & torch.isfinite(step.denoised).all()
+        )
         whitened.append((step.x_next - step.guided_mean) / math.sqrt(step.variance))
     z = torch.stack(whitened)
     assert abs(float(z.mean())) < 5 / math.sqrt(z.numel())
@@ -110,5 +116,8 @@ def test_the_laws_catch_a_wrong_variance() -> None:
     """Nats computed with a variance 10 % off do not pass: the laws can fail."""
     sampler, b = SAMPLERS["reverse diffusion"], inpainting(size=5, unseen_rows=1)
     steps = exact_run(b, sampler, levels(80))
-    wrong = [type(s)(s.sigma_from, s.sigma_to, s.prior_mean, s.guided_mean, 0.9 * s.variance, s.x_next, s.denoised) for s in steps]
+    wrong = [
+        type(s)(s.sigma_from, s.sigma_to, s.prior_mean, s.guided_mean, 0.9 * s.variance, s.x_next, s.denoised)
+        for s in steps
+    ]
     assert path_kl(wrong).nats / path_truth(b, steps) - 1 > sampler.path_error

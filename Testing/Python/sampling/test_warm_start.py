@@ -31,7 +31,10 @@ def test_states_lie_around_the_reconstruction() -> None:
 
 
 def test_the_closed_form_is_at_least_as_near_the_truth() -> None:
-    errors = [float((warm_start(measured(A, GaussianNoise(0.2)), 0.4, 12, torch.zeros(1, 2, 48, 48))[0] - TRUTH).norm()) for A in (PLAIN, CLOSED)]
+    errors = [
+        float((warm_start(measured(A, GaussianNoise(0.2)), 0.4, 12, torch.zeros(1, 2, 48, 48))[0] - TRUTH).norm())
+        for A in (PLAIN, CLOSED)
+    ]
     assert errors[1] < errors[0] < 0.2 * float(TRUTH.norm())
 
 

@@ -41,9 +41,15 @@ def test_trace_of_a_point_in_parallel_views() -> None:
 
 
 def test_trace_of_a_point_in_fan_views() -> None:
-    # source 100 mm above (θ=0), at the patient's left (90°), below (180°), at the right (270°); magnified by D over depth
+    # source 100 mm above (θ=0), at the patient's left (90°), below (180°), at the right (270°); magnified by
+    # D over depth
     geometry = FanBeam(tuple(np.deg2rad([0, 90, 180, 270])), 201, 0.5, 0.0, 100.0, 200.0)
-    expected = [200 * 8.5 / (100 - 21.5), 200 * -21.5 / (100 - 8.5), 200 * -8.5 / (100 + 21.5), 200 * 21.5 / (100 + 8.5)]
+    expected = [
+        200 * 8.5 / (100 - 21.5),
+        200 * -21.5 / (100 - 8.5),
+        200 * -8.5 / (100 + 21.5),
+        200 * 21.5 / (100 + 8.5),
+    ]
     np.testing.assert_allclose(expected, [21.656051, -46.994536, -13.991770, 39.631336], atol=1e-6)
     np.testing.assert_allclose(trace(geometry), expected, atol=0.1)
 
@@ -87,7 +93,9 @@ def test_sparse_scans_cover_the_image(n: int, arc: float, start: float, fan: boo
     assert geometry.pitch_at_isocentre_mm == pytest.approx(image.pixel_mm)
 
 
-@pytest.mark.parametrize("geometry", [ParallelBeam.sparse(5, IMAGE, 120, 10), FanBeam((0.0, 1.0), 9, 1.0, 0.5, 80.0, 90.0, True)])
+@pytest.mark.parametrize(
+    "geometry", [ParallelBeam.sparse(5, IMAGE, 120, 10), FanBeam((0.0, 1.0), 9, 1.0, 0.5, 80.0, 90.0, True)]
+)
 def test_dictionary_round_trip(geometry: Geometry) -> None:
     assert Geometry.from_dict(geometry.to_dict()) == geometry
     assert geometry.views([1]).angles_rad == geometry.angles_rad[1:2]
@@ -114,7 +122,9 @@ def test_image_dictionary_round_trip() -> None:
         lambda: ImageGrid2D((4, 4), -1.0),
         lambda: Geometry.from_dict({"type": "spiral"}),
         lambda: Geometry.from_dict({"type": "parallel", "angles_rad": [0.0]}),
-        lambda: Geometry.from_dict({"type": "parallel", "angles_rad": [0.0], "n_detectors": 3, "pitch_mm": 1.0, "colour": 2}),
+        lambda: Geometry.from_dict(
+            {"type": "parallel", "angles_rad": [0.0], "n_detectors": 3, "pitch_mm": 1.0, "colour": 2}
+        ),
     ],
 )
 def test_impossible_geometries_are_refused(make: object) -> None:

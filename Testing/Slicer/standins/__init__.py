@@ -1,7 +1,8 @@
-"""Stand-ins for what of 3D Slicer is on no package index: PythonQt, CTK's and qMRML's widgets, and the scripted-module base classes.
+"""Stand-ins for what of 3D Slicer is on no package index: PythonQt, CTK's and qMRML's widgets, and the
+scripted-module base classes.
 
-The scene, the nodes, `slicer.util` and the pixels of the views in these tests are Slicer's own (`slicer-core`); the widgets are
-Qt's own (PySide6), with real clicks. In between stand a few small classes:
+The scene, the nodes, `slicer.util` and the pixels of the views in these tests are Slicer's own
+(`slicer-core`); the widgets are Qt's own (PySide6), with real clicks. In between stand a few small classes:
 
 =====================  ==============================================================================================
 `pythonqt`             PythonQt's dialect over PySide6: properties are attributes, ``connect("signal(type)", slot)``
@@ -13,11 +14,11 @@ Qt's own (PySide6), with real clicks. In between stand a few small classes:
 `application`          ``slicer.app``, settings, translation, the DICOM database's one question
 =====================  ==============================================================================================
 
-They are stricter than PySide6 where PythonQt is, and where Slicer's own code checks exact types: what passes here without
-being Slicer's dialect is a fault of the stand-in. Nothing is copied from Slicer.
+They are stricter than PySide6 where PythonQt is, and where Slicer's own code checks exact types: what passes
+here without being Slicer's dialect is a fault of the stand-in. Nothing is copied from Slicer.
 
-Call :func:`install` before the module is imported. With a checkout of Slicer's source at hand, its own base classes, parameter node
-wrapper and translation take the place of these (no difference is known):
+Call :func:`install` before the module is imported. With a checkout of Slicer's source at hand, its own base
+classes, parameter node wrapper and translation take the place of these (no difference is known):
 
     SLICER_SOURCE=…/Slicer make test ARGS='-k panel'
 """
@@ -33,7 +34,9 @@ from typing import Any
 
 
 def install() -> Any:
-    """Make ``import qt, ctk, slicer`` work as in Slicer, as far as the module needs; returns the package ``slicer``."""
+    """Make ``import qt, ctk, slicer`` work as in Slicer, as far as the module needs; returns the package
+    ``slicer``.
+    """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     import slicer
 

@@ -1,4 +1,6 @@
-"""CTK's widgets, as much of each as the panel uses: the same names of properties and signals, Qt's own parts inside."""
+"""CTK's widgets, as much of each as the panel uses: the same names of properties and signals, Qt's own parts
+inside.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,20 @@ from PySide6 import QtCore, QtGui, QtWidgets
 Signal, Property = QtCore.Signal, QtCore.Property
 
 __all__ = [
-    "ctkCheckBox", "ctkCheckablePushButton", "ctkCollapsibleButton", "ctkColorPickerButton", "ctkComboBox", "ctkDirectoryButton", "ctkDoubleRangeSlider",
-    "ctkDoubleSlider", "ctkDoubleSpinBox", "ctkMessageBox", "ctkPathLineEdit", "ctkRangeWidget", "ctkSliderWidget",
-]  # fmt: skip
+    "ctkCheckBox",
+    "ctkCheckablePushButton",
+    "ctkCollapsibleButton",
+    "ctkColorPickerButton",
+    "ctkComboBox",
+    "ctkDirectoryButton",
+    "ctkDoubleRangeSlider",
+    "ctkDoubleSlider",
+    "ctkDoubleSpinBox",
+    "ctkMessageBox",
+    "ctkPathLineEdit",
+    "ctkRangeWidget",
+    "ctkSliderWidget",
+]
 
 HEADER = 24
 """Height in pixels of a collapsible button's header."""
@@ -182,8 +195,12 @@ class ctkRangeWidget(qt.QWidget):
 
     minimum = Property(float, lambda self: self._range[0], lambda self, v: self.setRange(v, self._range[1]))
     maximum = Property(float, lambda self: self._range[1], lambda self, v: self.setRange(self._range[0], v))
-    minimumValue = Property(float, lambda self: self._low.value(), lambda self, v: self.setValues(v, self._high.value()))
-    maximumValue = Property(float, lambda self: self._high.value(), lambda self, v: self.setValues(self._low.value(), v))
+    minimumValue = Property(
+        float, lambda self: self._low.value(), lambda self, v: self.setValues(v, self._high.value())
+    )
+    maximumValue = Property(
+        float, lambda self: self._high.value(), lambda self, v: self.setValues(self._low.value(), v)
+    )
     singleStep = Property(float, lambda self: self._low.singleStep(), lambda self, v: self._both("setSingleStep", v))
     decimals = Property(int, lambda self: self._low.decimals(), lambda self, v: self._both("setDecimals", v))
 
@@ -207,7 +224,11 @@ class _Interval(QtWidgets.QWidget):
         painter.setBrush(self.palette().mid())
         painter.drawRoundedRect(groove, 2, 2)
         painter.setBrush(self.palette().highlight())
-        painter.drawRoundedRect(QtCore.QRectF(groove.left() + a * groove.width(), groove.top(), max(2.0, (b - a) * groove.width()), 4), 2, 2)
+        painter.drawRoundedRect(
+            QtCore.QRectF(groove.left() + a * groove.width(), groove.top(), max(2.0, (b - a) * groove.width()), 4),
+            2,
+            2,
+        )
         for place in (a, b):
             painter.drawEllipse(QtCore.QPointF(groove.left() + place * groove.width(), groove.center().y()), 6, 6)
         painter.end()
@@ -217,7 +238,17 @@ class ctkPathLineEdit(qt.QWidget):
     """A path, typed or browsed."""
 
     currentPathChanged = Signal(str)
-    Dirs, Files, Drives, NoDot, NoDotDot, NoDotAndDotDot, Writable, Executable, Readable = 1, 2, 4, 0x2000, 0x4000, 0x6000, 0x20, 0x40, 0x10
+    Dirs, Files, Drives, NoDot, NoDotDot, NoDotAndDotDot, Writable, Executable, Readable = (
+        1,
+        2,
+        4,
+        0x2000,
+        0x4000,
+        0x6000,
+        0x20,
+        0x40,
+        0x10,
+    )
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -231,7 +262,9 @@ class ctkPathLineEdit(qt.QWidget):
 
     currentPath = Property(str, lambda self: self._edit.text(), lambda self, v: self._edit.setText(v))
     filters = Property(int, lambda self: self._filters, lambda self, v: setattr(self, "_filters", v))
-    placeholderText = Property(str, lambda self: self._edit.placeholderText(), lambda self, v: self._edit.setPlaceholderText(v))
+    placeholderText = Property(
+        str, lambda self: self._edit.placeholderText(), lambda self, v: self._edit.setPlaceholderText(v)
+    )
 
 
 class ctkMessageBox(qt.QMessageBox):

@@ -1,7 +1,7 @@
 """The `.ui` loader: makes widgets of the stand-ins' classes, and wires the MRML connections written in the file.
 
-Slicer's parameter-node connectors ask for a widget's exact type, so a subclass or a wrapper will not do. A widget class
-that is not known is an error here; Slicer would silently show an empty widget.
+Slicer's parameter-node connectors ask for a widget's exact type, so a subclass or a wrapper will not do. A
+widget class that is not known is an error here; Slicer would silently show an empty widget.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class QUiLoader(QtUiTools.QUiLoader):
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
         widget = super().load(buffer, parent)
-        named = {QtCore.QObject.objectName(o): o for o in [widget, *QtCore.QObject.findChildren(widget, QtCore.QObject)]}
+        named = {
+            QtCore.QObject.objectName(o): o for o in [widget, *QtCore.QObject.findChildren(widget, QtCore.QObject)]
+        }
         for sender, signal, receiver, slot in ours:
             getattr(named[sender], signal.split("(")[0]).connect(getattr(named[receiver], slot.split("(")[0]))
         return widget

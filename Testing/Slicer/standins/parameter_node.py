@@ -1,7 +1,7 @@
 """The part of ``slicer.parameterNodeWrapper`` that the module uses: typed attributes that live in a MRML node.
 
-Values are stored as Slicer stores them (numbers and text as parameters, nodes as references), so scenes look alike. The exact
-type of a widget decides how it is connected, as in Slicer; what Slicer would refuse is refused.
+Values are stored as Slicer stores them (numbers and text as parameters, nodes as references), so scenes look
+alike. The exact type of a widget decides how it is connected, as in Slicer; what Slicer would refuse is refused.
 """
 
 from __future__ import annotations
@@ -69,12 +69,16 @@ class _Parameter:
 
     def __init__(self, name: str, annotation: Any, owner: type) -> None:
         self.name = name
-        self.kind, *self.notes = typing.get_args(annotation) if typing.get_origin(annotation) is Annotated else (annotation,)
+        self.kind, *self.notes = (
+            typing.get_args(annotation) if typing.get_origin(annotation) is Annotated else (annotation,)
+        )
         self.is_node = isinstance(self.kind, type) and issubclass(self.kind, slicer.vtkMRMLNode)
         if not self.is_node and self.kind not in (int, float, str, bool):
             raise TypeError(f"{name}: {self.kind} cannot be stored")
         defaults = [note.value for note in self.notes if isinstance(note, Default)]
-        fallback = None if self.is_node else next((n.choices[0] for n in self.notes if isinstance(n, Choice)), self.kind())
+        fallback = (
+            None if self.is_node else next((n.choices[0] for n in self.notes if isinstance(n, Choice)), self.kind())
+        )
         self.default = getattr(owner, name, defaults[0] if defaults else fallback)
 
     def read(self, node: Any) -> Any:
@@ -110,7 +114,11 @@ class _Connector:
         if parameter.is_node and self.kind is slicer.qMRMLNodeComboBox:
             widget.nodeTypes = [parameter.kind.__name__]
             self.signal = widget.currentNodeChanged
-        elif parameter.kind in (int, float) and self.kind in (ctk.ctkSliderWidget, slicer.qMRMLSliderWidget, qt.QDoubleSpinBox):
+        elif parameter.kind in (int, float) and self.kind in (
+            ctk.ctkSliderWidget,
+            slicer.qMRMLSliderWidget,
+            qt.QDoubleSpinBox,
+        ):
             if bounds is None:
                 raise RuntimeError("A slider needs bounds.")
             widget.minimum, widget.maximum = bounds.minimum, bounds.maximum
@@ -158,7 +166,9 @@ class _Connector:
 
 def parameterNodeWrapper(owner: type) -> type:
     """Make the annotated attributes of a class live in a MRML node given to its constructor."""
-    parameters = {name: _Parameter(name, note, owner) for name, note in typing.get_type_hints(owner, include_extras=True).items()}
+    parameters = {
+        name: _Parameter(name, note, owner) for name, note in typing.get_type_hints(owner, include_extras=True).items()
+    }
 
     def construct(self: Any, node: Any) -> None:
         self.parameterNode, self._guis, self._updating = node, {}, False

@@ -34,7 +34,9 @@ def wait(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 def click(widget: Any) -> None:
     """Click the middle of a widget that is shown and enabled."""
     assert QtWidgets.QWidget.isVisible(widget), f"{QtCore.QObject.objectName(widget)} is not shown"
-    assert QtWidgets.QWidget.isEnabled(widget), f"{QtCore.QObject.objectName(widget)} is disabled: {QtWidgets.QWidget.toolTip(widget)}"
+    assert QtWidgets.QWidget.isEnabled(widget), (
+        f"{QtCore.QObject.objectName(widget)} is disabled: {QtWidgets.QWidget.toolTip(widget)}"
+    )
     QtTest.QTest.mouseClick(widget, LEFT)
 
 
@@ -51,7 +53,12 @@ def drag(slider_widget: Any, part: float) -> None:
     for step in (0.5, 1.0):
         place = handle + (target - handle) * step
         move = QtGui.QMouseEvent(
-            QtCore.QEvent.Type.MouseMove, QtCore.QPointF(place), slider.mapToGlobal(QtCore.QPointF(place)), LEFT, LEFT, QtCore.Qt.KeyboardModifier.NoModifier
+            QtCore.QEvent.Type.MouseMove,
+            QtCore.QPointF(place),
+            slider.mapToGlobal(QtCore.QPointF(place)),
+            LEFT,
+            LEFT,
+            QtCore.Qt.KeyboardModifier.NoModifier,
         )
         QtWidgets.QApplication.sendEvent(slider, move)
     QtTest.QTest.mouseRelease(slider, LEFT, QtCore.Qt.KeyboardModifier.NoModifier, target)
@@ -60,7 +67,9 @@ def drag(slider_widget: Any, part: float) -> None:
 def click_cell(table: Any, row: int, column: int) -> None:
     """Click a cell of a table."""
     rect = QtWidgets.QTableWidget.visualItemRect(table, QtWidgets.QTableWidget.item(table, row, column))
-    QtTest.QTest.mouseClick(QtWidgets.QTableWidget.viewport(table), LEFT, QtCore.Qt.KeyboardModifier.NoModifier, rect.center())
+    QtTest.QTest.mouseClick(
+        QtWidgets.QTableWidget.viewport(table), LEFT, QtCore.Qt.KeyboardModifier.NoModifier, rect.center()
+    )
 
 
 def click_checkbox(table: Any, row: int) -> None:
@@ -69,17 +78,26 @@ def click_checkbox(table: Any, row: int) -> None:
     option = QtWidgets.QStyleOptionViewItem()
     option.initFrom(table)
     option.rect = QtWidgets.QTableWidget.visualItemRect(table, item)
-    option.features = QtWidgets.QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator | QtWidgets.QStyleOptionViewItem.ViewItemFeature.HasDecoration
+    option.features = (
+        QtWidgets.QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
+        | QtWidgets.QStyleOptionViewItem.ViewItemFeature.HasDecoration
+    )
     option.checkState = item.checkState()
-    box = QtWidgets.QApplication.style().subElementRect(QtWidgets.QStyle.SubElement.SE_ItemViewItemCheckIndicator, option, table)
-    QtTest.QTest.mouseClick(QtWidgets.QTableWidget.viewport(table), LEFT, QtCore.Qt.KeyboardModifier.NoModifier, box.center())
+    box = QtWidgets.QApplication.style().subElementRect(
+        QtWidgets.QStyle.SubElement.SE_ItemViewItemCheckIndicator, option, table
+    )
+    QtTest.QTest.mouseClick(
+        QtWidgets.QTableWidget.viewport(table), LEFT, QtCore.Qt.KeyboardModifier.NoModifier, box.center()
+    )
 
 
 def click_header(table: Any, column: int) -> None:
     """Click a column's heading."""
     header = QtWidgets.QTableWidget.horizontalHeader(table)
     x = header.sectionViewportPosition(column) + header.sectionSize(column) // 2
-    QtTest.QTest.mouseClick(header.viewport(), LEFT, QtCore.Qt.KeyboardModifier.NoModifier, QtCore.QPoint(x, header.height() // 2))
+    QtTest.QTest.mouseClick(
+        header.viewport(), LEFT, QtCore.Qt.KeyboardModifier.NoModifier, QtCore.QPoint(x, header.height() // 2)
+    )
 
 
 def choose(combo_box: Any, text: str) -> None:
@@ -99,7 +117,9 @@ def choose_from_menu(button: Any, name: str) -> None:
 
     def press() -> None:
         assert menu.isVisible()
-        QtTest.QTest.mouseClick(menu, LEFT, QtCore.Qt.KeyboardModifier.NoModifier, menu.actionGeometry(action).center())
+        QtTest.QTest.mouseClick(
+            menu, LEFT, QtCore.Qt.KeyboardModifier.NoModifier, menu.actionGeometry(action).center()
+        )
 
     QtCore.QTimer.singleShot(50, press)
     click(button)

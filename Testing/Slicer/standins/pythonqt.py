@@ -35,7 +35,11 @@ def signal_signatures(instance: Any) -> set[str]:
     """Normalised signatures of an object's signals."""
     meta = _base.metaObject(instance)
     methods = (meta.method(i) for i in range(meta.methodCount()))
-    return {bytes(m.methodSignature().data()).decode() for m in methods if m.methodType() == QtCore.QMetaMethod.MethodType.Signal}
+    return {
+        bytes(m.methodSignature().data()).decode()
+        for m in methods
+        if m.methodType() == QtCore.QMetaMethod.MethodType.Signal
+    }
 
 
 def _is_python_property(kind: type, name: str) -> bool:
@@ -78,7 +82,9 @@ class Attributes:
         elif _is_python_property(type(self), name) or type(self)._open:
             super().__setattr__(name, value)
         else:
-            raise AttributeError(f"{type(self).__name__} has no property '{name}', and Qt objects get no new attributes")
+            raise AttributeError(
+                f"{type(self).__name__} has no property '{name}', and Qt objects get no new attributes"
+            )
 
     def _connect(self, signal: str, slot: Any) -> bool:
         """Connect a signal named like ``"clicked(bool)"``."""
@@ -109,7 +115,9 @@ class Child:
         object.__setattr__(self, "_widget", widget)
 
     def __getattr__(self, name: str) -> Any:
-        return _base.property(self._widget, name) if name in property_names(self._widget) else getattr(self._widget, name)
+        return (
+            _base.property(self._widget, name) if name in property_names(self._widget) else getattr(self._widget, name)
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in property_names(self._widget) or not _base.setProperty(self._widget, name, value):
@@ -121,7 +129,9 @@ def _adopting(method: Any) -> Any:
 
     def call(*arguments: Any) -> Any:
         result = method(*arguments)
-        return Child(result) if isinstance(result, QtWidgets.QWidget) and not isinstance(result, Attributes) else result
+        return (
+            Child(result) if isinstance(result, QtWidgets.QWidget) and not isinstance(result, Attributes) else result
+        )
 
     return call
 

@@ -52,11 +52,20 @@ class qMRMLNodeComboBox(qt.QWidget):
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
     nodeAddedByUser = Signal(object)
-    signatures = frozenset({"currentNodeChanged(vtkMRMLNode*)", "currentNodeIDChanged(QString)", "nodeAddedByUser(vtkMRMLNode*)"})
+    signatures = frozenset(
+        {"currentNodeChanged(vtkMRMLNode*)", "currentNodeIDChanged(QString)", "nodeAddedByUser(vtkMRMLNode*)"}
+    )
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._settings: dict[str, Any] = {"types": [], "none": False, "add": True, "remove": True, "rename": False, "children": True}
+        self._settings: dict[str, Any] = {
+            "types": [],
+            "none": False,
+            "add": True,
+            "remove": True,
+            "rename": False,
+            "children": True,
+        }
         self._scene: Any = None
         self._id: str | None = None
         self._box = QtWidgets.QComboBox(self)
@@ -84,7 +93,9 @@ class qMRMLNodeComboBox(qt.QWidget):
         self._scene = scene
         if scene is not None:
             for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
-                tag = scene.AddObserver(event, lambda *_: QtCore.QTimer.singleShot(0, self, self._fill))  # not any more once it is destroyed
+                tag = scene.AddObserver(
+                    event, lambda *_: QtCore.QTimer.singleShot(0, self, self._fill)
+                )  # not any more once it is destroyed
                 self._observed.append((scene, tag))
         self._fill()
 
@@ -93,7 +104,11 @@ class qMRMLNodeComboBox(qt.QWidget):
             return []
         wanted = self._settings["types"]
         found = [node for kind in wanted for node in slicer.util.getNodesByClass(kind, self._scene)]
-        return [n for n in found if not n.GetHideFromEditors() and (self._settings["children"] or n.GetClassName() in wanted)]
+        return [
+            n
+            for n in found
+            if not n.GetHideFromEditors() and (self._settings["children"] or n.GetClassName() in wanted)
+        ]
 
     def _fill(self) -> None:
         self._box.clear()

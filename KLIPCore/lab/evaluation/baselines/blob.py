@@ -1,7 +1,8 @@
 """Blobs: the multi-scale Laplacian of Gaussian, the textbook detector of round things.
 
-Lindeberg, "Feature detection with automatic scale selection" (Int. J. Comput. Vis. 30, 79, 1998): max over s of |s² ∇²G_s * x|; a disc of
-radius r answers most at s = r/√2. It knows nothing of anatomy: kidneys, vertebrae and bowel are blobs, too.
+Lindeberg, "Feature detection with automatic scale selection" (Int. J. Comput. Vis. 30, 79, 1998): max over s
+of |s² ∇²G_s * x|; a disc of radius r answers most at s = r/√2. It knows nothing of anatomy: kidneys, vertebrae
+and bowel are blobs, too.
 """
 
 from __future__ import annotations
@@ -24,4 +25,6 @@ def responses(image: NDArray[np.floating], pixel_mm: float) -> NDArray[np.float6
 
 def score(view: SliceView) -> NDArray[np.float32]:
     """(H, W) square of the largest absolute response over scales, inside the body."""
-    return np.asarray(np.square(np.abs(responses(view.trace.reconstruction, view.pixel_mm)).max(0)) * view.body, np.float32)
+    return np.asarray(
+        np.square(np.abs(responses(view.trace.reconstruction, view.pixel_mm)).max(0)) * view.body, np.float32
+    )

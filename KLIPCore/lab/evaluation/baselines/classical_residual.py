@@ -1,7 +1,7 @@
 """FBP/TV residual: what a prior of flat pieces cannot explain, without any learned prior.
 
-(FBP − TV)²: total variation (Sidky & Pan, Phys. Med. Biol. 53, 4777, 2008) keeps plateaus and edges; the rest is texture, noise and
-streaks. A floor for every method that has seen anatomy.
+(FBP − TV)²: total variation (Sidky & Pan, Phys. Med. Biol. 53, 4777, 2008) keeps plateaus and edges; the rest
+is texture, noise and streaks. A floor for every method that has seen anatomy.
 """
 
 from __future__ import annotations

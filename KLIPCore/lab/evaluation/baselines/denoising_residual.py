@@ -1,8 +1,9 @@
 """One-shot denoising residual: Σ over σ of ((x̂ − D(x̂, σ)) / σ)², without any sampling.
 
-The residual of a denoiser at a clean image is σ times the prior's score there (Tweedie): likely images have small ones. Used at a
-single σ by Graham et al., "Denoising diffusion models for out-of-distribution detection" (CVPR workshops 2023), at several by
-Mahmood et al., "Multiscale score matching for OOD detection" (ICLR 2021). Here per pixel, summed over three levels.
+The residual of a denoiser at a clean image is σ times the prior's score there (Tweedie): likely images have
+small ones. Used at a single σ by Graham et al., "Denoising diffusion models for out-of-distribution detection"
+(CVPR workshops 2023), at several by Mahmood et al., "Multiscale score matching for OOD detection" (ICLR 2021).
+Here per pixel, summed over three levels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """DiffPath: how fast the noise prediction turns along the way from the image to pure noise.
 
-Heng, Thiery & Soh, "Out-of-distribution detection with a single unconditional diffusion model" (NeurIPS 2024): the image is carried along
-the prior's probability-flow ODE, dx/dσ = ε(x, σ) = (x − D(x, σ)) / σ, and ‖∂ε/∂t‖² summed over the path is the statistic. Here its
-one-dimensional form per pixel, t = ln σ, Heun's rule replaced by Euler's as in the paper (DDIM encoding).
+Heng, Thiery & Soh, "Out-of-distribution detection with a single unconditional diffusion model" (NeurIPS 2024):
+the image is carried along the prior's probability-flow ODE, dx/dσ = ε(x, σ) = (x − D(x, σ)) / σ, and ‖∂ε/∂t‖²
+summed over the path is the statistic. Here its one-dimensional form per pixel, t = ln σ, Heun's rule replaced
+by Euler's as in the paper (DDIM encoding).
 """
 
 from __future__ import annotations

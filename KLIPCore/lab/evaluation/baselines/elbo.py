@@ -2,10 +2,12 @@
 
 By the I-MMSE relation (Kong, Brekelmans & Ver Steeg, "Information-theoretic diffusion", ICLR 2023), up to a constant,
 
-    −log p(x) = ½ ∫ E_z ‖x − D(x + σz, σ)‖² dγ ,   γ = 1/σ²    (the same integral is the diffusion ELBO of Ho et al. 2020)
+    −log p(x) = ½ ∫ E_z ‖x − D(x + σz, σ)‖² dγ ,   γ = 1/σ²
 
-with nodes in ln σ and antithetic noise. Whole-image likelihoods are known to prefer simple images (Nalisnick et al., ICLR 2019);
-that is why this is a baseline.
+(the same integral is the diffusion ELBO of Ho et al. 2020)
+
+with nodes in ln σ and antithetic noise. Whole-image likelihoods are known to prefer simple images (Nalisnick
+et al., ICLR 2019); that is why this is a baseline.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ N_NODES = 8
 """Two evaluations a node: 16 a slice."""
 
 
-def score(view: SliceView, sigma_lo: float = SIGMA_LO, sigma_hi: float = SIGMA_HI, n_nodes: int = N_NODES) -> NDArray[np.float32]:
+def score(
+    view: SliceView, sigma_lo: float = SIGMA_LO, sigma_hi: float = SIGMA_HI, n_nodes: int = N_NODES
+) -> NDArray[np.float32]:
     """(H, W) nats: ½ ∫ E (x − D)² dγ over the given levels, per pixel."""
     nodes = gauss_legendre_nodes(n_nodes, sigma_lo, sigma_hi)
     generator = torch.Generator().manual_seed(view.seed)

@@ -1,8 +1,9 @@
 """Feature distance: how far a pixel's local jet is from the slice's usual ones.
 
-A plain relative of PaDiM (Defard et al., ICPR 2021) and PatchCore (Roth et al., CVPR 2022) without a pretrained network: features are the
-Gaussian jet up to second order at three scales (Koenderink & van Doorn, Biol. Cybern. 55, 367, 1987), the distance is
-Mahalanobis', mean and covariance come from the slice's own body with the most distant tenth left out once.
+A plain relative of PaDiM (Defard et al., ICPR 2021) and PatchCore (Roth et al., CVPR 2022) without a
+pretrained network: features are the Gaussian jet up to second order at three scales (Koenderink & van Doorn,
+Biol. Cybern. 55, 367, 1987), the distance is Mahalanobis', mean and covariance come from the slice's own body
+with the most distant tenth left out once.
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ ORDERS = ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 
 def jet(image: NDArray[np.floating]) -> NDArray[np.float64]:
     """(F, H, W) scale-normalised Gaussian derivatives."""
-    return np.stack([s ** sum(order) * ndi.gaussian_filter(np.asarray(image, np.float64), s, order) for s in SCALES_PX for order in ORDERS])
+    return np.stack(
+        [
+            s ** sum(order) * ndi.gaussian_filter(np.asarray(image, np.float64), s, order)
+            for s in SCALES_PX
+            for order in ORDERS
+        ]
+    )
 
 
 def mahalanobis(features: NDArray[np.float64], body: NDArray[np.bool_], trim: float = 0.1) -> NDArray[np.float64]:
-    """(H, W) squared distance from the body's mean; the ``trim`` most distant pixels do not vote in the second round."""
+    """(H, W) squared distance from the body's mean; the ``trim`` most distant pixels do not vote in the
+    second round.
+    """
     inside = features[:, body]
     kept = np.ones(inside.shape[1], bool)
     distance = np.zeros(features.shape[1:])

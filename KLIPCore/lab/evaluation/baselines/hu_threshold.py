@@ -1,7 +1,7 @@
 """HU threshold inside the organ: how far below its median a smoothed pixel lies.
 
-What a first-year resident would program: liver metastases are darker than a portal-venous liver. It is given the organ's mask, which no
-other method here has, and sees nothing outside it.
+What a first-year resident would program: liver metastases are darker than a portal-venous liver. It is given
+the organ's mask, which no other method here has, and sees nothing outside it.
 """
 
 from __future__ import annotations

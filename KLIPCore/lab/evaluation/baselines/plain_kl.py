@@ -1,6 +1,7 @@
 """Plain KL: every nat of the guided chain, from its first level to its last, no window, no bands, no parts.
 
-KLIP's own ablation ("plain KL" in Kheirandish et al., CVPR 2026): what is left of the method without restriction in time.
+KLIP's own ablation ("plain KL" in Kheirandish et al., CVPR 2026): what is left of the method without
+restriction in time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What every baseline is given: one slice, the same scan, prior, reconstruction and seed as the scores it is compared with."""
+"""What every baseline is given: one slice, the same scan, prior, reconstruction and seed as the scores it is
+compared with.
+"""
 
 from __future__ import annotations
 

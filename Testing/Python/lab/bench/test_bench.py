@@ -42,7 +42,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = UNetConfig(channels=(16, 16))
     network = build_network(config)
     *_, last, offset = network.parameters()
-    torch.nn.init.normal_(last, std=0.1)  # it begins at nothing, and a denoiser that only shrinks is surprised by bright things alone
+    torch.nn.init.normal_(
+        last, std=0.1
+    )  # it begins at nothing, and a denoiser that only shrinks is surprised by bright things alone
     torch.nn.init.constant_(offset, 0.5)
     card = ModelCard("tiny", "nothing", Window(-160, 240), size=64, network=network_fields(config))
     return save_prior(network, card, tmp_path_factory.mktemp("prior"))
@@ -60,7 +62,14 @@ def subject(prior: UNetPrior) -> Subject:
     label = np.where(with_lesion.array != without.array, 2, 0)
     label[:, 40:100, 35:75] = np.maximum(label[:, 40:100, 35:75], 1)
     index = int(np.argmax((label == 2).sum((1, 2))))
-    labelled = LabelledStudy(Case("small", "small", "", ""), frame_study(with_lesion, prior.card), label, [index], [], EvaluationConfig("small", ()))
+    labelled = LabelledStudy(
+        Case("small", "small", "", ""),
+        frame_study(with_lesion, prior.card),
+        label,
+        [index],
+        [],
+        EvaluationConfig("small", ()),
+    )
     return Subject("small", labelled, index)
 
 
@@ -81,10 +90,20 @@ def test_schedules_make_the_evaluations_they_say(prior: UNetPrior, subject: Subj
     comparison = Comparison(prior, subject, torch.device("cpu"))
     rows = {row["name"]: row for row in schedules_section([comparison], lengths, lambda _: None).rows}
     counts = {name: rows[f"published {name}"]["evaluations"] for name in ("ve-projection", "padis", "ddpm")}
-    assert counts == {"ve-projection": 2 * 4 + 1, "padis": 3 * 2, "ddpm": 5}  # so the published lengths make 2001, 1000 and 100
+    assert counts == {
+        "ve-projection": 2 * 4 + 1,
+        "padis": 3 * 2,
+        "ddpm": 5,
+    }  # so the published lengths make 2001, 1000 and 100
     published = Lengths()
-    assert (2 * published.ve_steps + 1, published.padis_levels * published.padis_inner, published.ddpm_steps) == (2001, 1000, 100)
-    assert rows[f"preset quick, `{DEFAULT_SCORE}`"]["evaluations"] == 2 * 6 + 2 * 2 + 2 * 2  # two samples; pairs at small and at large nodes
+    assert (2 * published.ve_steps + 1, published.padis_levels * published.padis_inner, published.ddpm_steps) == (
+        2001,
+        1000,
+        100,
+    )
+    assert (
+        rows[f"preset quick, `{DEFAULT_SCORE}`"]["evaluations"] == 2 * 6 + 2 * 2 + 2 * 2
+    )  # two samples; pairs at small and at large nodes
     for row in rows.values():
         assert 0 <= row["body_auroc"] <= 1
         assert 0 < row["network_seconds"] < row["seconds"]
@@ -106,7 +125,12 @@ def test_a_map_of_the_truth_is_judged_perfect(prior: UNetPrior, subject: Subject
 
 def test_the_curve_covers_its_grid(prior: UNetPrior, subject: Subject) -> None:
     rows = curve_section([Comparison(prior, subject, torch.device("cpu"))], (2, 3), (1, 2), lambda _: None).rows
-    assert [(r["steps"], r["samples"], r["evaluations"]) for r in rows] == [(2, 1, 2 + 8), (2, 2, 4 + 8), (3, 1, 3 + 8), (3, 2, 6 + 8)]
+    assert [(r["steps"], r["samples"], r["evaluations"]) for r in rows] == [
+        (2, 1, 2 + 8),
+        (2, 2, 4 + 8),
+        (3, 1, 3 + 8),
+        (3, 2, 6 + 8),
+    ]
 
 
 def test_exponents() -> None:
@@ -124,7 +148,9 @@ def test_preconditioned_gradients_solve_and_a_perfect_preconditioner_needs_one_s
         return (matrix @ x.flatten()).reshape(6, 6)
 
     diagonal = matrix.diagonal().reshape(6, 6)
-    torch.testing.assert_close(preconditioned(apply, apply(truth), lambda r: r / diagonal, 200), truth, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        preconditioned(apply, apply(truth), lambda r: r / diagonal, 200), truth, rtol=1e-6, atol=1e-8
+    )
     inverse = torch.linalg.inv(matrix)
     once = preconditioned(apply, apply(truth), lambda r: (inverse @ r.flatten()).reshape(6, 6), 1)
     torch.testing.assert_close(once, truth, rtol=1e-8, atol=1e-9)

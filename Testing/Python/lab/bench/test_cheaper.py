@@ -41,14 +41,18 @@ def test_float32_is_a_copy(prior: UNetPrior) -> None:
     torch.testing.assert_close(prior.denoise(IMAGES, SIGMA), before, rtol=0, atol=0)
 
 
-@pytest.mark.skipif("onednn" not in torch.backends.quantized.supported_engines, reason="no integer kernels in this build")
+@pytest.mark.skipif(
+    "onednn" not in torch.backends.quantized.supported_engines, reason="no integer kernels in this build"
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_bytes_are_close(prior: UNetPrior) -> None:
     evaluate = int8(prior, IMAGES)
     assert any(isinstance(m, QuantizedConv) for m in evaluate.__self__.network.modules())  # type: ignore[attr-defined]
     assert not any(isinstance(m, QuantizedConv) for m in prior.network.modules()), "the prior itself stays as it was"
     exact = float32_copy(prior).denoise(IMAGES, SIGMA)
-    assert error(prior.denoise(IMAGES, SIGMA), exact) < error(evaluate(IMAGES, SIGMA), exact) < 0.1 * float(exact.std())
+    assert (
+        error(prior.denoise(IMAGES, SIGMA), exact) < error(evaluate(IMAGES, SIGMA), exact) < 0.1 * float(exact.std())
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -72,5 +76,7 @@ def test_the_table_compares_with_the_network_as_it_runs(prior: UNetPrior) -> Non
     assert list(rows) == told == ["bfloat16, as it runs", "float32", "int8 convolutions"]
     assert rows["bfloat16, as it runs"]["speed_ratio"] == 1.0
     assert rows["float32"]["error at σ 0.1"] == 0.0
-    assert rows["float32"]["speed_ratio"] == pytest.approx(rows["bfloat16, as it runs"]["seconds"] / rows["float32"]["seconds"])
+    assert rows["float32"]["speed_ratio"] == pytest.approx(
+        rows["bfloat16, as it runs"]["seconds"] / rows["float32"]["seconds"]
+    )
     assert "times as fast" in section.markdown()

@@ -27,7 +27,9 @@ def test_a_convolution_and_attention_are_counted() -> None:
     x, kernel = torch.rand(1, 3, 8, 8), torch.rand(5, 3, 3, 3)
     assert work_of(lambda: torch.nn.functional.conv2d(x, kernel, padding=1)).flops == 2 * 5 * 3 * 9 * 64
     q = torch.rand(1, 2, 64, 16)
-    assert work_of(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q)).flops == 2 * (2 * 2 * 64 * 64 * 16)
+    assert work_of(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q)).flops == 2 * (
+        2 * 2 * 64 * 64 * 16
+    )
 
 
 def test_views_are_free_and_expanded_tensors_are_read_once() -> None:

@@ -22,7 +22,10 @@ def test_the_study_has_its_size_and_lesions() -> None:
     assert volume.array.dtype == np.float32
     assert volume.grid.spacing[1] == pytest.approx(400 / 64)
     y, x = 31, 21  # of the lesion's middle
-    assert np.mean(volume.array[20, y - 1 : y + 2, x - 1 : x + 2]) < np.mean(volume.array[0, y - 1 : y + 2, x - 1 : x + 2]) - 30
+    assert (
+        np.mean(volume.array[20, y - 1 : y + 2, x - 1 : x + 2])
+        < np.mean(volume.array[0, y - 1 : y + 2, x - 1 : x + 2]) - 30
+    )
 
 
 def test_the_peaks_are_those_of_real_runs(tmp_path: Path) -> None:
@@ -33,7 +36,9 @@ def test_the_peaks_are_those_of_real_runs(tmp_path: Path) -> None:
     told: list[str] = []
     section = memory_section(6, 64, 1, 1, told.append, str(weights), "klip")  # random weights push nothing down
     assert [row["slices"] for row in section.rows] == [1, 2, 6]
-    assert section.rows[2]["trace_mib"] == pytest.approx(3 * section.rows[1]["trace_mib"], rel=0.05), "every slice of the study has its trace"
+    assert section.rows[2]["trace_mib"] == pytest.approx(3 * section.rows[1]["trace_mib"], rel=0.05), (
+        "every slice of the study has its trace"
+    )
     for row in section.rows:
         assert row["peak_gib"] == "not measured" or 0.1 < row["peak_gib"] < 6
     assert len(told) == 4

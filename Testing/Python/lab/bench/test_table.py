@@ -10,7 +10,16 @@ import pytest
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.bench.measure import Bound, Ceilings, Timing, Work
-from KLIPCore.lab.bench.table import NOT_MEASURED, Bench, Section, cell, duration, figures, replace_measured, with_network_bounds
+from KLIPCore.lab.bench.table import (
+    NOT_MEASURED,
+    Bench,
+    Section,
+    cell,
+    duration,
+    figures,
+    replace_measured,
+    with_network_bounds,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MACHINE = {
@@ -28,7 +37,10 @@ MACHINE = {
 }
 CEILINGS = {"1 thread": Ceilings({"fp32": 1e9, "bf16": 2e9}, {1 << 20: 1e9, 1 << 24: 1e9, 3 << 27: 1e9}, 1e-6, 1)}
 SECTION = Section(
-    "network", ("batch", "seconds", "spread", "share"), ({"name": "a", "batch": 2, **figures(Timing(0.0123, 0.1, 5), Bound("memory", 0.25))},), ("Note.",)
+    "network",
+    ("batch", "seconds", "spread", "share"),
+    ({"name": "a", "batch": 2, **figures(Timing(0.0123, 0.1, 5), Bound("memory", 0.25))},),
+    ("Note.",),
 )
 
 
@@ -43,7 +55,9 @@ def test_a_section_as_markdown() -> None:
 
 
 def test_a_plot_stands_below() -> None:
-    text = Section("curve", ("batch",), ({"name": "a", "batch": 1},), ("Note.",), picture=("x.png", "what it shows")).markdown("images/")
+    text = Section(
+        "curve", ("batch",), ({"name": "a", "batch": 1},), ("Note.",), picture=("x.png", "what it shows")
+    ).markdown("images/")
     assert text.endswith("Note.\n\n![what it shows](images/x.png)")
 
 
@@ -57,8 +71,14 @@ def test_what_is_missing_is_said() -> None:
 
 def test_a_row_with_evaluations_says_how_far_the_network_is_from_its_ceiling() -> None:
     here = Ceilings({"bf16": 1e12, "fp32": 1e11}, {2**20: 1e11}, 1e-6, 2)
-    rows = ({"name": "a", "evaluations": 20, "seconds": 1.6}, {"name": "b", "seconds": 2.0}, {"name": "c", "evaluations": 3, "seconds": NOT_MEASURED})
-    made = with_network_bounds(Section("s", ("evaluations", "seconds", "spread"), rows), here, Work(4e10, 1e6, 300, "bf16"))
+    rows = (
+        {"name": "a", "evaluations": 20, "seconds": 1.6},
+        {"name": "b", "seconds": 2.0},
+        {"name": "c", "evaluations": 3, "seconds": NOT_MEASURED},
+    )
+    made = with_network_bounds(
+        Section("s", ("evaluations", "seconds", "spread"), rows), here, Work(4e10, 1e6, 300, "bf16")
+    )
     assert made.columns == ("evaluations", "seconds", "bound", "share", "spread")
     assert (made.rows[0]["bound"], made.rows[0]["share"]) == ("arithmetic", pytest.approx(0.5))
     assert not {"bound", "share"} & (made.rows[1].keys() | made.rows[2].keys())
@@ -66,7 +86,10 @@ def test_a_row_with_evaluations_says_how_far_the_network_is_from_its_ceiling() -
     assert (launched.rows[0]["bound"], launched.rows[0]["share"]) == ("launch", pytest.approx(0.6 / 1.6))
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(2e-5, "20 µs"), (0.00123, "1.2 ms"), (0.0123, "12 ms"), (0.5, "0.50 s"), (12.3, "12 s"), (400, "400 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2e-5, "20 µs"), (0.00123, "1.2 ms"), (0.0123, "12 ms"), (0.5, "0.50 s"), (12.3, "12 s"), (400, "400 s")],
+)
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
@@ -89,7 +112,9 @@ def test_the_prose_stays() -> None:
 
 def test_a_bench_is_kept_as_numbers_and_as_text(tmp_path: Path) -> None:
     document = tmp_path / "performance.md"
-    marks = "".join(f"<!-- measured: begin {name} -->\n<!-- measured: end {name} -->\n" for name in ("machine", "network"))
+    marks = "".join(
+        f"<!-- measured: begin {name} -->\n<!-- measured: end {name} -->\n" for name in ("machine", "network")
+    )
     document.write_text("Prose.\n" + marks, encoding="utf-8")
     bench = Bench(MACHINE, CEILINGS, [SECTION])
     bench.save(tmp_path)

@@ -17,7 +17,9 @@ FAST: dict[str, Any] = {"sampling": {"n_steps": 3, "n_samples": 2}, "record": {"
 def write_labelled(folder: Path, n_slices: int = 6, lesion: bool = True) -> dict[str, Any]:
     """``ct.nrrd`` and ``label.nrrd`` (1 liver, 2 lesion); the case that names them, as YAML holds it."""
     study = small_study(n_slices, lesion)
-    points = np.moveaxis(study.grid.to_world(np.stack(np.meshgrid(*(np.arange(n) for n in study.grid.shape), indexing="ij"), -1)), -1, 0)
+    points = np.moveaxis(
+        study.grid.to_world(np.stack(np.meshgrid(*(np.arange(n) for n in study.grid.shape), indexing="ij"), -1)), -1, 0
+    )
     x, y, z = points
     label = (((x + 70) / 65) ** 2 + ((y + 10) / 75) ** 2 <= 1).astype(np.float32)
     if lesion:

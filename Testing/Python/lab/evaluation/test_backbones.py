@@ -22,7 +22,9 @@ from KLIPCore.volume.units import Window
 
 def test_two_priors_are_measured_on_the_same_slices(tmp_path: Path) -> None:
     shipped = load_prior()
-    worse = shipped.card.from_dict({**shipped.card.to_dict(), "name": "half", "training": {"backbone": "half", "validation_rmse": {"0.1": 0.5}}})
+    worse = shipped.card.from_dict(
+        {**shipped.card.to_dict(), "name": "half", "training": {"backbone": "half", "validation_rmse": {"0.1": 0.5}}}
+    )
     network = shipped.network
     with torch.no_grad():
         for parameter in network.parameters():
@@ -47,7 +49,9 @@ def test_two_priors_are_measured_on_the_same_slices(tmp_path: Path) -> None:
     assert one["organ_all"][0] > 0.9
     assert one["organ_all"] != other["organ_all"]
     assert "| σ 0.1 |" in markdown(table)
-    assert str(tmp_path) not in (tmp_path / "out" / "table.json").read_text()  # whose machine it was is nobody's business
+    assert (
+        str(tmp_path) not in (tmp_path / "out" / "table.json").read_text()
+    )  # whose machine it was is nobody's business
     assert (tmp_path / "out" / "priors.png").is_file()
     alone = evaluate(EvaluationConfig.load(path), tmp_path, tmp_path / "alone", priors=("abdomen-ct-256",))
     assert alone["kind"] == "localization"  # the option replaces the configuration's list
@@ -59,13 +63,25 @@ def test_two_priors_are_measured_on_the_same_slices(tmp_path: Path) -> None:
 def table_of(organ: float) -> dict[str, Any]:
     figure = [organ, organ - 0.05, organ + 0.02]
     summary = [{"score": "darker", "patient": who, "body": figure, "organ": figure} for who in ("A", "all")]
-    return {"scores": {"darker": ""}, "summary": summary, "cost": {"trace": {"seconds_median": 1.5, "network_evaluations": 16.0}}}
+    return {
+        "scores": {"darker": ""},
+        "summary": summary,
+        "cost": {"trace": {"seconds_median": 1.5, "network_evaluations": 16.0}},
+    }
 
 
 def test_the_table_of_priors_names_backbones_and_keeps_what_cards_lack_open(tmp_path: Path) -> None:
     cards = [
-        ModelCard("one", "abdomen", Window(-125, 275), training={"backbone": "patch", "validation_rmse": {"0.1": 0.02, "0.05": 0.01}}, sha256="a" * 64),
-        ModelCard("two", "abdomen", Window(-125, 275), position_channels=False, network={"kind": "DDPMUNet"}, sha256="b" * 64),
+        ModelCard(
+            "one",
+            "abdomen",
+            Window(-125, 275),
+            training={"backbone": "patch", "validation_rmse": {"0.1": 0.02, "0.05": 0.01}},
+            sha256="a" * 64,
+        ),
+        ModelCard(
+            "two", "abdomen", Window(-125, 275), position_channels=False, network={"kind": "DDPMUNet"}, sha256="b" * 64
+        ),
     ]
     machine = {"cpu": "c", "cores": 2, "threads": 1, "busy": 0.5, "device": "cpu"}
     table = {

@@ -38,11 +38,24 @@ def gaussian_prior(x: Tensor, sigma: float) -> Tensor:
     return MEAN + (x - MEAN) * STD**2 / (STD**2 + sigma**2)
 
 
-def view(image: NDArray[np.floating], denoise=gaussian_prior, organ: NDArray[np.bool_] | None = None, measurement: Measurement | None = None) -> SliceView:
+def view(
+    image: NDArray[np.floating],
+    denoise=gaussian_prior,
+    organ: NDArray[np.bool_] | None = None,
+    measurement: Measurement | None = None,
+) -> SliceView:
     energy = np.random.default_rng(0).uniform(size=(3, 6, SIZE // 4, SIZE // 4)).astype(np.float32)
     path = Layer("path", np.array([0.01, 0.1, 0.2, 0.4]), energy, energy / 2, 2)
     body = np.ones(image.shape, bool)
-    return SliceView(SliceTrace(0, {"path": path}, image.astype(np.float32), {}), denoise, body, body if organ is None else organ, 1.5, 7, measurement)
+    return SliceView(
+        SliceTrace(0, {"path": path}, image.astype(np.float32), {}),
+        denoise,
+        body,
+        body if organ is None else organ,
+        1.5,
+        7,
+        measurement,
+    )
 
 
 @pytest.fixture
@@ -58,7 +71,9 @@ def test_denoising_residual_of_a_gaussian(image: NDArray[np.float32]) -> None:
 def test_likelihood_of_a_gaussian(image: NDArray[np.float32]) -> None:
     """Over all σ, differences between pixels are those of (x − mean)² / 2 std²: the exact negative log density."""
     mean = np.full((SIZE, SIZE), MEAN)  # the same noise: what does not depend on the image cancels
-    nats = elbo.score(view(image), sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60) - elbo.score(view(mean), sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60)
+    nats = elbo.score(view(image), sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60) - elbo.score(
+        view(mean), sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60
+    )
     assert nats == pytest.approx((image - MEAN) ** 2 / (2 * STD**2), rel=0.01, abs=1e-2)
     lo, hi = elbo.SIGMA_LO, elbo.SIGMA_HI  # the default window: ∫ dγ / (1 + std² γ)² between its ends
     share = 1 / (1 + STD**2 / hi**2) - 1 / (1 + STD**2 / lo**2)
@@ -75,7 +90,9 @@ def test_path_of_a_gaussian(image: NDArray[np.float32]) -> None:
 
 
 def test_a_prior_that_knows_one_image_returns_it(image: NDArray[np.float32]) -> None:
-    assert anoddpm.score(view(image, lambda x, sigma: torch.full_like(x, MEAN))) == pytest.approx((image - MEAN) ** 2, abs=1e-6)
+    assert anoddpm.score(view(image, lambda x, sigma: torch.full_like(x, MEAN))) == pytest.approx(
+        (image - MEAN) ** 2, abs=1e-6
+    )
     unsure = anoddpm.score(view(image))
     assert 0 < unsure.mean() < ((image - MEAN) ** 2).mean()  # a prior that leaves room moves it part of the way
 
@@ -105,7 +122,9 @@ def test_residuals_of_reconstructions() -> None:
 
 
 def test_feature_distance_is_mahalanobis() -> None:
-    """Distances of Gaussian features are χ² (untrimmed), whatever their covariance; one odd pixel is the most distant."""
+    """Distances of Gaussian features are χ² (untrimmed), whatever their covariance; one odd pixel is the
+    most distant.
+    """
     rng = np.random.default_rng(0)
     mixed = np.einsum("fg,ghw->fhw", rng.normal(size=(5, 5)), rng.normal(size=(5, 60, 60)))
     body = np.ones((60, 60), bool)

@@ -58,7 +58,11 @@ def test_summary_of_two_patients() -> None:
             values = np.random.default_rng(index).uniform(size=(16, 16)) + 5 * good * truth().positive
             slices.append(measure_slice("m", "c", patient, values, tested, truth(index=index), 12.0))
         values = np.random.default_rng(9).uniform(size=(16, 16))
-        slices.append(measure_slice("m", "c", patient, values, tested, truth(False), 12.0, np.full((16, 16), 0.04), np.zeros((16, 16), int)))
+        slices.append(
+            measure_slice(
+                "m", "c", patient, values, tested, truth(False), 12.0, np.full((16, 16), 0.04), np.zeros((16, 16), int)
+            )
+        )
     a = summarize("m", "A", [s for s in slices if s.patient == "A"], 10.0)
     assert a["body"] == [1.0, 1.0, 1.0]
     assert a["image_auroc"][0] == 1.0

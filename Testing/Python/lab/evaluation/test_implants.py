@@ -31,7 +31,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def donor(data: Path, *implants: Implant, n: int = 3) -> LabelledStudy:
-    config = EvaluationConfig("implants", (Case("one", "A", "ct.nrrd", "label.nrrd"),), max_slices=n, implants=implants)
+    config = EvaluationConfig(
+        "implants", (Case("one", "A", "ct.nrrd", "label.nrrd"),), max_slices=n, implants=implants
+    )
     return LabelledStudy.read(config, config.cases[0], data, load_prior())
 
 
@@ -47,10 +49,14 @@ def test_one_in_each_slice_inside_its_region_and_nowhere_else(data: Path, implan
     assert (chosen.any((1, 2))).all()
     assert (chosen <= (healthy.organ if implant.where == "organ" else healthy.framed.body)[made.lesion_slices]).all()
     assert changed[made.lesion_slices].sum() > 0.95 * chosen.sum()
-    assert (made.framed.lps.array[made.lesion] - healthy.framed.lps.array[made.lesion]).mean() * np.sign(implant.hu[0]) > 0
+    assert (made.framed.lps.array[made.lesion] - healthy.framed.lps.array[made.lesion]).mean() * np.sign(
+        implant.hu[0]
+    ) > 0
     areas = chosen.sum((1, 2)) * SPACING_MM[1] * SPACING_MM[2]
     r = np.array(implant.radii_mm)
-    expected = {"tumour": np.pi * r**2, "star": 5 * 0.45 * r**2 * np.sin(np.pi / 5), "metal": 2 * r * 8.0}[implant.kind]
+    expected = {"tumour": np.pi * r**2, "star": 5 * 0.45 * r**2 * np.sin(np.pi / 5), "metal": 2 * r * 8.0}[
+        implant.kind
+    ]
     assert (np.abs(areas[:, None] / expected - 1).min(1) < 0.4).all()  # pixels of 2.5 mm, semi-axes of ± 15 %
 
 
@@ -83,7 +89,17 @@ def test_what_does_not_fit_is_refused(data: Path) -> None:
 def test_a_case_in_other_units_is_the_same_case(data: Path) -> None:
     """HU = slope · stored + intercept, a voxel size that the file does not know, and some of the slices."""
     plain = donor(data, TUMOUR, n=0)
-    case = Case("one", "A", "ct.nrrd", "label.nrrd", slope=2.0, intercept=5.0, spacing_mm=(4.0, 2.0, 2.0), slices=(1, 5), organ_values=(1,))
+    case = Case(
+        "one",
+        "A",
+        "ct.nrrd",
+        "label.nrrd",
+        slope=2.0,
+        intercept=5.0,
+        spacing_mm=(4.0, 2.0, 2.0),
+        slices=(1, 5),
+        organ_values=(1,),
+    )
     other = LabelledStudy.read(plain.config, case, data, load_prior())
     assert np.allclose(other.framed.lps.array, 2 * plain.framed.lps.array[1:5] + 5, atol=1e-2)
     assert other.framed.lps.grid.spacing == pytest.approx((4.0, 2.0, 2.0))

@@ -17,9 +17,22 @@ from KLIPCore.config import Config
 from KLIPCore.detection.detect_measured import detect_scan, reopen_scan
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, joined_bins, material_of, trace_scan
 from KLIPCore.errors import ConfigError, PriorError, TraceError
-from KLIPCore.io.sinogram import HTC2022_IMAGE, HTC2022_PITCH_MM, HTC2022_SOURCE_DETECTOR_MM, HTC2022_SOURCE_ORIGIN_MM, read_htc2022
+from KLIPCore.io.sinogram import (
+    HTC2022_IMAGE,
+    HTC2022_PITCH_MM,
+    HTC2022_SOURCE_DETECTOR_MM,
+    HTC2022_SOURCE_ORIGIN_MM,
+    read_htc2022,
+)
 from KLIPCore.lab.evaluation.auroc import auroc
-from KLIPCore.lab.evaluation.measured import MeasuredConfig, ScanTruth, evaluate_measured, is_measured, missing, own_arc_start
+from KLIPCore.lab.evaluation.measured import (
+    MeasuredConfig,
+    ScanTruth,
+    evaluate_measured,
+    is_measured,
+    missing,
+    own_arc_start,
+)
 from KLIPCore.physics.disc import ACRYLIC, Disc
 from KLIPCore.physics.ellipses import Ellipse
 from KLIPCore.priors.checkpoint import load_prior
@@ -32,7 +45,14 @@ HOLE = Ellipse(1.0, 12.0, -5.0, 7.0, 5.0, 30.0)
 PHOTONS = 5e4
 RUN = {
     "prior": "discs-128",
-    "sampling": {"n_samples": 2, "n_steps": 4, "sigma_start": 1.0, "sigma_end": 0.02, "prior_std": 0.3, "cg_iterations": 12},
+    "sampling": {
+        "n_samples": 2,
+        "n_steps": 4,
+        "sigma_start": 1.0,
+        "sigma_end": 0.02,
+        "prior_std": 0.3,
+        "cg_iterations": 12,
+    },
     "record": {"layers": ["cold", "path", "darker"], "n_nodes": 2, "cell": 2},
     "regions": {"null": "twin", "score": "darker", "block_mm": 2.4, "fdr": 0.05, "min_volume_mm3": 5.0},
 }
@@ -52,7 +72,9 @@ def scanner(step_deg: float = 5.0, end_deg: float = 360.0) -> FanBeam:
 def noisy(disc: Disc, geometry: FanBeam, seed: int = 0) -> np.ndarray:
     """SIMULATED line integrals with counting noise."""
     clean = disc.sinogram(geometry)
-    return (clean + np.exp(0.5 * clean) / np.sqrt(PHOTONS) * np.random.default_rng(seed).standard_normal(clean.shape)).astype(np.float32)
+    return (
+        clean + np.exp(0.5 * clean) / np.sqrt(PHOTONS) * np.random.default_rng(seed).standard_normal(clean.shape)
+    ).astype(np.float32)
 
 
 def write_disc(folder: Path, name: str, disc: Disc) -> Path:
@@ -61,7 +83,13 @@ def write_disc(folder: Path, name: str, disc: Disc) -> Path:
     path = folder / f"htc2022_{name}.npz"
     folder.mkdir(parents=True, exist_ok=True)
     degrees = np.arange(0.0, 360.0 + 1e-9, 5.0).astype(np.float32)
-    np.savez(path, sinogram=noisy(disc, geometry)[:, ::-1], angles_deg=degrees, limited_angles_deg=degrees[4:12], seg=disc.mask(HTC2022_IMAGE).astype(np.uint8))
+    np.savez(
+        path,
+        sinogram=noisy(disc, geometry)[:, ::-1],
+        angles_deg=degrees,
+        limited_angles_deg=degrees[4:12],
+        seg=disc.mask(HTC2022_IMAGE).astype(np.uint8),
+    )
     return path
 
 
@@ -91,14 +119,22 @@ def test_all_views_of_an_arc_are_taken_when_none_are_counted() -> None:
 def test_joined_bins_measure_the_same_rays() -> None:
     geometry = scanner(30.0)
     fine = Disc().path_mm(geometry)
-    joined, coarse = joined_bins(fine[:, :558], FanBeam(geometry.angles_rad, 558, 0.2, -0.2, geometry.source_origin_mm, geometry.source_detector_mm), 4)
+    joined, coarse = joined_bins(
+        fine[:, :558],
+        FanBeam(geometry.angles_rad, 558, 0.2, -0.2, geometry.source_origin_mm, geometry.source_detector_mm),
+        4,
+    )
     assert joined.shape == coarse.shape == (13, 139)
-    assert joined == pytest.approx(Disc().path_mm(coarse, 4), abs=1.5)  # a bin's mean, against rays that are even in the bin
+    assert joined == pytest.approx(
+        Disc().path_mm(coarse, 4), abs=1.5
+    )  # a bin's mean, against rays that are even in the bin
     assert np.abs(joined - Disc().path_mm(coarse, 4))[:, 30:110].max() < 0.02
 
 
 def test_a_solid_disc_comes_out_flat_and_known(prior: UNetPrior) -> None:
-    """Units, hardening and noise together: what the prior is given of a simulated disc is μ₀ L, within the noise that it is told."""
+    """Units, hardening and noise together: what the prior is given of a simulated disc is μ₀ L, within the
+    noise that it is told.
+    """
     geometry = scanner().views(slice(0, 72))
     scan = MeasuredScan.prepare(noisy(Disc(x_mm=0.5), geometry), geometry, prior.card, ACRYLIC, drift=0.0)
     m = scan.measurement
@@ -106,7 +142,9 @@ def test_a_solid_disc_comes_out_flat_and_known(prior: UNetPrior) -> None:
     expected = scan.unit * ACRYLIC.mu0 * Disc(x_mm=0.5).path_mm(m.A.geometry, 4)  # type: ignore[attr-defined]
     white = ((m.y.numpy() - expected) / m.noise.std.numpy())[:, 40:100]  # type: ignore[attr-defined]
     assert abs(white.mean()) < 0.1
-    assert 0.6 < white.std() < 1.1  # told to be 1; this noise has none of the correlation that the real detector's is corrected for
+    assert (
+        0.6 < white.std() < 1.1
+    )  # told to be 1; this noise has none of the correlation that the real detector's is corrected for
     assert scan.photons == pytest.approx(PHOTONS * 4.4 / 6, rel=0.1)
     assert scan.attenuation == pytest.approx(scan.unit * ACRYLIC.mu0, rel=0.02)
     assert scan.outline.x_mm == pytest.approx(0.5, abs=0.1)
@@ -123,7 +161,9 @@ def test_the_card_names_the_hardening(prior: UNetPrior) -> None:
     assert material_of(prior.card) == ACRYLIC
     assert material_of(ModelCard("x", "x", prior.card.window)) is None
     with pytest.raises(PriorError):
-        material_of(ModelCard("x", "x", prior.card.window, training={"config": {"extra": {"material": {"colour": 1}}}}))
+        material_of(
+            ModelCard("x", "x", prior.card.window, training={"config": {"extra": {"material": {"colour": 1}}}})
+        )
 
 
 def test_missing_material_lies_in_the_hole_and_is_never_negative(prior: UNetPrior) -> None:
@@ -179,7 +219,9 @@ def test_a_second_run_samples_nothing(evaluated: tuple[Path, Path, dict], monkey
     monkeypatch.setattr("KLIPCore.lab.evaluation.measured.trace_scan", never)
     again = evaluate_measured(MeasuredConfig.load(config), config.parent, out)
     before = {(r["scan"], r["method"]): r["auroc"] for r in table["rows"]}
-    assert {(r["scan"], r["method"]): r["auroc"] for r in again["rows"]} == pytest.approx(before, abs=2e-3)  # nats are kept in 16 bits
+    assert {(r["scan"], r["method"]): r["auroc"] for r in again["rows"]} == pytest.approx(
+        before, abs=2e-3
+    )  # nats are kept in 16 bits
 
 
 def test_an_arc_begins_where_the_challenge_begins_it(evaluated: tuple[Path, Path, dict]) -> None:
@@ -210,7 +252,9 @@ def test_detect_takes_the_same_file(evaluated: tuple[Path, Path, dict], tmp_path
         redo_regions(tmp_path / "run", study=other, report=True, reopen=reopen_scan)
 
 
-@pytest.mark.parametrize("text", ["scans: 3", "scans: {a: [x]}", "scans: {a: [x]}\ntitle: t\nfolder: f\nselections: []\nscores: [no-such]"])
+@pytest.mark.parametrize(
+    "text", ["scans: 3", "scans: {a: [x]}", "scans: {a: [x]}\ntitle: t\nfolder: f\nselections: []\nscores: [no-such]"]
+)
 def test_configurations_that_mean_nothing_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text, encoding="utf-8")

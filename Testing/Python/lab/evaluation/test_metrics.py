@@ -29,7 +29,9 @@ def test_ranking_figures_agree_with_scikit_learn(pairs: list[tuple[int, bool]]) 
 
 def test_average_precision_by_hand() -> None:
     """Ranked + − + −: precision 1 at the first hit, 2/3 at the second."""
-    assert average_precision(np.array([4.0, 3, 2, 1]), np.array([True, False, True, False])) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(np.array([4.0, 3, 2, 1]), np.array([True, False, True, False])) == pytest.approx(
+        (1 + 2 / 3) / 2
+    )
     assert average_precision(np.zeros(10), np.arange(10) < 3) == pytest.approx(0.3)  # all tied: the share of positives
     with pytest.raises(ConfigError):
         average_precision(np.zeros(3), np.zeros(4, bool))
@@ -43,7 +45,9 @@ def test_image_quality_agrees_with_scikit_image(seed: int, noise: float) -> None
     truth = np.clip(np.cumsum(rng.normal(0, 0.05, (40, 48)), 1) + 0.5, 0, 1)
     image = truth + noise * rng.standard_normal(truth.shape)
     assert psnr(image, truth) == pytest.approx(metrics.peak_signal_noise_ratio(truth, image, data_range=1.0))
-    _, full = metrics.structural_similarity(truth, image, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True)
+    _, full = metrics.structural_similarity(
+        truth, image, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
     mask = np.zeros(truth.shape, bool)
     mask[8:-8, 8:-8] = True
     assert ssim(image, truth, mask) == pytest.approx(full[mask].mean(), abs=1e-9)
@@ -68,7 +72,9 @@ def test_marks_are_the_separated_maxima() -> None:
     scores[4, 4], scores[4, 6], scores[15, 10], scores[0, 19] = 5, 4, 3, 9
     tested = np.ones(scores.shape, bool)
     tested[0] = False
-    places, values = find_marks(np.where(scores > 0, scores, -1.0 - np.hypot(*np.indices(scores.shape)) * 1e-3), tested, 3)
+    places, values = find_marks(
+        np.where(scores > 0, scores, -1.0 - np.hypot(*np.indices(scores.shape)) * 1e-3), tested, 3
+    )
     kept = values > 0
     assert places[kept].tolist() == [[4, 4], [15, 10]]  # (4, 6) is too near a stronger one, (0, 19) outside
     assert values[kept].tolist() == [5, 3]
@@ -114,10 +120,16 @@ def test_curve_by_hand() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 8), max_size=5), min_size=1, max_size=4), st.lists(st.integers(-1, 8), min_size=1, max_size=6))
+@given(
+    st.lists(st.lists(st.integers(0, 8), max_size=5), min_size=1, max_size=4),
+    st.lists(st.integers(-1, 8), min_size=1, max_size=6),
+)
 def test_curve_is_what_counting_at_every_threshold_gives(false: list[list[int]], best: list[int]) -> None:
     hits = np.array([b if b >= 0 else -np.inf for b in best])
-    images = [ImageMarks(hits if n == 0 else np.zeros(0), np.full(len(best) if n == 0 else 0, 10.0), np.array(f, float)) for n, f in enumerate(false)]
+    images = [
+        ImageMarks(hits if n == 0 else np.zeros(0), np.full(len(best) if n == 0 else 0, 10.0), np.array(f, float))
+        for n, f in enumerate(false)
+    ]
     curve = froc(images)
     for rate in (0.0, 0.4, 1.0, 3.0):
         options = [0.0]

@@ -48,21 +48,55 @@ def summary(patients: tuple[str, ...]) -> list[dict[str, Any]]:
         truth = SliceTruth(k, k == 0, lesion, organ, positive, organ[2::4, 2::4], 1.5, 4, number)
         values = rng.uniform(size=(16, 16)) + 2 * positive
         labels = positive.astype(int)
-        slices.append(measure_slice("darker", "one", "A", values, np.ones((16, 16), bool), truth, 12.0, 1 - values / 3, labels, (labels, np.ones(1))))
+        slices.append(
+            measure_slice(
+                "darker",
+                "one",
+                "A",
+                values,
+                np.ones((16, 16), bool),
+                truth,
+                12.0,
+                1 - values / 3,
+                labels,
+                (labels, np.ones(1)),
+            )
+        )
     return [summarize("darker", patient, slices, 10.0) for patient in patients]
 
 
 def tables() -> dict[str, dict[str, Any]]:
     """One finished evaluation a configuration."""
-    base = {"title": "T", "software": "s", "machine": MACHINE, "run": RUN, "block_mm": 12.0, "lesion_mm": 10.0, "prior": "p", "prior_sha256": "f" * 64}
+    base = {
+        "title": "T",
+        "software": "s",
+        "machine": MACHINE,
+        "run": RUN,
+        "block_mm": 12.0,
+        "lesion_mm": 10.0,
+        "prior": "p",
+        "prior_sha256": "f" * 64,
+    }
     quality = [
         {"method": "posterior mean", "n_slices": 1, "psnr_db": [30.0, 30.0, 30.0], "ssim": [0.9, 0.9, 0.9]},
         {"method": "fbp", "n_slices": 1, "psnr_db": [26.5, 26.5, 26.5], "ssim": [0.8, 0.8, 0.8]},
     ]
     quality_rows = [{"case": "one", "index": 0, "method": q["method"], "psnr_db": q["psnr_db"][0]} for q in quality]
-    plain = base | {"summary": summary(("A", "all")), "cost": {"trace": {"network_evaluations": 16.0}}, "quality": quality, "quality_rows": quality_rows}
+    plain = base | {
+        "summary": summary(("A", "all")),
+        "cost": {"trace": {"network_evaluations": 16.0}},
+        "quality": quality,
+        "quality_rows": quality_rows,
+    }
     figure = [0.9, 0.8, 0.95]
-    varied = {"score": "darker", "organ_A": figure, "organ_all": figure, "body_all": figure, "seconds": 1.5, "network_evaluations": 16.0}
+    varied = {
+        "score": "darker",
+        "organ_A": figure,
+        "organ_all": figure,
+        "body_all": figure,
+        "seconds": 1.5,
+        "network_evaluations": 16.0,
+    }
     points = [
         varied | {"factor": "preset", "value": "preset", "organ_difference": None},
         varied | {"factor": "views", "value": "24", "organ_difference": [-0.1, -0.2, 0.0]},
@@ -104,7 +138,9 @@ def test_every_table_has_its_place_and_its_configuration(script: ModuleType, tmp
     text = document.read_text()
 
     def outside(content: str) -> str:
-        return re.sub(r"(<!-- measured: begin (\w+) -->).*?(<!-- measured: end \2 -->)", r"\1\3", content, flags=re.DOTALL)
+        return re.sub(
+            r"(<!-- measured: begin (\w+) -->).*?(<!-- measured: end \2 -->)", r"\1\3", content, flags=re.DOTALL
+        )
 
     assert outside(text) == outside(original)  # prose is left alone
     for name in done:

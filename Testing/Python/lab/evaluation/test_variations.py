@@ -24,7 +24,10 @@ def test_a_setting_of_the_run_changes_the_run_and_one_of_the_reading_does_not() 
     assert [point.run.measurement.n_views for point in views] == [24, 90]
     assert [reading.score for reading in views[0].readings] == ["darker", "surprise"]
     assert views[0].run.fingerprint() != BASE.fingerprint()
-    for variation in (Variation("block", "regions.block_mm", (8.0,)), Variation("window", "regions.window", ((0.08, 0.16),))):
+    for variation in (
+        Variation("block", "regions.block_mm", (8.0,)),
+        Variation("window", "regions.window", ((0.08, 0.16),)),
+    ):
         (point,) = variation.settings(BASE, 12.0, ["darker"])
         assert point.run.fingerprint() == BASE.fingerprint()
     (twin,) = Variation("null", "regions.null", ("twin",)).settings(BASE, 12.0, ["darker"])
@@ -34,13 +37,24 @@ def test_a_setting_of_the_run_changes_the_run_and_one_of_the_reading_does_not() 
 
 def test_a_reading_may_take_another_part_or_other_bands_of_a_score() -> None:
     reading = Reading(score="surprise", part="energy", bands=(2, 5), window=(0.1, 0.2))
-    assert (reading.chosen.layer, reading.chosen.part, reading.chosen.bands, reading.chosen.window) == ("cold", "energy", (2, 5), (0.1, 0.2))
+    assert (reading.chosen.layer, reading.chosen.part, reading.chosen.bands, reading.chosen.window) == (
+        "cold",
+        "energy",
+        (2, 5),
+        (0.1, 0.2),
+    )
     assert Reading(score="surprise").chosen.part == "mean"
 
 
 def test_the_plan_begins_with_the_preset() -> None:
     points = plan(
-        [Variation("score", "regions.score", ("klip", "brighter")), Variation("samples", "sampling.n_samples", (1,), score="darker")], BASE, 12.0, ["surprise"]
+        [
+            Variation("score", "regions.score", ("klip", "brighter")),
+            Variation("samples", "sampling.n_samples", (1,), score="darker"),
+        ],
+        BASE,
+        12.0,
+        ["surprise"],
     )
     assert [(p.factor, p.value, [r.score for r in p.readings]) for p in points] == [
         ("preset", "preset", ["surprise"]),
@@ -48,7 +62,9 @@ def test_the_plan_begins_with_the_preset() -> None:
         ("score", "brighter", ["brighter"]),
         ("samples", "1", ["darker"]),
     ]
-    (both,) = Variation("window", "regions.window", ([0.08, 0.2],), also={"sampling.n_samples": 1}).settings(BASE, 12.0, ["darker"])
+    (both,) = Variation("window", "regions.window", ([0.08, 0.2],), also={"sampling.n_samples": 1}).settings(
+        BASE, 12.0, ["darker"]
+    )
     assert (both.value, both.run.sampling.n_samples) == ("0.08 to 0.2", 1)
 
 

@@ -25,7 +25,11 @@ def axial(n_slices: int = 5, pixel: float = 3.0, spacing: float = 10.0, size: in
 
 def test_cover_of_an_ellipsoid() -> None:
     organ = Organ("ball", 40, (10, -5, 2), (30, 20, 15), turn_deg=90, edge_mm=1)
-    x, y, z = np.array([10.0, 10, 30, -10, 10, 10, 50]), np.array([-5.0, 25, -5, -5, -35, -5, -5]), np.array([2.0, 2, 2, 2, 2, 17, 2])
+    x, y, z = (
+        np.array([10.0, 10, 30, -10, 10, 10, 50]),
+        np.array([-5.0, 25, -5, -5, -35, -5, -5]),
+        np.array([2.0, 2, 2, 2, 2, 17, 2]),
+    )
     expected = [1, 0.5, 0.5, 0.5, 0.5, 0.5, 0]  # turned by 90°: 30 mm along y, 20 along x
     np.testing.assert_allclose(organ.cover(x, y, z), expected, atol=1e-6)
 

@@ -12,14 +12,30 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from KLIPCore.errors import ConfigError, GeometryError
-from KLIPCore.lab.phantoms.lesions import PUSH_REACH, IntensityShift, Lesion, MetalRod, Outline, Star, Tumour, implant, place_tumours, tissue_mask
+from KLIPCore.lab.phantoms.lesions import (
+    PUSH_REACH,
+    IntensityShift,
+    Lesion,
+    MetalRod,
+    Outline,
+    Star,
+    Tumour,
+    implant,
+    place_tumours,
+    tissue_mask,
+)
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
 TISSUE_HU = 60.0
 
 
-def block(spacing: float | tuple[float, float, float] = 1.0, size_mm: float = 64.0, noise: float = 0.0, rotation: Rotation | None = None) -> Volume:
+def block(
+    spacing: float | tuple[float, float, float] = 1.0,
+    size_mm: float = 64.0,
+    noise: float = 0.0,
+    rotation: Rotation | None = None,
+) -> Volume:
     """An axial column of even tissue, ``size_mm`` wide, in air, centred at the origin; turned if asked for."""
     step = np.broadcast_to(np.asarray(spacing, float), 3)
     shape = tuple(int(n) for n in np.ceil(np.array([0.85, 1.3, 1.3]) * size_mm / step))
@@ -29,7 +45,9 @@ def block(spacing: float | tuple[float, float, float] = 1.0, size_mm: float = 64
         affine[:3, :3] = rotation.as_matrix() @ affine[:3, :3]
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     hu = np.full(shape, -1000.0)
-    rows, columns = (np.abs(np.arange(n) - (n - 1) / 2) * s <= size_mm / 2 for n, s in zip(shape[1:], step[1:], strict=True))
+    rows, columns = (
+        np.abs(np.arange(n) - (n - 1) / 2) * s <= size_mm / 2 for n, s in zip(shape[1:], step[1:], strict=True)
+    )
     hu[:, rows[:, None] & columns[None, :]] = TISSUE_HU
     if noise:
         hu += np.random.default_rng(0).normal(0, noise, shape) * (hu > -900)
@@ -40,19 +58,36 @@ BLOCK = block()
 """1 mm voxels: 1 mm³ each, so that counting voxels is measuring volume."""
 
 ANYTHING: list[Lesion] = [
-    Tumour((5.0, -8.0, 3.0), (12.0, 9.0, 7.0), contrast_hu=-40.0, texture_hu=5.0, irregularity=0.15, rim_hu=20.0, turn_deg=30.0),
+    Tumour(
+        (5.0, -8.0, 3.0),
+        (12.0, 9.0, 7.0),
+        contrast_hu=-40.0,
+        texture_hu=5.0,
+        irregularity=0.15,
+        rim_hu=20.0,
+        turn_deg=30.0,
+    ),
     Star((-10.0, 5.0, 0.0), 18.0, 8.0, 20.0, contrast_hu=120.0, edge_mm=1.0),
     MetalRod((-15.0, -10.0, -9.0), (18.0, 12.0, 11.0), 4.0, edge_mm=1.0),
 ]
 
 
 @given(
-    centre=st.tuples(*[st.floats(-8, 8)] * 3), radii=st.tuples(*[st.floats(5, 15)] * 3), turn=st.floats(-90, 90), contrast=st.floats(-150, 200),
-    irregularity=st.sampled_from([0.0, 0.1]), seed=st.integers(0, 1000),
-)  # fmt: skip
+    centre=st.tuples(*[st.floats(-8, 8)] * 3),
+    radii=st.tuples(*[st.floats(5, 15)] * 3),
+    turn=st.floats(-90, 90),
+    contrast=st.floats(-150, 200),
+    irregularity=st.sampled_from([0.0, 0.1]),
+    seed=st.integers(0, 1000),
+)
 @settings(max_examples=20, deadline=None)
 def test_tumour_has_its_volume_place_and_contrast(
-    centre: tuple[float, float, float], radii: tuple[float, float, float], turn: float, contrast: float, irregularity: float, seed: int
+    centre: tuple[float, float, float],
+    radii: tuple[float, float, float],
+    turn: float,
+    contrast: float,
+    irregularity: float,
+    seed: int,
 ) -> None:
     tumour = Tumour(centre, radii, contrast, turn, edge_mm=2.0, irregularity=irregularity)
     made, labels = implant(BLOCK, [tumour], seed)
@@ -80,13 +115,17 @@ def test_masks_are_exact_on_other_grids(spacing: float | tuple[float, float, flo
     points = volume.grid.to_world(np.moveaxis(np.indices(volume.grid.shape), 0, -1)) - np.asarray(tumour.centre_lps_mm)
     ball = (np.square(points / np.asarray(tumour.radii_mm)).sum(-1) <= 1) & tissue_mask(volume)
     np.testing.assert_array_equal(labels == 1, ball)
-    np.testing.assert_array_equal(made.array, np.where(ball, volume.array - 50, volume.array))  # a sharp edge changes the mask alone
+    np.testing.assert_array_equal(
+        made.array, np.where(ball, volume.array - 50, volume.array)
+    )  # a sharp edge changes the mask alone
 
 
 def test_a_sphere_knows_its_depth() -> None:
     points = np.random.default_rng(0).uniform(-40, 40, (500, 3))
     exact = 13.0 - np.linalg.norm(points - (1.0, 2.0, 3.0), axis=1)
-    np.testing.assert_allclose(Tumour((1.0, 2.0, 3.0), (13.0, 13.0, 13.0)).depth_mm(points, np.random.default_rng(0)), exact, atol=1e-9)
+    np.testing.assert_allclose(
+        Tumour((1.0, 2.0, 3.0), (13.0, 13.0, 13.0)).depth_mm(points, np.random.default_rng(0)), exact, atol=1e-9
+    )
 
 
 def test_edge_fades_over_its_length() -> None:
@@ -146,7 +185,9 @@ def test_rim_lies_just_inside_the_outline() -> None:
 
 
 def test_texture_has_its_spread_and_is_smooth() -> None:
-    tumour = Tumour((0.0, 0.0, 0.0), (22.0, 22.0, 22.0), contrast_hu=-60.0, texture_hu=10.0, texture_mm=3.0, edge_mm=0.0)
+    tumour = Tumour(
+        (0.0, 0.0, 0.0), (22.0, 22.0, 22.0), contrast_hu=-60.0, texture_hu=10.0, texture_mm=3.0, edge_mm=0.0
+    )
     made, labels = implant(BLOCK, [tumour], seed=3)
     change = (made.array - BLOCK.array).astype(float)
     inside = change[labels == 1]
@@ -177,7 +218,9 @@ def test_mass_effect_pushes_outward_and_fades() -> None:
     radius = 8.0
     still, _ = implant(shell, [Tumour((0.0, 0.0, 0.0), (radius,) * 3, contrast_hu=0.0, edge_mm=0.0)])
     np.testing.assert_array_equal(still.array, shell.array)
-    made, labels = implant(shell, [Tumour((0.0, 0.0, 0.0), (radius,) * 3, contrast_hu=0.0, edge_mm=0.0, mass_effect=1.0)])
+    made, labels = implant(
+        shell, [Tumour((0.0, 0.0, 0.0), (radius,) * 3, contrast_hu=0.0, edge_mm=0.0, mass_effect=1.0)]
+    )
 
     def peak(volume: Volume) -> float:
         rings = np.arange(4.0, 25.0, 0.5)
@@ -189,7 +232,9 @@ def test_mass_effect_pushes_outward_and_fades() -> None:
     expected = radius * q[np.argmin(np.abs(q**3 - ((PUSH_REACH - q) / 2) ** 2 - 0.729))]
     assert peak(made) == pytest.approx(expected, abs=0.8)
     assert (labels == 1).sum() == pytest.approx(4 / 3 * math.pi * radius**3, rel=0.04)
-    np.testing.assert_array_equal(made.array[distance > PUSH_REACH * radius], shell.array[distance > PUSH_REACH * radius])
+    np.testing.assert_array_equal(
+        made.array[distance > PUSH_REACH * radius], shell.array[distance > PUSH_REACH * radius]
+    )
 
 
 @pytest.mark.parametrize("lesion", ANYTHING, ids=lambda lesion: type(lesion).__name__)
@@ -218,7 +263,9 @@ def test_nothing_is_put_into_air() -> None:
     gas = np.linalg.norm(points - (20.0, 0.0, 0.0), axis=-1) < 6
     hu[gas] = -950
     volume = BLOCK.with_array(hu)
-    made, labels = implant(volume, [Tumour((20.0, 0.0, 0.0), (12.0, 12.0, 12.0)), Tumour((-32.0, 0.0, 0.0), (10.0, 10.0, 10.0))])
+    made, labels = implant(
+        volume, [Tumour((20.0, 0.0, 0.0), (12.0, 12.0, 12.0)), Tumour((-32.0, 0.0, 0.0), (10.0, 10.0, 10.0))]
+    )
     air = hu < -300
     np.testing.assert_array_equal(made.array[air], hu[air])
     assert not labels[air].any()
@@ -238,7 +285,9 @@ def test_placed_tumours_lie_inside_and_apart(seed: int, gap: float) -> None:
     organ = np.square(points / (28.0, 30.0, 26.0)).sum(-1) < 1
     radii = (4.0, 8.0, 6.0)
     tumours = place_tumours(organ, volume.grid, radii, seed, gap_mm=gap, elongation=0.1)
-    assert [np.mean(t.radii_mm) == pytest.approx(r, rel=0.1) for t, r in zip(tumours, radii, strict=True)] == [True] * 3
+    assert [np.mean(t.radii_mm) == pytest.approx(r, rel=0.1) for t, r in zip(tumours, radii, strict=True)] == [
+        True
+    ] * 3
     _, labels = implant(volume, tumours, seed)
     assert set(np.unique(labels)) == {0, 1, 2, 3}
     assert not (labels[~organ] > 0).any()
@@ -260,7 +309,13 @@ def test_what_cannot_be_is_refused() -> None:
         place_tumours(organ[1:], BLOCK.grid, (5.0,), 0)
     with pytest.raises(ConfigError, match="at most 255"):
         implant(BLOCK, [ANYTHING[0]] * 256)
-    for wrong in ({"radii_mm": (0.0, 5.0, 5.0)}, {"irregularity": 0.9}, {"edge_mm": -1.0}, {"mass_effect": 2.0}, {"texture_mm": 0.0}):
+    for wrong in (
+        {"radii_mm": (0.0, 5.0, 5.0)},
+        {"irregularity": 0.9},
+        {"edge_mm": -1.0},
+        {"mass_effect": 2.0},
+        {"texture_mm": 0.0},
+    ):
         with pytest.raises(ConfigError):
             replace(ANYTHING[0], **wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError):

@@ -114,18 +114,28 @@ def test_scanner_noise_has_its_size(pale: Pale) -> None:
 
 
 def test_settings_out_of_range_are_refused(pale: Pale) -> None:
-    for wrong in ({"sigma_start": 0.0}, {"sigma_start": 50.0}, {"n_steps": 0}, {"correlation_mm": 0.0}, {"noise_hu": -1.0}):
+    for wrong in (
+        {"sigma_start": 0.0},
+        {"sigma_start": 50.0},
+        {"n_steps": 0},
+        {"correlation_mm": 0.0},
+        {"noise_hu": -1.0},
+    ):
         with pytest.raises(ConfigError):
             draw_patient(pale, 2, 0, **wrong)
 
 
 def test_the_shipped_prior_draws_a_coherent_body() -> None:
-    """Few steps, three slices: the frame fits, organs stay in place, slices resemble each other the more the nearer they are."""
+    """Few steps, three slices: the frame fits, organs stay in place, slices resemble each other the more the
+    nearer they are.
+    """
     prior = load_prior()
     patient = draw_patient(prior, 3, 0, n_steps=3, noise_hu=0.0)
     grid = patient.grid
     body = body_masks(prior.card.window.apply(patient.array))
-    frame = Frame.of_body(body, (float(grid.spacing[1]), float(grid.spacing[2])), prior.card.size, prior.card.body_fraction)
+    frame = Frame.of_body(
+        body, (float(grid.spacing[1]), float(grid.spacing[2])), prior.card.size, prior.card.body_fraction
+    )
     assert frame.pixel_mm == pytest.approx(grid.spacing[1], rel=0.03)
     plan = Abdomen.random(0)
     for organ, lo, hi in (("liver", 60, 170), ("vertebra", 200, 280), ("belly fat", -125, -40)):

@@ -17,7 +17,9 @@ from KLIPCore.lab.phantoms.photo import Patch, Scar
 def test_a_scar_is_as_long_and_wide_as_asked(seed: int, length: float, width: float, colour: bool) -> None:
     image = np.full((64, 80, 3) if colour else (64, 80), 0.7)
     changed, mask = Scar(length, width, bend=0.0).draw(image, seed)
-    assert mask.sum() == pytest.approx(length * width + np.pi * width**2 / 4, abs=0.35 * (2 * length + np.pi * width)), "to a third of a pixel along its rim"
+    assert mask.sum() == pytest.approx(
+        length * width + np.pi * width**2 / 4, abs=0.35 * (2 * length + np.pi * width)
+    ), "to a third of a pixel along its rim"
     far = np.abs(changed - image) > 1e-9
     far = far.any(-1) if colour else far
     assert not (far & ~ndi.binary_dilation(mask, np.ones((3, 3)))).any()  # beyond the mask only the fading pixel

@@ -15,12 +15,18 @@ from KLIPCore.lab.published.artifact import Artifact
 
 def made(seed: int = 0, shape: tuple[int, ...] = (4, 2, 1, 6, 4)) -> Artifact:
     rng = np.random.default_rng(seed)
-    return Artifact(rng.standard_normal(shape).astype(np.float32), rng.random(shape[0]).astype(np.float32), rng.random(shape[3:]).astype(np.float32))
+    return Artifact(
+        rng.standard_normal(shape).astype(np.float32),
+        rng.random(shape[0]).astype(np.float32),
+        rng.random(shape[3:]).astype(np.float32),
+    )
 
 
 @given(seed=st.integers(0, 99), shape=st.tuples(*[st.integers(1, 4)] * 5), with_reconstruction=st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_round_trip(tmp_path_factory: pytest.TempPathFactory, seed: int, shape: tuple[int, ...], with_reconstruction: bool) -> None:
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, shape: tuple[int, ...], with_reconstruction: bool
+) -> None:
     folder = tmp_path_factory.mktemp("artifact")
     artifact = made(seed, shape)
     if not with_reconstruction:
@@ -40,7 +46,9 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, seed: int, shape: 
 def test_files_of_the_reference_are_read(tmp_path: Path) -> None:
     """It compresses, and adds the source image; float64 is read too."""
     updates, g = np.random.default_rng(0).standard_normal((3, 1, 3, 4, 4)), np.ones(3)
-    np.savez_compressed(tmp_path / "a.npz", normalized_updates=updates, g_values=g, source_image=np.zeros((4, 4, 3), np.uint8))
+    np.savez_compressed(
+        tmp_path / "a.npz", normalized_updates=updates, g_values=g, source_image=np.zeros((4, 4, 3), np.uint8)
+    )
     back = Artifact.load(tmp_path / "a.npz")
     np.testing.assert_array_equal(back.normalized_updates, updates)
     assert back.source_image is not None
@@ -91,7 +99,9 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_never_passes_silently(tmp_path: Path) -> None:
-    """Every byte of a small file changed in turn: the content that is read is the right one, or the file is refused."""
+    """Every byte of a small file changed in turn: the content that is read is the right one, or the file is
+    refused.
+    """
     artifact = Artifact(np.full((1, 1, 1, 1, 1), 2.5, np.float32), np.ones(1, np.float32))
     artifact.save(tmp_path / "a.npz")
     whole = bytearray((tmp_path / "a.npz").read_bytes())

@@ -23,7 +23,11 @@ def maker() -> types.ModuleType:
 
 def test_the_examples_headings_are_those_of_the_document(maker: types.ModuleType) -> None:
     source, document = maker.EXAMPLE.read_text(encoding="utf-8"), maker.DOCUMENT.read_text(encoding="utf-8")
-    headings = [line.split('print("')[1].removesuffix('")') for line in source.splitlines() if line.strip().startswith('print("| ') and "---" not in line]
+    headings = [
+        line.split('print("')[1].removesuffix('")')
+        for line in source.splitlines()
+        if line.strip().startswith('print("| ') and "---" not in line
+    ]
     assert len(headings) == 2
     for heading in headings:
         (kept,) = [table for table in maker.tables(document) if table[0] == heading]
@@ -39,7 +43,10 @@ def test_a_table_without_a_place_is_an_error(maker: types.ModuleType) -> None:
 
 
 def test_numbers_are_typeset(maker: types.ModuleType) -> None:
-    assert maker.typeset("| ve-projection | -0 % | -3 % | -0.5 | 0.05-0.2 |") == "| ve-projection | 0 % | −3 % | −0.5 | 0.05-0.2 |"
+    assert (
+        maker.typeset("| ve-projection | -0 % | -3 % | -0.5 | 0.05-0.2 |")
+        == "| ve-projection | 0 % | −3 % | −0.5 | 0.05-0.2 |"
+    )
 
 
 def test_make_runs_it() -> None:

@@ -25,16 +25,29 @@ def test_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     spec.loader.exec_module(example)
     for name, value in {"DRAW_STEPS": 2, "VE_STEPS": 4, "PADIS_LEVELS": 4, "PADIS_INNER": 1, "DDPM_STEPS": 5}.items():
         monkeypatch.setattr(example, name, value)
-    steps = {"ve-projection": {"n_steps": 30, "record_every": 1}, "padis": {"n_levels": 40, "n_inner": 4}, "ddpm": {"n_steps": 20}}
+    steps = {
+        "ve-projection": {"n_steps": 30, "record_every": 1},
+        "padis": {"n_levels": 40, "n_inner": 4},
+        "ddpm": {"n_steps": 20},
+    }
     monkeypatch.setattr(example, "STEPS", steps)
     monkeypatch.setattr(sys, "argv", ["example", "--seed", "1"])
     example.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    exact, rows = ([[cell.strip(" ()") for cell in line.split("|")[1:-1]] for line in part] for part in (lines[:5], lines[5:]))
+    exact, rows = (
+        [[cell.strip(" ()") for cell in line.split("|")[1:-1]] for line in part] for part in (lines[:5], lines[5:])
+    )
     assert [row[0] for row in exact[2:]] == ["ve-projection", "padis", "ddpm"]
     assert float(exact[3][2]) > 0.9  # the patch recipe finds the disc, even with these few steps
     assert all(row[5] == "1.00, 1.00" for row in exact[2:])
-    assert [row[0] for row in rows[2:]] == ["ve-projection, published", "padis, published", "ddpm, published", "klip", "one-shot", "surprise"]
+    assert [row[0] for row in rows[2:]] == [
+        "ve-projection, published",
+        "padis, published",
+        "ddpm, published",
+        "klip",
+        "one-shot",
+        "surprise",
+    ]
     for row in rows[2:]:
         assert 0 <= float(row[4]) <= 1
         assert row[5] in ("lesion", "body", "air")

@@ -1,7 +1,7 @@
 """The published recipes, each against its equations written out again on a problem where every denoiser is a formula.
 
-Pixels are independent, N(0.4, 0.03²) or wider, and measured one by one, so that the denoiser is a number times an offset, the inverse
-of A is A, and gradients are written down.
+Pixels are independent, N(0.4, 0.03²) or wider, and measured one by one, so that the denoiser is a number times
+an offset, the inverse of A is A, and gradients are written down.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def test_ve_projection_step_by_step() -> None:
         x = x + (1 - lower**2 / sigma**2) * (denoise(x, sigma) - x) + math.sqrt(sigma**2 - lower**2) * z()
     np.testing.assert_allclose(found.normalized_updates[:, :, 0], torch.stack(recorded).numpy(), rtol=1e-5, atol=1e-6)
     assert found.normalized_updates.shape == (3, n, 1, SIDE, SIDE)
-    np.testing.assert_allclose(found.g_values, [diffusion_coefficient(top * ratio**i, top, bottom) for i in (0, 5, 10)], rtol=1e-6)
+    np.testing.assert_allclose(
+        found.g_values, [diffusion_coefficient(top * ratio**i, top, bottom) for i in (0, 5, 10)], rtol=1e-6
+    )
     np.testing.assert_allclose(found.reconstruction, m.y.clamp(0, 1).numpy(), atol=1e-6)  # projected with λ = 1
 
 
@@ -94,19 +96,43 @@ def test_ve_projection_moves_only_what_is_measured() -> None:
 
 
 def test_what_is_recorded_is_mostly_noise() -> None:
-    """The slip of the published record: with data that agree with the prior and no surprise at all, the score is that of two noises, 2 λ² σ²/g² a pixel."""
+    """The slip of the published record: with data that agree with the prior and no surprise at all, the
+    score is that of two noises, 2 λ² σ²/g² a pixel.
+    """
     size = 24
-    m = Measurement(torch.full((size, size), MEAN, dtype=torch.float64), Identity((size, size)), GaussianNoise(0.01), simulated=True)
-    found = sample_ve_projection(denoise, m, torch.Generator().manual_seed(0), n_samples=4, n_steps=60, sigma_max=10.0, share=1.0)
+    m = Measurement(
+        torch.full((size, size), MEAN, dtype=torch.float64),
+        Identity((size, size)),
+        GaussianNoise(0.01),
+        simulated=True,
+    )
+    found = sample_ve_projection(
+        denoise, m, torch.Generator().manual_seed(0), n_samples=4, n_steps=60, sigma_max=10.0, share=1.0
+    )
     per_pixel = score_map(found, size, (2, 6))[0, 0] / size**2
     assert per_pixel == pytest.approx(2 / (2 * math.log(1000)), rel=0.1)
 
 
 def test_padis_step_by_step() -> None:
     m, n, n_levels, zeta, unit = scan(), 2, 4, 0.3, 1.7
-    found = sample_padis(denoise, m, torch.Generator().manual_seed(3), n_runs=n, n_levels=n_levels, n_inner=3, zeta=zeta, unit=unit, first_seed=5)
+    found = sample_padis(
+        denoise,
+        m,
+        torch.Generator().manual_seed(3),
+        n_runs=n,
+        n_levels=n_levels,
+        n_inner=3,
+        zeta=zeta,
+        unit=unit,
+        first_seed=5,
+    )
     generator = torch.Generator().manual_seed(3)
-    x = 10.0 * torch.stack([torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(5 + b), dtype=torch.float64) for b in range(n)])
+    x = 10.0 * torch.stack(
+        [
+            torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(5 + b), dtype=torch.float64)
+            for b in range(n)
+        ]
+    )
     seventh = np.linspace(10.0 ** (1 / 7), 0.003 ** (1 / 7), n_levels)
     for i, sigma in enumerate(float(v) for v in seventh**7):
         total = torch.zeros_like(x)
@@ -117,7 +143,9 @@ def test_padis_step_by_step() -> None:
             x = x + push + 0.25 * (d - x)
             if i < n_levels - 1:
                 x = x + math.sqrt(0.5) * sigma * torch.randn(x.shape, generator=generator, dtype=torch.float64)
-        np.testing.assert_allclose(found.normalized_updates[i, 0, 0], total.mean(0).numpy() / math.sqrt(sigma), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(
+            found.normalized_updates[i, 0, 0], total.mean(0).numpy() / math.sqrt(sigma), rtol=1e-5, atol=1e-7
+        )
         assert found.g_values[i] == pytest.approx(math.sqrt(sigma), rel=1e-6)
     assert found.normalized_updates.shape == (n_levels, 1, 1, SIDE, SIDE)
     np.testing.assert_allclose(found.reconstruction, x.clamp(0, 1).mean(0).numpy(), rtol=1e-5, atol=1e-7)
@@ -145,20 +173,35 @@ def test_ddpm_without_guidance_is_ddpm_with_one_noise() -> None:
     m, alpha_bar = scan(), linear_alpha_bar()
     found = sample_ddpm(epsilon_from_denoiser(denoise, alpha_bar), m, n_samples=1, n_steps=100, zeta=0.0)
     assert not found.normalized_updates.any()
-    same = torch.randn(1, SIDE, SIDE, generator=torch.Generator().manual_seed(44 + NOISE_SEED_OFFSET), dtype=torch.float64)
+    same = torch.randn(
+        1, SIDE, SIDE, generator=torch.Generator().manual_seed(44 + NOISE_SEED_OFFSET), dtype=torch.float64
+    )
     start = torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(44), dtype=torch.float64)[None]
     sigmas = [math.sqrt((1 - alpha_bar[t]) / alpha_bar[t]) / 2 for t in range(990, -1, -10)]
     x = 0.5 * (start / math.sqrt(alpha_bar[990]) + 1)
-    for step in reverse_transitions(lambda x, s: Guided(denoise(x, s), torch.zeros_like(x)), sigmas, x, lambda: same, data_std=0.0):
+    for step in reverse_transitions(
+        lambda x, s: Guided(denoise(x, s), torch.zeros_like(x)), sigmas, x, lambda: same, data_std=0.0
+    ):
         x = step.x_next
-    np.testing.assert_allclose(found.reconstruction, denoise(x, sigmas[-1])[0].clamp(0, 1).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found.reconstruction, denoise(x, sigmas[-1])[0].clamp(0, 1).numpy(), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_ddpm_records_its_push() -> None:
-    """First recorded update against the formula, for two samples whose misfits are averaged; g is √β of the long schedule."""
+    """First recorded update against the formula, for two samples whose misfits are averaged; g is √β of the
+    long schedule.
+    """
     m, alpha_bar, zeta, std, unit = scan(), linear_alpha_bar(), 0.4, 0.8, 1.3
-    found = sample_ddpm(epsilon_from_denoiser(denoise, alpha_bar), m, n_samples=2, n_steps=50, zeta=zeta, data_std=std, unit=unit)
-    start = torch.stack([torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(44 + b), dtype=torch.float64) for b in range(2)])
+    found = sample_ddpm(
+        epsilon_from_denoiser(denoise, alpha_bar), m, n_samples=2, n_steps=50, zeta=zeta, data_std=std, unit=unit
+    )
+    start = torch.stack(
+        [
+            torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(44 + b), dtype=torch.float64)
+            for b in range(2)
+        ]
+    )
     a = alpha_bar[980]
     clean = 2 * denoise((start / math.sqrt(a) + 1) / 2, math.sqrt((1 - a) / a) / 2) - 1
     residual = unit * ((2 * m.y - 1) - clean)
@@ -204,7 +247,14 @@ def test_windows_in_noise_levels() -> None:
 
 def test_refusals() -> None:
     m, generator = scan(), torch.Generator()
-    for bad in ({"n_steps": 1}, {"sigma_min": 200.0}, {"share": 0.0}, {"n_samples": 0}, {"record_every": 0}, {"corrector_snr": 0.0}):
+    for bad in (
+        {"n_steps": 1},
+        {"sigma_min": 200.0},
+        {"share": 0.0},
+        {"n_samples": 0},
+        {"record_every": 0},
+        {"corrector_snr": 0.0},
+    ):
         with pytest.raises(ConfigError, match="impossible"):
             sample_ve_projection(denoise, m, generator, **bad)
     for bad in ({"n_runs": 0}, {"n_levels": 1}, {"step": 2.0}, {"zeta": -1.0}, {"pad": -1}, {"n_inner": 0}):

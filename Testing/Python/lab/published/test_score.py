@@ -1,4 +1,6 @@
-"""The published scores against formulas written out here: squares pixel by pixel, ROC curves threshold by threshold."""
+"""The published scores against formulas written out here: squares pixel by pixel, ROC curves threshold by
+threshold.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def area_under_curve(scores: NDArray, positive: NDArray) -> float:
     points = [(0.0, 0.0)]
     for threshold in sorted(set(scores.tolist()), reverse=True):
         called = scores >= threshold
-        points.append((float((called & ~positive).sum() / (~positive).sum()), float((called & positive).sum() / positive.sum())))
+        points.append(
+            (float((called & ~positive).sum() / (~positive).sum()), float((called & positive).sum() / positive.sum()))
+        )
     return sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairwise(points))
 
 
@@ -63,7 +67,13 @@ def test_map_is_the_recipe_to_single_precision(made: tuple[NDArray[np.float32], 
     assert image_score(found) == float(found.max())
 
 
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 4), block=st.integers(1, 3), with_body=st.booleans(), coarse=st.booleans())
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 4),
+    block=st.integers(1, 3),
+    with_body=st.booleans(),
+    coarse=st.booleans(),
+)
 @settings(max_examples=40, deadline=None)
 def test_both_kinds_of_auroc(seed: int, n: int, block: int, with_body: bool, coarse: bool) -> None:
     """Ties (coarse scores), images without a label, and bodies that leave blocks out included."""

@@ -20,7 +20,9 @@ from KLIPCore.volume.volume import Volume
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Two abnormal images whose labelled block pushes hardest (in one) and hardest but one (in the other), and a calm normal one."""
+    """Two abnormal images whose labelled block pushes hardest (in one) and hardest but one (in the other),
+    and a calm normal one.
+    """
     out = {}
     for name, levels in {"a": {(0, 1): 5.0}, "b": {(1, 1): 3.0, (0, 0): 4.0}, "n": {}}.items():
         updates = np.ones((4, 2, 1, 8, 8), np.float32)
@@ -51,7 +53,21 @@ def test_figures(files: dict[str, Path]) -> None:
 
 
 def test_the_command(files: dict[str, Path]) -> None:
-    run = CliRunner().invoke(app, ["score", str(files["a"]), "--mask", str(files["a mask"]), "--block", "4", "--steps", "0:4", "--normal", str(files["n"])])
+    run = CliRunner().invoke(
+        app,
+        [
+            "score",
+            str(files["a"]),
+            "--mask",
+            str(files["a mask"]),
+            "--block",
+            "4",
+            "--steps",
+            "0:4",
+            "--normal",
+            str(files["n"]),
+        ],
+    )
     assert run.exit_code == 0, run.output
     assert "1.0000  a.npz" in run.output
     bad = CliRunner().invoke(app, ["score", str(files["a"]), "--steps", "all"])
@@ -61,7 +77,9 @@ def test_the_command(files: dict[str, Path]) -> None:
 def test_masks_from_images(files: dict[str, Path], tmp_path: Path) -> None:
     affine = np.eye(4)
     affine[:3, :3] = affine[:3, :3][::-1]
-    write_image(Volume(np.load(files["a mask"]).astype(np.float32)[None], Grid((1, 8, 8), affine)), tmp_path / "mask.nrrd")
+    write_image(
+        Volume(np.load(files["a mask"]).astype(np.float32)[None], Grid((1, 8, 8), affine)), tmp_path / "mask.nrrd"
+    )
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.nrrd"), read_mask(files["a mask"]))
 
 

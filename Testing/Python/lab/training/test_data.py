@@ -67,7 +67,9 @@ def test_the_couch_is_not_learned(tmp_path: Path) -> None:
 def test_exclusion_of_files_and_of_slices(tmp_path: Path) -> None:
     made_patients(tmp_path)
     everything, entries = load_training_set(tmp_path, [DataSource("s", "{case}.nii.gz", oriented=True)], WINDOW, SIZE)
-    less, fewer = load_training_set(tmp_path, [DataSource("s", "{case}.nii.gz", exclude=("p1*", "p2.nii.gz:0-2"), oriented=True)], WINDOW, SIZE)
+    less, fewer = load_training_set(
+        tmp_path, [DataSource("s", "{case}.nii.gz", exclude=("p1*", "p2.nii.gz:0-2"), oriented=True)], WINDOW, SIZE
+    )
     assert [e["file"] for e in entries] == ["p0.nii.gz", "p1.nii.gz", "p2.nii.gz"]
     assert [(e["file"], e["n_slices"]) for e in fewer] == [("p0.nii.gz", 5), ("p2.nii.gz", 2)]
     np.testing.assert_array_equal(less, np.concatenate([everything[:5], everything[13:]]))
@@ -90,4 +92,6 @@ def test_bad_sources_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
     for oriented in (True, False):
         with pytest.raises(KlipError):
-            load_training_set(tmp_path, [DataSource("s", "{case}.nii.gz", ("broken",), oriented=oriented)], WINDOW, SIZE)
+            load_training_set(
+                tmp_path, [DataSource("s", "{case}.nii.gz", ("broken",), oriented=oriented)], WINDOW, SIZE
+            )

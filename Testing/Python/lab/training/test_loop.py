@@ -1,4 +1,6 @@
-"""Training itself, on ellipses: it learns, it is resumed bit for bit, it says what it did, on one process and on two."""
+"""Training itself, on ellipses: it learns, it is resumed bit for bit, it says what it did, on one process
+and on two.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +53,20 @@ BACKBONE_CHANGES = {
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_learns_in_the_same_loop(patients: Path, tmp_path: Path, backbone: str) -> None:
-    config = tiny_config(backbone=backbone, steps=90, decay_steps=30, ema=0.8, save_every=30, **BACKBONE_CHANGES[backbone])
+    config = tiny_config(
+        backbone=backbone, steps=90, decay_steps=30, ema=0.8, save_every=30, **BACKBONE_CHANGES[backbone]
+    )
     told: list[tuple[int, int, float]] = []
     prior = load_prior(train(config, patients, tmp_path, progress=lambda *line: told.append(line)))
     history = prior.card.training["history"]
     assert told[-1][:2] == (90, 90)
     assert [entry["step"] for entry in history] == [30, 60, 90]
     held_out, _ = load_training_set(patients, config.validation, config.window, config.size, config.body_fraction)
-    fresh = validation_rmse(build_network(config.network), torch.from_numpy(held_out[:4]).float().div(255)[:, None], position_channels(SIZE))
+    fresh = validation_rmse(
+        build_network(config.network),
+        torch.from_numpy(held_out[:4]).float().div(255)[:, None],
+        position_channels(SIZE),
+    )
     assert history[-1]["validation"] < 0.9 * np.mean([error / sigma for sigma, error in fresh.items()])
     x = torch.rand(1, 1, SIZE, SIZE)
     assert torch.isfinite(prior.denoise(x, torch.tensor([0.3]))).all()
@@ -106,16 +114,34 @@ def test_what_a_run_leaves_behind(patients: Path, tmp_path: Path) -> None:
     train(tiny_config(name="second"), patients, tmp_path / "b", init=first)
     out = tmp_path / "b"
     assert sorted(p.name for p in out.iterdir()) == [
-        "curve.png", "denoised.png", "drawn.png", "second.json", "second.md", "second.safetensors", "state.json", "state.safetensors",
-    ]  # fmt: skip
+        "curve.png",
+        "denoised.png",
+        "drawn.png",
+        "second.json",
+        "second.md",
+        "second.safetensors",
+        "state.json",
+        "state.safetensors",
+    ]
     card = load_prior(out / "second.safetensors").card
     assert card.training["initialised_from"] == "first.safetensors"
-    assert card.pixel_mm_range[0] == pytest.approx(335 / (0.875 * SIZE), rel=0.02), "the spacing is known, so the range is measured"
+    assert card.pixel_mm_range[0] == pytest.approx(335 / (0.875 * SIZE), rel=0.02), (
+        "the spacing is known, so the range is measured"
+    )
     assert [e["file"] for e in card.training["data"]] == ["p0.nii.gz", "p1.nii.gz"]
     assert set(card.training["validation_rmse"]) == {"0.02", "0.05", "0.1", "0.2", "0.4", "0.8"}
     assert card.training["history"][-1]["rmse"].keys() == card.training["validation_rmse"].keys()
     page = (out / "second.md").read_text(encoding="utf-8")
-    for part in ("ellipses", "-160 to 240 HU", "p2.nii.gz", "5 × 2.5 × 2.5", "first.safetensors", "![Loss", card.sha256, "error (HU)"):
+    for part in (
+        "ellipses",
+        "-160 to 240 HU",
+        "p2.nii.gz",
+        "5 × 2.5 × 2.5",
+        "first.safetensors",
+        "![Loss",
+        card.sha256,
+        "error (HU)",
+    ):
         assert part in page
     denoised = np.asarray(Image.open(out / "denoised.png"))
     assert denoised.shape == (4 * (SIZE + 1) - 1, 7 * (SIZE + 1) - 1)
@@ -161,11 +187,35 @@ def free_port() -> int:
 
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "PORT"],
-    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "PORT",
-                   "--mixed_precision", "no", "--dynamo_backend", "no"],
-    "accelerate --cpu": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "PORT",
-                         "--mixed_precision", "no", "--dynamo_backend", "no"],
-}  # fmt: skip
+    "accelerate": [
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--main_process_port",
+        "PORT",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ],
+    "accelerate --cpu": [
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--main_process_port",
+        "PORT",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ],
+}
 """What starts two processes on the CPU (the last one does not: it leaves that to MPI)."""
 
 
@@ -173,10 +223,30 @@ def launched(launcher: str, folder: Path, patients: Path, *more: str) -> subproc
     """``klip train`` as a launcher starts it; without a user's own launcher configuration."""
     (folder / "c.yaml").write_text(YAML, encoding="utf-8")
     port = str(free_port())
-    start = [sys.executable, "-m", *(port if word == "PORT" else word for word in LAUNCHERS[launcher]), "-m", "KLIPCore.cli", "train"]
-    command = [str(folder / "c.yaml"), "--data", str(patients), "-o", str(folder / "out"), "--device", "cpu", "--progress", "none", *more]
+    start = [
+        sys.executable,
+        "-m",
+        *(port if word == "PORT" else word for word in LAUNCHERS[launcher]),
+        "-m",
+        "KLIPCore.cli",
+        "train",
+    ]
+    command = [
+        str(folder / "c.yaml"),
+        "--data",
+        str(patients),
+        "-o",
+        str(folder / "out"),
+        "--device",
+        "cpu",
+        "--progress",
+        "none",
+        *more,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder)}
-    return subprocess.run([*start, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [*start, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.mark.slow
@@ -212,7 +282,9 @@ def test_every_launchers_way_of_counting_is_understood(monkeypatch: pytest.Monke
     assert started_processes() == 3
 
 
-def test_several_processes_without_the_package_say_so(patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_without_the_package_say_so(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ResourceError, match="accelerate") as missing:

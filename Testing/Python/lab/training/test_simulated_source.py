@@ -33,7 +33,12 @@ def test_discs_fill_the_share_of_the_frame_that_the_configuration_says(tmp_path:
 
 
 def test_a_source_is_either_files_or_simulated() -> None:
-    for fields in ({}, {"pattern": "*.nii", "simulated": "discs", "n_slices": 2}, {"simulated": "squares", "n_slices": 2}, {"simulated": "discs"}):
+    for fields in (
+        {},
+        {"pattern": "*.nii", "simulated": "discs", "n_slices": 2},
+        {"simulated": "squares", "n_slices": 2},
+        {"simulated": "discs"},
+    ):
         with pytest.raises(ConfigError):
             DataSource("x", **fields)  # type: ignore[arg-type]
 

@@ -30,9 +30,23 @@ def tiny_config(**changes: object) -> TrainingConfig:
     sources = (DataSource("simulated", "{case}.nii.gz", ("p0", "p1"), oriented=True, licence="none"),)
     held_out = (DataSource("simulated, held out", "{case}.nii.gz", ("p2",), oriented=True, licence="none"),)
     config = TrainingConfig(
-        name="tiny", anatomy="ellipses", window=Window(-160.0, 240.0), sources=sources, validation=held_out, licence="none", size=SIZE,
-        patches=((16, 8), (32, 2)), steps=6, warmup_steps=2, decay_steps=4, learning_rate=3e-3, save_every=3, pictures_every=0, n_validation=4, network=NETWORK,
-    )  # fmt: skip
+        name="tiny",
+        anatomy="ellipses",
+        window=Window(-160.0, 240.0),
+        sources=sources,
+        validation=held_out,
+        licence="none",
+        size=SIZE,
+        patches=((16, 8), (32, 2)),
+        steps=6,
+        warmup_steps=2,
+        decay_steps=4,
+        learning_rate=3e-3,
+        save_every=3,
+        pictures_every=0,
+        n_validation=4,
+        network=NETWORK,
+    )
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
