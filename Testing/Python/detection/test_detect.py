@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pipeline.conftest import FAST
+from detection.conftest import FAST
 from small_study import LESION_LPS_MM, LESION_RADIUS_MM
 
 from KLIPCore.config import Config, RegionConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from regions.grids import make_grid
+from maps.grids import make_grid
 
 from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.volume.grid import Grid

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from export.examples import kl_map, two_regions
-from regions.grids import make_grid
+from maps.grids import make_grid
 
 from KLIPCore.errors import GeometryError, InputError, OutputError, UnreadableFileError
 from KLIPCore.export.dicom_seg import ABNORMAL, SERIES_DESCRIPTION, dicom_seg, write_dicom_seg

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from export.asking_slicer import RAS, needs_slicer, read_in_slicer
 from export.examples import OBLIQUE, kl_map, two_regions
 from hypothesis import given, settings
-from regions.grids import grids
+from maps.grids import grids
 
 from KLIPCore.errors import GeometryError, OutputError
 from KLIPCore.export.labels import label_image, write_labels

@@ -9,7 +9,7 @@ import pytest
 from export.asking_slicer import RAS, needs_slicer, read_in_slicer
 from export.examples import OBLIQUE, SHAPE, kl_map, two_regions
 from hypothesis import given, settings
-from regions.grids import grids
+from maps.grids import grids
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonDataModel import vtkPolyData
 from vtkmodules.vtkFiltersCore import vtkFeatureEdges

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from regions.grids import grids
+from maps.grids import grids
 
 from KLIPCore.errors import GeometryError
 from KLIPCore.export.scene import Scene, direction_letters

@@ -10,7 +10,7 @@ import scipy.ndimage as ndi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from regions.grids import grids, make_grid
+from maps.grids import grids, make_grid
 
 from KLIPCore.errors import ConfigError, GeometryError
 from KLIPCore.maps.regions import PALETTE, find_regions, label_volume, region_colour

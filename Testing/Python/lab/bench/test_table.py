@@ -21,7 +21,7 @@ from KLIPCore.lab.bench.table import (
     with_network_bounds,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 MACHINE = {
     "cpu": "abacus",
     "cores": 2,

@@ -18,7 +18,7 @@ from KLIPCore.lab.evaluation.cases import SliceTruth
 from KLIPCore.lab.evaluation.config import EvaluationConfig
 from KLIPCore.lab.evaluation.figures import measure_slice, summarize
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 MACHINE = {"cpu": "a processor", "cores": 2, "threads": 1, "busy": 0.5, "device": "cpu"}
 RUN = {"preset": "quick", "measurement": {"n_views": 60}, "sampling": {"n_samples": 2, "seed": 0}}
 

@@ -92,7 +92,7 @@ def test_a_variation_needs_a_name_and_values() -> None:
 
 @pytest.mark.parametrize("name", ["lits_dev", "baselines", "views24", "implants", "variations", "backbones"])
 def test_the_configurations_of_the_repository_can_be_read(name: str) -> None:
-    loaded = EvaluationConfig.load(Path(__file__).parents[3] / "configs" / f"eval_{name}.yaml")
+    loaded = EvaluationConfig.load(Path(__file__).parents[4] / "configs" / f"eval_{name}.yaml")
     points = plan(loaded.variations, loaded.run, loaded.block_mm, loaded.scores)
     assert len({(p.factor, p.value) for p in points}) == len(points)
     assert all(reading.chosen.layer in point.run.record.layers for point in points for reading in point.readings)

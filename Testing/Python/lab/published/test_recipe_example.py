@@ -10,7 +10,7 @@ import pytest
 
 from KLIPCore.priors import checkpoint
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "02_published_recipe.py"
+EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "02_published_recipe.py"
 SHIPPED = Path(checkpoint.__file__).parent / "zoo" / f"{checkpoint.DEFAULT_PRIOR}.safetensors"
 
 

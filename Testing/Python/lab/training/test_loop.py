@@ -31,7 +31,7 @@ from KLIPCore.priors.ddpm import DDPMConfig
 from KLIPCore.priors.networks import build_network
 from KLIPCore.priors.unet import position_channels
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.lab.training.data import DataSource, load_training_set
 from KLIPCore.volume.units import Window
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 def discs(n: int = 3, seed: int = 1) -> DataSource:
