@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import FAST
+from detection.conftest import FAST
 from small_study import small_study
 
 from KLIPCore.detection.simulated_scan import Scanner, trace_slice

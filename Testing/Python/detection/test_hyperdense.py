@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FAST
+from detection.conftest import FAST
 from small_study import LESION_LPS_MM, small_study
 
 from KLIPCore.config import Config, RegionConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FAST
+from detection.conftest import FAST
 from small_study import small_study
 
 from KLIPCore.config import Config, RegionConfig
