@@ -13,7 +13,7 @@ from KLIPCore.lab.selftest import CHECKS, run_selftest
 from KLIPCore.physics.projector import Projector
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR
 
-SHIPPED = Path(selftest.__file__).parent / "priors" / "zoo" / f"{DEFAULT_PRIOR}.safetensors"
+SHIPPED = Path(selftest.__file__).parents[1] / "priors" / "zoo" / f"{DEFAULT_PRIOR}.safetensors"
 
 
 def test_everything_passes_on_the_cpu() -> None:

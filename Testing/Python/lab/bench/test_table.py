@@ -132,7 +132,8 @@ def test_a_bench_is_kept_as_numbers_and_as_text(tmp_path: Path) -> None:
 
 def test_the_document_has_a_place_for_every_table() -> None:
     text = (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8")
-    sources = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "KLIPCore" / "bench").glob("*.py"))
+    folder = REPOSITORY / "KLIPCore" / "lab" / "bench"
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     names = set(re.findall(r'\bSection\("(\w+)"', sources))
     assert {"projector", "schedules"} <= names
     for name in {"machine", *names}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import types
 from pathlib import Path
@@ -23,11 +24,12 @@ def maker() -> types.ModuleType:
 
 def test_the_examples_headings_are_those_of_the_document(maker: types.ModuleType) -> None:
     source, document = maker.EXAMPLE.read_text(encoding="utf-8"), maker.DOCUMENT.read_text(encoding="utf-8")
-    headings = [
-        line.split('print("')[1].removesuffix('")')
-        for line in source.splitlines()
-        if line.strip().startswith('print("| ') and "---" not in line
+    printed = [
+        node.args[0].value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and isinstance(node.args[0], ast.Constant)
     ]
+    headings = [text for text in printed if text.startswith("| ") and "---" not in text]
     assert len(headings) == 2
     for heading in headings:
         (kept,) = [table for table in maker.tables(document) if table[0] == heading]
