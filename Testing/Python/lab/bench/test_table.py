@@ -134,7 +134,7 @@ def test_the_document_has_a_place_for_every_table() -> None:
     text = (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8")
     folder = REPOSITORY / "KLIPCore" / "lab" / "bench"
     sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    names = set(re.findall(r'\bSection\("(\w+)"', sources))
+    names = set(re.findall(r'\bSection\(\s*"(\w+)"', sources))
     assert {"projector", "schedules"} <= names
     for name in {"machine", *names}:
         replace_measured(text, name, "x")
