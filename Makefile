@@ -10,6 +10,9 @@ PYTHON ?= python3
 # index or find-links offers a CPU build of this version (2.13.0+cpu), pip prefers it. For another build:
 # make setup TORCH='torch==2.13.0+cu130', or any file or requirement pip understands; to change it later, make clean first.
 TORCH ?= torch==2.13.0
+# The other version of Slicer's core that `make test-slicer` runs on, beside the one of pyproject.toml, and the VTK it was built for.
+SLICER_CORE ?= 5.13.31053.0
+SLICER_VTK ?= 9.6.2
 # Further arguments for pytest: make test ARGS='-k grid'
 ARGS ?=
 
@@ -18,10 +21,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test check lint types docs-images slicer-images clean
+.PHONY: help setup demo test test-slicer check lint types docs-images slicer-images clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .stamps/run ## make .venv with the command klip in it
 	@echo "Ready: $(BIN)/klip, or klip after '. $(BIN)/activate'"
@@ -31,6 +34,10 @@ demo: .stamps/run ## find planted lesions in a synthetic patient; results in dem
 
 test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
 	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest $(ARGS)
+
+test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module on another slicer-core (SLICER_CORE=5.13.31053.0)
+	PYTHONPATH=$(CURDIR)/.slicer-$(SLICER_CORE):$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} \
+	  $(BIN)/python -m pytest Testing/Slicer $(ARGS)
 
 check: lint types test ## everything a change must pass: style, types, tests, who may import whom
 
@@ -51,7 +58,7 @@ slicer-images: demo .stamps/test ## draw the panel and the slice views of the Sl
 	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
 
 clean: ## remove what these commands made, .venv included
-	rm -rf .venv .stamps demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .slicer-* .stamps demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find KLIPCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/pyvenv.cfg:
@@ -72,6 +79,12 @@ clean: ## remove what these commands made, .venv included
 .stamps/run: .stamps/torch pyproject.toml
 	@echo "Installing KLIPCore and what it needs"
 	@$(PIP) --editable .
+	@touch $@
+
+.stamps/slicer-$(SLICER_CORE): .stamps/test
+	@echo "Installing slicer-core $(SLICER_CORE) beside .venv"
+	@rm -rf .slicer-$(SLICER_CORE)
+	@$(PIP) --no-deps --target .slicer-$(SLICER_CORE) 'slicer-core==$(SLICER_CORE)' 'vtk==$(SLICER_VTK)'
 	@touch $@
 
 .stamps/test .stamps/dev: .stamps/%: .stamps/torch pyproject.toml

@@ -132,6 +132,24 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.01 else f"{p:.4f}" if p >= 1e-3 else "0" if p == 0 else f"{p:.1e}"
 
 
+VERDICTS = ("", "real", "normal variant", "artefact", "unsure")
+"""What a reader can say of a region; the first is nothing."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader said of a region.
+
+    Attributes
+    ----------
+    verdict : one of :data:`VERDICTS`.
+    note : in the reader's words; may be empty.
+    """
+
+    verdict: str = ""
+    note: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """The outcome of a run.
@@ -146,6 +164,7 @@ class Report:
     slices : number of slices in the study; None when unknown.
     false_discovery_rate : the rate that made voxels significant; None when regions were made otherwise.
     warnings : sentences a reader must see before the numbers.
+    readings : label of a region → what a reader said of it; empty when nobody has read the scan.
     disclaimer : what this is not.
     """
 
@@ -157,6 +176,7 @@ class Report:
     slices: int | None = None
     false_discovery_rate: float | None = None
     warnings: tuple[str, ...] = ()
+    readings: Mapping[int, Reading] = field(default_factory=dict)
     disclaimer: str = DISCLAIMER
 
     def rows(self) -> list[RegionRow]:
@@ -200,7 +220,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: only str, int, float, bool, None, lists and dicts; NaN and infinity become None."""
         return {
-            "regions": [json_ready(region.to_dict()) for region in self.regions],
+            "regions": [json_ready(region.to_dict()) | self._reading(region) for region in self.regions],
             "summary": self.summary(),
             "significant_mm3": json_ready(self.significant_mm3),
             "omitted_mm3": json_ready(self.omitted_mm3),
@@ -212,6 +232,11 @@ class Report:
             "warnings": list(self.warnings),
             "disclaimer": self.disclaimer,
         }
+
+    def _reading(self, region: Region) -> dict[str, Any]:
+        """What was said of a region, for JSON; nothing where nothing was said."""
+        reading = self.readings.get(region.label)
+        return {} if reading is None else {"reading": json_ready(reading)}
 
     def text_table(self) -> str:
         """The table as aligned plain text, names left and numbers right; slices are counted from the feet, from 0."""

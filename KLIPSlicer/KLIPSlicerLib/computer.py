@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from .dependencies import Choices, Dependencies
+from .path_edit import onPathChanged
 from .styles import NOTE
 
 SETTINGS = "KLIPSlicer/"
@@ -30,9 +31,7 @@ class Computer:
         ):
             edit.filters = kind
             edit.currentPath = qt.QSettings().value(SETTINGS + key) or ""
-            edit.connect(
-                "currentPathChanged(QString)", lambda path, k=key: qt.QSettings().setValue(SETTINGS + k, path)
-            )
+            onPathChanged(edit, lambda path, k=key: qt.QSettings().setValue(SETTINGS + k, path))
         ui.checkButton.connect("clicked(bool)", self._onCheck)
 
     def dependencies(self) -> Dependencies:

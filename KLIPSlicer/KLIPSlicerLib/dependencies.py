@@ -3,15 +3,17 @@
 Nothing is looked for before Detect is pressed for the first time, and nothing is installed without a question. There
 are three ways, the user's choice under “This computer”:
 
-1. **Slicer's own Python** (PythonSlicer). Missing packages are installed by ``slicer.packaging.pip_ensure`` where
-   Slicer has it (5.11 and later), else by ``slicer.util.pip_install`` after a question; PyTorch through the PyTorch
-   extension where that is installed, because it knows the computer's graphics driver.
+1. **Slicer's own Python** (PythonSlicer). Missing packages are installed by ``slicer.packaging.pip_ensure``, which
+   asks; PyTorch through the PyTorch extension where that is installed, after a question of our own, because it knows
+   the computer's graphics driver.
 2. **A folder of wheels**, for a computer without a network: the same, from that folder alone.
 3. **Another Python** in which klip's packages are installed already. Slicer's Python stays as it is.
 
+In Slicer's testing mode nothing is installed at all.
+
 Whatever is installed, what Slicer itself brings stays: every call of pip gets constraints that pin its
 :data:`PROTECTED` packages to the very versions that are there. If a package cannot do with these, pip refuses,
-nothing is changed, and the user is sent to way 3.
+nothing is changed, and the user is sent to way 3. PyTorch, once installed, is pinned as well.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import logging
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +36,7 @@ from pathlib import Path
 import slicer.util
 from slicer.i18n import tr as _
 
+from . import platforms
 from .paths import resourcePath
 from .runner import Interpreter
 
@@ -38,6 +44,9 @@ REQUESTER = "KLIPSlicer"
 
 PROTECTED = ("numpy", "scipy", "SimpleITK", "vtk")
 """Packages of Slicer's that pip must not touch: another numpy under a running Slicer breaks other modules."""
+
+PINNED_ONCE_THERE = ("torch", "torchvision")
+"""Packages that a later call of pip must not exchange: the PyTorch extension chose their build for this computer."""
 
 ELSEWHERE = ("numpy>=1.26", "scipy>=1.11", "SimpleITK>=2.3")
 """What another Python must have in addition, because there it is not Slicer that brings it."""
@@ -119,7 +128,7 @@ class Dependencies:
         """
         if self.choices.otherPython:
             return Interpreter(str(pythonIn(Path(self.choices.otherPython))), ofSlicer=False)
-        own = shutil.which("PythonSlicer") or _beside(Path(sys.executable), ("PythonSlicer", "PythonSlicer.exe"))
+        own = shutil.which("PythonSlicer") or _beside(Path(sys.executable), platforms.slicersOwn(sys.platform))
         if not own:
             raise DependencyError(_("Slicer's Python was not found. Choose another Python under “This computer”."))
         return Interpreter(str(own))
@@ -187,10 +196,10 @@ class Dependencies:
             done = subprocess.run(
                 [program, "-c", PROBE, *names],
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 timeout=60,
                 check=True,
-                env=self.environment(),
+                env={**(self.environment() or {}), "PYTHONIOENCODING": "utf-8"},
             )
             seen = json.loads(done.stdout.strip().splitlines()[-1])
         except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
@@ -209,15 +218,20 @@ class Dependencies:
 
         :raises DependencyError: declined, or pip failed.
         """
+        if slicer.app.testingEnabled():
+            raise DependencyError(
+                _("{names} is missing, and in testing mode nothing is installed.").format(names=_names(missing))
+            )
         try:
-            with constraintsFile() as constraints:
-                if self.choices.wheelFolder:
+            if self.choices.wheelFolder:
+                with constraintsFile() as constraints:
                     self._installFromFolder(missing, constraints)
-                    return
-                torch = [r for r in missing if r.name == "torch"]
-                if torch and installTorch(torch[0]):
-                    missing = [r for r in missing if r.name != "torch"]
-                if missing:
+                return
+            torch = [r for r in missing if r.name == "torch"]
+            if torch and installTorch(torch[0]):
+                missing = [r for r in missing if r.name != "torch"]
+            if missing:
+                with constraintsFile() as constraints:  # anew: they pin the PyTorch that is there now
                     installOthers(missing, constraints)
         except DependencyError:
             raise
@@ -250,25 +264,74 @@ class Dependencies:
 def installTorch(requirement) -> bool:
     """PyTorch through the PyTorch extension; False where that is not installed.
 
-    The extension asks, and chooses the build for this computer's graphics driver.
+    The extension chooses the build for this computer's graphics driver. Three things it does not do are done here:
+    the user is asked, Slicer's own packages are pinned, and torch is not imported into Slicer's process.
+
+    :raises DependencyError: the user declined.
     """
     if importlib.util.find_spec("PyTorchUtils") is None:
         return False
     import PyTorchUtils
 
-    if (
-        PyTorchUtils.PyTorchUtilsLogic().installTorch(
-            askConfirmation=True, torchVersionRequirement=str(requirement.specifier)
-        )
-        is None
-    ):
+    question = _(
+        "PyTorch will be downloaded and installed into Slicer's Python (0.2 to 3 GB). "
+        "Slicer's own packages are not changed. Continue?"
+    )
+    if not slicer.util.confirmOkCancelDisplay(question, REQUESTER):
         raise DependencyError(_("PyTorch was not installed. It is needed; press Detect OOD again when you want it."))
+    with constraintsFile() as constraints, pipConstrainedBy(constraints), torchKeptOut():
+        try:
+            PyTorchUtils.PyTorchUtilsLogic().installTorch(
+                askConfirmation=False, torchVersionRequirement=str(requirement.specifier)
+            )
+        except (AttributeError, ImportError) as error:  # it looked into torch after it was installed
+            logging.info("KLIPSlicer: the PyTorch extension wanted to import torch (%s).", error)
     return True
 
 
+@contextmanager
+def pipConstrainedBy(constraints: Path) -> Iterator[None]:
+    """Let every pip that is started inside keep to a constraints file.
+
+    pip splits the variable at spaces, and a user's name may have one, so the file is named by its address.
+    """
+    before = os.environ.get("PIP_CONSTRAINT")
+    os.environ["PIP_CONSTRAINT"] = constraints.resolve().as_uri()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PIP_CONSTRAINT"]
+        else:
+            os.environ["PIP_CONSTRAINT"] = before
+
+
+@contextmanager
+def torchKeptOut() -> Iterator[None]:
+    """``import torch`` inside finds an empty module: the real one must not enter Slicer's process.
+
+    Where another extension has imported it already, it stays what it is.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    empty = types.ModuleType("torch")
+    empty.__version__ = "not imported"  # type: ignore[attr-defined]
+    sys.modules["torch"] = empty
+    try:
+        yield
+    finally:
+        if sys.modules.get("torch") is empty:
+            del sys.modules["torch"]
+
+
 def slicerAsksItself() -> bool:
-    """Whether this Slicer has ``slicer.packaging`` (5.11 and later), which asks, installs and advises a restart."""
-    return importlib.util.find_spec("slicer.packaging") is not None
+    """Whether ``slicer.packaging`` can ask, install and advise a restart (5.12)."""
+    if importlib.util.find_spec("slicer.packaging") is None:
+        return False
+    import slicer.packaging
+
+    return hasattr(slicer.packaging, "pip_ensure")
 
 
 def installOthers(missing: list, constraints: Path) -> None:
@@ -292,7 +355,9 @@ def constraintsFile() -> Iterator[Path]:
     """A pip constraints file that keeps Slicer's own packages as they are."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slicer-constraints.txt"
-        path.write_text("".join(f"{line}\n" for line in constraints(ownVersions(list(PROTECTED)))), encoding="utf-8")
+        pinned = {name: version for name, version in ownVersions(list(PINNED_ONCE_THERE)).items() if version}
+        lines = constraints({**ownVersions(list(PROTECTED)), **pinned})
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         yield path
 
 
@@ -307,9 +372,9 @@ def pythonIn(path: Path) -> Path:
     :raises DependencyError: none.
     """
     if path.is_dir():
-        found = _beside(path, ("bin/python3", "bin/python", "Scripts/python.exe", "python.exe"))
+        found = _beside(path, platforms.pythonsIn(sys.platform))
     elif path.is_file() and path.stem == "klip":
-        found = _beside(path.parent, ("python3", "python", "python.exe"))
+        found = _beside(path.parent, platforms.besideKlip(sys.platform))
     else:
         found = path if path.is_file() else None
     if found is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from . import parameters as choices
+from .platforms import reasonAgainstDevice
 from .study_source import boxOfRoi, numberOfSlices
 from .styles import CANCEL, DETECT
 
@@ -50,15 +52,22 @@ class DetectButton:
         """Why Detect cannot run, in a sentence; empty when it can."""
         from KLIPCore.errors import KlipError
 
+        from .nodes import isResult
+
         study, parameters = self._study, self._study.parameters
         if parameters is None or parameters.inputVolume is None:
             return _("Choose a CT volume first.")
         if numberOfSlices(parameters.inputVolume) == 0:
             return _("The chosen volume is empty. Load a CT first.")
+        if isResult(parameters.inputVolume):
+            return _("This volume is a result of KLIP. Choose the CT that was examined.")
         if study.error:
             return study.error
         if parameters.prior not in study.cards:
             return _("Choose a prior first.")
+        reason = reasonAgainstDevice(parameters.device, sys.platform)
+        if reason:
+            return reason
         try:
             choices.configOf(parameters)
             if parameters.roi is not None:

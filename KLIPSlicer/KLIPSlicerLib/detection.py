@@ -2,6 +2,7 @@
 
     input node → study source → `klip detect` (runner) → finished slices → scene results
 
+The study source is prepared between events, a few milliseconds at a time (study_source); only then is `klip` started.
 Results appear with the first slices that make a map and grow while later ones are computed. The run's folder is named
 after the run's own fingerprint, so the same study with the same settings is continued, whether it was cancelled a
 minute or a week ago, and whichever slices were chosen then.
@@ -9,25 +10,34 @@ minute or a week ago, and whichever slices were chosen then.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
 from . import parameters as choices
 from .runner import Callbacks, Interpreter, Runner
-from .study_source import StudySource, boxOfRoi
+from .study_source import StudySource, boxOfRoi, findOrWrite
+from .suitability import unexpected
 
 if TYPE_CHECKING:
+    from KLIPCore.config import Config
+    from KLIPCore.volume.volume import Volume
+
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
 
 SHARE_OF_TIME = 0.2
 """Part of the time that showing partial results may take of Slicer's."""
+
+AT_ONCE_SECONDS = 0.02
+"""Work of one turn before the run; a step more may be added to it."""
 
 
 def _nothing(*_args: Any) -> None:
@@ -36,13 +46,38 @@ def _nothing(*_args: Any) -> None:
 
 @dataclass
 class Listener:
-    """Who is told what. One of onFinished, onCancelled and onFailed ends a detection."""
+    """Who is told what. One of onFinished, onCancelled and onFailed ends a detection.
+
+    onNote tells what the user should know about the study, onLog what goes into a log.
+    """
 
     onProgress: Callable[[str, float, str, float | None], None] = _nothing
     onResults: Callable[[SceneResults], None] = _nothing
     onFinished: Callable[[SceneResults], None] = _nothing
     onCancelled: Callable[[SceneResults | None], None] = _nothing
     onFailed: Callable[[str], None] = _nothing
+    onNote: Callable[[str], None] = _nothing
+    onLog: Callable[[str], None] = _nothing
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for when Detect was pressed; later changes of the controls do not matter.
+
+    node, volume : what is examined.
+    config : the configuration; ``cardSha256`` of its prior.
+    selection : options of `klip detect` that choose slices and a box.
+    folder : below which run folders are kept.
+    """
+
+    node: Any
+    volume: Volume
+    config: Config
+    cardSha256: str
+    selection: list[str]
+    interpreter: Interpreter
+    environment: dict[str, str] | None
+    folder: Path
 
 
 class Detection:
@@ -59,6 +94,11 @@ class Detection:
         self.results: SceneResults | None = None
         self.runFolder: Path | None = None
         self._source: StudySource | None = None
+        self._steps: Generator[float, None, StudySource] | None = None
+        self._order: Order | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._prepare)
         self._parameters: KLIPSlicerParameterNode | None = None
         self._runner = Runner(
             Callbacks(
@@ -67,13 +107,14 @@ class Detection:
                 onFinished=self._onFinished,
                 onCancelled=self._onCancelled,
                 onFailed=self._onFailed,
+                onLog=lambda line: self.listener.onLog(line),
             )
         )
 
     @property
     def running(self) -> bool:
         """Whether a run is in progress."""
-        return self._runner.running
+        return self._steps is not None or self._runner.running
 
     def start(
         self,
@@ -89,36 +130,75 @@ class Detection:
         :param folder: below which run folders are kept.
         :raises KlipError: the volume or the settings cannot be used; the sentence is for the user.
         """
-        from KLIPCore.runs.rerun import volume_hash
-
         from .cards import knownPriors
+        from .nodes import volumeFromNode
 
+        if self.running:
+            raise RuntimeError("A detection is in progress.")
         node = parameters.inputVolume
         config = choices.configOf(parameters)
         card = knownPriors(parameters.weightsFolder).get(config.prior)
-        source = StudySource.of(node, folder / "input")
-        fingerprint = config.fingerprint(card.sha256 if card else "", volume_hash(source.volume))
-        arguments = [
-            "detect",
-            *source.arguments,
-            "-o",
-            str(folder / fingerprint),
-            "--overwrite",
-            *choices.argumentsOf(config),
-        ]
         box = boxOfRoi(parameters.roi, node) if parameters.roi is not None else None
-        arguments += choices.selectionArguments(parameters, box)
-        self.results, self.runFolder = None, folder / fingerprint
-        self._source, self._parameters, self._input = source, parameters, node.GetID()
+        selection = choices.selectionArguments(parameters, box)
+        sha256 = card.sha256 if card else ""
+        volume = volumeFromNode(node)
+        self._order = Order(node, volume, config, sha256, selection, interpreter, environment, folder)
+        self.results, self.runFolder = None, None
+        self._parameters, self._input = parameters, node.GetID()
         self._nextPartial = 0.0
-        self._runner.start(interpreter, arguments, environment)
+        self._steps = findOrWrite(node, volume, folder / "input")
+        self._timer.start()
+
+    def _prepare(self) -> None:
+        """Some more of what comes before the run; a few milliseconds."""
+        until = time.monotonic() + AT_ONCE_SECONDS
+        try:
+            while self._steps is not None:
+                part = next(self._steps)
+                if time.monotonic() > until:
+                    self.listener.onProgress("compare", 0.0, f"{100 * part:.0f} %", None)
+                    return
+        except StopIteration as end:
+            self._stopPreparing()
+            self._run(end.value)
+        except Exception as error:
+            self._stopPreparing()
+            if not _isKlipError(error):
+                logging.exception("KLIPSlicer: the study could not be prepared")
+            sentence = str(error) if _isKlipError(error) else unexpected(error)
+            self.listener.onLog(sentence)
+            self._onFailed(sentence)
+
+    def _stopPreparing(self) -> None:
+        self._timer.stop()
+        if self._steps is not None:
+            self._steps.close()  # removes what is half written
+        self._steps = None
+
+    def _run(self, source: StudySource) -> None:
+        """Start `klip` on the study."""
+        order, self._order = self._order, None
+        assert order is not None
+        self._source = source
+        self.runFolder = order.folder / order.config.fingerprint(order.cardSha256, source.digest)
+        if source.note:
+            self.listener.onNote(source.note)
+        where = ["-o", str(self.runFolder), "--overwrite"]
+        arguments = ["detect", *source.arguments, *where, *choices.argumentsOf(order.config), *order.selection]
+        self._runner.start(order.interpreter, arguments, order.environment)
 
     def cancel(self) -> None:
         """Stop; finished slices are kept on disk and stay in the scene."""
+        if self._steps is not None:
+            self._stopPreparing()
+            self._onCancelled()
+            return
         self._runner.cancel()
 
     def cancelAndWait(self) -> None:
         """Stop and return when all processes are gone."""
+        if self._steps is not None:
+            self.cancel()
         self._runner.cancelAndWait()
 
     # -- while it runs
@@ -175,9 +255,11 @@ class Detection:
         self.listener.onFinished(self.results)
 
     def _onCancelled(self) -> None:
+        started = self._source is not None
         self._cleanUp()
         try:
-            self._readNew()
+            if started:
+                self._readNew()
         except Exception as error:  # nothing was finished
             if not _isKlipError(error):
                 raise
@@ -191,6 +273,7 @@ class Detection:
 
     def _cleanUp(self) -> None:
         """Remove what only the process needed."""
+        self._order = None
         if self._source is not None:
             self._source.remove()
             self._source = None

@@ -46,7 +46,13 @@ def kinds() -> list[tuple[str, str, str, str]]:
             "*.dcm",
         ),
         ("stl", _("Surfaces (.stl)…"), _("One surface a region, for 3-D programs."), ""),
-        ("report", _("Report (.html)…"), _("One page with pictures, regions and all settings."), "*.html"),
+        ("report", _("Report (.html)…"), _("One page with pictures, regions, readings and all settings."), "*.html"),
+        (
+            "json",
+            _("Numbers and readings (.json)…"),
+            _("For programs: regions, what you said of them, settings."),
+            "*.json",
+        ),
     ]
 
 
@@ -80,10 +86,21 @@ class ExportMenu:
             if results is not None
             else _("Nothing has been examined yet.")
         )
-        some = results is not None and bool(results.visibleRegions)
         for action, (kind, _text, tip, _pattern) in zip(self._actions, kinds(), strict=True):
-            action.enabled = some or (kind == "report" and results is not None)
-            action.setToolTip(tip if action.enabled else _("No region is checked."))
+            reason = self.reasonAgainst(kind)
+            action.enabled = not reason
+            action.setToolTip(reason or tip)
+
+    def reasonAgainst(self, kind: str) -> str:
+        """Why this cannot be exported, in a sentence; empty when it can."""
+        from .exports import WITHOUT_REGIONS, reasonAgainstDicomSeg
+
+        results = self._results()
+        if results is None:
+            return _("Nothing has been examined yet.")
+        if kind not in WITHOUT_REGIONS and not results.visibleRegions:
+            return _("No region is checked.")
+        return reasonAgainstDicomSeg(results) if kind == "dicom-seg" else ""
 
     def export(self, kind: str, pattern: str) -> None:
         """Ask where to, and write."""

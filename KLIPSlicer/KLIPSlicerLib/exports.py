@@ -26,10 +26,15 @@ from KLIPSlicerLib import nodes, regions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from KLIPCore.export.report import Report
+    from KLIPCore.maps.kl_map import MapVolumes
     from KLIPCore.maps.regions import Region
     from KLIPSlicerLib.scene_results import SceneResults
 
-KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "stl", "report")
+KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "stl", "report", "json")
+
+WITHOUT_REGIONS = ("report", "json")
+"""Kinds that also make sense when no region is checked."""
 
 
 def exportRegions(
@@ -56,7 +61,7 @@ def exportRegions(
     if kind not in KINDS:
         raise OutputError(f"There is no export '{kind}'.", f"Choose from {', '.join(KINDS)}.")
     chosen = results.visibleRegions if keep is None else [results.regions[i] for i in sorted(set(keep))]
-    if not chosen and kind != "report":
+    if not chosen and kind not in WITHOUT_REGIONS:
         raise OutputError("No region is checked.", "Check at least one region in the table.")
     if kind == "scene":
         name = f"{results.segmentationNode.GetName()} (kept)"
@@ -135,16 +140,31 @@ def _writeDicomSeg(results: SceneResults, chosen: list[Region], path: Path) -> P
 def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Path:
     """The page that `klip detect` writes, with the present settings and the checked regions."""
     from KLIPCore.export.html import write_html
+    from KLIPCore.runs.outputs import report_inputs
+    from KLIPCore.volume.model_card import ModelCard
+
+    framing = results.live.framing
+    framed = FramedStudy.of(_onStudyGrid(results, results.inputNode), framing.body, framing.frame)
+    report, volumes = _report(results, chosen)
+    reconstruction = _onStudyGrid(results, results.reconstructionNode)
+    card = ModelCard.from_dict(results.live.run["prior"])
+    return write_html(report_inputs(report, volumes.cells, volumes, framed, reconstruction, card), path)
+
+
+def _writeJson(results: SceneResults, chosen: list[Region], path: Path) -> Path:
+    """The numbers of the same page, and what the reader said of each region."""
+    return _report(results, chosen)[0].write_json(path)
+
+
+def _report(results: SceneResults, chosen: list[Region]) -> tuple[Report, MapVolumes]:
+    """What there is to say of the checked regions under the present settings, and the map it comes from."""
     from KLIPCore.export.report import Report
     from KLIPCore.maps.kl_map import MapMaker
-    from KLIPCore.runs.outputs import report_inputs
     from KLIPCore.runs.rerun import provenance
-    from KLIPCore.volume.model_card import ModelCard
     from KLIPCore.volume.selection import box_mask
 
     live, settings = results.live, results.settings
     framing = live.framing
-    framed = FramedStudy.of(_onStudyGrid(results, results.inputNode), framing.body, framing.frame)
     roi = None if live.roi is None else box_mask(framing.lps_grid, live.roi)
     volumes = MapMaker(live.trace, framing, roi).volumes(settings)
     voxel = framing.grid.voxel_volume_mm3
@@ -163,10 +183,9 @@ def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Pat
         slices=framing.lps_grid.shape[0],
         false_discovery_rate=settings.rate,
         warnings=tuple(warnings),
+        readings=results.readings.ofAll(chosen, framing.grid),
     )
-    reconstruction = _onStudyGrid(results, results.reconstructionNode)
-    card = ModelCard.from_dict(live.run["prior"])
-    return write_html(report_inputs(report, volumes.cells, volumes, framed, reconstruction, card), path)
+    return report, volumes
 
 
 def sourceStudy(results: SceneResults) -> Volume:
@@ -179,7 +198,7 @@ def sourceStudy(results: SceneResults) -> Volume:
     """
     from KLIPCore.io.study import read_study
     from KLIPCore.runs.rerun import volume_hash
-    from KLIPSlicerLib.study_source import dicomOf
+    from KLIPSlicerLib.study_source import dicomStudyOf
 
     run, grid = results.live.run, results.live.framing.grid
     recorded = run["study"]
@@ -191,13 +210,23 @@ def sourceStudy(results: SceneResults) -> Volume:
         if study is not None and study.source.is_dicom and volume_hash(study) == recorded["hash"]:
             return study
     node = results.inputNode
-    found = None if node is None else dicomOf(node, nodes.volumeFromNode(node))
-    if found is None or not found.volume.grid.same_as(grid):
+    found = None if node is None else dicomStudyOf(node, nodes.volumeFromNode(node))
+    if found is None or not found.grid.same_as(grid):
         raise InputError(
             "A DICOM SEG must refer to the DICOM images it was drawn on, and those are not to be found.",
             "Load the study through the DICOM module and run the detection again, or use the .seg.nrrd.",
         )
-    return found.volume
+    return found
+
+
+def reasonAgainstDicomSeg(results: SceneResults) -> str:
+    """Why no DICOM SEG can be written of a detection, in a sentence; empty when it can. No pixel is read."""
+    from KLIPSlicerLib.dicom_origin import reasonAgainstOrigin
+
+    recorded = results.live.run["study"]
+    if recorded["path"] and recorded["series"] and Path(recorded["path"]).is_dir():
+        return ""
+    return reasonAgainstOrigin(results.inputNode)
 
 
 def _onStudyGrid(results: SceneResults, node: Any) -> Volume:
@@ -215,4 +244,5 @@ _WRITERS = {
     "stl": _writeStl,
     "dicom-seg": _writeDicomSeg,
     "report": _writeReport,
+    "json": _writeJson,
 }

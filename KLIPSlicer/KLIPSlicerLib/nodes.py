@@ -32,9 +32,17 @@ if TYPE_CHECKING:
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse."""
 
+TRACE = "KLIP.Trace"
+"""Reference role, from each node that a detection put into the scene to the text node that holds it together."""
+
 SAME_VOXEL = 0.25
 """Voxel centers of two readers' grids that lie nearer than this part of a voxel are the same voxel: readers
 differ in how they average slice positions, never by as much."""
+
+
+def isResult(node: Any) -> bool:
+    """Whether a detection put this node into the scene: a map or a reconstruction is no study to examine."""
+    return node is not None and bool(node.GetNodeReferenceID(TRACE))
 
 
 def ijkToRas(node: Any) -> NDArray[np.float64]:

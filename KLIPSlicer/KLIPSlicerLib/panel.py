@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -20,6 +19,7 @@ from .detect_button import DetectButton
 from .detection import Detection, Listener
 from .guard import Guard
 from .live_controls import LiveControls
+from .log_view import LogView
 from .results_list import ResultsList
 from .status import Status
 from .study_controls import StudyControls
@@ -36,16 +36,25 @@ class Panel:
     Attributes
     ----------
     detection : the run in the background.
-    status, study, button, live, found, computer : the parts.
+    status, study, button, live, found, computer, log : the parts.
     """
 
     def __init__(self, ui: Any) -> None:
         self.detection = Detection(
-            Listener(self._onProgress, self.setResults, self._onFinished, self._onCancelled, self._onFailed)
+            Listener(
+                self._onProgress,
+                self.setResults,
+                self._onFinished,
+                self._onCancelled,
+                self._onFailed,
+                self._onNote,
+                lambda line: self.log.add(line),
+            )
         )
         self._parameters: KLIPSlicerParameterNode | None = None
         self._started = 0.0
         self._guard = Guard()
+        self.log = LogView(ui)
         self.status = Status(ui)
         self.study = StudyControls(ui, self._guard, self.status.warn, self.refreshDetect)
         self.button = DetectButton(ui.detectButton, self.study)
@@ -91,19 +100,21 @@ class Panel:
             self.refreshDetect()
             return
         dependencies = self.computer.dependencies()
-        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
-        try:
+        try:  # no wait cursor: what is missing is asked for in dialogs
             interpreter = dependencies.ensure()
             folder = self.computer.outputFolder()
             self.detection.start(self._parameters, interpreter, dependencies.environment(), folder)
         except (KlipError, DependencyError, OSError) as error:
             self.status.say(str(error), ERROR)
+            self.log.add(str(error))
             return
-        finally:
-            slicer.app.restoreOverrideCursor()
         self._started, self.button.stopping = time.monotonic(), False
         self.status.begin()
         self.refreshDetect()
+
+    def _onNote(self, sentence: str) -> None:
+        self.log.add(sentence)
+        self.status.note(sentence)
 
     def _onProgress(self, stage: str, fraction: float, detail: str, seconds: float | None) -> None:
         if not self.button.stopping:
@@ -116,12 +127,14 @@ class Panel:
         took = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
         text = _("1 region stands out ({took}).") if n == 1 else _("{n} regions stand out ({took}).")
         self.status.say(text.format(n=n, took=took))
+        self.log.add(text.format(n=n, took=took))
 
     def _onCancelled(self, results: SceneResults | None) -> None:
         self._ended()
         if results is not None:
             self.setResults(results)
         self.status.say(_("Stopped. Finished slices are kept: Detect OOD continues with the others."))
+        self.log.add(_("Stopped."))
 
     def _onFailed(self, sentence: str) -> None:
         self._ended()
@@ -142,6 +155,7 @@ class Panel:
     def setResults(self, results: SceneResults | None) -> None:
         """Show these results and let the sliders act on them; None when there are none any more."""
         self.live.setResults(results)
+        self.study.hideResults()
         self._refreshResults()
         self.live.follow()
 

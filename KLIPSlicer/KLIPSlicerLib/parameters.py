@@ -16,6 +16,8 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 from KLIPCore.config import PRESETS, Config, RegionConfig
 from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
+from .platforms import DEVICES
+
 if TYPE_CHECKING:
     from KLIPCore.volume.selection import Box
 
@@ -74,7 +76,7 @@ class KLIPSlicerParameterNode:
     samples: Annotated[int, WithinRange(0, 64)] = AS_PRESET
     steps: Annotated[int, WithinRange(0, 2000)] = AS_PRESET
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
-    device: Annotated[str, Choice(["auto", "cpu", "cuda"])] = "auto"
+    device: Annotated[str, Choice(list(DEVICES))] = "auto"
     score: Annotated[str, Choice(list(SCORES))] = DEFAULT_SCORE
     weightsFolder: str = ""
 

@@ -1,7 +1,7 @@
-"""The table of regions: what stands out, how much, how surely, where.
+"""The table of regions: what stands out, how much, how surely, where, and what the reader says of it.
 
 Sorting is done here and not by the table widget, which would sort "9.8" after "12.1". A row is always known by its
-region's place in the results, whatever the order on screen.
+region's place in the results, whatever the order on screen. Keys do what the mouse does (table_keys).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
+from .table_keys import TableKeys
+
 if TYPE_CHECKING:
     from KLIPCore.maps.regions import Region
 
@@ -20,14 +22,20 @@ SWATCH = 12
 """Pixels of a color's square."""
 
 
-def columns() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
-    """Heading, tooltip, value to sort by and text of each column."""
+def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
+    """Heading, tooltip, value to sort by and text of each column.
+
+    :param mark: what the reader says of a region, in a character or two.
+    """
     return [
         (
             _("Region"),
-            _("Name and color. Uncheck to hide the region and to keep it out of exports."),
+            _(
+                "Name and color. Uncheck to hide the region and to keep it out of exports. "
+                "Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note."
+            ),
             lambda r: r.label,
-            lambda r: r.name,
+            lambda r: f"{r.name} {mark(r)}".rstrip(),
         ),
         (
             _("Nats"),
@@ -71,14 +79,25 @@ def columns() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region]
 class RegionTable:
     """Fills a QTableWidget and says what was clicked.
 
-    onJump(i) and onVisible(i, visible) are called with the region's place in the results.
+    onJump(i), onVisible(i, visible) and onVerdict(i, n) are called with the region's place in the results; onCurrent()
+    when another row is the current one.
     """
 
-    def __init__(self, widget: Any, onJump: Callable[[int], None], onVisible: Callable[[int, bool], None]) -> None:
+    def __init__(
+        self,
+        widget: Any,
+        onJump: Callable[[int], None],
+        onVisible: Callable[[int, bool], None],
+        onVerdict: Callable[[int, int], None],
+        onCurrent: Callable[[], None],
+    ) -> None:
         self._widget, self._onJump, self._onVisible = widget, onJump, onVisible
-        self._columns = columns()
+        self._onVerdict, self._onCurrent = onVerdict, onCurrent
+        self._columns = columns(lambda region: self._said.get(region.label, ("", ""))[0])
         self._regions: Sequence[Region] = ()
         self._visible: Callable[[int], bool] = lambda i: True
+        self._said: dict[int, tuple[str, str]] = {}
+        self._keys = TableKeys(self._toggleCurrent, self._jumpToCurrent, self._judgeCurrent)
         self._order: list[int] = []
         self._sorting: tuple[int, bool] = (1, True)  # most nats first
         self._filling = False
@@ -93,6 +112,8 @@ class RegionTable:
         widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         widget.setAlternatingRowColors(True)
         widget.setShowGrid(False)
+        widget.setWordWrap(False)
+        widget.setTabKeyNavigation(False)  # Tab leaves the table, as it leaves every other control
         header = widget.horizontalHeader()
         for n in range(len(self._columns)):
             header.setSectionResizeMode(n, qt.QHeaderView.ResizeToContents if n else qt.QHeaderView.Stretch)
@@ -100,16 +121,26 @@ class RegionTable:
         header.setHighlightSections(False)
         header.sectionClicked.connect(self.sortBy)
         widget.connect("cellClicked(int,int)", self._onClicked)
-        widget.connect("cellActivated(int,int)", self._onClicked)
+        widget.connect("currentCellChanged(int,int,int,int)", self._onCurrentChanged)
+        widget.installEventFilter(self._keys)
         widget.connect("itemChanged(QTableWidgetItem*)", self._onChanged)
 
-    def show(self, regions: Sequence[Region], visible: Callable[[int], bool]) -> None:
+    def show(
+        self, regions: Sequence[Region], visible: Callable[[int], bool], said: dict[int, tuple[str, str]]
+    ) -> None:
         """Show these regions.
 
         :param visible: whether region i is checked.
+        :param said: label of a region → what the reader says of it, as a mark and in words.
         """
-        self._regions, self._visible = regions, visible
+        self._regions, self._visible, self._said = regions, visible, said
         self._fill()
+
+    @property
+    def current(self) -> int:
+        """Place in the results of the region whose row is the current one; -1 for none."""
+        row = self._widget.currentRow()
+        return self._order[row] if 0 <= row < len(self._order) else -1
 
     def sortBy(self, column: int) -> None:
         """Sort by a column; once more, the other way round. Nats and volumes start with the largest."""
@@ -125,13 +156,17 @@ class RegionTable:
     def _fill(self) -> None:
         column, descending = self._sorting
         key = self._columns[column][2]
+        current = self.current
         self._order = sorted(range(len(self._regions)), key=lambda i: key(self._regions[i]), reverse=descending)
         self._filling = True
         self._widget.setRowCount(len(self._order))
         for row, i in enumerate(self._order):
             for n, (_heading, _tip, _value, text) in enumerate(self._columns):
                 self._widget.setItem(row, n, self._item(i, n, text(self._regions[i])))
+        if 0 <= current < len(self._order):
+            self._widget.setCurrentCell(self._order.index(current), max(0, self._widget.currentColumn()))
         self._filling = False
+        self._onCurrent()
         header = self._widget.horizontalHeader()
         header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
 
@@ -146,14 +181,14 @@ class RegionTable:
             item.setIcon(qt.QIcon(swatch))
         else:
             item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-        item.setToolTip(
-            _("{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.").format(
-                name=region.name,
-                nats=_number(region.total_nats),
-                p=_probability(region.p_value),
-                q=_probability(region.q_value),
-            )
+        numbers = _("{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.").format(
+            name=region.name,
+            nats=_number(region.total_nats),
+            p=_probability(region.p_value),
+            q=_probability(region.q_value),
         )
+        words = self._said.get(region.label, ("", ""))[1]
+        item.setToolTip(numbers + (f"\n{words}" if words else ""))
         return item
 
     def _onChanged(self, item: Any) -> None:
@@ -162,6 +197,25 @@ class RegionTable:
         self._toggledRow = item.row()  # the click that follows in the same event belongs to the checkbox
         qt.QTimer.singleShot(0, self._forgetToggle)
         self._onVisible(self._order[item.row()], item.checkState() == qt.Qt.Checked)
+
+    def _onCurrentChanged(self, *_cells: int) -> None:
+        if not self._filling:
+            self._onCurrent()
+
+    # -- the keyboard
+
+    def _toggleCurrent(self) -> None:
+        if self.current >= 0:
+            self._onVisible(self.current, not self._visible(self.current))
+            self._fill()
+
+    def _jumpToCurrent(self) -> None:
+        if self.current >= 0:
+            self._onJump(self.current)
+
+    def _judgeCurrent(self, n: int) -> None:
+        if self.current >= 0:
+            self._onVerdict(self.current, n)
 
     def _forgetToggle(self) -> None:
         self._toggledRow = -1

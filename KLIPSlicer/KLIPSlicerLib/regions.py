@@ -20,10 +20,11 @@ from KLIPCore.export.report import RegionRow
 from KLIPCore.export.segmentation import segment_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from KLIPCore.export.report import Reading
     from KLIPCore.maps.regions import Region
     from KLIPCore.volume.grid import Grid
     from KLIPSlicerLib.nodes import VoxelOrder
@@ -34,8 +35,12 @@ OUTLINE_PIXELS = 2
 DIGITS = 4
 """Significant digits of numbers in the table."""
 
-COLUMNS = ("Region", "Slices", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q", "Segment")
-"""Of the table; the last is the segment's identifier. Slices are counted from the feet, starting at 0."""
+COLUMNS = (
+    *("Region", "Slices", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q"),
+    *("Segment", "Reading", "Note"),
+)
+"""Of the table. Slices are counted from the feet, starting at 0; Segment is the segment's identifier; Reading and Note
+are what the reader says."""
 
 
 def segmentId(region: Region) -> str:
@@ -199,8 +204,12 @@ def newTable(scene: Any, name: str) -> Any:
     return node
 
 
-def updateTable(node: Any, found: Sequence[Region]) -> None:
-    """Make a table show these regions, one row each."""
+def updateTable(node: Any, found: Sequence[Region], said: Mapping[int, Reading] | None = None) -> None:
+    """Make a table show these regions, one row each.
+
+    :param said: label of a region → what the reader said of it.
+    """
+    said = said or {}
     rows = [RegionRow.of(region) for region in found]
     numbers = {
         "Volume [mL]": [row.volume_ml for row in rows],
@@ -212,6 +221,8 @@ def updateTable(node: Any, found: Sequence[Region]) -> None:
     texts = {
         "Region": [row.name for row in rows],
         "Slices": [row.slices for row in rows],
+        "Reading": [said[region.label].verdict if region.label in said else "" for region in found],
+        "Note": [said[region.label].note if region.label in said else "" for region in found],
         "Segment": [segmentId(region) for region in found],
     }
     wasModifying = node.StartModify()

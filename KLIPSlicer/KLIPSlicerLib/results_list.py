@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from .export_menu import ExportMenu
+from .reading_controls import ReadingControls, shortly, verdictNames
 from .region_table import RegionTable
 
 if TYPE_CHECKING:
@@ -29,18 +30,49 @@ class ResultsList:
         self._summaryLabel = ui.summaryLabel
         self._summaryLabel.text = _("Nothing has been examined yet.")
         self.results: SceneResults | None = None
-        self.table = RegionTable(ui.regionTable, self._onJump, self._onVisible)
+        self._reading = ReadingControls(ui, self._onReading)
+        self.table = RegionTable(ui.regionTable, self._onJump, self._onVisible, self._onVerdict, self._onCurrent)
         self._export = ExportMenu(ui.exportButton, lambda: self.results, say)
 
     def refresh(self, results: SceneResults | None) -> None:
         """Show these results as they are now."""
         self.results = results
         regions = results.regions if results is not None else ()
-        self.table.show(regions, results.isRegionVisible if results is not None else lambda i: True)
+        self._fillTable()
         self._export.refresh()
         self._summaryLabel.text = (
             summary(regions, results.settings.rate) if results is not None else _("Nothing has been examined yet.")
         )
+
+    def _fillTable(self) -> None:
+        results = self.results
+        if results is None:
+            self.table.show((), lambda i: True, {})
+            return
+        said = results.readings.ofAll(results.regions, results.live.framing.grid)
+        texts = {label: shortly(reading) for label, reading in said.items()}
+        self.table.show(results.regions, results.isRegionVisible, texts)
+
+    def _onCurrent(self) -> None:
+        i = self.table.current if self.results is not None else -1
+        self._reading.show(self.results.readingOf(i) if i >= 0 else None, i >= 0)
+
+    def _onReading(self, verdict: str, note: str) -> None:
+        self._say(self.table.current, verdict, note)
+
+    def _onVerdict(self, i: int, n: int) -> None:
+        """A digit was pressed: another verdict, the same note."""
+        if self.results is not None:
+            before = self.results.readingOf(i)
+            self._say(i, list(verdictNames())[n], before.note if before else "")
+
+    def _say(self, i: int, verdict: str, note: str) -> None:
+        from KLIPCore.export.report import Reading
+
+        reading = Reading(verdict, note)
+        if self.results is not None and i >= 0 and (self.results.readingOf(i) or Reading()) != reading:
+            self.results.setReading(i, reading)
+            self._fillTable()
 
     def _onJump(self, i: int) -> None:
         if self.results is not None:

@@ -13,12 +13,17 @@ import logging
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
+
+from . import platforms
+from .process_leader import PARENT
 
 GRACE_MSEC = 1000
 """From asking `klip` to stop (it then keeps what is finished) to ending it."""
@@ -35,7 +40,7 @@ class Callbacks:
     """Who is told what; every one is called on Slicer's main thread.
 
     onProgress(stage, fraction, detail, secondsLeft or None), onSlice(number of slices done so far in this run),
-    onFinished(), onCancelled(), onFailed(sentence).
+    onFinished(), onCancelled(), onFailed(sentence), onLog(line) for every line that is not progress.
     """
 
     onProgress: Callable[[str, float, str, float | None], None] = _nothing
@@ -43,6 +48,7 @@ class Callbacks:
     onFinished: Callable[[], None] = _nothing
     onCancelled: Callable[[], None] = _nothing
     onFailed: Callable[[str], None] = _nothing
+    onLog: Callable[[str], None] = _nothing
 
 
 def klipCoreFolder() -> Path:
@@ -72,13 +78,9 @@ class Runner:
     callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:
-        self._process = None
-        self._group = 0
-        self._buffer = b""
-        self._errors: list[str] = []
-        self._failure = ""
-        self._cancelled = False
-        self._slices = 0
+        self._process: Any = None
+        self._last: Any = None  # see _done
+        self._forget()
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self._end)
@@ -95,22 +97,15 @@ class Runner:
         """
         if self.running:
             raise RuntimeError("A run is in progress.")
-        self._buffer, self._errors, self._failure, self._cancelled, self._slices, self._group = (
-            b"",
-            [],
-            "",
-            False,
-            0,
-            0,
-        )
+        self._forget()
         process = qt.QProcess()
         variables = qt.QProcessEnvironment.systemEnvironment()
         if environment is not None:
             variables = qt.QProcessEnvironment()
             for name, value in environment.items():
                 variables.insert(name, value)
-        variables.insert("PYTHONUNBUFFERED", "1")
-        variables.insert("PYTHONIOENCODING", "utf-8")
+        for name, value in childVariables().items():
+            variables.insert(name, value)
         process.setProcessEnvironment(variables)
         process.connect("readyReadStandardOutput()", self._readOutput)
         process.connect("readyReadStandardError()", self._readErrors)
@@ -119,7 +114,14 @@ class Runner:
         self._process = process
         self._program = interpreter.program
         leader = Path(__file__).with_name("process_leader.py")
+        self.callbacks.onLog(f"{interpreter.program} -m KLIPCore.cli " + " ".join(arguments))
         process.start(interpreter.program, [str(leader), str(klipCoreFolder()), *arguments, "--progress", "json"])
+
+    def _forget(self) -> None:
+        """What the former run said."""
+        self._buffer, self._errorBuffer = b"", b""
+        self._errors: list[str] = []
+        self._failure, self._cancelled, self._slices, self._group = "", False, 0, 0
 
     def cancel(self) -> None:
         """Ask the run to stop; within :data:`GRACE_MSEC` it is ended. Finished slices stay on disk."""
@@ -150,8 +152,8 @@ class Runner:
         pid = self._group or (int(self._process.processId()) if self._process is not None else 0)
         if pid <= 0:
             return
-        if os.name != "posix":  # Windows knows trees of processes, not groups
-            qt.QProcess.execute("taskkill", ["/PID", str(pid), "/T", "/F"])
+        if not platforms.endsByGroup(sys.platform):  # Windows knows trees of processes, not groups
+            qt.QProcess.execute("taskkill", platforms.taskkillArguments(pid))
             return
         try:
             if self._group:
@@ -174,8 +176,15 @@ class Runner:
     def _readErrors(self) -> None:
         if self._process is None:
             return
-        text = bytes(self._process.readAllStandardError().data()).decode("utf-8", "replace")
-        self._errors = [*self._errors, *text.splitlines()][-KEPT_ERROR_LINES:]
+        self._errorBuffer += bytes(self._process.readAllStandardError().data())
+        *lines, self._errorBuffer = self._errorBuffer.split(b"\n")
+        self._keepErrors(lines)
+
+    def _keepErrors(self, lines: list[bytes]) -> None:
+        texts = [line.decode("utf-8", "replace").rstrip() for line in lines]
+        self._errors = [*self._errors, *texts][-KEPT_ERROR_LINES:]
+        for text in filter(None, texts):
+            self.callbacks.onLog(text)
 
     def _onLine(self, line: str) -> None:
         try:
@@ -183,7 +192,7 @@ class Runner:
             stage = said["stage"]
         except (ValueError, TypeError, KeyError):
             if line:
-                logging.debug("klip: %s", line)
+                self.callbacks.onLog(line)
             return
         if stage == "start":
             self._group = int(said["pid"])
@@ -210,19 +219,26 @@ class Runner:
     # -- how it ends
 
     def _onProcessError(self, error) -> None:
-        if error == qt.QProcess.FailedToStart:
-            self._done()
-            self.callbacks.onFailed(
-                _("The Python at {program} cannot be started. Choose another one under “This computer”.").format(
-                    program=self._program
-                )
-            )
+        if error != qt.QProcess.FailedToStart or self._process is None:
+            return
+        self._done()
+        sentence = _("The Python at {program} cannot be started. Choose another one under “This computer”.").format(
+            program=self._program
+        )
+        # not from inside the signal: whoever hears of it may start again, and Qt is not done with this process yet
+        qt.QTimer.singleShot(0, lambda: self._fail(sentence))
+
+    def _fail(self, sentence: str) -> None:
+        """Say that the run failed, in the panel and in its log."""
+        self.callbacks.onLog(sentence)
+        self.callbacks.onFailed(sentence)
 
     def _onEnded(self, exitCode: int, exitStatus) -> None:
         if self._process is None:
             return
         self._readOutput()
         self._readErrors()
+        self._keepErrors([self._errorBuffer] if self._errorBuffer else [])
         cancelled, crashed = self._cancelled, exitStatus == qt.QProcess.CrashExit
         self._signal(None)  # whatever of the group is left
         self._done()
@@ -233,13 +249,21 @@ class Runner:
         elif exitCode == 0 and not crashed:
             self.callbacks.onFinished()
         else:
-            self.callbacks.onFailed(self._failure or failureSentence(exitCode, crashed, self._errors))
+            self._fail(self._failure or failureSentence(exitCode, crashed, self._errors))
 
     def _done(self) -> None:
+        """The run is over. Its process is kept until the next one has ended.
+
+        PythonQt deletes a QProcess with the last reference to it, also while its own signal is being delivered, and
+        Slicer then crashes in freed memory.
+        """
         self._timer.stop()
-        process, self._process, self._group = self._process, None, 0
-        if process is not None:
-            process.deleteLater()
+        self._process, self._last, self._group = None, self._process, 0
+
+
+def childVariables() -> dict[str, str]:
+    """Environment variables of the other process: text is UTF-8 whatever the user is called, and whose child it is."""
+    return {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", PARENT: str(os.getpid())}
 
 
 MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")

@@ -35,6 +35,9 @@ def registerSyntheticStudy() -> None:
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=SAMPLE_NAME,
+        uris="",  # one data set without an address: None is refused by Slicer, also where nothing is downloaded
+        fileNames="",
+        nodeNames=SAMPLE_NAME,
         thumbnailFileName=str(resourcePath("Icons/SyntheticStudy.png")),
         customDownloader=loadSyntheticStudy,
     )

@@ -32,24 +32,19 @@ import slicer
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.volume.model_card import ModelCard
-from KLIPSlicerLib import display, live, nodes, regions
+from KLIPSlicerLib import display, live, nodes, regions, result_nodes
+from KLIPSlicerLib.nodes import TRACE
+from KLIPSlicerLib.readings import Readings
+from KLIPSlicerLib.result_nodes import FOLDER, HIDDEN, INPUT, MAP, RECONSTRUCTION, ROLES, SEGMENTATION, SETTINGS, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from KLIPCore.export.report import Reading
     from KLIPCore.maps.regions import Region
     from KLIPCore.maps.trace import SliceTrace
     from KLIPCore.runs.live import LiveMap, LiveView
-
-TRACE, INPUT, RECONSTRUCTION, MAP = "KLIP.Trace", "KLIP.Input", "KLIP.Reconstruction", "KLIP.Map"
-SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"
-"""Reference roles: from the text node to the others, and (``TRACE``) from each of them back."""
-
-ROLES = (RECONSTRUCTION, MAP, SEGMENTATION, TABLE)
-SETTINGS, HIDDEN, FOLDER = "KLIP.Settings", "KLIP.Hidden", "KLIP.RunFolder"
-"""Attributes of the text node, as JSON: the sliders' settings, peaks of regions that were unchecked, the run
-folder."""
 
 
 class SceneResults:
@@ -58,11 +53,13 @@ class SceneResults:
     Attributes
     ----------
     traceNode : the text node that holds everything together.
+    readings : what the reader said of regions.
     view : what the present settings show; None until the first :meth:`show`.
     """
 
     def __init__(self, traceNode: Any) -> None:
         self.traceNode = traceNode
+        self.readings = Readings(traceNode)
         self.view: LiveView | None = None
         self.range: display.NatsRange | None = None
         self._live: LiveMap | None = None
@@ -89,7 +86,7 @@ class SceneResults:
         new = growing.readNew()
         liveMap = growing.liveMap()
         order = nodes.VoxelOrder.between(growing.framing.grid, nodes.gridOfNode(inputNode))
-        made = cls(_makeNodes(inputNode))
+        made = cls(result_nodes.makeNodes(inputNode))
         made._growing, made._live, made._order = growing, liveMap, order
         made.traceNode.SetAttribute(FOLDER, str(growing.folder.path))
         made._reconstruct(new)
@@ -146,7 +143,7 @@ class SceneResults:
             if node is not None:
                 hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
                 scene.RemoveNode(node)
-        isFolder = folder and hierarchy.IsItemLevel(folder, _folderLevel())
+        isFolder = folder and hierarchy.IsItemLevel(folder, result_nodes.folderLevel())
         if isFolder and not hierarchy.GetNumberOfItemChildren(folder):
             hierarchy.RemoveItem(folder)
 
@@ -218,7 +215,7 @@ class SceneResults:
         self._showRange(display.NatsRange.ofMap(view.kl_map.array, view.regions))
         self.view = view
         regions.updateSegmentation(self.segmentationNode, self.mapNode, self._order, view.regions)
-        regions.updateTable(self.tableNode, view.regions)
+        self._fillTable()
         self.traceNode.SetAttribute(SETTINGS, json.dumps(asdict(settings)))
         self._hide(hidden)
 
@@ -292,6 +289,20 @@ class SceneResults:
         """The regions that are shown, strongest first."""
         return [region for i, region in enumerate(self.regions) if self.isRegionVisible(i)]
 
+    def readingOf(self, i: int) -> Reading | None:
+        """What the reader said of region ``i``."""
+        return self.readings.of(self.regions[i], self.live.framing.grid)
+
+    def setReading(self, i: int, reading: Reading | None) -> None:
+        """Say what region ``i`` is; it is saved with the scene and exported."""
+        self.readings.set(self.regions[i], self.live.framing.grid, reading)
+        self._fillTable()
+
+    def _fillTable(self) -> None:
+        """Bring the table node in line with the regions and what is said of them."""
+        said = self.readings.ofAll(self.regions, self.live.framing.grid)
+        regions.updateTable(self.tableNode, self.regions, said)
+
     def jumpTo(self, i: int) -> None:
         """All slice views to the strongest block of region ``i``."""
         world = nodes.worldFromLps(self.mapNode, self.regions[i].peak_lps_mm)
@@ -362,38 +373,3 @@ class SceneResults:
             held = any(regions.contains(region, self.live.framing.grid, peak) for peak in peaks)
             shown.SetSegmentVisibility(regions.segmentId(region), not held)
         self.traceNode.SetAttribute(HIDDEN, json.dumps(peaks))
-
-
-def _makeNodes(inputNode: Any) -> Any:
-    """The nodes of a detection, empty, referring to each other, beside their input in the subject hierarchy."""
-    scene, name = inputNode.GetScene(), inputNode.GetName()
-    traceNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} KLIP trace")
-    traceNode.SetEncoding(1)  # VTK_ENCODING_US_ASCII: base64
-    # a file of its own beside the scene; not hidden from editors, because Slicer saves no files of hidden nodes
-    traceNode.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
-    made = {
-        RECONSTRUCTION: nodes.newVolumeLike(inputNode, f"{name} reconstruction"),
-        MAP: nodes.newVolumeLike(inputNode, f"{name} KL map"),
-        SEGMENTATION: regions.newSegmentation(inputNode, f"{name} regions"),
-        TABLE: regions.newTable(scene, f"{name} region table"),
-    }
-    traceNode.SetNodeReferenceID(INPUT, inputNode.GetID())
-    for role, node in made.items():
-        traceNode.SetNodeReferenceID(role, node.GetID())
-        node.SetNodeReferenceID(TRACE, traceNode.GetID())
-    display.setUpMapDisplay(made[MAP])
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    parent = hierarchy.GetItemParent(_item(hierarchy, inputNode)) or hierarchy.GetSceneItemID()
-    folder = hierarchy.CreateFolderItem(parent, f"KLIP: {name}")
-    for node in [*made.values(), traceNode]:
-        hierarchy.SetItemParent(_item(hierarchy, node), folder)
-    return traceNode
-
-
-def _item(hierarchy: Any, node: Any) -> int:
-    """A node's item in the subject hierarchy; made when the application has not done so."""
-    return hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
-
-
-def _folderLevel() -> str:
-    return str(slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyLevelFolder())

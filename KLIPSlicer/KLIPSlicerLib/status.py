@@ -12,6 +12,7 @@ from .styles import PLAIN, WARNING
 def stageNames() -> dict[str, str]:
     """What the run's stages are called."""
     return {
+        "compare": _("Looking through the volume"),
         "start": _("Starting"),
         "read": _("Reading the study"),
         "frame": _("Finding the body"),
@@ -41,6 +42,8 @@ class Status:
 
     def __init__(self, ui: Any) -> None:
         self._label, self._bar, self._warning = ui.statusLabel, ui.progressBar, ui.warningLabel
+        self._warnings: list[str] = []
+        self._note = ""
         self._bar.setVisible(False)
         self._bar.setFixedHeight(8)
         self._label.setVisible(False)
@@ -54,12 +57,23 @@ class Status:
 
     def warn(self, warnings: list[str]) -> None:
         """Show what about the volume does not suit the prior."""
+        self._warnings, self._note = warnings, ""
+        self._showWarnings()
+
+    def note(self, sentence: str) -> None:
+        """Show with the warnings what else the user should know of this volume, until the next run."""
+        self._note = sentence
+        self._showWarnings()
+
+    def _showWarnings(self) -> None:
+        shown = [*self._warnings, *([self._note] if self._note else [])]
         self._warning.setStyleSheet(WARNING)
-        self._warning.text = "\n".join(f"• {w}" if len(warnings) > 1 else w for w in warnings)
-        self._warning.setVisible(bool(warnings))
+        self._warning.text = "\n".join(f"• {w}" if len(shown) > 1 else w for w in shown)
+        self._warning.setVisible(bool(shown))
 
     def begin(self) -> None:
         """A run has started."""
+        self.note("")
         self._bar.value = 0
         self._bar.setVisible(True)
         self.say(_("Starting…"))
@@ -68,6 +82,8 @@ class Status:
         """How far a run is, and what it does."""
         self._bar.value = round(1000 * fraction)
         parts = [stageNames().get(stage, stage)]
+        if stage == "compare":
+            parts.append(detail)
         if stage == "sample":
             parts[0] += " " + detail
             parts.append(timeLeft(seconds))

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from . import parameters as choices
 from .cards import cardHtml, knownPriors
 from .guard import Guard
+from .path_edit import onPathChanged
 from .study_source import numberOfSlices
 from .styles import CARD
 from .suitability import SuitabilityCheck
@@ -50,7 +51,7 @@ class StudyControls:
         ui.weightsPathEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.priorComboBox.connect("currentIndexChanged(int)", self._onPrior)
         ui.slicesRangeWidget.connect("valuesChanged(double,double)", self._onSlices)
-        ui.weightsPathEdit.connect("currentPathChanged(QString)", self._onWeights)
+        onPathChanged(ui.weightsPathEdit, self._onWeights)
 
     def setParameters(self, parameters: KLIPSlicerParameterNode | None) -> None:
         """Work with these choices from now on."""
@@ -80,7 +81,18 @@ class StudyControls:
             cardHtml(card) if card else _("No prior was found. Choose a folder under “Advanced”.")
         )
 
+    def hideResults(self) -> None:
+        """Offer studies only: a map or a reconstruction of ours is nothing to examine."""
+        from .nodes import isResult
+
+        found = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        hidden = [node.GetID() for node in found if isResult(node)]
+        model = self._ui.inputSelector.sortFilterProxyModel()
+        if list(model.hiddenNodeIDs) != hidden:
+            model.hiddenNodeIDs = hidden
+
     def _refreshInput(self) -> None:
+        self.hideResults()
         parameters, node = self.parameters, self.parameters.inputVolume
         image = node.GetImageData() if node is not None else None
         key = (

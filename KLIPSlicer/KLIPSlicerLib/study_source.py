@@ -2,11 +2,14 @@
 
 A volume that was loaded from DICOM, and has not been changed since, is examined from its files: a DICOM SEG then
 refers to the original images. Any other volume is written to a temporary file, which is removed when the run has
-ended. Which of the two it is, is decided by comparing voxels, not by trusting attributes.
+ended. Which of the two it is, is decided by comparing voxels, not by trusting attributes. All of this happens a slice
+at a time, between events.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,43 +18,30 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
+from slicer.i18n import tr as _
+
+from .dicom_origin import dicomFiles, holdsWhatFilesHold, reasonAgainstOrigin, seriesOf
+from .raw_nrrd import digestOf, writeRawNrrd
 
 if TYPE_CHECKING:
     from KLIPCore.volume.selection import Box
     from KLIPCore.volume.volume import Volume
 
 
-@dataclass
+@dataclass(frozen=True)
 class StudySource:
     """What `klip detect` is given.
 
     path : a DICOM folder, or a temporary file.
     series : UID of the series in that folder; None for a file.
-    volume : what will be read there.
+    digest : hash of the volume's numbers and places.
+    note : what the user should know about it, in a sentence; may be empty.
     """
 
     path: Path
     series: str | None
-    volume: Volume
-
-    @classmethod
-    def of(cls, node: Any, temporaryFolder: Path) -> StudySource:
-        """Find or write the study of a volume node.
-
-        :raises KlipError: the volume cannot be examined, or not be written.
-        """
-        from KLIPCore.io.images import write_image
-
-        from .nodes import volumeFromNode
-
-        volume = volumeFromNode(node)
-        dicom = dicomOf(node, volume)
-        if dicom is not None:
-            return dicom
-        temporaryFolder.mkdir(parents=True, exist_ok=True)
-        path = temporaryFolder / f"input-{node.GetID()}.nrrd"
-        write_image(volume, path)
-        return cls(path, None, volume)
+    digest: str
+    note: str = ""
 
     @property
     def arguments(self) -> list[str]:
@@ -61,47 +51,67 @@ class StudySource:
     def remove(self) -> None:
         """Remove the temporary file; DICOM files stay."""
         if self.series is None:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Windows does not remove what is still open somewhere
+                self.path.unlink(missing_ok=True)
 
 
-def dicomOf(node: Any, volume: Volume) -> StudySource | None:
-    """The DICOM files that hold exactly this node's voxels; None where there are none."""
+def findOrWrite(node: Any, volume: Volume, temporaryFolder: Path) -> Generator[float, None, StudySource]:
+    """Find or write the study of a volume node.
+
+    Parameters
+    ----------
+    node : a volume node.
+    volume : its numbers and places.
+    temporaryFolder : where a file is written if need be.
+
+    Yields
+    ------
+    part of the work that is done; after each slice, so a step takes milliseconds.
+
+    Raises
+    ------
+    KlipError : the volume cannot be examined, or not be written.
+    """
+    digest = yield from _share(digestOf(volume), 0.0, 0.2)
+    note = ""
+    if node.GetAttribute("DICOM.instanceUIDs"):
+        note = reasonAgainstOrigin(node)
+        files = [] if note else dicomFiles(node)
+        if files and (yield from _share(holdsWhatFilesHold(volume, files), 0.2, 0.6)):
+            return StudySource(files[0].parent, seriesOf(files[0]), digest)
+        note = note or _("The volume was changed after it was loaded from DICOM.")
+        note += " " + _("It is examined from a temporary file; a DICOM SEG will not be possible.")
+    path = temporaryFolder / f"input-{node.GetID()}.nrrd"
+    yield from _share(writeRawNrrd(volume, path), 0.6, 1.0)
+    return StudySource(path, None, digest, note)
+
+
+def _share(steps: Generator[float, None, Any], first: float, last: float) -> Generator[float, None, Any]:
+    """Steps of one task as a share of a longer one."""
+    while True:
+        try:
+            part = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield first + part * (last - first)
+
+
+def dicomStudyOf(node: Any, volume: Volume) -> Volume | None:
+    """The DICOM series that holds exactly this node's voxels, read by KLIPCore; None where there is none."""
     from KLIPCore.errors import KlipError
     from KLIPCore.io.study import read_study
 
     from .nodes import VoxelOrder
 
-    files = dicomFiles(node)
-    folders = {path.parent for path in files}
-    if len(folders) != 1 or not all(path.is_file() for path in files):
+    if reasonAgainstOrigin(node):
         return None
+    first = dicomFiles(node)[0]
     try:
-        series = seriesOf(files[0])
-        read = read_study(folders.pop(), series)
+        read = read_study(first.parent, seriesOf(first))
         order = VoxelOrder.between(read.grid, volume.grid)
     except KlipError:
         return None
-    return (
-        StudySource(files[0].parent, series, read) if np.array_equal(order.apply(read.array), volume.array) else None
-    )
-
-
-def dicomFiles(node: Any) -> list[Path]:
-    """The files that a volume node was loaded from, if these are DICOM instances in Slicer's database."""
-    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
-    database = getattr(slicer, "dicomDatabase", None)
-    if not uids or database is None:
-        return []
-    names = [database.fileForInstance(uid) for uid in uids]
-    return [Path(name) for name in names] if all(names) else []
-
-
-def seriesOf(path: Path) -> str:
-    """Series instance UID of a DICOM file."""
-    import pydicom
-
-    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"], force=True)
-    return str(header.get("SeriesInstanceUID", ""))
+    return read if np.array_equal(order.apply(read.array), volume.array) else None
 
 
 def boxOfRoi(roiNode: Any, volumeNode: Any) -> Box:

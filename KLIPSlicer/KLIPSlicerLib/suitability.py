@@ -7,12 +7,14 @@ what the panel says before a run is what the report says after it. Finding the b
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import qt
+from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from KLIPCore.volume.model_card import ModelCard
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
 AT_ONCE_SECONDS = 0.03
 """Work of one turn; below what a user notices."""
+
+
+def unexpected(error: Exception) -> str:
+    """What to say of an error that nobody foresaw."""
+    return _(
+        "The volume could not be looked through ({error}). The application log (Help menu) has the details; "
+        "Slicer's own Python packages may have been exchanged."
+    ).format(error=type(error).__name__)
 
 
 class SuitabilityCheck:
@@ -67,6 +77,9 @@ class SuitabilityCheck:
                 self._finish()
         except KlipError as error:
             self._answer([], str(error))
+        except Exception as error:  # whatever it is, the timer must not ask again and again
+            logging.exception("KLIPSlicer: the volume could not be checked")
+            self._answer([], unexpected(error))
 
     def _begin(self) -> None:
         from KLIPCore.io.study import check_ct

@@ -170,7 +170,27 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Marked regions. Click a row to see it in all views; click a heading to sort; the checkbox hides a region and keeps it out of exports.</source>
+      <source>Marked regions. Click a row to see it in all views; click a heading to sort; the checkbox hides a region and keeps it out of exports. Keys: arrows walk, Enter jumps, space hides, 0 to 4 say what it is.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Reading:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What you say of the chosen region. It is saved with the scene and exported with the report.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What you say of the chosen region. It is saved with the scene and exported with the report. In the table, the keys 0 to 4 do the same.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A note on the chosen region, in your words. It is saved and exported as it stands: write nothing that names the patient.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Note</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -318,6 +338,30 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Log</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What was run and what it said, for when something is wrong. It stays on this computer.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Copy the log to the clipboard. It names folders and files: look through it before you send it to anybody.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Copy</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Empty the log in this panel. Slicer's own log keeps its lines.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Clear</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Research software. Not a medical device. An unmarked place is not thereby healthy.</source>
       <translation type="unfinished" />
     </message>
@@ -347,6 +391,10 @@ healthy.&lt;/p&gt;
   </context>
   <context>
     <name>KLIPSlicerLib.dependencies</name>
+    <message>
+      <source>PyTorch will be downloaded and installed into Slicer's Python (0.2 to 3 GB). Slicer's own packages are not changed. Continue?</source>
+      <translation type="unfinished" />
+    </message>
     <message>
       <source>PyTorch was not installed. It is needed; press Detect OOD again when you want it.</source>
       <translation type="unfinished" />
@@ -402,6 +450,10 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>{names} is missing, and in testing mode nothing is installed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>There is no folder {folder}. Choose the one with the wheels.</source>
       <translation type="unfinished" />
     </message>
@@ -437,6 +489,10 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>This volume is a result of KLIP. Choose the CT that was examined.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Choose a prior first.</source>
       <translation type="unfinished" />
     </message>
@@ -461,6 +517,25 @@ or leave “Other Python” empty.</source>
     <name>KLIPSlicerLib.detection</name>
     <message>
       <source>The examined volume is no longer in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.dicom_origin</name>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The volume was not loaded from DICOM.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The DICOM files of this volume are no longer where Slicer's database has them.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The DICOM files of this volume lie in several folders.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -515,7 +590,15 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>One page with pictures, regions and all settings.</source>
+      <source>One page with pictures, regions, readings and all settings.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Numbers and readings (.json)…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For programs: regions, what you said of them, settings.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -527,11 +610,11 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>The segmentation is in the scene.</source>
+      <source>No region is checked.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>No region is checked.</source>
+      <source>The segmentation is in the scene.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -581,7 +664,56 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Stopped.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Stopping…</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.platforms</name>
+    <message>
+      <source>The device “mps” is the graphics of Apple's computers. Choose “auto” under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Apple's computers have no CUDA. Choose “mps” or “cpu” under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.raw_nrrd</name>
+    <message>
+      <source>Choose another results folder under “This computer”, with space left.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{path} cannot be written ({reason}).</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.reading_controls</name>
+    <message>
+      <source>not read</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>real</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>normal variant</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>artefact</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>unsure</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -592,7 +724,7 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Name and color. Uncheck to hide the region and to keep it out of exports.</source>
+      <source>Name and color. Uncheck to hide the region and to keep it out of exports. Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -686,15 +818,15 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>The Python at {program} cannot be started. Choose another one under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>The Python package {name} is missing where klip runs. Press Detect OOD again to install what is missing, or choose another Python under “This computer”.</source>
       <translation type="unfinished" />
     </message>
     <message>
       <source>ended with code {code}</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>The Python at {program} cannot be started. Choose another one under “This computer”.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -715,6 +847,10 @@ or leave “Other Python” empty.</source>
   </context>
   <context>
     <name>KLIPSlicerLib.status</name>
+    <message>
+      <source>Looking through the volume</source>
+      <translation type="unfinished" />
+    </message>
     <message>
       <source>Starting</source>
       <translation type="unfinished" />
@@ -772,6 +908,31 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>{name} (own)</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.study_source</name>
+    <message>
+      <source>The volume was changed after it was loaded from DICOM.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>It is examined from a temporary file; a DICOM SEG will not be possible.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.suitability</name>
+    <message>
+      <source>The volume could not be looked through ({error}). The application log (Help menu) has the details; Slicer's own Python packages may have been exchanged.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.version</name>
+    <message>
+      <source>KLIP needs 3D Slicer {oldest} or newer, and this is {here}. Download the newer one; both can be installed side by side.</source>
       <translation type="unfinished" />
     </message>
   </context>

@@ -28,6 +28,23 @@ if importlib.util.find_spec("slicer") and importlib.util.find_spec("PySide6"):
     standins.install()  # before any test file imports the module's code, whichever is collected first
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much of Slicer was Slicer's own."""
+    if "standins" in sys.modules:
+        terminalreporter.write_line("Slicer: " + sys.modules["standins"].in_a_sentence())
+
+
+@pytest.fixture(autouse=True)
+def no_crash_of_slicer() -> Iterator[None]:
+    """Nothing happened in the test that would end a real Slicer."""
+    processes = sys.modules.get("standins.processes")
+    if processes is not None:
+        processes.crashes.clear()
+    yield
+    if processes is not None:
+        assert processes.crashes == []
+
+
 @pytest.fixture
 def scene() -> Iterator[Any]:
     """Slicer's scene, empty before and after."""

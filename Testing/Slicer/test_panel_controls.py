@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from inputs import node_of
 from panel_at_work import slicer
 from standins import person
@@ -26,6 +27,8 @@ INTERACTIVE = {
     "ctkSliderWidget",
     "ctkRangeWidget",
     "ctkPathLineEdit",
+    "QLineEdit",
+    "QPlainTextEdit",
 }
 
 
@@ -36,7 +39,7 @@ def test_every_control_has_a_tooltip_in_plain_words(widget: Any) -> None:
             seen += 1
             assert len(control.toolTip) > 20, f"{name} has no tooltip"
             assert control.toolTip.rstrip().endswith("."), f"{name}: not a sentence"
-    assert seen >= 28
+    assert seen >= 33
 
 
 def test_everything_the_parameter_node_keeps_has_its_control(widget: Any) -> None:
@@ -129,3 +132,52 @@ def test_a_chest_is_warned_about(widget: Any) -> None:
     assert "show lung or air as a chest does" in widget.ui.warningLabel.text
     assert "Expect the map to flag normal anatomy" in widget.ui.warningLabel.text
     assert widget.ui.detectButton.enabled  # a warning, not a refusal
+
+
+def test_results_are_not_offered_as_studies(widget: Any, results: Any) -> None:
+    box = widget.ui.inputSelector._box
+    person.events(0.05)
+    assert [box.itemText(n) for n in range(box.count())] == [results.inputNode.GetName()]
+    widget._parameterNode.inputVolume = results.mapNode  # by a script
+    assert not widget.ui.detectButton.enabled
+    assert "is a result of KLIP" in widget.ui.detectButton.toolTip
+    widget._parameterNode.inputVolume = None
+    slicer.mrmlScene.RemoveNode(results.inputNode)
+    person.events(0.05)
+    widget.enter()
+    assert widget._parameterNode.inputVolume is None  # not the first volume there is
+
+
+def test_an_error_that_nobody_foresaw_is_told_once(widget: Any, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a Slicer whose scipy is too old: the timer must stop, and there is a sentence."""
+    from KLIPCore.io import study
+
+    asked: list[int] = []
+
+    def fail(_volume: Any) -> None:
+        asked.append(1)
+        raise AttributeError("module 'scipy.ndimage' has no attribute 'x'")
+
+    monkeypatch.setattr(study, "check_ct", fail)
+    node_of(made.study)
+    person.wait(lambda: "could not be looked through" in widget.ui.detectButton.toolTip, 5, "a sentence")
+    person.events(0.2)
+    assert len(asked) == 1
+    assert not widget.panel.study.check.working
+    assert "AttributeError" in widget.ui.detectButton.toolTip
+    assert not widget.ui.detectButton.enabled
+
+
+def test_apples_graphics_are_offered_and_refused_elsewhere(
+    widget: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from KLIPSlicerLib import detect_button
+
+    node_of(made.study)
+    person.wait(lambda: widget.ui.detectButton.enabled, 5, "ready")
+    person.choose(widget.ui.deviceComboBox, "mps")
+    assert widget._parameterNode.device == "mps"
+    for platform, can in (("linux", False), ("darwin", True)):
+        monkeypatch.setattr(detect_button.sys, "platform", platform)
+        widget.panel.refreshDetect()
+        assert widget.ui.detectButton.enabled == can, widget.ui.detectButton.toolTip

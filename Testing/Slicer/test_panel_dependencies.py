@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
+import os
 import subprocess
 import sys
 import types
@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import panel_at_work
 import pytest
@@ -29,6 +31,7 @@ from KLIPSlicerLib.dependencies import (
     unmet,
 )
 from panel_at_work import slicer
+from PySide6 import QtWidgets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -161,8 +164,7 @@ def test_an_old_version_counts_as_missing() -> None:
     assert [r.name for r in unmet(wanted, {**present, "monai": "0.1", "torch": None})] == ["torch", "monai"]
 
 
-# ---- Slicer's own Python: which of Slicer's ways is taken. Slicer's functions are recorded here, nothing is
-# installed.
+# ---- Slicer's own Python: which of Slicer's ways is taken. What pip would do is recorded, nothing is installed.
 
 
 class Slicers:
@@ -172,25 +174,30 @@ class Slicers:
         self.calls: list[tuple[str, Any]] = []
         self.lacks = {"torch", "monai"}
         self.confirmed = True
+        self.constraints: list[list[str]] = []
+        self.cursors: list[Any] = []
         own = dependencies.ownVersions
         monkeypatch.setattr(
             dependencies,
             "ownVersions",
             lambda names: {n: None if n in self.lacks else v for n, v in own(names).items()},
         )
-        monkeypatch.setattr(dependencies, "slicerAsksItself", lambda: False)
         monkeypatch.setattr(dependencies.shutil, "which", lambda name: sys.executable)
-        monkeypatch.setattr(
-            slicer.util,
-            "confirmOkCancelDisplay",
-            lambda text, title=None, **_: self.calls.append(("asked", text)) or self.confirmed,
-        )
-        monkeypatch.setattr(slicer.util, "pip_install", self.pip_install)
+        monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self.confirm)
+        monkeypatch.setattr(slicer.packaging, "pip_check", lambda requirement, *_: requirement.name not in self.lacks)
+        monkeypatch.setattr(slicer.packaging, "pip_install", self.pip_install)
+        monkeypatch.setattr(slicer.app, "testing", False)
 
-    def pip_install(self, arguments: list[str], **_: Any) -> None:
+    def confirm(self, text: str, title: str | None = None, **_: Any) -> bool:
+        self.calls.append(("asked", text))
+        self.cursors.append(QtWidgets.QApplication.overrideCursor())
+        return self.confirmed
+
+    def pip_install(self, arguments: list[str], constraints: Any = None, **_: Any) -> None:
         self.calls.append(("pip", arguments))
-        constraints_file = Path(arguments[arguments.index("-c") + 1])
-        assert f"numpy=={version('numpy')}\n" in constraints_file.read_text()
+        file = Path(constraints or arguments[arguments.index("-c") + 1])
+        self.constraints.append(file.read_text().split())
+        assert f"numpy=={version('numpy')}" in self.constraints[-1]
         self.lacks.clear()
 
 
@@ -199,7 +206,15 @@ def slicers(monkeypatch: pytest.MonkeyPatch) -> Slicers:
     return Slicers(monkeypatch)
 
 
-def test_without_slicers_packaging_one_question_and_pip_with_constraints(slicers: Slicers) -> None:
+def test_pip_ensure_asks_and_pip_gets_constraints(slicers: Slicers) -> None:
+    assert Dependencies(Choices()).ensure().ofSlicer
+    (asked, _question), (way, arguments) = slicers.calls
+    assert (asked, way) == ("asked", "pip")
+    assert arguments == ["torch>=2.6", "monai>=1.5"]
+
+
+def test_without_pip_ensure_one_question_of_ours(slicers: Slicers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(slicer.packaging, "pip_ensure")
     assert Dependencies(Choices()).ensure().ofSlicer
     (asked, question), (way, arguments) = slicers.calls
     assert (asked, way) == ("asked", "pip")
@@ -215,28 +230,26 @@ def test_no_means_no(slicers: Slicers) -> None:
     assert [kind for kind, _ in slicers.calls] == ["asked"]
 
 
-def test_pip_ensure_where_slicer_has_it(slicers: Slicers, monkeypatch: pytest.MonkeyPatch) -> None:
-    packaging = types.ModuleType("slicer.packaging")
-    packaging.__spec__ = ModuleSpec("slicer.packaging", None)
-
-    def pip_ensure(wanted: list, constraints: str | None = None, requester: str | None = None) -> None:
-        assert "SimpleITK==" in Path(str(constraints)).read_text()
-        slicers.calls.append((str(requester), [str(r) for r in wanted]))
-        slicers.lacks.clear()
-
-    packaging.pip_ensure = pip_ensure  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
-    monkeypatch.setattr(
-        dependencies, "slicerAsksItself", lambda: importlib.util.find_spec("slicer.packaging") is not None
-    )
-    monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
-    Dependencies(Choices()).ensure()
-    assert slicers.calls == [("KLIPSlicer", ["torch>=2.6", "monai>=1.5"])]  # it asks itself
+@pytest.mark.parametrize("choices", [Choices(), Choices(wheelFolder=".")])
+def test_in_testing_mode_nothing_is_asked_or_installed(
+    slicers: Slicers, monkeypatch: pytest.MonkeyPatch, choices: Choices
+) -> None:
+    """As on Slicer's dashboards, where questions answer themselves with yes."""
+    monkeypatch.setattr(slicer.app, "testing", True)
+    with pytest.raises(DependencyError, match="in testing mode nothing is installed"):
+        Dependencies(choices).ensure()
+    assert slicers.calls == []
 
 
-def test_torch_through_the_pytorch_extension(slicers: Slicers, monkeypatch: pytest.MonkeyPatch) -> None:
-    extension = types.ModuleType("PyTorchUtils")
-    extension.__spec__ = ModuleSpec("PyTorchUtils", None)
+# ---- PyTorch through the PyTorch extension
+
+
+def extension(slicers: Slicers, monkeypatch: pytest.MonkeyPatch, then: Any = lambda: None) -> None:
+    """An extension that behaves as the real one: no question in testing mode, pip without arguments of ours,
+    and it imports torch.
+    """
+    module = types.ModuleType("PyTorchUtils")
+    module.__spec__ = ModuleSpec("PyTorchUtils", None)
 
     class PyTorchUtilsLogic:
         def installTorch(  # noqa: N802
@@ -244,15 +257,88 @@ def test_torch_through_the_pytorch_extension(slicers: Slicers, monkeypatch: pyte
             askConfirmation: bool = False,
             forceComputationBackend: Any = None,
             torchVersionRequirement: Any = None,
+            torchvisionVersionRequirement: Any = None,
         ) -> Any:
-            slicers.calls.append(("torch", (askConfirmation, torchVersionRequirement)))
-            return object()
+            slicers.calls.append(("torch", torchVersionRequirement))
+            slicers.constraints.append(pip_config_of_a_child())
+            slicers.lacks.discard("torch")
+            import torch
 
-    extension.PyTorchUtilsLogic = PyTorchUtilsLogic  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+            slicers.calls.append(("imported", torch.__version__))
+            then()
+            return torch
+
+    module.PyTorchUtilsLogic = PyTorchUtilsLogic  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    for name in [name for name in sys.modules if name == "torch" or name.startswith("torch.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def pip_config_of_a_child() -> list[str]:
+    """What a pip that is started now takes for constraints: it is asked itself."""
+    command = (
+        "from pip._internal.commands import create_command; "
+        "print(*create_command('install').parse_args(['x'])[0].constraints)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    lines = []
+    for address in done.stdout.split():
+        lines += Path(url2pathname(urlsplit(address).path)).read_text().split()
+    return lines
+
+
+def test_torch_through_the_pytorch_extension(
+    slicers: Slicers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = tmp_path / "José Müller"
+    named.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(named))  # pip splits its variable at spaces
+    extension(slicers, monkeypatch)
     Dependencies(Choices()).ensure()
-    assert slicers.calls[0] == ("torch", (True, ">=2.6"))
-    assert slicers.calls[2][1][2:] == ["monai>=1.5"]
+    assert [kind for kind, _ in slicers.calls] == ["asked", "torch", "imported", "asked", "pip"]
+    assert "PyTorch" in slicers.calls[0][1]
+    assert slicers.calls[1] == ("torch", ">=2.6")
+    assert slicers.calls[4][1] == ["monai>=1.5"]
+    first, second = slicers.constraints
+    assert f"numpy=={version('numpy')}" in first  # the extension's pip keeps to Slicer's packages, too
+    assert f"torch=={version('torch')}" in second  # and the next one keeps to the extension's choice of PyTorch
+    assert not any(line.startswith("torch==") for line in first)
+
+
+def test_torch_stays_out_of_slicers_process(slicers: Slicers, monkeypatch: pytest.MonkeyPatch) -> None:
+    extension(slicers, monkeypatch)
+    Dependencies(Choices()).ensure()
+    assert ("imported", "not imported") in slicers.calls
+    assert "torch" not in sys.modules
+    assert "PIP_CONSTRAINT" not in os.environ
+
+
+def test_an_extension_that_uses_torch_after_installing_it_has_installed_it(
+    slicers: Slicers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def use() -> None:
+        raise AttributeError("module 'torch' has no attribute 'cuda'")
+
+    extension(slicers, monkeypatch, use)
+    assert Dependencies(Choices()).ensure().ofSlicer
+
+
+def test_declined_torch_is_not_installed(slicers: Slicers, monkeypatch: pytest.MonkeyPatch) -> None:
+    extension(slicers, monkeypatch)
+    slicers.confirmed = False
+    with pytest.raises(DependencyError, match="PyTorch was not installed"):
+        Dependencies(Choices()).ensure()
+    assert [kind for kind, _ in slicers.calls] == ["asked"]
+
+
+def test_real_pip_takes_a_constraints_file_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "José Müller"
+    folder.mkdir()
+    wheel(folder, "greedy", "1.0")
+    (folder / "c.txt").write_text("greedy<0\n")
+    with dependencies.pipConstrainedBy(folder / "c.txt"):
+        assert pip("--find-links", str(folder), "greedy").returncode != 0
+    assert pip("--find-links", str(folder), "greedy").returncode == 0
 
 
 def test_a_wheel_folder_is_used_alone(slicers: Slicers, tmp_path: Path) -> None:
@@ -269,9 +355,36 @@ def test_a_failing_pip_ends_in_a_sentence(slicers: Slicers, monkeypatch: pytest.
     def fail(*_: Any, **__: Any) -> None:
         raise subprocess.CalledProcessError(1, "pip")
 
-    monkeypatch.setattr(slicer.util, "pip_install", fail)
+    monkeypatch.setattr(slicer.packaging, "pip_install", fail)
     with pytest.raises(DependencyError, match="internet connection or its proxy"):
         Dependencies(Choices()).ensure()
+
+
+def test_questions_are_asked_without_a_wait_cursor(
+    slicers: Slicers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import qt
+
+    slicers.confirmed = False
+    with panel_at_work.opened_panel(tmp_path) as widget:
+        qt.QSettings().remove("KLIPSlicer/OtherPython")
+        widget.ui.pythonPathEdit.currentPath = ""
+        widget.panel.onDetect()
+        assert "Nothing was installed" in widget.ui.statusLabel.text
+    assert slicers.cursors == [None]
+
+
+def test_another_python_can_be_removed_again(tmp_path: Path) -> None:
+    """An emptied ctkPathLineEdit does not say that its path changed."""
+    import qt
+
+    with panel_at_work.opened_panel(tmp_path) as widget:
+        assert widget.ui.pythonPathEdit.currentPath == sys.executable
+        for key, edit in (("OtherPython", widget.ui.pythonPathEdit), ("ResultsFolder", widget.ui.outputPathEdit)):
+            edit.currentPath = ""
+            assert qt.QSettings().value(f"KLIPSlicer/{key}") == ""
+            edit.currentPath = str(tmp_path)
+            assert qt.QSettings().value(f"KLIPSlicer/{key}") == str(tmp_path)
 
 
 def test_loading_the_module_looks_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,30 +57,121 @@ def test_the_module_describes_itself(module: Any) -> None:
 
 
 @pytest.fixture
-def offered(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the module registers with Slicer's Sample Data module, whose two functions are recorded."""
-    seen: dict[str, Any] = {}
-
-    class SampleDataLogic:
-        @staticmethod
-        def registerCustomSampleDataCategory(category: str, title: str) -> None:  # noqa: N802
-            seen["title"] = title
-
-        @staticmethod
-        def registerCustomSampleDataSource(**given: Any) -> None:  # noqa: N802
-            seen.update(given)
-
-    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=SampleDataLogic))
+def offered(module: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the module registers with Slicer's Sample Data module (its stand-in has the real signatures, or
+    is the real one).
+    """
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
     module.registerSampleData()
-    return seen
+    [source] = slicer.modules.sampleDataSources["KLIP"]
+    return source
 
 
-def test_the_synthetic_study_is_offered_and_nothing_is_downloaded(offered: dict[str, Any]) -> None:
-    assert offered["category"] == "KLIP"
-    assert offered["sampleName"] == "KLIPSynthetic"
-    assert Path(offered["thumbnailFileName"]).is_file()
-    assert "uris" not in offered
-    assert offered["customDownloader"] is sample_study.loadSyntheticStudy
+def test_the_synthetic_study_is_offered_and_nothing_is_downloaded(offered: Any) -> None:
+    assert offered.sampleName == "KLIPSynthetic"
+    assert Path(offered.thumbnailFileName).is_file()
+    assert offered.uris == [""]  # none, as Slicer writes it
+    assert offered.nodeNames == ["KLIPSynthetic"]
+    assert offered.customDownloader is sample_study.loadSyntheticStudy
+    assert slicer.modules.sampleDataSourceCategories["KLIP"]["title"]
+
+
+def test_on_a_dashboard_without_torch_the_modules_own_test_installs_nothing(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import qt
+    from KLIPSlicerLib import dependencies
+
+    qt.QSettings().remove("KLIPSlicer/OtherPython")
+    own = dependencies.ownVersions
+    monkeypatch.setattr(dependencies.shutil, "which", lambda name: sys.executable)
+    monkeypatch.setattr(dependencies, "ownVersions", lambda names: {**own(names), "torch": None})
+    said: list[str] = []
+    monkeypatch.setattr(module.KLIPSlicerTest, "delayDisplay", lambda self, text, *_: said.append(text))
+    module.KLIPSlicerTest().runTest()
+    assert said[-1].startswith("Skipped: torch not installed")
+
+
+# ---- which Slicer
+
+
+def test_an_older_slicer_gets_a_sentence_in_place_of_the_panel(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PySide6 import QtCore, QtWidgets
+
+    monkeypatch.setattr(slicer.app, "minorVersion", 10)
+    before = {name for name in sys.modules if name.startswith("KLIPSlicerLib")}
+    widget = module.KLIPSlicerWidget()
+    label = QtCore.QObject.findChild(widget.parent, QtWidgets.QLabel, "reasonLabel")
+    assert QtWidgets.QLabel.text(label).startswith("KLIP needs 3D Slicer 5.12 or newer, and this is 5.10.")
+    assert {name for name in sys.modules if name.startswith("KLIPSlicerLib")} - before <= {"KLIPSlicerLib.version"}
+    widget.enter()
+    widget.exit()
+    slicer.mrmlScene.Clear(0)
+    widget.cleanup()
+    widget.parent.deleteLater()
+
+
+@pytest.mark.parametrize(
+    ("version", "works"), [((5, 10), False), ((4, 99), False), ((5, 12), True), ((5, 13), True), ((6, 0), True)]
+)
+def test_slicer_5_12_is_the_oldest(version: tuple[int, int], works: bool) -> None:
+    from KLIPSlicerLib.version import reasonAgainstSlicer
+
+    assert (reasonAgainstSlicer(*version) == "") == works
+
+
+# ---- opened again and again, reloaded, unloaded
+
+
+def observers_made(node: Any, what: Any) -> int:
+    """How many observers a call adds to a node: VTK numbers them."""
+    first = node.AddObserver("ModifiedEvent", lambda *_: None)
+    node.RemoveObserver(first)
+    what()
+    last = node.AddObserver("ModifiedEvent", lambda *_: None)
+    node.RemoveObserver(last)
+    return int(last - first - 1)
+
+
+def test_opening_the_module_again_leaves_nothing_behind(module: Any, tmp_path: Path) -> None:
+    with panel_at_work.opened_panel(tmp_path) as widget:
+        parameters, node = widget._parameterNode, widget._parameterNode.parameterNode
+        assert observers_made(node, lambda: [(widget.exit(), widget.enter()) for _ in range(50)]) == 0
+        assert widget._parameterNode is parameters
+        assert len(widget.Observations) == 4
+        assert (
+            observers_made(node, lambda: [slicer.mrmlScene.Clear(0) for _ in range(20)]) <= 20
+        )  # ours, taken off and put on again
+        assert len(widget.Observations) == 4
+        widget.ui.viewsSpinBox.value = 33
+        assert widget._parameterNode.views == 33  # still connected
+
+
+def test_the_application_does_not_call_a_panel_that_is_gone(module: Any, tmp_path: Path) -> None:
+    before = list(slicer.app.connected)
+    for _ in range(3):
+        with panel_at_work.opened_panel(tmp_path):
+            assert len(slicer.app.connected) == len(before) + 1
+    assert slicer.app.connected == before
+
+
+def test_reload_reads_the_parts_anew_too(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Slicer's own reloadScriptedModule does not do."""
+    import importlib
+
+    reloaded: list[str] = []
+    kept = {name: part for name, part in sys.modules.items() if name.startswith("KLIPSlicerLib")}
+    with panel_at_work.opened_panel(tmp_path) as widget:
+        old = sys.modules["KLIPSlicerLib.panel"]
+        monkeypatch.setattr(slicer.util, "reloadScriptedModule", lambda name: reloaded.append(name))
+        try:
+            widget.onReload()
+            assert reloaded == ["KLIPSlicer"]
+            assert importlib.import_module("KLIPSlicerLib.panel") is not old
+            widget.cleanup()  # the old widget's, after the new file was read
+        finally:
+            sys.modules.update(kept)
+            widget.panel = None
 
 
 def drawing(folder: Path) -> Path:

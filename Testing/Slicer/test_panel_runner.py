@@ -4,6 +4,7 @@ remedy. Real processes.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -175,6 +176,52 @@ def test_a_program_that_is_not_there(heard: Heard, tmp_path: Path) -> None:
     assert kind == "failed"
     assert "cannot be started" in sentence
     assert "This computer" in sentence
+
+
+def test_whoever_hears_of_a_failed_start_may_start_again(tmp_path: Path) -> None:
+    """PythonQt deletes a QProcess with its last reference, also inside its own signal (no_crash_of_slicer in
+    conftest.py sees it).
+    """
+    said: list[str] = []
+    inside: list[int] = []
+    runner = Runner()
+
+    def again(sentence: str) -> None:
+        said.append(sentence)
+        inside.append(
+            sum(process._delivery.depth for process in (runner._process, runner._last) if process is not None)
+        )
+        if len(said) < 4:
+            runner.start(Interpreter(str(tmp_path / f"no python {len(said)}")), ["detect"])
+
+    runner.callbacks = Callbacks(onFailed=again)
+    runner.start(Interpreter(str(tmp_path / "no python")), ["detect"])
+    person.wait(lambda: len(said) == 4, 10, "four failures")
+    assert inside == [0, 0, 0, 0]
+    assert not runner.running
+
+
+def test_fifty_starts_that_fail_leave_one_process_object(tmp_path: Path) -> None:
+    from standins.processes import QProcess
+
+    heard = Heard()
+    for n in range(1, 51):
+        heard.runner.start(Interpreter(str(tmp_path / "no python")), ["detect"])
+        person.wait(lambda n=n: len(heard.end) == n, 10, "it has failed")
+    gc.collect()
+    runners = sum(type(thing) is Runner for thing in gc.get_objects())
+    assert sum(type(thing) is QProcess for thing in gc.get_objects()) <= runners  # each keeps its last one
+
+
+def test_the_log_hears_what_is_no_progress(heard: Heard, tmp_path: Path) -> None:
+    lines: list[str] = []
+    heard.runner.callbacks.onLog = lines.append
+    heard.runner.start(THIS, ["detect", str(tmp_path / "nothing"), "-o", str(tmp_path / "out")])
+    _kind, sentence = heard.ended()
+    assert lines[0].startswith(sys.executable)
+    assert "detect" in lines[0]
+    assert lines[-1] == sentence
+    assert not any(line.startswith("{") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,50 @@ def test_export_through_the_menu_and_a_file_dialog(
     assert len(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(written))))) == 2
 
 
-def test_an_export_that_fails_says_why(widget: Any, results: SceneResults, tmp_path: Path) -> None:
+def action(widget: Any, kind: str) -> Any:
+    """An entry of the export menu."""
+    return next(each for each in widget.ui.exportButton.menu().actions() if each.objectName == f"export {kind}")
+
+
+def test_an_export_that_cannot_be_says_why_before_a_file_is_asked_for(
+    widget: Any, results: SceneResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The made run is no DICOM study."""
-    person.answer_file_dialog(str(tmp_path / "x.dcm"))
-    person.choose_from_menu(widget.ui.exportButton, "export dicom-seg")
-    person.wait(lambda: "DICOM" in widget.ui.statusLabel.text, 10, "a sentence")
-    assert not list(tmp_path.glob("x.dcm*"))
+    assert not action(widget, "dicom-seg").enabled
+    assert action(widget, "dicom-seg").toolTip == "The volume was not loaded from DICOM."
+    assert action(widget, "seg.nrrd").enabled
+    slicer.mrmlScene.RemoveNode(results.inputNode)
+    widget.panel.found.refresh(results)
+    assert "no longer in the scene" in action(widget, "dicom-seg").toolTip
+
+
+def test_dicom_seg_is_offered_where_the_files_are(widget: Any, tmp_path: Path) -> None:
+    """And is withdrawn when they are gone."""
+    import shutil
+
+    from KLIPSlicerLib.scene_results import SceneResults
+    from made_run import make_run
+
+    from KLIPCore.io.study import read_study
+
+    folder = panel_at_work.dicom_study(tmp_path / "ct")
+    node = panel_at_work.load_study(folder)
+    study = read_study(folder)
+    run = make_run(tmp_path / "run", study)
+    found = SceneResults.create(node, run.folder)
+    widget.panel.setResults(found)
+    assert action(widget, "dicom-seg").enabled
+    shutil.rmtree(folder)
+    widget.panel.found.refresh(found)
+    assert not action(widget, "dicom-seg").enabled
+    assert "no longer where Slicer's database has them" in action(widget, "dicom-seg").toolTip
+
+
+def test_an_export_that_fails_says_why(widget: Any, results: SceneResults, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    widget.panel.found._export._ask = lambda *_: str(tmp_path / "file" / "x.seg.nrrd")
+    widget.panel.found._export.export("seg.nrrd", "*.seg.nrrd")
+    assert "cannot be written" in widget.ui.statusLabel.text
 
 
 def test_a_dialog_that_is_closed_writes_nothing(widget: Any, results: SceneResults) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import panel_at_work
+import patience
 import pydicom
 import pytest
+from KLIPSlicerLib import detection
 from KLIPSlicerLib.nodes import worldFromLps
 from panel_at_work import klip_processes, slicer
 from small_study import LESION_LPS_MM
@@ -42,8 +44,8 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     # Detect: first results come while later slices are still examined
     person.click(ui.detectButton)
     assert ui.detectButton.text == "Cancel"
-    person.wait(lambda: "slice" in ui.statusLabel.text, 120, "progress names the slice")
-    person.wait(lambda: widget.panel.results is not None, 120, "first results")
+    patience.wait_for_panel(widget, lambda: "slice" in ui.statusLabel.text, "progress names the slice")
+    patience.wait_for_panel(widget, lambda: widget.panel.results is not None, "first results")
     assert widget.panel.detection.running
     assert ui.progressBar.visible
     assert 0 < ui.progressBar.value < 1000
@@ -69,7 +71,9 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
 
     # Detect again: continued, not done twice
     person.click(ui.detectButton)
-    person.wait(lambda: not widget.panel.detection.running, 240, "the run ends")
+    patience.wait(
+        lambda: not widget.panel.detection.running, "the run ends", lambda: ui.statusLabel.text, lambda: True
+    )
     assert "stands out" in ui.statusLabel.text, ui.statusLabel.text
     assert {name: (folder / "trace" / name).stat().st_mtime_ns for name in kept} == kept
     results = widget.panel.results
@@ -104,7 +108,7 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     for row in others:
         person.click_checkbox(ui.regionTable, row)
     enabled = {action.objectName: action.enabled for action in ui.exportButton.menu().actions()}
-    assert [name for name, on in enabled.items() if on] == ["export report"]
+    assert [name for name, on in enabled.items() if on] == ["export report", "export json"]
     for row in (0, *others):
         person.click_checkbox(ui.regionTable, row)
     assert results.isRegionVisible(0)
@@ -139,9 +143,10 @@ def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path
     person.wait(lambda: widget.ui.inputSelector.currentNode() is node and widget.ui.detectButton.enabled, 5, "ready")
     panel_at_work.fast_choices(widget)
     person.click(widget.ui.detectButton)
+    patience.wait_for_panel(widget, klip_processes, "it runs")
     written = list(widget.panel.computer.outputFolder().glob("input/*.nrrd"))
     assert len(written) == 1
-    person.wait(klip_processes, 10, "it runs")
+    assert "changed after it was loaded from DICOM" in widget.ui.warningLabel.text
     pressed = time.monotonic()
     person.click(widget.ui.detectButton)
     person.wait(lambda: not klip_processes() and not widget.panel.detection.running, 5, "it is gone")
@@ -149,6 +154,28 @@ def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path
     assert not written[0].exists()
     assert widget.panel.results is None
     assert "Stopped" in widget.ui.statusLabel.text
+
+
+def test_cancel_before_the_run_leaves_nothing(widget: Any, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the volume is still compared with its files: no process, no half-written file, no folder of a run."""
+    node = panel_at_work.load_study(study)
+    slicer.util.arrayFromVolume(node)[-1] += 1
+    slicer.util.arrayFromVolumeModified(node)
+    person.wait(lambda: widget.ui.inputSelector.currentNode() is node and widget.ui.detectButton.enabled, 5, "ready")
+    found = widget.panel.detection
+    found._timer.setInterval(10_000)  # turns come by hand here, one step each
+    monkeypatch.setattr(detection, "AT_ONCE_SECONDS", 0.0)
+    person.click(widget.ui.detectButton)
+    while not list(widget.panel.computer.outputFolder().glob("input/*.part")):
+        found._prepare()
+    assert widget.ui.detectButton.text == "Cancel"
+    assert "Looking through the volume" in widget.ui.statusLabel.text
+    person.click(widget.ui.detectButton)
+    assert not found.running
+    assert klip_processes() == []
+    assert not [path for path in widget.panel.computer.outputFolder().rglob("*") if path.is_file()]
+    assert "Stopped" in widget.ui.statusLabel.text
+    assert widget.ui.detectButton.text == "Detect OOD"
 
 
 def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> None:
@@ -171,7 +198,10 @@ def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> 
     panel_at_work.fast_choices(widget)
     widget._parameterNode.firstSlice, widget._parameterNode.lastSlice = 1, 2
     person.click(widget.ui.detectButton)
-    person.wait(lambda: not widget.panel.detection.running and widget.panel.results is not None, 180, "results")
+    patience.wait(
+        lambda: not widget.panel.detection.running, "the run ends", lambda: widget.ui.statusLabel.text, lambda: True
+    )
+    assert widget.panel.results is not None, widget.ui.statusLabel.text
     run = json.loads((widget.panel.detection.runFolder / "run.json").read_text(encoding="utf-8"))
     assert run["prior"]["name"] == "mine"
     assert run["config"]["prior"] == str(folder / "mine.safetensors")

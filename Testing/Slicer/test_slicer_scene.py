@@ -122,11 +122,22 @@ def test_the_table_has_a_row_a_region(shown: SceneResults) -> None:
     assert table.GetNumberOfRows() == len(shown.regions) == 2
     columns = {
         table.GetColumnName(c): slicer.util.arrayFromTableColumn(table, table.GetColumnName(c))
-        if c not in (0, 1, 7)
+        if c not in (0, 1, 7, 8, 9)
         else None
-        for c in range(8)
+        for c in range(10)
     }
-    assert list(columns) == ["Region", "Slices", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q", "Segment"]
+    assert list(columns) == [
+        "Region",
+        "Slices",
+        "Volume [mL]",
+        "Peak [nats]",
+        "Total [nats]",
+        "p",
+        "q",
+        "Segment",
+        "Reading",
+        "Note",
+    ]
     for i, region in enumerate(shown.regions):
         assert table.GetCellText(i, 0) == region.name
         assert table.GetCellText(i, 1) == f"{region.slices[0]}–{region.slices[1]}"

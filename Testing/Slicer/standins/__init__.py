@@ -11,6 +11,9 @@ The scene, the nodes, `slicer.util` and the pixels of the views in these tests a
 `loader`               the `.ui` loader: its widgets are these classes, its MRML connections are wired
 `scripted`             ``ScriptedLoadableModule``, ``…Widget``, ``…Logic``, ``…Test``
 `parameter_node`       the part of ``slicer.parameterNodeWrapper`` that the module uses
+`processes`            ``QProcess`` that dies with its last Python reference
+`packaging`            ``slicer.packaging``, which installs nothing in testing mode
+`sample_data`          the registering half of the Sample Data module
 `application`          ``slicer.app``, settings, translation, the DICOM database's one question
 =====================  ==============================================================================================
 
@@ -18,7 +21,8 @@ They are stricter than PySide6 where PythonQt is, and where Slicer's own code ch
 here without being Slicer's dialect is a fault of the stand-in. Nothing is copied from Slicer.
 
 Call :func:`install` before the module is imported. With a checkout of Slicer's source at hand, its own base
-classes, parameter node wrapper and translation take the place of these (no difference is known):
+classes, parameter node wrapper, translation, packaging and Sample Data module take the place of these, and the
+test run says so at its end:
 
     SLICER_SOURCE=…/Slicer make test ARGS='-k panel'
 """
@@ -26,11 +30,24 @@ classes, parameter node wrapper and translation take the place of these (no diff
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import sys
 import types
 from pathlib import Path
 from typing import Any
+
+REPLACEABLE = (
+    "slicer.i18n",
+    "slicer.ScriptedLoadableModule",
+    "slicer.parameterNodeWrapper",
+    "slicer.packaging",
+    "SampleData",
+)
+"""Parts that are plain Python files in Slicer's source."""
+
+REAL: list[str] = []
+"""Those of them that were taken from there."""
 
 
 def install() -> Any:
@@ -53,20 +70,45 @@ def install() -> Any:
 
     for name in ctk_widgets.__all__:
         setattr(ctk, name, getattr(ctk_widgets, name))
-    from . import application, loader, parameter_node, qmrml, scripted
+    from . import application, loader, packaging, parameter_node, qmrml, sample_data, scripted
 
     for name in qmrml.__all__:
         setattr(slicer, name, getattr(qmrml, name))
     qt.QUiLoader = loader.QUiLoader  # type: ignore[attr-defined]
     application.install(slicer)
-    source = os.environ.get("SLICER_SOURCE")
-    if source:
-        slicer.__path__.append(str(Path(source) / "Base" / "Python" / "slicer"))
-        del sys.modules["slicer.i18n"]
-        for name in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper"):
-            setattr(slicer, name, importlib.import_module(f"slicer.{name}"))
-        return slicer
-    for name, module in (("ScriptedLoadableModule", scripted), ("parameterNodeWrapper", parameter_node)):
+    for name, module in (
+        ("ScriptedLoadableModule", scripted),
+        ("parameterNodeWrapper", parameter_node),
+        ("packaging", packaging),
+    ):
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)
+    sys.modules["SampleData"] = sample_data
+    source = os.environ.get("SLICER_SOURCE")
+    if source:
+        _take_real_parts(slicer, Path(source))
     return slicer
+
+
+def _take_real_parts(slicer: Any, source: Path) -> None:
+    """Put Slicer's own Python files in place of their stand-ins."""
+    slicer.__path__.append(str(source / "Base" / "Python" / "slicer"))
+    sys.path.append(str(source / "Modules" / "Scripted" / "SampleData"))
+    for name in (
+        *(f"slicer.{part}" for part in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper", "packaging")),
+        "SampleData",
+    ):
+        del sys.modules[name]
+        module = importlib.import_module(name)
+        if name.startswith("slicer."):
+            setattr(slicer, name.removeprefix("slicer."), module)
+        REAL.append(name)
+
+
+def in_a_sentence() -> str:
+    """How many of the Python parts that Slicer's source has were Slicer's own in this test run."""
+    whose = ", ".join(REAL) if REAL else "none (set SLICER_SOURCE to a checkout of Slicer)"
+    return (
+        f"slicer-core {importlib.metadata.version('slicer-core')}; {len(REAL)} of {len(REPLACEABLE)} replaceable "
+        f"Python parts were Slicer's own: {whose}"
+    )

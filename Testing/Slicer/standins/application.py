@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 import types
@@ -55,18 +57,25 @@ class Application(QtCore.QObject):
     startupCompleted = QtCore.Signal()
     aboutToQuit = QtCore.Signal()
     applicationName = "Slicer"
+    applicationVersion = "5.12.4"
+    majorVersion, minorVersion = 5, 12
 
     def __init__(self) -> None:
         super().__init__()
+        self.testing = True
+        self.connected: list[tuple[str, Any]] = []
         self.temporaryPath = tempfile.mkdtemp(prefix="klip-slicer-test-")
+        atexit.register(shutil.rmtree, self.temporaryPath, ignore_errors=True)
         self._modules = ModuleManager()
 
     def connect(self, signal: str, slot: Any) -> None:
         """Connect by signature."""
+        self.connected.append((signal, slot))
         getattr(self, signal.split("(")[0]).connect(slot)
 
     def disconnect(self, signal: str, slot: Any) -> None:
         """Undo :meth:`connect`."""
+        self.connected.remove((signal, slot))
         getattr(self, signal.split("(")[0]).disconnect(slot)
 
     def moduleManager(self) -> ModuleManager:
@@ -86,8 +95,12 @@ class Application(QtCore.QObject):
         return Settings()
 
     def testingEnabled(self) -> bool:
-        """Message boxes answer themselves in tests, in Slicer as here."""
-        return True
+        """Message boxes answer themselves in tests, and nothing is installed, in Slicer as here."""
+        return self.testing
+
+    def commandOptions(self) -> Any:
+        """How the application was started."""
+        return types.SimpleNamespace(testingEnabled=self.testing, noMainWindow=True)
 
     def processEvents(self) -> None:
         """Let Qt work."""
@@ -100,6 +113,10 @@ class Application(QtCore.QObject):
     def restoreOverrideCursor(self) -> None:
         """Show the former cursor."""
         QtWidgets.QApplication.restoreOverrideCursor()
+
+    def clipboard(self) -> Any:
+        """What was copied last."""
+        return QtWidgets.QApplication.clipboard()
 
     def layoutManager(self) -> None:
         """There are no views in a layout."""

@@ -235,9 +235,12 @@ class _Interval(QtWidgets.QWidget):
 
 
 class ctkPathLineEdit(qt.QWidget):
-    """A path, typed or browsed."""
+    """A path, typed or browsed. An empty line is no valid input to CTK: emptied, it says so and does not say
+    that the path changed.
+    """
 
     currentPathChanged = Signal(str)
+    validInputChanged = Signal(bool)
     Dirs, Files, Drives, NoDot, NoDotDot, NoDotAndDotDot, Writable, Executable, Readable = (
         1,
         2,
@@ -258,7 +261,15 @@ class ctkPathLineEdit(qt.QWidget):
         self._browse.setText("…")
         row.addWidget(self._edit, 1)
         row.addWidget(self._browse)
-        self._edit.textChanged.connect(self.currentPathChanged)
+        self._valid = False
+        self._edit.textChanged.connect(self._updated)
+
+    def _updated(self, text: str) -> None:
+        before, self._valid = self._valid, bool(text)
+        if self._valid:
+            self.currentPathChanged.emit(text)
+        if self._valid != before:
+            self.validInputChanged.emit(self._valid)
 
     currentPath = Property(str, lambda self: self._edit.text(), lambda self, v: self._edit.setText(v))
     filters = Property(int, lambda self: self._filters, lambda self, v: setattr(self, "_filters", v))

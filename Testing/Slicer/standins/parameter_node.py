@@ -155,7 +155,7 @@ class _Connector:
         if self.kind is slicer.qMRMLNodeComboBox:
             self.widget.setCurrentNode(value)
         elif self.kind is qt.QComboBox:
-            self.widget.currentIndex = self.choices.index(value)
+            self.widget.currentIndex = self.choices.index(value)  # a ValueError for what is not offered, as in Slicer
         elif self.kind is qt.QCheckBox:
             self.widget.checked = value
         elif self.kind is qt.QLineEdit:
@@ -171,7 +171,7 @@ def parameterNodeWrapper(owner: type) -> type:
     }
 
     def construct(self: Any, node: Any) -> None:
-        self.parameterNode, self._guis, self._updating = node, {}, False
+        self.parameterNode, self._guis, self._next, self._updating = node, {}, 0, False
         for parameter in parameters.values():
             if not parameter.is_node and not node.HasParameter(parameter.name):
                 parameter.write(node, parameter.default)
@@ -196,20 +196,21 @@ def parameterNodeWrapper(owner: type) -> type:
                 return
             self._updating = True
             try:
-                for parameter, connector, _slot in connections:
+                for parameter, connector, _slot in [each for gui in self._guis.values() for each in gui]:
                     connector.write(parameter.read(self.parameterNode))
             finally:
                 self._updating = False
 
-        observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, refresh)
-        tag = len(self._guis) + 1
-        self._guis[tag] = (observer, connections)
+        self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, refresh)
+        tag, self._next = self._next, self._next + 1
+        self._guis[tag] = connections
         return tag
 
     def disconnect(self: Any, tag: int | None) -> None:
         if tag in self._guis:
-            observer, connections = self._guis.pop(tag)
-            self.parameterNode.RemoveObserver(observer)
+            connections = self._guis.pop(
+                tag
+            )  # the node is still observed, as in Slicer: wrappers must not be made anew and anew
             for _parameter, connector, slot in connections:
                 connector.signal.disconnect(slot)
 

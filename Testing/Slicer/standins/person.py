@@ -64,6 +64,21 @@ def drag(slider_widget: Any, part: float) -> None:
     QtTest.QTest.mouseRelease(slider, LEFT, QtCore.Qt.KeyboardModifier.NoModifier, target)
 
 
+def press(widget: Any, key: Any) -> None:
+    """Press a key on a widget that can be reached with the keyboard."""
+    QtWidgets.QWidget.setFocus(widget)
+    QtTest.QTest.keyClick(widget, key)
+
+
+def type_text(line_edit: Any, text: str) -> None:
+    """Replace a line's text and leave it with Enter."""
+    QtWidgets.QLineEdit.setFocus(line_edit)
+    QtWidgets.QLineEdit.selectAll(line_edit)
+    QtTest.QTest.keyClick(line_edit, QtCore.Qt.Key.Key_Delete)
+    QtTest.QTest.keyClicks(line_edit, text)
+    QtTest.QTest.keyClick(line_edit, QtCore.Qt.Key.Key_Return)
+
+
 def click_cell(table: Any, row: int, column: int) -> None:
     """Click a cell of a table."""
     rect = QtWidgets.QTableWidget.visualItemRect(table, QtWidgets.QTableWidget.item(table, row, column))

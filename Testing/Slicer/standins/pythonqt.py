@@ -167,4 +167,7 @@ def module() -> types.ModuleType:
             return QtWidgets.QFileDialog.getOpenFileName(*arguments)[0]
 
     qt.QFileDialog = QFileDialog
+    from . import processes
+
+    qt.QProcess = processes.QProcess
     return qt

@@ -46,6 +46,21 @@ def _forget(observed: list[tuple[Any, int]], *_: Any) -> None:
     observed.clear()
 
 
+class qMRMLSortFilterProxyModel(qt.QObject):
+    """What a selector leaves out."""
+
+    def __init__(self, changed: Any) -> None:
+        super().__init__()
+        self._hidden: list[str] = []
+        self._changed = changed
+
+    def _hide(self, identifiers: Any) -> None:
+        self._hidden = list(identifiers)
+        self._changed()
+
+    hiddenNodeIDs = Property("QStringList", lambda self: self._hidden, _hide)
+
+
 class qMRMLNodeComboBox(qt.QWidget):
     """Selects a node of some classes."""
 
@@ -68,6 +83,7 @@ class qMRMLNodeComboBox(qt.QWidget):
         }
         self._scene: Any = None
         self._id: str | None = None
+        self._proxy: Any = None
         self._box = QtWidgets.QComboBox(self)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -87,6 +103,12 @@ class qMRMLNodeComboBox(qt.QWidget):
     renameEnabled = Property(bool, lambda s: s._settings["rename"], lambda s, v: s._kept("rename", v))
     showChildNodeTypes = Property(bool, lambda s: s._settings["children"], lambda s, v: s._kept("children", v))
 
+    def sortFilterProxyModel(self) -> Any:
+        """Decides which nodes are offered."""
+        if self._proxy is None:
+            self._proxy = qMRMLSortFilterProxyModel(self._fill)
+        return self._proxy
+
     def setMRMLScene(self, scene: Any) -> None:
         """Offer this scene's nodes from now on."""
         _forget(self._observed)
@@ -104,6 +126,7 @@ class qMRMLNodeComboBox(qt.QWidget):
             return []
         wanted = self._settings["types"]
         found = [node for kind in wanted for node in slicer.util.getNodesByClass(kind, self._scene)]
+        found = [node for node in found if node.GetID() not in self.sortFilterProxyModel().hiddenNodeIDs]
         return [
             n
             for n in found

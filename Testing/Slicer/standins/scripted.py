@@ -45,6 +45,13 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         """To be extended."""
 
+    def onReload(self) -> None:
+        """The developer's button."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
+    def cleanup(self) -> None:
+        """To be extended."""
+
     def resourcePath(self, name: str) -> str:
         """A file of the module's Resources; in a plain checkout there are none beside the module."""
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / name)

@@ -1,0 +1,20 @@
+"""Reload, for developers: Slicer reloads the module's file, and what it imports must be read anew, too."""
+
+from __future__ import annotations
+
+import sys
+
+PACKAGE = "KLIPSlicerLib"
+
+
+def forgetParts() -> list[str]:
+    """Let the next import of each part of the module read its file again.
+
+    Returns
+    -------
+    names of the parts that were forgotten.
+    """
+    names = [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]
+    for name in names:
+        del sys.modules[name]
+    return sorted(names)
