@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.scores import DEFAULT_SCORE, SCORES, Score
+from KLIPCore.volume.untrusted import read_yaml
 
 
 def _require(condition: bool, message: str, remedy: str) -> None:
@@ -347,13 +349,11 @@ class Config:
         ------
         ConfigError : unreadable, or with unknown or impossible settings.
         """
-        import yaml
-
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+            values = read_yaml(path)
+        except ValueError as error:
             raise ConfigError(
-                f"The configuration {path.name} cannot be read ({type(error).__name__}).",
+                f"The configuration {path.name} cannot be read: {error}.",
                 "Write it as YAML, as docs/conventions.md shows.",
             ) from error
         _require(
@@ -431,7 +431,7 @@ def _known(part: type, name: str, values: dict[Any, Any]) -> dict[str, Any]:
         kind = type(known[key])
         _require(
             kind not in (int, str) or type(value) is kind,
-            f"The setting '{key}' cannot be {value!r}.",
+            f"The setting '{key}' cannot be {reprlib.repr(value)}.",
             f"Write it like its default, {known[key]!r}.",
         )
     return values

@@ -8,10 +8,12 @@ Errors of the input print what is wrong and what to do, and exit with the class'
 from __future__ import annotations
 
 import gc
+import io
 import json
 import logging
 import signal
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -20,7 +22,7 @@ from KLIPCore import __version__
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
 from KLIPCore.cli.priors import priors_app, train
 from KLIPCore.cli.study import detect, export, reconstruct, regions
-from KLIPCore.errors import Cancelled, KlipError
+from KLIPCore.errors import Cancelled, KlipError, OutputError, ResourceError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +73,7 @@ def _on_terminate(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Entry point of `klip`."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    _speak_alone()
     signal.signal(signal.SIGTERM, _on_terminate)  # a program's stop is a person's stop
     try:
         app(standalone_mode=False)
@@ -83,6 +85,12 @@ def main() -> None:
     except KeyboardInterrupt:
         _tell_error(Cancelled("Stopped.", "Run the same command again to continue."))
         sys.exit(Cancelled.exit_code)
+    except (MemoryError, OSError, RuntimeError) as error:
+        told = _of_the_machine(error)
+        if told is None:
+            raise
+        _tell_error(told)
+        sys.exit(told.exit_code)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error: an unknown option, a value of the wrong kind
             typer.secho(f"{error.format_message()}", fg="red", err=True)
@@ -93,6 +101,45 @@ def main() -> None:
         # torch and MONAI leave a million objects, which the interpreter would search for garbage as it ends:
         # more than a second
         gc.freeze()
+
+
+class _Told(logging.Handler):
+    """Our own warnings, as plain lines on today's standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
+
+
+def _speak_alone() -> None:
+    """Let no library write to the user's screen, and no name that is not UTF-8 end the program when it is printed."""
+    logging.getLogger("KLIPCore").handlers = [_Told(logging.WARNING)]
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _of_the_machine(error: BaseException) -> KlipError | None:
+    """What the operating system refused, as a sentence; None for what is no refusal of its."""
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f" ({error.filename})" if error.filename else ""
+        return OutputError(
+            f"The computer refused a file operation: {error.strerror}{name}.",
+            "Check the path, its permissions and the free space.",
+        )
+    if (
+        isinstance(error, MemoryError)
+        or "not enough memory" in str(error)
+        or "can't allocate memory" in str(error)
+        or "out of memory" in str(error)
+    ):
+        return ResourceError(
+            "The memory of this computer does not suffice.",
+            "Close other programs, take fewer --workers or a smaller --batch, or fewer slices.",
+        )
+    return None
 
 
 def _tell_error(error: KlipError) -> None:

@@ -19,6 +19,7 @@ from KLIPCore.io.images import FORMATS, image_format, write_image
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram
 from KLIPCore.volume.geometry import Geometry, ImageGrid2D
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.untrusted import check_name
 from KLIPCore.volume.volume import Volume
 
 
@@ -44,6 +45,7 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     OutputError : the output is no image file name.
     ConfigError : more views asked for than there are.
     """
+    check_name(out, OutputError)
     if not image_format(out):
         raise OutputError(f"{out.name} is no name for an image.", f"Let it end in {', '.join(FORMATS)}.")
     sinogram, geometry, truth = _read(path)
@@ -137,6 +139,7 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
     Raises
     ------
     ConfigError : an unknown kind.
+    OutputError : the folder cannot be made: a file of that name is there.
     """
     from KLIPCore.export.labels import write_labels
     from KLIPCore.export.mesh import write_meshes
@@ -149,7 +152,13 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
             f"Choose from {', '.join(sorted(known))}.",
         )
     regions, grid = read_regions(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_name(folder, OutputError)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be made ({error.strerror}).", "Give --to a new folder, or one that is there."
+        ) from error
     files: list[Path] = []
     for kind in kinds:
         if kind in ("nifti", "nrrd"):

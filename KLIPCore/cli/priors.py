@@ -93,6 +93,7 @@ def priors_convert(
     attention_level: Annotated[
         list[int] | None, typer.Option(help="Flax: a level whose blocks attend, 0 the finest; may be repeated.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a prior of that name in OUT.")] = False,
 ) -> None:
     """Convert a published network to safetensors with a model card; nothing in the file is run."""
     from KLIPCore.priors.convert.publish import Wanted, convert
@@ -114,4 +115,4 @@ def priors_convert(
         pad=pad,
         attention_levels=tuple(attention_level or ()),
     )
-    typer.echo(f"Prior: {convert(source, out, wanted, kind)}")
+    typer.echo(f"Prior: {convert(source, out, wanted, kind, overwrite)}")

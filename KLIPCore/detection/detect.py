@@ -67,7 +67,22 @@ def detect(
     KlipError : one of its descendants, with a remedy; see :mod:`KLIPCore.errors`.
     Cancelled : stopped from the keyboard; finished slices are kept.
     """
-    config = config or Config()
+    with RunFolder(out).locked():
+        return _detect(study, RunFolder(out), config or Config(), series, slices, roi, overwrite, progress, work)
+
+
+def _detect(
+    study: Path,
+    folder: RunFolder,
+    config: Config,
+    series: str | None,
+    slices: str | None,
+    roi: Box | None,
+    overwrite: bool,
+    progress: Progress | None,
+    work: Arrangement | None,
+) -> Detection:
+    """What :func:`detect` does in a folder that nobody else works in."""
     tell = progress or (lambda stage, fraction, detail: None)
     wanted = config.regions.chosen
     if wanted.layer not in config.record.layers:
@@ -86,7 +101,6 @@ def detect(
     indices = chosen_slices(framed, slices, roi)
 
     fingerprint = config.fingerprint(prior.card.sha256, volume_hash(volume))
-    folder = RunFolder(out)
     work = work or _work_before(folder, fingerprint, devices[0]) or _arranged(config, prior, devices, indices, tell)
     run = _run_record(
         study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings]
@@ -127,7 +141,7 @@ def sample_slices(
     work = work or Arrangement.plain()
     devices = [device] if isinstance(device, torch.device) else list(device)
     wanted = twin_slices(indices, config.sampling.twin_every) if config.regions.null == "twin" else []
-    done = set(folder.finished(indices, fingerprint, ()))
+    done = set(folder.finished(indices, fingerprint))  # all layers: a flipped bit in any of them makes the slice anew
     batches = [
         batch for batch in cut(indices, work.slices_at_once(config.sampling.n_samples)) if not done.issuperset(batch)
     ]
@@ -141,7 +155,7 @@ def sample_slices(
     def save(traced: SliceTrace) -> None:
         nonlocal count
         count += 1
-        traced.save(folder.slice_file(traced.index), fingerprint)
+        folder.save_slice(traced, fingerprint)
 
     if batches:
         tell("sample", lo, f"{count} of {len(indices)} slices were done before" if done else "setting up the scanner")

@@ -21,7 +21,7 @@ from KLIPCore.config import Config
 from KLIPCore.detection.devices import choose_device
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.errors import ConfigError, TraceError
-from KLIPCore.io.sinogram import read_htc2022, read_sinogram
+from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
@@ -34,8 +34,10 @@ QUICK_ITERATIONS = 12
 
 
 def is_scan(path: Path) -> bool:
-    """Whether a path names measured projections rather than a volume."""
-    return path.suffix == ".npz"
+    """Whether a path names measured projections rather than a volume; those that cannot be read as they are
+    get their remedy from the reader.
+    """
+    return path.suffix.lower() in (".npz", ".mat", *PICTURES)
 
 
 def detect_scan(
@@ -56,7 +58,12 @@ def detect_scan(
     ------
     KlipError : one of its descendants, with a remedy; see :mod:`KLIPCore.errors`.
     """
-    tell = progress or (lambda stage, fraction, detail: None)
+    with RunFolder(out).locked():
+        return _detect(path, RunFolder(out), config, overwrite, progress or (lambda stage, fraction, detail: None))
+
+
+def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell: Progress) -> Detection:
+    """What :func:`detect_scan` does in a folder that nobody else works in."""
     wanted = config.regions.chosen
     if wanted.layer not in config.record.layers:
         raise ConfigError(
@@ -75,7 +82,6 @@ def detect_scan(
     )
     card = prior.card.to_dict()
     card.pop("training")
-    folder = RunFolder(out)
     folder.open(
         {
             "version": __version__,
@@ -95,9 +101,9 @@ def detect_scan(
     )
     framed = _framed(scan, prior)
     folder.write_framing(framed)
-    if not folder.finished([0], fingerprint, ()):
+    if not folder.finished([0], fingerprint):
         tell("sample", SAMPLING_SHARE[0], "sampling the scan and its solid twin")
-        trace_scan(scan, prior, config).save(folder.slice_file(0), fingerprint)
+        folder.save_slice(trace_scan(scan, prior, config), fingerprint)
     result = finish(folder, framed, config.regions, prior.card, tell, None)
     tell("done", 1.0, f"{len(result.report.regions)} regions")
     return result
@@ -123,6 +129,7 @@ def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> Fr
 def _prepare(path: Path, config: Config, prior: Prior, device: torch.device) -> tuple[MeasuredScan, str]:
     """The rays that are used, in the prior's units, and a hash of them."""
     sinogram, geometry = read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)
+    check_attenuation(sinogram)
     m = config.measurement
     views = Selection(None, m.arc_deg or 360.0).of(geometry)
     if m.n_views < len(views):

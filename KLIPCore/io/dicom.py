@@ -292,7 +292,7 @@ def hounsfield(
         )
     kind = (text(header, "RescaleType") or "HU").upper()
     if kind not in ("HU", "HU_MOD", "US"):  # US is "unspecified"; plausibility is judged later
-        raise IntensityError(f"{label} is rescaled to {kind}, not to Hounsfield units.", remedy)
+        raise IntensityError(f"{label} is rescaled to {kind[:40]}, not to Hounsfield units.", remedy)
     tally = tally if tally is not None else _Tally()
     hu = stored.astype(np.float64) * slope + intercept
     padding = _padding(header)

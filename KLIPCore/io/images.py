@@ -15,8 +15,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, IntensityError, NotCTError, OutputError, UnreadableFileError
+from KLIPCore.io.headers import check_header
 from KLIPCore.io.integrity import check_integrity, damaged
+from KLIPCore.io.silence import silenced
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.untrusted import check_name
 from KLIPCore.volume.volume import Source, Volume
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -51,11 +54,14 @@ def read_image(path: Path) -> Volume:
         raise UnreadableFileError(
             f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}."
         )
+    check_name(path, UnreadableFileError)
+    check_header(path)
     check_integrity(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with silenced():
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
@@ -77,7 +83,8 @@ def read_image(path: Path) -> Volume:
             f"{path.name} has {len(size)} dimensions {size}.", "Save one time point or phase as a 3-D volume."
         )
     try:
-        image = reader.Execute()
+        with silenced():
+            image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     while image.GetDimension() > 3:
@@ -103,7 +110,7 @@ def from_sitk(image: sitk.Image, source: Source | None = None) -> Volume:
     """A 3-D scalar SimpleITK image → volume (D, H, W) float32, unit from the image's "klip_unit" entry, else HU."""
     array = sitk.GetArrayViewFromImage(image)
     grid = Grid.from_itk(array.shape, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    unit = image.GetMetaData("klip_unit") if image.HasMetaDataKey("klip_unit") else "HU"
+    unit = image.GetMetaData("klip_unit")[:20] if image.HasMetaDataKey("klip_unit") else "HU"
     return Volume(array.astype(np.float32), grid, source or Source(), unit)
 
 

@@ -157,7 +157,7 @@ def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
                 path, stop_before_pixels=True, force=start[128:] != b"DICM", specific_tags=list(tags)
             )
             header.decode()
-    except DAMAGE as error:
+    except (*DAMAGE, TypeError, RecursionError, MemoryError, OverflowError) as error:
         raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", remedy) from error
     return header
 

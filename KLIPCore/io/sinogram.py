@@ -4,10 +4,13 @@ A sinogram without its geometry cannot be reconstructed, so one file holds both:
 can open,
 
     sinogram      (n_views, n_detectors) float32 line integrals (−log of transmitted over incident intensity)
-    angles_rad    (n_views,) float64 view angles
+    angles_rad    (n_views,) float64 view angles; or angles_deg, in degrees
     geometry      a JSON string: format, version, type ("parallel" or "fan") and the fields of that geometry
 
 in the conventions of :mod:`KLIPCore.volume.geometry`. Nothing in it is pickled; reading it cannot run code.
+MATLAB writes the same as a ``.mat`` (:mod:`KLIPCore.io.matlab`). Angles that turn the scanner many times
+round, and counts in place of line integrals, are refused: they would give a picture, and a wrong one.
+docs/conventions.md says how data of other libraries are turned.
 
 :func:`read_htc2022` reads real measurements of the Helsinki Tomography Challenge 2022 and turns *their* conventions
 into ours; the geometry itself stays as documented.
@@ -17,8 +20,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,27 @@ from KLIPCore.errors import (
     OutputError,
     UnreadableFileError,
 )
+from KLIPCore.io.matlab import plain_fields, read_mat
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
+from KLIPCore.volume.untrusted import json_object, load_npz, read_json
 
 FORMAT, VERSION = "klip-sinogram", 1
+
+MOST_TURNS = 2.0
+"""Angles that span more turns than this are degrees, or should have been taken modulo one."""
+LEAST_BINS = 16
+AIR_ABOVE = 0.25
+"""By so much of the range do the detector's ends, in air or at the body's rim, lie above its middle in
+counts; line integrals are larger in the middle.
+"""
+LARGEST_LINE_INTEGRAL = 30.0
+"""One photon in 10¹³; no detector counts so far."""
+
+PICTURES = (".tif", ".tiff", ".png", ".npy", ".csv", ".txt", ".raw")
+FROM_PICTURES = (
+    "Write it as .npz once: write_sinogram('scan', sinogram, ParallelBeam(angles_rad, n_bins, pitch_mm)); "
+    "docs/conventions.md has the line for TIFF stacks."
+)
 
 HTC2022_SOURCE_ORIGIN_MM, HTC2022_SOURCE_DETECTOR_MM, HTC2022_PITCH_MM = 410.66, 553.74, 0.2
 HTC2022_IMAGE = ImageGrid2D((512, 512), HTC2022_PITCH_MM * HTC2022_SOURCE_ORIGIN_MM / HTC2022_SOURCE_DETECTOR_MM)
@@ -83,7 +102,11 @@ def write_sinogram(path: str | Path, sinogram: ArrayLike, geometry: Geometry) ->
 
 
 def read_sinogram(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
-    """Read what :func:`write_sinogram` wrote.
+    """Read what :func:`write_sinogram` wrote, or the same saved from MATLAB.
+
+    Parameters
+    ----------
+    path : ``.npz``, or ``.mat`` (:mod:`KLIPCore.io.matlab`).
 
     Returns
     -------
@@ -93,23 +116,33 @@ def read_sinogram(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
     ------
     EmptyInputError : there is no such file.
     UnreadableFileError : it is no sinogram file, is damaged, or a field is missing or cannot be understood.
-    GeometryError : the array is not of the geometry's shape.
-    IntensityError : the array holds values that are not finite.
+    GeometryError : the array is not of the geometry's shape, or its angles are degrees.
+    IntensityError : the array holds values that are not finite, or counts in place of line integrals.
     """
-    arrays = _load(Path(path), ("sinogram", "angles_rad", "geometry"))
-    try:
-        fields = json.loads(str(arrays["geometry"]))
-        if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        if fields.pop("version", None) != VERSION:
-            raise ValueError(f"its version is not {VERSION}")
-        geometry = Geometry.from_dict(
-            {**fields, "angles_rad": np.asarray(arrays["angles_rad"], float).ravel().tolist()}
-        )
-        sinogram = np.asarray(arrays["sinogram"], np.float32)
-    except (ValueError, TypeError, ConfigError) as error:
+    path = Path(path)
+    if path.suffix.lower() in PICTURES:
+        raise UnreadableFileError(f"{path.name} holds pictures without the geometry of the scan.", FROM_PICTURES)
+    arrays = _load(path, ("sinogram",))
+    if ("angles_rad" in arrays) == ("angles_deg" in arrays):
         raise UnreadableFileError(
-            f"The sinogram file {Path(path).name} cannot be understood ({error}).", "Write it with write_sinogram()."
+            f"The file {path.name} lacks its view angles, or has them twice.",
+            "Give angles_rad or angles_deg, one per view.",
+        )
+    try:
+        sinogram = np.asarray(arrays["sinogram"], np.float32)
+        fields = _own_fields(arrays["geometry"]) if "geometry" in arrays else plain_fields(arrays)
+        degrees = "angles_deg" in arrays
+        angles = np.asarray(arrays["angles_deg" if degrees else "angles_rad"], float).ravel()
+        if "n_detectors" in fields and sinogram.shape != (
+            angles.size,
+            fields["n_detectors"],
+        ):  # before a geometry of a trillion bins is made
+            raise _shapes_differ(sinogram.shape, (angles.size, fields["n_detectors"]))
+        geometry = Geometry.from_dict({**fields, "angles_rad": (np.deg2rad(angles) if degrees else angles).tolist()})
+    except (ValueError, TypeError, KeyError, OverflowError, ConfigError) as error:
+        raise UnreadableFileError(
+            f"The sinogram file {path.name} cannot be understood ({_clause(error)}).",
+            "Write it with write_sinogram().",
         ) from error
     _check(sinogram, geometry)
     return sinogram, geometry
@@ -158,7 +191,7 @@ def read_htc2022(
     beside = path.with_name("geometry_and_scan_parameters.json")
     try:
         if beside.is_file():
-            scanner = json.loads(beside.read_text()).get(name, {})
+            scanner = read_json(beside).get(name, {})
         source_origin = float(scanner.get("distanceSourceOrigin", HTC2022_SOURCE_ORIGIN_MM))
         source_detector = float(scanner.get("distanceSourceDetector", HTC2022_SOURCE_DETECTOR_MM))
         pitch = float(scanner.get("pixelSizePost", HTC2022_PITCH_MM))
@@ -167,9 +200,10 @@ def read_htc2022(
         geometry = FanBeam(
             tuple(math.pi - np.deg2rad(degrees)), sinogram.shape[1], pitch, 0.0, source_origin, source_detector
         )
-    except (ValueError, TypeError, AttributeError, IndexError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError, ConfigError) as error:
         raise UnreadableFileError(
-            f"The measured disc {path.name} cannot be understood ({error}).", "Use an unchanged file of the challenge."
+            f"The measured disc {path.name} cannot be understood ({_clause(error)}).",
+            "Use an unchanged file of the challenge.",
         ) from error
     _check(sinogram, geometry)
     if limited:
@@ -187,19 +221,18 @@ def read_htc2022(
 
 
 def _load(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """All arrays of an ``.npz`` without pickles."""
+    """All arrays of an ``.npz`` or ``.mat``, without objects."""
     if not path.is_file():
         raise EmptyInputError(f"There is no sinogram file {path.name}.", "Check the path.")
-    try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UnreadableFileError(
-            f"The file {path.name} is not a readable .npz archive ({error}).", "Write or copy it again."
-        ) from error
+    if path.suffix.lower() == ".mat":
+        arrays = read_mat(path)
+    else:
+        try:
+            arrays = load_npz(path)
+        except ValueError as error:
+            raise UnreadableFileError(
+                f"The file {path.name} is not a readable .npz archive: {error}.", "Write it with write_sinogram()."
+            ) from error
     missing = [key for key in required if key not in arrays]
     if missing:
         raise UnreadableFileError(
@@ -209,14 +242,105 @@ def _load(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def _own_fields(stored: NDArray[Any]) -> dict[str, Any]:
+    """The geometry's fields from the JSON that :func:`write_sinogram` wrote.
+
+    Raises
+    ------
+    ValueError : it is something else.
+    """
+    fields = json_object(str(stored))
+    if fields.pop("format", None) != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
+    if fields.pop("version", None) != VERSION:
+        raise ValueError(f"its version is not {VERSION}")
+    return fields
+
+
+def _shapes_differ(sinogram: tuple[int, ...], geometry: tuple[Any, ...]) -> GeometryError:
+    return GeometryError(
+        f"The sinogram has shape {sinogram}, its geometry {geometry}.",
+        "Rows are views, columns are detector bins; give every view its angle.",
+    )
+
+
+def _clause(error: Exception) -> str:
+    """What is wrong, without the advice that libraries add to it, on one line and short."""
+    text = error.message if isinstance(error, ConfigError) else str(error)
+    return " ".join(text.split())[:120].rstrip(".")
+
+
 def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     if sinogram.shape != geometry.shape:
-        raise GeometryError(
-            f"The sinogram has shape {sinogram.shape}, its geometry {geometry.shape}.",
-            "Rows are views, columns are detector bins; give every view its angle.",
-        )
+        raise _shapes_differ(sinogram.shape, geometry.shape)
     if not np.isfinite(sinogram).all():
         raise IntensityError(
             "The sinogram holds values that are not finite.",
             "Replace dead bins and starved rays before the logarithm.",
+        )
+    _check_angles(geometry)
+    _check_unit(sinogram)
+
+
+def _check_angles(geometry: Geometry) -> None:
+    """Refuse angles in degrees: read as radians they turn the scanner round and round.
+
+    Raises
+    ------
+    GeometryError : more than :data:`MOST_TURNS`.
+    """
+    first, last = min(geometry.angles_rad), max(geometry.angles_rad)
+    turns = (last - first) / (2 * math.pi)
+    if turns > MOST_TURNS + 1e-6:
+        raise GeometryError(
+            f"The view angles run from {first:g} to {last:g}: in radians that is {turns:.0f} times round, so they "
+            "look like degrees.",
+            "Convert them with numpy.deg2rad, or store them as angles_deg; angles of a scanner that turned so "
+            "often, modulo 2 pi.",
+        )
+
+
+def _check_unit(sinogram: NDArray[np.float32]) -> None:
+    """Refuse counts, transmission, and logarithms without their sign: air, at the detector's ends, is then the
+    largest value, not the smallest.
+
+    Raises
+    ------
+    IntensityError : it is.
+    """
+    if sinogram.shape[1] < LEAST_BINS:  # too few to tell the ends from the middle
+        return
+    low, high = np.quantile(sinogram, (0.02, 0.98))
+    ends = float(np.median(np.concatenate([sinogram[:, :2], sinogram[:, -2:]], axis=1)))
+    middle = float(np.median(sinogram[:, sinogram.shape[1] // 3 : -(sinogram.shape[1] // 3)]))
+    if high > low and ends - middle > AIR_ABOVE * (high - low):
+        kind = (
+            "logarithms without their minus sign"
+            if high <= 0 or (low < 0 and -low > high)
+            else "counts or transmission"
+        )
+        raise IntensityError(
+            f"Rays through air have the largest values ({ends:g}, the middle {middle:g}): these are {kind}, not "
+            "line integrals.",
+            "Take -log(I / I0), with I0 the counts of a ray through air; line integrals are 0 in air and grow with "
+            "what is in the way.",
+        )
+
+
+def check_attenuation(sinogram: NDArray[np.floating]) -> None:
+    """Refuse what is no attenuation that a scanner can have measured.
+
+    Parameters
+    ----------
+    sinogram : line integrals, −log of transmitted over incident intensity, any shape.
+
+    Raises
+    ------
+    IntensityError : larger than :data:`LARGEST_LINE_INTEGRAL`.
+    """
+    largest = float(np.max(sinogram, initial=0.0))
+    if largest > LARGEST_LINE_INTEGRAL:
+        raise IntensityError(
+            f"The largest line integral is {largest:g}: no ray is weakened by e to that power.",
+            "Give -log(I / I0) without a factor; a sum over pixels needs the attenuation per pixel first.",
         )

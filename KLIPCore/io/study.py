@@ -31,6 +31,7 @@ HIGHEST_WINDOW_HU = 600.0
 """Abdominal and mediastinal windows end below this; real bone does not."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # headers with 1e308 in them: what comes of it is refused as not finite
 def read_study(path: Path, series: str | None = None) -> Volume:
     """The CT volume that a path means.
 

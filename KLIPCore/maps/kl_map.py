@@ -202,6 +202,7 @@ class MapMaker:
     def __init__(self, trace: KLTrace, study: Framing, roi: NDArray[np.bool_] | None = None) -> None:
         if not trace.slices:
             raise TraceError("No slice has been sampled yet.", "Run detect first.")
+        _check_fit(trace, study)
         self.trace = trace
         self.study = study
         self.roi = roi
@@ -333,6 +334,26 @@ class MapMaker:
             windows = self.trace.recorded(layer, score.windows) if score.together else score.windows
             self._cells[twin] = (key, [self.trace.nats(layer, score.part, window, score.bands) for window in windows])
         return self._cells[twin][1]
+
+
+def _check_fit(trace: KLTrace, study: Framing) -> None:
+    """Refuse traces that belong to another study or frame, or whose slices differ in size.
+
+    Raises
+    ------
+    TraceError : they do.
+    """
+    sizes = {layer.energy.shape[-2:] for s in trace.slices for layer in s.layers.values()}
+    n = next(iter(sizes))[-1] if sizes else 1
+    if (
+        len(sizes) > 1
+        or any(size[0] != size[1] for size in sizes)
+        or study.frame.size % n
+        or trace.indices[-1] >= study.body.shape[0]
+    ):
+        raise TraceError(
+            "The trace does not fit the study's grid and frame.", "Delete the folder's trace and run detect again."
+        )
 
 
 def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:

@@ -17,10 +17,11 @@ On disk a slice is one ``.npz``; nats are stored as signed square roots in float
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.pushes import Pushes
+from KLIPCore.volume.untrusted import json_object, load_npz
 
 Part = Literal["energy", "mean", "variance"]
 
@@ -40,6 +42,7 @@ DAMAGE = (
     EOFError,
     TypeError,
     RuntimeError,
+    OverflowError,
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
@@ -129,13 +132,17 @@ class SliceTrace:
             arrays[f"{name}.energy"] = _pack(layer.energy)
             arrays[f"{name}.mean"] = _pack(layer.mean)
             meta["layers"][name] = layer.n_independent
+        meta["pushes"] = self.pushes is not None
         if self.pushes is not None:
             arrays |= {f"pushes.{name}": array for name, array in self.pushes.arrays().items()}
         arrays["meta"] = np.array(json.dumps(meta))
         part = path.with_suffix(".npz.part")
-        with part.open("wb") as stream:
-            np.savez(stream, **arrays)  # nats hardly compress (a fifth), and a map should not wait for it
-        part.replace(path)
+        try:
+            with part.open("wb") as stream:
+                np.savez(stream, **arrays)  # nats hardly compress (a fifth), and a map should not wait for it
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path, fingerprint: str | None = None, layers: Collection[str] | None = None) -> SliceTrace:
@@ -152,37 +159,96 @@ class SliceTrace:
         TraceError : the file is damaged, or belongs to a run with other settings than ``fingerprint``.
         """
         try:
-            with (
-                path.open("rb") as stream,
-                np.load(stream, allow_pickle=False) as stored,
-            ):  # numpy leaves a damaged file open
-                meta = json.loads(str(stored["meta"]))
-                unpacked = {
-                    name: Layer(
-                        name,
-                        stored[f"{name}.edges"],
-                        _unpack(stored[f"{name}.energy"]),
-                        _unpack(stored[f"{name}.mean"]),
-                        n,
-                    )
-                    for name, n in meta["layers"].items()
-                    if layers is None or name in layers
-                }
-                pushes = None
-                if "pushes.sigma" in stored and (layers is None or "pushes" in layers):
-                    pushes = Pushes.of({name: stored[f"pushes.{name}"] for name in ("sigma", "push", "expectation")})
-                made = cls(meta["index"], unpacked, stored["reconstruction"].astype(np.float32), meta["info"], pushes)
+            meta = json_object(str(load_npz(path, ("meta",))["meta"]))
+            held = [name for name in meta["layers"] if layers is None or name in layers]
+            stored = load_npz(
+                path, ["reconstruction", *(f"{name}.{part}" for name in held for part in ("edges", "energy", "mean"))]
+            )
+            unpacked = {name: _layer(name, stored, meta["layers"][name]) for name in held}
+            pushes = _pushes(path) if meta.get("pushes") and (layers is None or "pushes" in layers) else None
+            made = cls(int(meta["index"]), unpacked, _square(stored["reconstruction"]), _info(meta["info"]), pushes)
+            written_with = str(meta["fingerprint"])
         except DAMAGE as error:
             raise TraceError(
                 f"The trace file {path.name} is damaged ({type(error).__name__}).",
                 "Delete it and run detect again; only that slice is redone.",
             ) from error
-        if fingerprint is not None and meta["fingerprint"] != fingerprint:
+        if fingerprint is not None and written_with != fingerprint:
             raise TraceError(
                 f"The trace file {path.name} was made with other settings.",
                 "Choose another output folder, or --overwrite.",
             )
         return made
+
+
+def _layer(name: str, stored: Mapping[str, NDArray[Any]], n_independent: Any) -> Layer:
+    """One layer, if its arrays fit each other.
+
+    Raises
+    ------
+    ValueError : they do not.
+    """
+    edges, energy, mean = (stored[f"{name}.{part}"] for part in ("edges", "energy", "mean"))
+    if (
+        edges.ndim != 1
+        or energy.ndim != 4
+        or energy.shape != mean.shape
+        or len(edges) != len(energy) + 1
+        or 0 in energy.shape
+    ):
+        raise ValueError("its arrays do not fit each other")
+    if not (np.isfinite(edges).all() and (edges > 0).all() and (np.diff(edges) > 0).all()):
+        raise ValueError("its noise levels do not rise")
+    layer = Layer(name, edges.astype(np.float64), _unpack(energy), _unpack(mean), int(n_independent))
+    if not (np.isfinite(layer.energy).all() and np.isfinite(layer.mean).all()):
+        raise ValueError("its nats are not finite")
+    return layer
+
+
+PUSH_ARRAYS = ("sigma", "push", "expectation")
+"""What a slice's pushes are stored as."""
+
+
+def _pushes(path: Path) -> Pushes:
+    """A slice's mean pushes.
+
+    Raises
+    ------
+    TraceError, ValueError : they do not fit each other, or are not finite.
+    """
+    stored = load_npz(path, [f"pushes.{name}" for name in PUSH_ARRAYS])
+    pushes = Pushes.of({name: stored[f"pushes.{name}"] for name in PUSH_ARRAYS})
+    if not (np.isfinite(pushes.push).all() and np.isfinite(pushes.expectation).all()):
+        raise ValueError("its pushes are not finite")
+    return pushes
+
+
+def _square(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """A reconstruction as it was written.
+
+    Raises
+    ------
+    ValueError : it is no finite square.
+    """
+    if stored.ndim != 2 or stored.shape[0] != stored.shape[1] or not np.isfinite(stored).all():
+        raise ValueError("its reconstruction is no finite square")
+    return stored.astype(np.float32)
+
+
+def _info(stored: Any) -> dict[str, Any]:
+    """A slice's figures.
+
+    Raises
+    ------
+    ValueError : they are no mapping, or seconds, evaluations or PSNR are no numbers.
+    """
+    if not isinstance(stored, dict):
+        raise ValueError("its figures are no mapping")
+    for name in ("seconds", "network_evaluations", "psnr_db"):
+        value = stored.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError("its figures are no numbers")
+    return stored
 
 
 def _pack(nats: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+import struct
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from KLIPCore.errors import PriorError
+from KLIPCore.errors import ConfigError, OutputError, PriorError
 from KLIPCore.priors.networks import build_network, network_config
 from KLIPCore.priors.unet import UNetPrior
 from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.untrusted import read_json
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a prior may be called: it becomes the name of two files."""
+LONGEST_TENSOR_LIST = 8 << 20
+"""Bytes of the header of a .safetensors file; the shipped priors' have 60 000."""
 
 DEFAULT_PRIOR = "abdomen-ct-256"
 """Name of the prior that is loaded when none is named."""
@@ -36,19 +47,49 @@ def save_prior(network: nn.Module, card: ModelCard, folder: Path, dtype: torch.d
     """Write weights and card beside each other and return the weights' path.
 
     Both are written under a temporary name first: an interrupted save leaves the old pair intact.
+
+    Raises
+    ------
+    ConfigError : the card's name is no name of a file.
+    OutputError : they cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_prior_name(card.name)
     path = folder / f"{card.name}.safetensors"
-    partial = path.with_suffix(".safetensors.part")
-    save_file(
-        {name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()}, partial
-    )
-    card = replace(card, sha256=file_sha256(partial))
-    partial_card = path.with_suffix(".json.part")
-    partial_card.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-    partial_card.replace(path.with_suffix(".json"))
+    partial, partial_card = folder / f"{card.name}.safetensors.part", folder / f"{card.name}.json.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()},
+            partial,
+        )
+        card = replace(card, sha256=file_sha256(partial))
+        partial_card.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+        partial_card.replace(folder / f"{card.name}.json")
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"The prior {card.name} cannot be written to {folder}.",
+            "Choose a folder you may write to, with space left.",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+            partial_card.unlink(missing_ok=True)
     return path
+
+
+def check_prior_name(name: str) -> None:
+    """Refuse names that would lie in another folder, or that no file can have.
+
+    Raises
+    ------
+    ConfigError : it is one.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"A prior cannot be called {name[:60]!r}.",
+            "Use letters, digits, '-', '_' and '.', at most 100, a letter or digit first.",
+        )
 
 
 def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> UNetPrior:
@@ -95,17 +136,58 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
             "Give the path of the .safetensors file with its model card beside it.",
         )
     try:
-        card = ModelCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
+        card = ModelCard.from_dict(read_json(card_path))
         if card.sha256 and card.sha256 != file_sha256(path):
             raise PriorError(
                 f"{path.name} is not the file its model card describes (hash differs).",
                 "Copy weights and card again, from the same place.",
             )
-        network = build_network(network_config(card.network))
+        _check_tensors(path)
+        network = build_network(_fitting(card, path))
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    except (SafetensorError, json.JSONDecodeError, RuntimeError, TypeError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise PriorError(
             f"{path.name} cannot be loaded ({type(error).__name__}).",
             "Copy weights and card again, or choose another prior.",
         ) from error
     return UNetPrior(network, card, device)
+
+
+def _check_tensors(path: Path) -> None:
+    """Refuse a file whose header says to be longer than any header, or than the file.
+
+    Raises
+    ------
+    ValueError : it is one.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 2 <= length <= min(LONGEST_TENSOR_LIST, path.stat().st_size - 8):
+        raise ValueError("its header is of an impossible length")
+
+
+def _fitting(card: ModelCard, path: Path) -> Any:
+    """The network's configuration, if the file has room for its weights: a network of a terabyte is built by
+    four digits.
+
+    Raises
+    ------
+    ValueError : it has not.
+    """
+    config = network_config(card.network)
+    with torch.device("meta"):  # shapes without memory
+        n = sum(math.prod(p.shape) for p in build_network(config).parameters())
+    if n > path.stat().st_size:  # a byte for a weight at least
+        raise ValueError("its card describes a larger network than the file holds")
+    return config

@@ -27,6 +27,12 @@ KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
 """Kind → (network, its configuration)."""
 
 
+MOST_BLOCKS, MOST_CHANNELS = 64, 100_000
+"""Larger numbers in a card are mistakes or meant ill: no diffusion network has so many blocks or levels, nor
+channels or steps.
+"""
+
+
 def network_config(fields: Mapping[str, Any]) -> Any:
     """The configuration that a ``network`` entry describes; an entry without ``kind`` is an EDMUNet's.
 
@@ -38,12 +44,27 @@ def network_config(fields: Mapping[str, Any]) -> Any:
     if kind not in KINDS:
         raise PriorError(f"A network of the kind '{kind}' is not known.", f"This version knows: {', '.join(KINDS)}.")
     try:
+        _check_extent(fields)
         return KINDS[kind][1].from_dict(fields)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise PriorError(
-            f"The network's description cannot be used ({error}).",
+            f"The network's description cannot be used ({str(error)[:200]}).",
             "Use the card written beside the weights by the same version.",
         ) from error
+
+
+def _check_extent(fields: Mapping[str, Any]) -> None:
+    """Refuse a description of a network that would take days to build.
+
+    Raises
+    ------
+    ValueError : too many blocks, levels or channels.
+    """
+    for name, value in fields.items():
+        most = MOST_BLOCKS if name.endswith("blocks") else MOST_CHANNELS
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if len(numbers) > MOST_BLOCKS or any(isinstance(n, int | float) and not -most <= n <= most for n in numbers):
+            raise ValueError(f"{name} is out of range")
 
 
 def build_network(config: Any) -> nn.Module:

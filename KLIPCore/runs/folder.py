@@ -19,22 +19,24 @@ fingerprint, so work is continued exactly when it would have come out the same.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-import zipfile
-import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from KLIPCore.errors import OutputError, TraceError
-from KLIPCore.maps.trace import KLTrace, SliceTrace
+from KLIPCore.errors import ConfigError, GeometryError, OutputError, TraceError
+from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.untrusted import check_name, json_object, load_npz, read_json
 from KLIPCore.volume.volume import Orientation
 
 OWN_FILES = (
@@ -49,8 +51,14 @@ OWN_FILES = (
 )
 """What a run writes besides ``trace/``; nothing else is ever removed."""
 
-BESIDE = ("synthetic",)
-"""What may lie in the folder before a run starts: the study that :mod:`KLIPCore.lab.demo.demo` made."""
+LOCK = "run.lock"
+"""Held while a command works in the folder, and gone afterwards; the system lets go of it when a process is killed."""
+
+BESIDE = ("synthetic", LOCK)
+"""What may lie in the folder before a run starts: the study that :mod:`KLIPCore.lab.demo.demo` made, and the lock."""
+
+MOST_SLICES = 100_000
+"""A whole body in steps of 0.02 mm."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,59 @@ class RunFolder:
         """Trace file of slice ``index``, counted from the feet."""
         return self.trace_folder / f"slice_{index:04d}.npz"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and keep other processes from working in it inside the block. What was made and
+        stays empty is removed.
+
+        Raises
+        ------
+        OutputError : it cannot be made or written to, or another process works in it.
+        """
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self._make()
+        try:
+            handle = _lock(self.file(LOCK))
+        except OSError as error:
+            raise OutputError(
+                f"The output folder {self.path} cannot be written to ({error.strerror}).",
+                "Choose a folder you may write to with -o.",
+            ) from error
+        if handle is None:
+            raise OutputError(
+                f"Another process is at work in {self.path}.",
+                "Wait for it, stop it, or choose another folder with -o.",
+            )
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # the folder may have been taken away, or the right to write
+                self.file(LOCK).unlink()  # while it is still ours
+            handle.close()
+            with suppress(OSError):  # not empty
+                for folder in made:
+                    folder.rmdir()
+
+    def _make(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        OutputError : it cannot be made or written to.
+        """
+        check_name(self.path, OutputError)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The output folder {self.path} cannot be made ({error.strerror}).",
+                "Choose a folder you may write to with -o.",
+            ) from error
+        if not os.access(self.path, os.W_OK):
+            raise OutputError(
+                f"The output folder {self.path} cannot be written to.", "Choose a folder you may write to with -o."
+            )
+
     def open(self, run: dict[str, Any], overwrite: bool = False) -> None:
         """Create the folder, or take up the run that is in it.
 
@@ -89,17 +150,8 @@ class RunFolder:
         ------
         OutputError : not writable, holds something else, or a run with other settings.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The output folder {self.path} cannot be made ({error.strerror}).",
-                "Choose a folder you may write to with -o.",
-            ) from error
-        if not os.access(self.path, os.W_OK):
-            raise OutputError(
-                f"The output folder {self.path} cannot be written to.", "Choose a folder you may write to with -o."
-            )
+        self._make()
+        self._sweep()
         old = self.file("run.json")
         if old.is_file():
             if self.run().get("fingerprint") != run["fingerprint"]:
@@ -113,8 +165,23 @@ class RunFolder:
             raise OutputError(
                 f"{self.path} is not empty and holds no earlier run.", "Choose a new or empty folder with -o."
             )
-        self.trace_folder.mkdir(exist_ok=True)
         self.write_json("run.json", run)
+        try:
+            self.trace_folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The folder {self.trace_folder} cannot be made ({error.strerror}).", "Choose another folder with -o."
+            ) from error
+
+    def _sweep(self) -> None:
+        """Remove half-written files of a run that was killed: whatever our writers call them beside the name
+        that they were to take.
+        """
+        stems = {name.split(".")[0] for name in OWN_FILES}
+        for item in [*self.path.glob("*.part*"), *self.trace_folder.glob("slice_*.npz.part")]:
+            if item.name.split(".")[0] in stems or item.parent == self.trace_folder:
+                with suppress(OSError):
+                    shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
 
     def clear(self) -> None:
         """Remove what a run wrote, and nothing else."""
@@ -131,13 +198,13 @@ class RunFolder:
         TraceError : there is no run here, or its record is damaged.
         """
         try:
-            return dict(json.loads(self.file("run.json").read_text(encoding="utf-8")))
+            return _run_record(read_json(self.file("run.json")))
         except OSError as error:
             raise TraceError(
                 f"There is no finished or started run in {self.path}.",
                 "Give the folder that klip detect wrote with -o.",
             ) from error
-        except (json.JSONDecodeError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise TraceError(
                 f"The run record in {self.path} is damaged.", "Run klip detect again with --overwrite."
             ) from error
@@ -150,27 +217,29 @@ class RunFolder:
         TraceError : the run has not finished.
         """
         try:
-            return dict(json.loads(self.file("result.json").read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
+            return read_json(self.file("result.json"))
+        except (OSError, ValueError) as error:
             raise TraceError(
                 f"There is no finished run in {self.path}.", "Run klip detect to its end first."
             ) from error
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write one JSON file, whole or not at all."""
-        part = self.file(name + ".part")
-        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(self.file(name))
+        text = json.dumps(values, indent=2, ensure_ascii=False)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:  # a path that is no UTF-8
+            text = json.dumps(values, indent=2)
+        with _written(self.file(name)) as part:
+            part.write_text(text + "\n", encoding="utf-8")
 
     def write_framing(self, framing: Framing) -> None:
         """Store grid, body masks and frame."""
-        part = self.file("body.npz.part")
         fields = {"frame": framing.frame.to_dict(), "shape": framing.grid.shape, "frame_uid": framing.grid.frame_uid}
-        with part.open("wb") as stream:
+        with _written(self.file("body.npz")) as part, part.open("wb") as stream:
             np.savez_compressed(
                 stream, bits=np.packbits(framing.body), affine=framing.grid.affine, fields=np.array(json.dumps(fields))
             )
-        part.replace(self.file("body.npz"))
 
     def read_framing(self) -> Framing:
         """The inverse of :meth:`write_framing`.
@@ -180,30 +249,54 @@ class RunFolder:
         TraceError : missing or damaged.
         """
         try:
-            with self.file("body.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                fields = json.loads(str(stored["fields"]))
-                grid = Grid(tuple(fields["shape"]), stored["affine"], fields["frame_uid"])
-                orientation = Orientation(*grid.lps_axes())
-                shape = grid.oriented(orientation.order, orientation.flips).shape
-                body = np.unpackbits(stored["bits"], count=int(np.prod(shape))).astype(bool).reshape(shape)
-                return Framing(grid, orientation, body, Frame.from_dict(fields["frame"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            stored = load_npz(self.file("body.npz"))
+            fields = json_object(str(stored["fields"]))
+            grid = _stored_grid(fields, stored["affine"])
+            orientation = Orientation(*grid.lps_axes())
+            shape = grid.oriented(orientation.order, orientation.flips).shape
+            if stored["bits"].size != -(-math.prod(shape) // 8):
+                raise ValueError("its masks are of another size")
+            body = np.unpackbits(stored["bits"], count=math.prod(shape)).astype(bool).reshape(shape)
+            frame = Frame.from_dict(fields["frame"])
+            if len(frame.centres) != shape[0]:
+                raise ValueError("its frames are of other slices")
+            return Framing(grid, orientation, body, frame)
+        except (*DAMAGE, AttributeError, IndexError, GeometryError, ConfigError) as error:
             raise TraceError(
                 f"The body masks in {self.path} are missing or damaged.",
                 "Run klip detect again; finished slices are kept.",
             ) from error
 
+    def save_slice(self, traced: SliceTrace, fingerprint: str) -> None:
+        """Write one slice's trace, whole or not at all.
+
+        Raises
+        ------
+        OutputError : it cannot be written; slices that were written before stay.
+        """
+        try:
+            traced.save(self.slice_file(traced.index), fingerprint)
+        except OSError as error:
+            raise OutputError(
+                f"Slice {traced.index} cannot be written ({error.strerror or error}). Finished slices are kept.",
+                "Make room, or make the folder writable, and run the same command again to continue.",
+            ) from error
+
     def finished(
         self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None
     ) -> dict[int, SliceTrace]:
-        """Traces of those slices that are done, with the named layers; a damaged file counts as not done."""
+        """Traces of those slices that are done, with the named layers; a file that is damaged, or of another
+        slice or run, counts as not done.
+        """
         out = {}
         for index in indices:
             if self.slice_file(index).is_file():
                 try:
-                    out[index] = SliceTrace.load(self.slice_file(index), fingerprint, layers)
+                    found = SliceTrace.load(self.slice_file(index), fingerprint, layers)
                 except TraceError:
-                    self.slice_file(index).unlink()
+                    continue  # it is written anew when the slice is
+                if found.index == index:
+                    out[index] = found
         return out
 
     def trace(self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None) -> KLTrace:
@@ -217,3 +310,103 @@ class RunFolder:
         if not done:
             raise TraceError(f"No slice in {self.path} has been sampled yet.", "Run klip detect first.")
         return KLTrace(tuple(done[index] for index in sorted(done)))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """The path to write to instead of ``path``, which appears whole or not at all.
+
+    Raises
+    ------
+    OutputError : it cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path.name} cannot be written ({error.strerror or error}).",
+            "Choose a folder you may write to, with space left.",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> IO[bytes] | None:
+    """An open, locked file; None where another process holds it. Where the file system knows no locks there
+    is none.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows refuses to remove a file that another process has open
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            return None
+        return path.open("wb")
+    while True:
+        handle = path.open("wb")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            return None
+        except OSError:  # a network share without locks
+            return handle
+        try:
+            if os.fstat(handle.fileno()).st_ino == path.stat().st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
+        handle.close()  # the one before removed it between our opening and locking: another may have made it anew
+
+
+def _run_record(run: dict[str, Any]) -> dict[str, Any]:
+    """A run's record, if what every reader of it relies on is there and of its kind.
+
+    Raises
+    ------
+    ValueError, KeyError : it is not.
+    """
+    slices, warnings, study = run["slices"], run["warnings"], run["study"]
+    kinds = (
+        isinstance(run["fingerprint"], str),
+        isinstance(run["config"], dict),
+        isinstance(run["prior"], dict),
+        isinstance(study, dict),
+    )
+    if (
+        not all(kinds)
+        or not isinstance(slices, list)
+        or not all(type(k) is int and 0 <= k < MOST_SLICES for k in slices)
+    ):
+        raise ValueError("its parts are of the wrong kind")
+    if (
+        not isinstance(warnings, list)
+        or not all(isinstance(text, str) for text in warnings)
+        or not isinstance(study.get("path", ""), str)
+    ):
+        raise ValueError("its parts are of the wrong kind")
+    if run.get("roi") is not None and (
+        np.shape(run["roi"]) != (3, 2) or not np.isfinite(np.asarray(run["roi"], float)).all()
+    ):
+        raise ValueError("its region of interest is no box")
+    return run
+
+
+def _stored_grid(fields: dict[str, Any], affine: NDArray[np.float64]) -> Grid:
+    """The grid that was stored beside the masks.
+
+    Raises
+    ------
+    ValueError : it is none.
+    """
+    shape = fields["shape"]
+    if (
+        not isinstance(shape, list)
+        or len(shape) != 3
+        or not all(type(n) is int and 0 < n <= MOST_SLICES for n in shape)
+    ):
+        raise ValueError("its shape is no three numbers of voxels")
+    return Grid((shape[0], shape[1], shape[2]), affine, str(fields["frame_uid"]))

@@ -9,7 +9,7 @@ folder is gone.
 from __future__ import annotations
 
 import io
-import json
+import re
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +23,15 @@ from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.kl_map import MapMaker
 from KLIPCore.maps.regions import Region
-from KLIPCore.maps.trace import KLTrace
+from KLIPCore.maps.trace import DAMAGE, KLTrace
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import regions_of
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.selection import Box, box_mask
 from KLIPCore.volume.volume import Volume
+
+MEMBER = re.compile(r"run\.json|body\.npz|trace/slice_\d{4,6}\.npz")
+"""What an archive of a live map may hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +149,26 @@ class LiveMap:
             with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(io.BytesIO(data)) as archive:
                 if "run.json" not in archive.namelist():  # cut off where an inner archive happens to end
                     raise TraceError("The stored KL trace is damaged.", "Run the detection again.")
+                _check_members(archive)
                 archive.extractall(name)
                 return cls.open(Path(name))
-        except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+        except (*DAMAGE, NotImplementedError) as error:
             raise TraceError(
                 f"The stored KL trace is damaged ({type(error).__name__}).", "Run the detection again."
             ) from error
+
+
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that :meth:`LiveMap.to_bytes` has not written: other names, packed members that would swell.
+
+    Raises
+    ------
+    TraceError : it is one.
+    """
+    for member in archive.infolist():
+        if (
+            not MEMBER.fullmatch(member.filename)
+            or member.compress_type != zipfile.ZIP_STORED
+            or member.file_size != member.compress_size
+        ):
+            raise TraceError("The stored KL trace holds what no KL trace holds.", "Run the detection again.")

@@ -117,8 +117,22 @@ def redo_regions(
     ------
     TraceError : no run there, or its trace cannot answer.
     """
-    tell = progress or (lambda stage, fraction, detail: None)
     folder = RunFolder(out)
+    folder.run()  # nothing is made where there is no run
+    with folder.locked():
+        return _redo(folder, config, study, roi, report, progress or (lambda stage, fraction, detail: None), reopen)
+
+
+def _redo(
+    folder: RunFolder,
+    config: RegionConfig | None,
+    study: Path | None,
+    roi: Box | None,
+    report: bool,
+    tell: Progress,
+    reopen: Reopen,
+) -> Detection:
+    """What :func:`redo_regions` does in a folder that nobody else works in."""
     run = folder.run()
     framing: Framing = folder.read_framing()
     if report:
@@ -140,6 +154,8 @@ def finish(
     run = folder.run()
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
+    left_out = sorted(set(run["slices"]) - set(trace.indices))
+    warnings = [*run["warnings"], *([_left_out(left_out, len(run["slices"]))] if left_out else [])]
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None)
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
@@ -154,7 +170,7 @@ def finish(
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
         false_discovery_rate=settings.rate,
-        warnings=tuple(run["warnings"]),
+        warnings=tuple(warnings),
     )
     tell("export", 0.95, "writing results")
     for name in ("report.html", "regions.dcm"):  # of other regions: they must not stay
@@ -169,6 +185,15 @@ def finish(
         made = write_report(folder, made, volumes.cells, volumes, framing, reconstruction, card)
     write_result(folder, made, volumes.cells, framing.grid)
     return Detection(made, volumes.cells, volumes, framing, folder)
+
+
+def _left_out(indices: list[int], n: int) -> str:
+    """The sentence about slices that the map does not show."""
+    named = ", ".join(str(k) for k in indices[:8]) + (", …" if len(indices) > 8 else "")
+    return (
+        f"{len(indices)} of {n} slices are not in the map: not sampled yet, or their traces are damaged ({named}). "
+        "Run klip detect again to complete it."
+    )
 
 
 def read_regions(out: Path) -> tuple[list[Region], Grid]:
@@ -241,8 +266,8 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "null": kl_map.null,
         "fingerprint": run["fingerprint"],
         "slices_sampled": len(trace.slices),
-        "seconds_sampling": round(sum(i["seconds"] for i in infos), 1),
-        "network_evaluations_per_slice": round(float(np.mean([i["network_evaluations"] for i in infos])), 1),
+        "seconds_sampling": round(sum(i.get("seconds", 0.0) for i in infos), 1),
+        "network_evaluations_per_slice": round(float(np.mean([i.get("network_evaluations", 0) for i in infos])), 1),
     } | ({"psnr_db_median": round(float(np.median(psnr)), 2)} if psnr else {})
 
 

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import InputError
 
+LARGEST_SIZE = 16_384
+"""Pixels along a frame's side; one that a file says to be larger is none."""
+
 MIN_BODY_FRACTION = 0.03
 """A slice whose body fills less than this fraction of its area does not vote on the frame."""
 
@@ -175,13 +178,29 @@ class Frame:
 
     @classmethod
     def from_dict(cls, fields: dict) -> Frame:
-        """The inverse of :meth:`to_dict`."""
-        return cls(
+        """The inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        ValueError : the numbers are none of a frame.
+        """
+        made = cls(
             int(fields["size"]),
             np.array(fields["centres"], float),
             np.array(fields["pixel"], float),
             float(fields["pixel_mm"]),
         )
+        lengths = np.array([*made.pixel.ravel(), made.pixel_mm])
+        if (
+            not 1 <= made.size <= LARGEST_SIZE
+            or made.centres.ndim != 2
+            or made.centres.shape[1] != 2
+            or made.pixel.shape != (2,)
+        ):
+            raise ValueError("its size, centres or pixels are of the wrong shape")
+        if not np.isfinite(made.centres).all() or not np.isfinite(lengths).all() or not (lengths > 0).all():
+            raise ValueError("its centres or pixels are no lengths")
+        return made
 
 
 def _nearest(positions: NDArray[np.float64], n: int) -> NDArray[np.intp]:

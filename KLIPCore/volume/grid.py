@@ -22,6 +22,9 @@ from KLIPCore.errors import GeometryError
 
 Affine = NDArray[np.float64]
 
+FARTHEST_MM = 1e7
+"""Ten kilometres: no table is there, and arithmetic is still exact to a hundredth of a micrometre."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -43,6 +46,10 @@ class Grid:
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise GeometryError(
                 "The volume's index-to-patient matrix is not a finite 4x4 matrix.", "Export the study again."
+            )
+        if np.abs(affine).max() > FARTHEST_MM:
+            raise GeometryError(
+                "The volume's voxels lie kilometres away.", "Export the study again; places and spacings are in mm."
             )
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise GeometryError(

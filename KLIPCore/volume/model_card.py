@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from KLIPCore.errors import PriorError
 from KLIPCore.volume.units import Window
+
+LARGEST_SIZE = 4096
+"""Pixels along the side of a prior's square; a card that says more would fill the memory with positions alone."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,49 @@ class ModelCard:
             known = dict(fields)
             known["window"] = Window(**known["window"])
             known["pixel_mm_range"] = tuple(known.get("pixel_mm_range", (1.1, 2.1)))
-            return cls(**known)
-        except (KeyError, TypeError) as error:
+            card = cls(**known)
+            card._check()
+            return card
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PriorError(
                 f"The model card cannot be read ({error}).",
                 "Use the card written beside the weights by the same version.",
             ) from error
+
+    def _check(self) -> None:
+        """Refuse a card whose fields are of the wrong kind or impossible.
+
+        Raises
+        ------
+        ValueError : one is; the text names it.
+        """
+        if not all(
+            isinstance(text, str) for text in (self.name, self.anatomy, self.licence, self.sha256, self.intended_use)
+        ):
+            raise ValueError("a text is none")
+        if (
+            not isinstance(self.network, dict)
+            or not isinstance(self.training, dict)
+            or not isinstance(self.position_channels, bool)
+        ):
+            raise ValueError("network, training or position_channels are of the wrong kind")
+        if type(self.size) is not int or not 1 <= self.size <= LARGEST_SIZE:
+            raise ValueError(f"a size of {str(self.size)[:40]} pixels")
+        numbers = (
+            self.body_fraction,
+            self.sigma_min,
+            self.sigma_max,
+            *self.pixel_mm_range,
+            self.window.lo_hu,
+            self.window.hi_hu,
+        )
+        if len(self.pixel_mm_range) != 2 or any(
+            isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers
+        ):
+            raise ValueError("a number is none")
+        if not (
+            0 < self.body_fraction <= 1
+            and 0 < self.sigma_min < self.sigma_max
+            and 0 < self.pixel_mm_range[0] <= self.pixel_mm_range[1]
+        ):
+            raise ValueError("body_fraction, sigma or pixel_mm_range are impossible")

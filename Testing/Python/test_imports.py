@@ -29,10 +29,10 @@ MAY_IMPORT = """
 errors           |                                                     |
 progress         |                                                     | rich
 scores           |                                                     |
-config           | scores                                              | yaml
+config           | scores volume                                       |
 
-volume           | config                                              | numpy scipy
-io               | volume                                              | numpy SimpleITK pydicom
+volume           |                                                     | numpy scipy yaml
+io               | volume                                              | numpy scipy SimpleITK pydicom
 maps             | volume config scores                                | numpy scipy
 export           | maps io volume                                      | numpy SimpleITK pydicom matplotlib PIL jinja2
 export.dicom_seg |                                                     | highdicom

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from KLIPCore.config import Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.evaluation.baselines.registry import baseline
 from KLIPCore.lab.evaluation.implants import Implant
 from KLIPCore.lab.evaluation.variations import Variation
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.untrusted import read_yaml
 
 
 @dataclass(frozen=True)
@@ -131,16 +130,17 @@ class EvaluationConfig:
         ConfigError : unreadable, or with unknown fields.
         """
         try:
-            fields = _tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
+            fields = _tuples(read_yaml(path))
             fields["cases"] = tuple(Case.from_dict(case) for case in fields["cases"])
             fields["implants"] = tuple(Implant(**_tuples(i)) for i in fields.get("implants", ()))
             fields["variations"] = tuple(Variation(**_tuples(v)) for v in fields.get("variations", ()))
             base = Config.from_preset(fields.pop("preset", "default"))
             fields["run"] = base.updated(fields.pop("run", {}))
             return cls(**{"name": path.stem} | fields)
-        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            why = str(error)[:200]
             raise ConfigError(
-                f"The evaluation configuration {path.name} cannot be used ({error}).",
+                f"The evaluation configuration {path.name} cannot be used ({why}).",
                 "Compare it with configs/eval_lits_dev.yaml.",
             ) from error
 

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from KLIPCore import __version__
@@ -55,6 +54,7 @@ from KLIPCore.physics.tv import gradient, tv_reconstruction
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.untrusted import read_yaml
 
 Image = NDArray[np.float32]
 
@@ -116,7 +116,7 @@ class MeasuredConfig:
         ConfigError : unreadable, or with unknown fields.
         """
         try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+            fields = read_yaml(path)
             fields["scans"] = {group: tuple(str(n) for n in names) for group, names in fields["scans"].items()}
             fields["selections"] = tuple(Selection(**s) for s in fields["selections"])
             for key in ("scores", "region_scores"):
@@ -124,9 +124,10 @@ class MeasuredConfig:
                     fields[key] = tuple(fields[key])
             fields["run"] = Config.from_preset(fields.pop("preset", "default")).updated(fields.pop("run", {}))
             return cls(**{"name": path.stem} | fields)
-        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            why = str(error)[:200]
             raise ConfigError(
-                f"The evaluation configuration {path.name} cannot be used ({error}).",
+                f"The evaluation configuration {path.name} cannot be used ({why}).",
                 "Compare it with configs/eval_htc.yaml.",
             ) from error
 
@@ -134,8 +135,8 @@ class MeasuredConfig:
 def is_measured(path: Path) -> bool:
     """Whether a configuration is one of measured scans; an unreadable one is not."""
     try:
-        return "scans" in (yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, yaml.YAMLError, TypeError):
+        return "scans" in (read_yaml(path) or {})
+    except (ValueError, TypeError):
         return False
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.training.augment import Augmentation
 from KLIPCore.lab.training.data import DataSource
@@ -15,6 +13,7 @@ from KLIPCore.priors.ddpm import DDPMConfig
 from KLIPCore.priors.networks import network_config
 from KLIPCore.priors.unet import UNetConfig
 from KLIPCore.volume.units import Window
+from KLIPCore.volume.untrusted import read_yaml
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class TrainingConfig:
         ConfigError : it is not YAML, or a field is missing or unknown.
         """
         try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+            fields = read_yaml(path)
             fields["window"] = Window(**fields["window"])
             for key in ("sources", "validation"):
                 fields[key] = tuple(DataSource.from_dict(s) for s in fields[key])
@@ -89,9 +88,10 @@ class TrainingConfig:
             if "augmentation" in fields:
                 fields["augmentation"] = Augmentation(**fields["augmentation"])
             return cls(**fields)
-        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            why = str(error)[:200]
             raise ConfigError(
-                f"The training configuration {path.name} cannot be used ({error}).",
+                f"The training configuration {path.name} cannot be used ({why}).",
                 "Compare it with configs/train_abdomen.yaml.",
             ) from error
 

@@ -2,12 +2,12 @@
 
 Such a folder holds ``config.json`` and ``diffusion_pytorch_model.safetensors`` (or ``.bin``), directly or
 below ``unet/``, and the training schedule in ``scheduler_config.json``, directly or below ``scheduler/``.
-diffusers itself is not needed.
+Large networks come in shards, several files that ``diffusion_pytorch_model.safetensors.index.json`` lists; a
+variant (``.fp16.``) is taken where there is nothing else. diffusers itself is not needed.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,14 @@ from torch import Tensor
 
 from KLIPCore.errors import PriorError
 from KLIPCore.priors.diffusers_unet import DiffusersConfig, DiffusersUNet
+from KLIPCore.volume.untrusted import read_json
 
 SCHEDULES = {"linear": "linear_beta", "scaled_linear": "scaled_linear_beta", "squaredcos_cap_v2": "cosine"}
 """diffusers' name of a schedule → MONAI's."""
+
+SUFFIXES = (".safetensors", ".bin")
+SHARD = re.compile(r"diffusion_pytorch_model(\.[A-Za-z0-9_]+)?-\d{5}-of-\d{5}(\.[A-Za-z0-9_]+)?\.(safetensors|bin)")
+"""How diffusers calls the parts of a network; no folder can be hidden in such a name."""
 
 UNCHANGED = {
     "center_input_sample": (False,),
@@ -71,19 +76,17 @@ def read_diffusers(folder: Path) -> tuple[DiffusersUNet, dict[str, Any]]:
     """
     config_path = _first(folder, "config.json", "unet/config.json")
     try:
-        described = json.loads(config_path.read_text(encoding="utf-8"))
+        described = read_json(config_path)
         scheduler = _scheduler(folder)
         network = DiffusersUNet(diffusers_config(described, scheduler))
-        weights = _first(config_path.parent, "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-        tensors = (
-            load_file(weights)
-            if weights.suffix == ".safetensors"
-            else torch.load(weights, map_location="cpu", weights_only=True)
-        )
-        network.net.load_state_dict(renamed(tensors))
-    except (json.JSONDecodeError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        network.net.load_state_dict(renamed(_weights(config_path.parent)))
+    except PriorError:
+        raise
+    except (
+        Exception
+    ) as error:  # what the file makes json, torch and safetensors raise; their texts may advise to unpickle
         raise PriorError(
-            f"{folder.name} cannot be converted ({error}).",
+            f"{folder.name} cannot be converted ({_clause(error)}).",
             "Give a folder that diffusers' UNet2DModel.save_pretrained wrote.",
         ) from error
     size = described.get("sample_size")
@@ -162,12 +165,76 @@ def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _scheduler(folder: Path) -> dict[str, Any]:
     for place in ("scheduler/scheduler_config.json", "scheduler_config.json", "../scheduler/scheduler_config.json"):
         if (folder / place).is_file():
-            found: dict[str, Any] = json.loads((folder / place).read_text(encoding="utf-8"))
-            return found
+            return read_json(folder / place)
     raise PriorError(
         f"{folder.name} has no scheduler_config.json, without which its noise levels are unknown.",
         "Put the training schedule beside it.",
     )
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """All weights of a folder, from one file or from its shards.
+
+    Raises
+    ------
+    PriorError : there are none, or a shard is missing or lies elsewhere.
+    """
+    index = next((file for file in sorted(folder.glob("diffusion_pytorch_model*.index*.json"))), None)
+    whole = [
+        folder / name
+        for name in ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+        if (folder / name).is_file()
+    ]
+    if not whole and index is None:
+        whole = [
+            file
+            for file in sorted(folder.glob("diffusion_pytorch_model.*.*"))
+            if SHARD.fullmatch(file.name) is None and file.suffix in SUFFIXES
+        ]
+    if whole:
+        return _tensors(whole[0])
+    if index is None:
+        raise PriorError(
+            f"{folder.name} has no diffusion_pytorch_model.safetensors.",
+            "Give a folder that diffusers' UNet2DModel.save_pretrained wrote.",
+        )
+    places = read_json(index).get("weight_map", {})
+    if not isinstance(places, dict) or not all(
+        isinstance(name, str) and SHARD.fullmatch(name) for name in places.values()
+    ):
+        raise PriorError(
+            f"{index.name} names files that are no shards beside it.",
+            "Copy the folder again; its index lists the files of one network.",
+        )
+    found: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        if not (folder / name).is_file():
+            raise PriorError(
+                f"The shard {name} that {index.name} lists is missing.",
+                "Copy all files of the network into one folder.",
+            )
+        shard = _tensors(folder / name)
+        found |= {key: tensor for key, tensor in shard.items() if places.get(key) == name}
+    missing = sorted(set(places) - set(found))
+    if missing:
+        raise PriorError(
+            f"The shards lack {len(missing)} weights that {index.name} lists, {missing[0][:80]} first.",
+            "Copy the shards again.",
+        )
+    return found
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """The weights in one file; of a .bin only tensors, nothing in it is run."""
+    return (
+        load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+    )
+
+
+def _clause(error: Exception) -> str:
+    """What is wrong in a few words; of torch's unpickler the kind alone, since it goes on to advise what is unsafe."""
+    text = " ".join(str(error).split())
+    return type(error).__name__ if not text or "weights_only" in text or "pickle" in text.lower() else text[:200]
 
 
 def _first(folder: Path, *places: str) -> Path:

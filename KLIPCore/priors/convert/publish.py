@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from KLIPCore.errors import ConfigError, PriorError
-from KLIPCore.priors.checkpoint import load_prior, save_prior
+from KLIPCore.errors import ConfigError, OutputError, PriorError
+from KLIPCore.priors.checkpoint import check_prior_name, load_prior, save_prior
 from KLIPCore.priors.convert.diffusers import read_diffusers
 from KLIPCore.priors.convert.edm import read_edm
 from KLIPCore.priors.convert.flax import read_flax
@@ -76,7 +76,7 @@ def format_of(source: Path) -> str:
     )
 
 
-def convert(source: Path, out: Path, wanted: Wanted, kind: str | None = None) -> Path:
+def convert(source: Path, out: Path, wanted: Wanted, kind: str | None = None, overwrite: bool = False) -> Path:
     """Convert a checkpoint and return the path of the ``.safetensors``, with the card beside it.
 
     Parameters
@@ -85,12 +85,21 @@ def convert(source: Path, out: Path, wanted: Wanted, kind: str | None = None) ->
     out : folder for weights and card.
     wanted : what the checkpoint does not say.
     kind : one of :data:`FORMATS`, or None to find out.
+    overwrite : replace a prior of that name.
 
     Raises
     ------
     PriorError : it cannot be converted, or does not come back as it went.
-    ConfigError : the format is unknown, or the size is not said anywhere.
+    ConfigError : the name is no file's, the format is unknown, or the size is not said anywhere.
+    OutputError : a prior of that name is there, or the folder cannot be written.
     """
+    check_prior_name(wanted.name)
+    there = [name for suffix in (".safetensors", ".json") if (out / (name := wanted.name + suffix)).exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{out} holds {' and '.join(there)} already.",
+            "Choose another --name or folder, or replace that prior with --overwrite.",
+        )
     kind = kind or format_of(source)
     network: Any
     if kind == "diffusers":

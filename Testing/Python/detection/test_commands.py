@@ -61,3 +61,11 @@ def test_export_writes_labels_and_surfaces(run: Detection, tmp_path: Path) -> No
         export_regions(run.folder.path, tmp_path / "to", ["dwg"])
     with pytest.raises(TraceError):
         export_regions(tmp_path, tmp_path / "to", ["stl"])
+
+
+def test_export_to_an_existing_file_is_refused(run: Detection, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="cannot be made") as caught:
+            export_regions(run.folder.path, target, ["nifti"])
+        assert caught.value.remedy

@@ -160,3 +160,69 @@ def test_the_shape_of_the_published_face_network() -> None:
         ours = DiffusersUNet(diffusers_config(described, {})).net.state_dict()
     assert {n: t.shape for n, t in renamed(theirs).items()} == {n: t.shape for n, t in ours.items()}
     assert sum(t.numel() for t in ours.values()) == 113_673_219
+
+
+def sharded(folder: Path) -> dict[str, str]:
+    """diffusers' own shards of a small network; the index."""
+    theirs, _ = made(folder, "modern")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    theirs.save_pretrained(folder / "unet", max_shard_size="20KB")
+    return json.loads(
+        (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").read_text(encoding="utf-8")
+    )["weight_map"]
+
+
+def test_shards_give_the_same_network(tmp_path: Path) -> None:
+    made(tmp_path / "whole", "modern")
+    places = sharded(tmp_path / "parts")
+    assert len(set(places.values())) > 2
+    whole, parts = (read_diffusers(tmp_path / name)[0].state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_variant_alone_is_read(tmp_path: Path) -> None:
+    made(tmp_path, "modern")
+    file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert read_diffusers(tmp_path)[1]["sample_size"] == 16
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../secret.safetensors", "/etc/passwd", "diffusion_pytorch_model-00001-of-00002.safetensors/../../x", 3],
+)
+def test_an_index_cannot_name_other_files(name: object, tmp_path: Path) -> None:
+    places = sharded(tmp_path)
+    key = sorted(places)[0]
+    text = json.dumps({"weight_map": {**places, key: name}})
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(text, encoding="utf-8")
+    with pytest.raises(PriorError, match="no shards beside it"):
+        read_diffusers(tmp_path)
+
+
+def test_missing_shards_and_weights_are_named(tmp_path: Path) -> None:
+    places = sharded(tmp_path)
+    index = tmp_path / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    whole = index.read_text(encoding="utf-8")
+    index.write_text(
+        json.dumps({"weight_map": {**places, "extra.weight": sorted(set(places.values()))[0]}}), encoding="utf-8"
+    )
+    with pytest.raises(PriorError, match=r"lack 1 weights.*extra\.weight"):
+        read_diffusers(tmp_path)
+    index.write_text(whole, encoding="utf-8")
+    gone = sorted(set(places.values()))[1]
+    (tmp_path / "unet" / gone).unlink()
+    with pytest.raises(PriorError, match=f"shard {gone}.* is missing"):
+        read_diffusers(tmp_path)
+
+
+def test_no_message_advises_to_unpickle(tmp_path: Path) -> None:
+    import pickle
+
+    made(tmp_path, "modern")
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    (tmp_path / "unet" / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps(print))
+    with pytest.raises(PriorError) as caught:
+        read_diffusers(tmp_path)
+    assert "weights_only" not in str(caught.value)
+    assert "pickle" not in str(caught.value)

@@ -12,7 +12,7 @@ import torch
 from test_convert_edm import DDPMPP, PADIS, published, snapshot  # noqa: F401  (the fixture is used by name)
 
 from KLIPCore.cli import main
-from KLIPCore.errors import ConfigError, PriorError
+from KLIPCore.errors import ConfigError, OutputError, PriorError
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.convert.edm import read_edm
 from KLIPCore.priors.convert.publish import Wanted, convert, format_of
@@ -86,10 +86,33 @@ def test_the_command(
     assert "mine.safetensors" in capsys.readouterr().out
     assert load_prior(tmp_path / "out" / "mine.safetensors").card.window == WINDOW
     (tmp_path / "n.pkl").write_bytes(pickle.dumps({"ema": print}))
+    monkeypatch.setattr(sys, "argv", [*argv, "--overwrite"])
     with pytest.raises(SystemExit) as leave:
         main()
     assert leave.value.code == PriorError.exit_code
     assert "not run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a/b", "../b", "/b", "", ".b", "a" * 101, "a\0b", "é", "a b"])
+def test_names_that_are_no_files_are_refused(published: types.ModuleType, name: str, tmp_path: Path) -> None:  # noqa: F811
+    snapshot(published, tmp_path / "n.pkl", DDPMPP)
+    with pytest.raises(ConfigError, match="cannot be called"):
+        convert(tmp_path / "n.pkl", tmp_path / "out", Wanted(name, WINDOW))
+    assert [p.name for p in tmp_path.iterdir()] == ["n.pkl"]
+
+
+def test_a_prior_of_the_same_name_is_not_replaced_without_a_word(published: types.ModuleType, tmp_path: Path) -> None:  # noqa: F811
+    snapshot(published, tmp_path / "n.pkl", DDPMPP)
+    first = convert(tmp_path / "n.pkl", tmp_path / "out", Wanted("mine", WINDOW, anatomy="one"))
+    with pytest.raises(OutputError, match=r"holds mine\.safetensors and mine\.json already") as caught:
+        convert(tmp_path / "n.pkl", tmp_path / "out", Wanted("mine", WINDOW, anatomy="two"))
+    assert "--overwrite" in caught.value.remedy
+    assert load_prior(first).card.anatomy == "one"
+    convert(tmp_path / "n.pkl", tmp_path / "out", Wanted("mine", WINDOW, anatomy="two"), overwrite=True)
+    assert load_prior(first).card.anatomy == "two"
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        convert(tmp_path / "n.pkl", tmp_path / "file", Wanted("mine", WINDOW))
 
 
 def test_what_is_not_said_is_asked_for(published: types.ModuleType, tmp_path: Path) -> None:  # noqa: F811

@@ -1,0 +1,156 @@
+"""What the header of a volume file may say, looked at before ITK believes it.
+
+ITK opens any data file that a header names, takes memory for any size that it claims, and ends the whole
+process on some lines (a long one in NRRD, too many dimensions in MetaImage). :func:`check_header` refuses
+these in a sentence. It reads the header alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from pathlib import Path
+
+from KLIPCore.errors import UnreadableFileError
+
+LONGEST_HEADER = 1 << 16
+LONGEST_LINE = 900
+"""ITK's NRRD library copies a line it cannot use into a thousand bytes."""
+MOST_DIMENSIONS = 7
+BOMB_BYTES, BOMB_RATIO = 64 << 20, 300
+"""More bytes than this that take less than 1/300 of them on disk are no CT: noise does not compress."""
+BITS = {
+    "char": 8,
+    "uchar": 8,
+    "int8": 8,
+    "uint8": 8,
+    "short": 16,
+    "ushort": 16,
+    "int16": 16,
+    "uint16": 16,
+    "int": 32,
+    "uint": 32,
+    "int32": 32,
+    "uint32": 32,
+    "float": 32,
+    "double": 64,
+    "long": 64,
+    "ulong": 64,
+    "int64": 64,
+    "uint64": 64,
+    "longlong": 64,
+    "ulonglong": 64,
+}
+AGAIN = "Copy or export that file again."
+
+
+def check_header(path: Path) -> None:
+    """Refuse a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd whose header is dangerous or claims what the file
+    cannot hold.
+
+    Raises
+    ------
+    UnreadableFileError : it does.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(LONGEST_HEADER)
+        if start.startswith(b"NRRD"):
+            _check_nrrd(path, start)
+        elif path.name.lower().endswith((".mha", ".mhd")):
+            _check_meta(path, start)
+        elif path.name.lower().endswith((".nii", ".nii.gz")):
+            _check_nifti(path, start)
+    except (OSError, EOFError, ValueError, OverflowError, struct.error, zlib.error) as error:
+        raise UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN) from error
+
+
+def _check_nrrd(path: Path, start: bytes) -> None:
+    head = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
+    lines = head.split(b"\n")
+    if any(
+        len(line) > LONGEST_LINE and b":=" not in line and not line.startswith((b"#", b"content:")) for line in lines
+    ):
+        raise UnreadableFileError(f"{path.name} has a header line of more than {LONGEST_LINE} characters.", AGAIN)
+    fields = {}
+    for line in lines[1:]:
+        name, found, value = line.decode("latin-1").partition(":")
+        if found and not value.startswith("=") and not name.startswith("#"):
+            fields[name.strip().lower().replace(" ", "")] = value.strip()
+    if fields.get("dimension", "3").isdigit() and int(fields.get("dimension", "3")) > MOST_DIMENSIONS:
+        raise UnreadableFileError(
+            f"{path.name} says to have {int(fields['dimension'])} dimensions.", "Give a 3-D CT volume."
+        )
+    data = _data_file(path, fields["datafile"]) if "datafile" in fields else path
+    kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
+    _check_size(path, data, fields.get("sizes", ""), BITS.get(kind, 64))
+
+
+def _check_meta(path: Path, start: bytes) -> None:
+    fields: dict[str, str] = {}
+    for line in start.split(b"\n"):
+        name, found, value = line.decode("latin-1").partition("=")
+        if found:
+            fields[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            break
+    n = re.match(r"[-+\d.eE]+", fields.get("NDims", "3"))
+    if n is None or not 1 <= float(n[0]) <= MOST_DIMENSIONS:
+        raise UnreadableFileError(
+            f"{path.name} says to have {fields['NDims'][:20]} dimensions.", "Give a 3-D CT volume."
+        )
+    local = fields.get("ElementDataFile", "LOCAL")
+    data = path if local.upper() == "LOCAL" else _data_file(path, local)
+    bits = {"CHAR": 8, "SHORT": 16, "FLOAT": 32, "INT": 32}.get(
+        fields.get("ElementType", "").removeprefix("MET_").removeprefix("U"), 64
+    )
+    _check_size(path, data, fields.get("DimSize", ""), bits)
+
+
+def _check_nifti(path: Path, start: bytes) -> None:
+    with gzip.open(path) if start[:2] == b"\x1f\x8b" else path.open("rb") as file:
+        header = file.read(348)
+    order = "<" if struct.unpack("<i", header[:4])[0] in (348, 540) else ">"
+    dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
+    _check_size(path, path, " ".join(str(max(d, 1)) for d in dims[1 : 1 + max(dims[0], 0)]), max(bits, 8))
+
+
+def _data_file(path: Path, name: str) -> Path:
+    """The file of numbers that a header names, if it lies beside the header.
+
+    Raises
+    ------
+    UnreadableFileError : it lies elsewhere, is several, or is no file.
+    """
+    data = path.parent / name
+    if not name or "/" in name or "\\" in name or ":" in name or "%" in name or name.split(" ")[0].upper() == "LIST":
+        raise UnreadableFileError(
+            f"{path.name} does not take its numbers from one file beside it.",
+            "Save the volume again as one .nrrd, .mha or .nii.",
+        )
+    if not data.is_file():
+        raise UnreadableFileError(
+            f"{path.name} takes its numbers from {name[:80]}, which is not beside it.",
+            "Copy both files into one folder.",
+        )
+    if data.resolve().parent != path.resolve().parent:
+        raise UnreadableFileError(
+            f"{path.name} takes its numbers from {name[:80]}, a link into another folder.",
+            "Copy both files into one folder.",
+        )
+    return data
+
+
+def _check_size(path: Path, data: Path, sizes: str, bits: int) -> None:
+    """Refuse more numbers than a file of this length can hold, packed as well as zlib can."""
+    counts = [float(word) for word in sizes.split()]
+    if not all(math.isfinite(n) and n > 0 for n in counts):
+        raise ValueError("sizes")
+    claimed, held = math.prod(counts) * bits / 8, data.stat().st_size
+    if claimed > BOMB_BYTES and claimed > BOMB_RATIO * held:
+        raise UnreadableFileError(
+            f"{path.name} has {held} bytes and says to hold {claimed:.3g}, which no CT does.", AGAIN
+        )
