@@ -21,7 +21,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test test-slicer check lint types docs-images slicer-images clean
+.PHONY: help setup demo test test-slicer search check lint types docs-images slicer-images clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
 test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module on another slicer-core (SLICER_CORE=5.13.31053.0)
 	PYTHONPATH=$(CURDIR)/.slicer-$(SLICER_CORE):$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} \
 	  $(BIN)/python -m pytest Testing/Slicer $(ARGS)
+
+search: .stamps/test ## run the property tests (hypothesis) on new random inputs; `make test` takes the same ones every time
+	HYPOTHESIS_PROFILE=free QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest -m hypothesis Testing/Python $(ARGS)
 
 check: lint types test ## everything a change must pass: style, types, tests, who may import whom
 

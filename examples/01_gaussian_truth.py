@@ -34,11 +34,16 @@ from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.path import PathKL, path_kl, richardson
 from KLIPCore.kl.quadrature import gauss_legendre_nodes, panel_nodes
 from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
-from KLIPCore.priors.gaussian import denoiser, likelihood_score
-from KLIPCore.sampling.dds import Denoise
+from KLIPCore.priors.gaussian import likelihood_score
+from KLIPCore.priors.prior import Denoiser, denoiser
 from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions
-from KLIPCore.sampling.guidance import exact_guidance, posterior_denoiser, proximal_guidance, reconstruction_denoiser
-from KLIPCore.sampling.pigdm import pigdm_guidance
+from KLIPCore.sampling.guidance import (
+    exact_guidance,
+    pigdm_guidance,
+    posterior_denoiser,
+    proximal_guidance,
+    reconstruction_denoiser,
+)
 from KLIPCore.sampling.reverse import reverse_transitions, seeded_noise
 from KLIPCore.sampling.schedule import geometric
 
@@ -190,7 +195,7 @@ def chain_tables(paths: dict[str, dict[int, PathKL]], truth: float) -> None:
             row(f"  Richardson from {n_steps} and {2 * n_steps}", nats, truth, error)
 
 
-APPROXIMATIONS: dict[str, Callable[[GaussianBenchmark], Denoise]] = {
+APPROXIMATIONS: dict[str, Callable[[GaussianBenchmark], Denoiser]] = {
     "exact": lambda b: denoiser(b.posterior),
     "proximal step": lambda b: posterior_denoiser(proximal_guidance(denoiser(b.prior), b.measurement, 0.2, 40)),
     "ΠGDM": lambda b: posterior_denoiser(pigdm_guidance(denoiser(b.prior), b.measurement, 0.2, 40)),

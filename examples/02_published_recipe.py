@@ -43,7 +43,7 @@ from KLIPCore.maps.trace import KLTrace
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.projector import Projector
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
-from KLIPCore.priors.gaussian import denoiser
+from KLIPCore.priors.prior import denoiser
 from KLIPCore.priors.stationary import StationaryGaussianPrior
 from KLIPCore.sampling.ddpm import linear_alpha_bar, sigma_of
 from KLIPCore.scores import SCORES

@@ -119,9 +119,10 @@ def selftest(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Check operator laws, Gaussian truth and the shipped prior on this computer."""
-    from KLIPCore.detection.devices import choose_device
+    from KLIPCore.detection.devices import choose_device, configure_process
     from KLIPCore.lab.selftest import run_selftest
 
+    configure_process()
     results = run_selftest(choose_device(device))
     for name, passed, detail in results:
         typer.secho(f"{'pass' if passed else 'FAIL'}  {name}: {detail}", fg=None if passed else "red")

@@ -23,12 +23,13 @@ def train(
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Train a prior; continues where a stopped run left off."""
-    from KLIPCore.detection.devices import choose_device
+    from KLIPCore.detection.devices import choose_device, configure_process
     from KLIPCore.lab.training.config import TrainingConfig, with_backbone, with_steps
     from KLIPCore.lab.training.devices import is_first_process
     from KLIPCore.lab.training.loop import train as run_training
     from KLIPCore.progress import show_progress
 
+    configure_process()
     chosen = with_steps(with_backbone(TrainingConfig.load(config), backbone), steps)
     with show_progress(progress.value) as tell:
         path = run_training(

@@ -19,7 +19,7 @@ import torch
 from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.detection.autotune import arrange
-from KLIPCore.detection.devices import check_memory, choose_devices
+from KLIPCore.detection.devices import check_memory, choose_devices, configure_process
 from KLIPCore.detection.simulated_scan import Scanner
 from KLIPCore.detection.workers import Arrangement, crew, cut, trace_all
 from KLIPCore.errors import Cancelled, ConfigError, KlipError
@@ -90,6 +90,7 @@ def _detect(
             f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.",
             "Record it too, or choose another score.",
         )
+    configure_process()
     devices = choose_devices(config.device)
     tell("read", 0.0, "reading the study")
     volume = read_study(study, series)

@@ -18,7 +18,7 @@ import torch
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
-from KLIPCore.detection.devices import choose_device
+from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.errors import ConfigError, TraceError
 from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
@@ -71,6 +71,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
             "Record it too, or choose another score.",
         )
     tell("read", 0.0, "reading the scan")
+    configure_process()
     device = choose_device(config.device)
     prior = load_prior(config.prior, device)
     scan, digest = _prepare(path, config, prior, device)
@@ -118,6 +119,7 @@ def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> Fr
     TraceError : another scan lies there.
     """
     config = Config.from_dict(run["config"])
+    configure_process()
     device = choose_device(config.device)
     prior = load_prior(config.prior, device)
     scan, digest = _prepare(where or Path(run["study"]["path"]), config, prior, device)

@@ -16,6 +16,20 @@ BYTES_PER_VOXEL = 40
 FIXED_BYTES = 1_500 * 1024**2
 """Memory of the libraries, the network and its activations for one 256² slice with a few samples."""
 
+
+def configure_process() -> None:
+    """Set this process up for long arithmetic: PyTorch's number of threads said aloud, and freed memory kept.
+
+    For whoever owns the process, once, before the work begins: the commands and
+    :func:`KLIPCore.detection.detect.detect` do it. No part of the library needs it, and choosing a device or
+    loading a prior changes nothing of the process.
+    """
+    torch.set_num_threads(
+        torch.get_num_threads()
+    )  # MKL keeps to it then: otherwise it may take fewer, and sums round differently
+    keep_freed_memory()
+
+
 ALL_GPUS = "cuda:all"
 """Name of every GPU of the computer together."""
 
@@ -35,17 +49,13 @@ def choose_devices(name: str) -> list[torch.device]:
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first GPU for ``cuda:all``.
+    """Return the torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first GPU for ``cuda:all``.
 
     Raises
     ------
     ResourceError : that device is not there.
     ConfigError : no such name.
     """
-    torch.set_num_threads(
-        torch.get_num_threads()
-    )  # said aloud, MKL keeps to it too: otherwise it may take fewer, and sums round differently
-    keep_freed_memory()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -35,7 +35,7 @@ from KLIPCore.physics.hardening import Hardening
 from KLIPCore.physics.known_noise import KnownNoise
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.projector import Projector
-from KLIPCore.priors.prior import Prior
+from KLIPCore.priors.prior import Prior, denoiser
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.geometry import Geometry, ImageGrid2D
@@ -178,7 +178,11 @@ class MeasuredScan:
         noise = KnownNoise(torch.from_numpy(unit * slope * np.sqrt(variance)).float().to(device))
         data = torch.from_numpy(unit * y).float().to(device)
         measurement = Measurement(
-            data, A, noise, False, f"measured: {geometry.n_views} views of {geometry.n_detectors} bins"
+            data,
+            A,
+            noise=noise,
+            simulated=False,
+            description=f"measured: {geometry.n_views} views of {geometry.n_detectors} bins",
         )
         return cls(measurement, image, fit_outline(sinogram, geometry), photons, material, unit)
 
@@ -218,7 +222,11 @@ class MeasuredScan:
         ) / math.sqrt(2)
         clean = self.attenuation * path * gain[:, None].to(path)
         return Measurement(
-            m.noise.sample(clean, generator), A, m.noise, True, "SIMULATED solid disc where the measured one lies"
+            m.noise.sample(clean, generator),
+            A,
+            noise=m.noise,
+            simulated=True,
+            description="SIMULATED solid disc where the measured one lies",
         )
 
     @cached_property
@@ -272,16 +280,14 @@ def trace_scan(scan: MeasuredScan, prior: Prior, config: Config, index: int = 0)
     config : its measurement section is not read: nothing is simulated but the twin.
     index : with the seed it decides all randomness.
     """
-    started, device = time.monotonic(), scan.measurement.y.device
+    started = time.monotonic()
     seed, window = config.sampling.seed, prior.card.window
     own, other = slice_generator(seed, index), slice_generator(seed, index, purpose=1)
     slices = [
         SliceRecord(config, index, scan.measurement, own, window=window),
         SliceRecord(config, index, scan.twin(other), other, True, window),
     ]
-    record(
-        lambda x, sigma: prior.denoise(x[:, None], torch.full((len(x),), float(sigma), device=device))[:, 0], slices
-    )
+    record(denoiser(prior), slices)
     real, twin = slices
     layers = real.layers() | {f"twin-{name}": layer for name, layer in twin.layers().items()}
     m, mean = real.measurement, real.mean

@@ -87,7 +87,7 @@ def reconstruct(
             "The projector belongs to another scan or image.",
             "Leave it out, or build it from the same geometry and image.",
         )
-    measurement = Measurement(y, A, GaussianNoise(noise_level(y.numpy())), simulated=False)
+    measurement = Measurement(y, A, noise=GaussianNoise(noise_level(y.numpy())), simulated=False)
     smooth = least_squares(measurement, DEFAULT_ITERATIONS["cg"] if method == "tv" else steps)
     if method == "cg":
         return smooth.numpy()

@@ -25,7 +25,7 @@ from KLIPCore.config import LARGE_LAYERS, Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.push_sum import PushSum
-from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
+from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, renoised
 from KLIPCore.kl.signed import PIXELS, SCALES_PX, SignedSum, per_information
 from KLIPCore.kl.soft import soft_share
 from KLIPCore.kl.stopping import BlockErrors, GroupedLayerSum, group_sizes
@@ -33,8 +33,10 @@ from KLIPCore.maps.pushes import Pushes
 from KLIPCore.maps.trace import Layer
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import Noise
-from KLIPCore.physics.solve import has_closed_form, proximal_step
-from KLIPCore.sampling.dds import Denoise, dds_transitions, prior_variance, warm_start
+from KLIPCore.physics.solve import has_closed_form, preconditioned_iterations
+from KLIPCore.priors.prior import Denoiser
+from KLIPCore.sampling.dds import dds_transitions, warm_start
+from KLIPCore.sampling.guidance import prior_and_posterior, proximal_guidance
 from KLIPCore.sampling.schedule import geometric
 from KLIPCore.volume.units import Window
 
@@ -182,7 +184,7 @@ class SliceRecord:
         return None if self.push_sum is None else self.push_sum.done()
 
 
-def record(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
+def record(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
     """Sample some slices of one run and one scanner, and record all layers that are asked for.
 
     Parameters
@@ -245,17 +247,26 @@ def together(measurements: Sequence[Measurement]) -> Measurement:
     first = measurements[0]
     same = all(m.noise == first.noise for m in measurements)
     noise = first.noise if same else StackedNoise(tuple(m.noise for m in measurements))
-    return Measurement(torch.stack([m.y for m in measurements]), first.A, noise, first.simulated, first.description)
+    return Measurement(
+        torch.stack([m.y for m in measurements]),
+        first.A,
+        noise=noise,
+        simulated=first.simulated,
+        description=first.description,
+    )
 
 
 def _repeated(measurement: Measurement, n: int) -> Measurement:
     """The same data for n samples, y (n, …)."""
     return Measurement(
-        measurement.y.expand(n, *measurement.y.shape), measurement.A, measurement.noise, measurement.simulated
+        measurement.y.expand(n, *measurement.y.shape),
+        measurement.A,
+        noise=measurement.noise,
+        simulated=measurement.simulated,
     )
 
 
-def _many(denoise: Denoise, slices: Iterable[SliceRecord]) -> Denoise:
+def _many(denoise: Denoiser, slices: Iterable[SliceRecord]) -> Denoiser:
     """The prior on (n, S, H, W), its evaluations counted."""
 
     def on_all(x: Tensor, sigma: float) -> Tensor:
@@ -272,7 +283,7 @@ def _stacked_noise(slices: Sequence[SliceRecord], n: int) -> Tensor:
     return torch.stack(drawn, 1).to(slices[0].measurement.y.device)
 
 
-def _draw(denoise: Denoise, slices: Sequence[SliceRecord], groups: range) -> None:
+def _draw(denoise: Denoiser, slices: Sequence[SliceRecord], groups: range) -> None:
     """Posterior samples of these groups by warm-started DDS; the chain's pushes go into layer ``path``."""
     config = slices[0].config
     s = config.sampling
@@ -297,13 +308,20 @@ def _draw(denoise: Denoise, slices: Sequence[SliceRecord], groups: range) -> Non
     for slice_ in slices:
         slice_.begin_group()
     if len(slices) == 1:  # not as a stack of one: it would round otherwise
-        x = warm_start(slices[0].measurement, s.sigma_start, QUICK_CG_ITERATIONS, noise()[:, 0])[1][:, None]
+        one = slices[0].measurement
+        x = warm_start(one, s.sigma_start, preconditioned_iterations(one, QUICK_CG_ITERATIONS), noise()[:, 0])[1][
+            :, None
+        ]
     else:
-        x = warm_start(measurement, s.sigma_start, QUICK_CG_ITERATIONS, noise())[1]
+        x = warm_start(
+            measurement, s.sigma_start, preconditioned_iterations(measurement, QUICK_CG_ITERATIONS), noise()
+        )[1]
     levels = [float(sigma) for sigma in geometric(s.sigma_start, s.sigma_end, s.n_steps)]
     samples = x
+    repeated = _repeated(measurement, n)
+    n_iterations = preconditioned_iterations(repeated, s.cg_iterations)
     for step in dds_transitions(
-        _many(denoise, slices), _repeated(measurement, n), levels, x, s.prior_std, s.cg_iterations, noise
+        _many(denoise, slices), repeated, levels, x, noise, prior_std=s.prior_std, cg_iterations=n_iterations
     ):
         samples = step.denoised
         if "path" in slices[0].sums or slices[0].errors is not None:
@@ -314,7 +332,7 @@ def _draw(denoise: Denoise, slices: Sequence[SliceRecord], groups: range) -> Non
         slice_.groups.append(samples[:, place])
 
 
-def _renoise(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
+def _renoise(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
     """Layer ``renoised``: samples noised again at quadrature nodes, temperature 1. All slices have equally
     many samples.
     """
@@ -325,19 +343,15 @@ def _renoise(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
         slice_.sums["renoised"] = LayerSum("renoised", nodes.edges, slice_.size, r.cell)
     samples = torch.stack([slice_.samples for slice_ in slices], 1)
     repeated = _repeated(together([slice_.measurement for slice_ in slices]), len(samples))
-    evaluate = _many(denoise, slices)
-    for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
-        # fresh noise a node: common noise doubles the error of the sum
-        prior_mean = evaluate(samples + sigma * _stacked_noise(slices, len(samples)), float(sigma))
-        posterior_mean = proximal_step(
-            repeated, prior_mean, prior_variance(float(sigma), s.prior_std), s.cg_iterations
-        )
-        push = whitened_push(posterior_mean, prior_mean, float(sigma), float(weight))
+    n_iterations = preconditioned_iterations(repeated, s.cg_iterations)
+    both = prior_and_posterior(proximal_guidance(_many(denoise, slices), repeated, s.prior_std, n_iterations))
+    for node in renoised(samples, nodes, both, lambda: _stacked_noise(slices, len(samples))):
+        push = node.whitened()
         for place, slice_ in enumerate(slices):
-            slice_.sums["renoised"].add(float(sigma), push[:, place])
+            slice_.sums["renoised"].add(node.sigma, push[:, place])
 
 
-def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
+def _cool(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
     """Layer ``cold`` and its signs: the samples' mean noised again at a low temperature, antithetic noise."""
     config, device = slices[0].config, slices[0].measurement.y.device
     r = config.record
@@ -358,26 +372,30 @@ def _cool(denoise: Denoise, slices: Sequence[SliceRecord]) -> None:
     else:
         z = mean.new_zeros(1, *mean.shape)
     evaluate = _many(denoise, slices)
-    for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
-        prior_mean = evaluate(mean + r.temperature * float(sigma) * z, float(sigma))
-        push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
+
+    def both(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        """The prior's denoiser, and the mean for the posterior's."""
+        prior_mean = evaluate(x, sigma)
+        return prior_mean, mean.expand_as(prior_mean)
+
+    for node in renoised(mean, nodes, both, lambda: z, temperature=r.temperature):
+        push = node.whitened()
         for place, slice_ in enumerate(slices):
-            slice_.sums["cold"].add(float(sigma), push[:, place], antithetic=len(z) > 1)
+            slice_.sums["cold"].add(node.sigma, push[:, place], antithetic=len(z) > 1)
             if slice_.push_sum is not None:
-                slice_.push_sum.add(float(sigma), prior_mean[:, place])
+                slice_.push_sum.add(node.sigma, node.prior_mean[:, place])
             for total in slice_.signed.values():
-                total.add(float(sigma), push[:, place])
+                total.add(node.sigma, push[:, place])
     if r.large and r.n_large:
         large = gauss_legendre_nodes(r.n_large, r.sigma_hi, r.sigma_large)
-        for sigma, weight in zip(large.sigma, large.weight, strict=True):
-            prior_mean = evaluate(mean + r.temperature * float(sigma) * z, float(sigma))
-            push = whitened_push(mean.expand_as(prior_mean), prior_mean, float(sigma), float(weight))
+        for node in renoised(mean, large, both, lambda: z, temperature=r.temperature):
+            push = node.whitened()
             for place, slice_ in enumerate(slices):
                 if slice_.push_sum is not None:
-                    slice_.push_sum.add(float(sigma), prior_mean[:, place])
+                    slice_.push_sum.add(node.sigma, node.prior_mean[:, place])
                 for name in LARGE_LAYERS:
                     if name in slice_.signed:
-                        slice_.signed[name].add(float(sigma), push[:, place])
+                        slice_.signed[name].add(node.sigma, push[:, place])
 
 
 def _large_sum(slice_: SliceRecord, name: str) -> SignedSum:

@@ -32,7 +32,7 @@ from KLIPCore.physics.dose import WindowedCT
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.noise import GaussianNoise, Noise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.priors.prior import Prior
+from KLIPCore.priors.prior import Prior, denoiser
 from KLIPCore.sampling.dds import unguided_sample
 from KLIPCore.sampling.schedule import geometric
 from KLIPCore.volume.framed_study import FramedStudy
@@ -108,12 +108,7 @@ class Scanner:
         if self.halt.is_set():
             raise Cancelled("Stopped.")
         self.n_evaluations += len(x)
-        return self.batches.run(
-            lambda part: self.prior.denoise(part[:, None], torch.full((len(part),), float(sigma), device=x.device))[
-                :, 0
-            ],
-            x,
-        )
+        return self.batches.run(lambda part: denoiser(self.prior)(part, sigma), x)
 
     def noise_model(self, body: Tensor) -> Noise:
         """The noise of a slice whose body mask is (H, W)."""
@@ -138,7 +133,13 @@ def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: t
     fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
     noise = scanner.noise_model(torch.from_numpy(study.mask(index)).to(scanner.device))
     simulated = simulate(fine, scanner.A_fine, scanner.A.to("cpu"), noise.to("cpu"), generator).to(scanner.device)
-    return Measurement(simulated.y, scanner.operator_for(study), noise, True, "simulated from the loaded volume")
+    return Measurement(
+        simulated.y,
+        scanner.operator_for(study),
+        noise=noise,
+        simulated=True,
+        description="simulated from the loaded volume",
+    )
 
 
 def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = False) -> SliceTrace:
@@ -192,7 +193,12 @@ def trace_slices(
             y = noise.sample(A(healthy), generator)
             again.append(
                 SliceRecord(
-                    config, s.index, Measurement(y, A, noise, True, "twin"), generator, True, scanner.prior.card.window
+                    config,
+                    s.index,
+                    Measurement(y, A, noise=noise, simulated=True, description="twin"),
+                    generator,
+                    True,
+                    scanner.prior.card.window,
                 )
             )
     if again:

@@ -52,7 +52,7 @@ LARGEST_LINE_INTEGRAL = 30.0
 
 PICTURES = (".tif", ".tiff", ".png", ".npy", ".csv", ".txt", ".raw")
 FROM_PICTURES = (
-    "Write it as .npz once: write_sinogram('scan', sinogram, ParallelBeam(angles_rad, n_bins, pitch_mm)); "
+    "Write it as .npz once: write_sinogram('scan', sinogram, ParallelBeam(angles_rad, n_bins, pitch_mm=...)); "
     "docs/conventions.md has the line for TIFF stacks."
 )
 
@@ -198,7 +198,12 @@ def read_htc2022(
         degrees = np.asarray(arrays["angles_deg"], float)
         sinogram = np.ascontiguousarray(np.asarray(arrays["sinogram"], np.float32)[:, ::-1])
         geometry = FanBeam(
-            tuple(math.pi - np.deg2rad(degrees)), sinogram.shape[1], pitch, 0.0, source_origin, source_detector
+            tuple(math.pi - np.deg2rad(degrees)),
+            sinogram.shape[1],
+            pitch_mm=pitch,
+            offset_mm=0.0,
+            source_origin_mm=source_origin,
+            source_detector_mm=source_detector,
         )
     except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError, ConfigError) as error:
         raise UnreadableFileError(

@@ -36,10 +36,19 @@ from scipy import stats
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.kl.quadrature import Denoise, Nodes, antithetic_noise, gauss_legendre_nodes
+from KLIPCore.kl.quadrature import NodeMeans, Nodes, antithetic_noise, gauss_legendre_nodes, renoised
 from KLIPCore.kl.stein import SteinControl, posterior_mean
+from KLIPCore.maps.blocks import tile_nats
+from KLIPCore.physics.measurement import Measurement
+from KLIPCore.priors.prior import Denoiser, Prior, denoiser
+from KLIPCore.sampling.guidance import Guidance, guidance_by, prior_and_posterior
 
 ControlVariate = Literal["none", "stein"]
+
+MAP_NODES = gauss_legendre_nodes(8, 0.02, 1.0)
+"""Quadrature rule of :func:`kl_map` unless told otherwise: the noise levels at which a prior of windowed
+intensity knows anything.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +133,92 @@ class KLEstimate:
         return float(totals.mean()), float(totals.std(ddof=1) / math.sqrt(self.n_samples))
 
 
+class _Counted:
+    """A denoiser that counts the images it is given."""
+
+    def __init__(self, denoise: Denoiser) -> None:
+        self.denoise, self.n_images = denoise, 0
+
+    def __call__(self, x: Tensor, sigma: float, /) -> Tensor:
+        self.n_images += len(x)
+        return self.denoise(x, sigma)
+
+
+class _Sums:
+    """What a :class:`KLEstimate` is made of, added up node by node."""
+
+    def __init__(self, samples: Tensor, nodes: Nodes) -> None:
+        n, shape = len(samples), samples.shape[1:]
+        self.n, self.nodes, self.k, self.used = n, nodes, 0, False
+        self.per_sample, self.residuals = np.zeros((n, len(nodes.sigma))), np.zeros((n, len(nodes.sigma)))
+        self.mean_per_node, self.leave_one_out = np.zeros(len(nodes.sigma)), np.zeros(n)
+        self.maps, self.mean_map = torch.zeros(n, *shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+
+    def add(self, node: NodeMeans, zero: Tensor | None) -> None:
+        """Add the next node's nats, less a control variate of mean 0 and shape (n, ...)."""
+        n, weight = self.n, node.weight
+        push = (node.posterior_mean - node.prior_mean) / node.sigma
+        node_map = weight * _per_sample(push.square(), n)
+        if zero is not None:
+            self.used = True
+            node_map = node_map - weight * zero
+            self.residuals[:, self.k] = weight * zero.flatten(1).sum(1).cpu().numpy()
+        self.maps += node_map.cpu()
+        self.per_sample[:, self.k] = node_map.flatten(1).sum(1).cpu().numpy()
+        means = math.sqrt(weight) * _per_sample(push, n)
+        total, squares = means.sum(0), means.square()
+        u_statistic = (total.square() - squares.sum(0)) / (n * (n - 1))
+        self.mean_map += u_statistic.cpu()
+        self.mean_per_node[self.k] = float(u_statistic.sum())
+        if n > 2:  # the same U-statistic without sample j
+            q = squares.flatten(1).sum(1)
+            without = total.square().sum() - 2 * (means * total).flatten(1).sum(1) + 2 * q - q.sum()
+            self.leave_one_out += (without / ((n - 1) * (n - 2))).cpu().numpy()
+        self.k += 1
+
+    def estimate(self, n_evaluations: int) -> KLEstimate:
+        """Return the estimate of all nodes."""
+        n, totals = self.n, self.residuals.sum(1)
+        off = self.leave_one_out - self.leave_one_out.mean()
+        return KLEstimate(
+            nodes=self.nodes,
+            per_sample=self.per_sample,
+            mean_per_node=self.mean_per_node,
+            mean_part_error=math.sqrt((n - 1) / n * float(np.square(off).sum())) if n > 2 else math.nan,
+            map=self.maps.mean(0),
+            map_error=self.maps.std(0) / math.sqrt(n),
+            mean_map=self.mean_map,
+            stein_residual=float(totals.mean()) if self.used else math.nan,
+            stein_error=float(totals.std(ddof=1) / math.sqrt(n)) if self.used else math.nan,
+            n_evaluations=n_evaluations,
+        )
+
+
+def _check(
+    samples: Tensor,
+    n_pairs: int = 1,
+    control_variate: ControlVariate = "none",
+    n_probes: int = 1,
+    probe_spacing: int = 1,
+    temperature: float = 1.0,
+) -> None:
+    if len(samples) < 2:
+        raise ConfigError("A standard error needs at least two independent samples.", "Draw more posterior samples.")
+    if not 0 <= temperature <= 1 or n_pairs < 1 or n_probes < 1 or probe_spacing < 1:
+        raise ConfigError(
+            "Temperature must lie in [0, 1], and at least one noise pair and probe are needed.", "Use the defaults."
+        )
+    if control_variate == "stein" and temperature != 1:
+        raise ConfigError(
+            "Stein's identity holds for the posterior itself, at temperature 1.",
+            "Use control_variate='none' below temperature 1.",
+        )
+
+
 def estimate_kl(
     samples: Tensor,
-    denoise_prior: Denoise,
-    denoise_posterior: Denoise,
+    denoise_prior: Denoiser,
+    denoise_posterior: Denoiser,
     nodes: Nodes,
     generator: torch.Generator,
     *,
@@ -163,93 +254,107 @@ def estimate_kl(
     ConfigError : fewer than two samples, a temperature out of range, or a control variate at a temperature
         other than 1.
     """
-    n = len(samples)
-    if n < 2:
-        raise ConfigError("A standard error needs at least two independent samples.", "Draw more posterior samples.")
-    if not 0 <= temperature <= 1 or n_pairs < 1 or n_probes < 1 or probe_spacing < 1:
-        raise ConfigError(
-            "Temperature must lie in [0, 1], and at least one noise pair and probe are needed.", "Use the defaults."
-        )
-    if control_variate == "stein" and temperature != 1:
-        raise ConfigError(
-            "Stein's identity holds for the posterior itself, at temperature 1.",
-            "Use control_variate='none' below temperature 1.",
-        )
-    shape = samples.shape[1:]
-    n_nodes = len(nodes.sigma)
-    used = control_variate == "stein"
-    n_evaluations = 0
+    _check(samples, n_pairs, control_variate, n_probes, probe_spacing, temperature)
+    n, shape, used = len(samples), samples.shape[1:], control_variate == "stein"
+    prior = _Counted(denoise_prior)
+    middle = samples.mean(0) if center is None and not used else center
+    middle = (
+        posterior_mean(denoise_posterior, samples, float(nodes.edges[-1])) if middle is None else middle.to(samples)
+    )
 
-    def denoise(x: Tensor, sigma: float) -> Tensor:
-        nonlocal n_evaluations
-        n_evaluations += len(x)
-        return denoise_prior(x, sigma)
-
-    if center is not None:
-        middle = center.to(samples)
-    elif used:
-        middle = posterior_mean(denoise_posterior, samples, float(nodes.edges[-1]))
-    else:
-        middle = samples.mean(0)
-    cold = middle + temperature * (samples - middle)
+    def both(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        return prior(x, sigma), denoise_posterior(x, sigma)
 
     def noise() -> Tensor:
-        """(n, 2 n_pairs, *shape) in antithetic pairs."""
-        return antithetic_noise((n, *shape), n_pairs, generator, samples.dtype).to(samples.device).transpose(0, 1)
+        """(n · 2 n_pairs, *shape) in antithetic pairs."""
+        return (
+            antithetic_noise((n, *shape), n_pairs, generator, samples.dtype)
+            .to(samples.device)
+            .transpose(0, 1)
+            .flatten(0, 1)
+        )
 
-    per_sample, mean_per_node, residuals = np.zeros((n, n_nodes)), np.zeros(n_nodes), np.zeros((n, n_nodes))
-    leave_one_out = np.zeros(n)
-    maps = torch.zeros(n, *shape, dtype=torch.float64)
-    mean_map = torch.zeros(shape, dtype=torch.float64)
-    z = noise()
-    for k, (sigma, weight) in enumerate(zip(nodes.sigma.tolist(), nodes.weight.tolist(), strict=True)):
-        if k and not common_noise:
-            z = noise()
-        x = (cold[:, None] + temperature * sigma * z).flatten(0, 1)
-        before, after = denoise(x, sigma), denoise_posterior(x, sigma)
-        push = (after - before) / sigma
-        energy = push.square()
-        node_map = weight * _per_sample(energy, n)
+    common = noise() if common_noise else None
+    points = (middle + temperature * (samples - middle)).repeat_interleave(2 * n_pairs, 0)
+    sums = _Sums(samples, nodes)
+    for node in renoised(points, nodes, both, noise if common is None else lambda: common, temperature=temperature):
+        zero = None
         if used:
-            control = SteinControl(denoise, denoise_posterior, middle, sigma)
-            zero = _per_sample(control.zero(x, before, after, generator, n_probes, probe_spacing), n) + control.linear(
-                samples
-            )
-            node_map = node_map - weight * zero
-            residuals[:, k] = weight * zero.flatten(1).sum(1).cpu().numpy()
-        maps += node_map.cpu()
-        per_sample[:, k] = node_map.flatten(1).sum(1).cpu().numpy()
-        means = math.sqrt(weight) * _per_sample(push, n)
-        total, squares = means.sum(0), means.square()
-        u_statistic = (total.square() - squares.sum(0)) / (n * (n - 1))
-        mean_map += u_statistic.cpu()
-        mean_per_node[k] = float(u_statistic.sum())
-        if n > 2:  # the same U-statistic without sample j
-            q = squares.flatten(1).sum(1)
-            without = total.square().sum() - 2 * (means * total).flatten(1).sum(1) + 2 * q - q.sum()
-            leave_one_out += (without / ((n - 1) * (n - 2))).cpu().numpy()
-    jackknife = (
-        math.sqrt((n - 1) / n * float(np.square(leave_one_out - leave_one_out.mean()).sum())) if n > 2 else math.nan
-    )
-    totals = residuals.sum(1)
-    return KLEstimate(
-        nodes=nodes,
-        per_sample=per_sample,
-        mean_per_node=mean_per_node,
-        mean_part_error=jackknife,
-        map=maps.mean(0),
-        map_error=maps.std(0) / math.sqrt(n),
-        mean_map=mean_map,
-        stein_residual=float(totals.mean()) if used else math.nan,
-        stein_error=float(totals.std(ddof=1) / math.sqrt(n)) if used else math.nan,
-        n_evaluations=n_evaluations,
-    )
+            control = SteinControl(prior, denoise_posterior, middle, node.sigma)
+            zero = control.zero(node.states, node.prior_mean, node.posterior_mean, generator, n_probes, probe_spacing)
+            zero = _per_sample(zero, n) + control.linear(samples)
+        sums.add(node, zero)
+    return sums.estimate(prior.n_images)
+
+
+def kl_map(
+    samples: Tensor,
+    prior: Prior,
+    measurement: Measurement,
+    *,
+    nodes: Nodes | None = None,
+    part: Literal["energy", "mean", "variance"] = "energy",
+    guidance: str | Guidance = "dds",
+    block_px: float = 1.0,
+    seed: int = 0,
+) -> Tensor:
+    """Return the nats per pixel or block of what a measurement says of one image: KL(posterior ‖ prior), by
+    :func:`estimate_kl`'s quadrature.
+
+    Parameters
+    ----------
+    samples : (n, H, W) posterior samples, n ≥ 2, as :func:`KLIPCore.sampling.posterior.sample_posterior` returns them.
+    prior : the prior they were drawn with, of single-channel images.
+    measurement : the data, y without batch dimension.
+    nodes : quadrature rule in ln σ, which is also the σ interval the nats are of; :data:`MAP_NODES` when None.
+    part : ``energy`` for the whole KL; ``mean`` for the nats of the mean push, what the prior did not expect
+        (de-biased, so it may be slightly negative where there is none); ``variance`` for the rest, what the
+        measurement says whatever it shows.
+    guidance : what stands for the posterior's denoiser: a name of :data:`KLIPCore.sampling.guidance.METHODS`,
+        or a method made already.
+    block_px : side of the blocks whose nats are added up, in pixels from 1 on.
+    seed : of the noise.
+
+    Returns
+    -------
+    (H, W) float64 nats per pixel on the CPU, or (⌈H / block⌉, ⌈W / block⌉) of blocks side by side. Their sum
+    is the estimate of the KL.
+
+    Raises
+    ------
+    ConfigError : fewer than two samples, an unknown part or method, or a block smaller than a pixel.
+    """
+    _check(samples)
+    if part not in ("energy", "mean", "variance") or not block_px >= 1:
+        raise ConfigError(
+            f"There is no map of the part '{part}' in blocks of {block_px} pixels.",
+            "Choose energy, mean or variance, and blocks from 1 pixel on.",
+        )
+    guide = guidance_by(guidance, denoiser(prior), measurement) if isinstance(guidance, str) else guidance
+    rule = MAP_NODES if nodes is None else nodes
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise() -> Tensor:
+        """(2 n, H, W) in antithetic pairs."""
+        return (
+            antithetic_noise(tuple(samples.shape), 1, generator, samples.dtype)
+            .to(samples.device)
+            .transpose(0, 1)
+            .flatten(0, 1)
+        )
+
+    sums = _Sums(samples, rule)
+    for node in renoised(samples.repeat_interleave(2, 0), rule, prior_and_posterior(guide), noise):
+        sums.add(node, None)
+    made = sums.estimate(2 * len(samples) * len(rule.sigma))
+    nats = {"energy": made.map, "mean": made.mean_map, "variance": made.map - made.mean_map}[part]
+    return nats if block_px == 1 else torch.from_numpy(tile_nats(nats[None].numpy(), block_px)[0]).double()
 
 
 def estimate_kl_to(
     samples: Tensor,
-    denoise_prior: Denoise,
-    denoise_posterior: Denoise,
+    denoise_prior: Denoiser,
+    denoise_posterior: Denoiser,
     lo: float,
     hi: float,
     generator: torch.Generator,

@@ -12,11 +12,14 @@ Substituting dγ = −2 σ⁻² d ln σ and placing Gauss–Legendre nodes in ln
 u_k is the *whitened push*: its squares are nats per pixel, so blocks, windows and scale bands are sums over
 fewer terms. At temperature τ < 1 the states are x̂ + τ σ z: the same push, evaluated closer to the
 reconstruction than the prior's own noise would carry it (docs/method.md says what is then measured).
+
+:func:`renoised` is the loop over the nodes. :func:`KLIPCore.kl.estimate.estimate_kl` adds up what it yields
+with standard errors, a run of ``klip detect`` into the layers of its trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,9 +29,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-
-Denoise = Callable[[Tensor, float], Tensor]
-"""(B, H, W) states and a noise level → (B, H, W) denoised."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,56 @@ def panel_nodes(edges: Sequence[float], n: int) -> Nodes:
         np.concatenate([p.weight for p in panels]),
         np.concatenate([[panels[0].edges[0]], *(p.edges[1:] for p in panels)]),
     )
+
+
+BothMeans = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""(B, ...) states and one noise level → D(x, σ) of the prior and of the posterior, (B, ...) each."""
+
+
+@dataclass(frozen=True, eq=False)
+class NodeMeans:
+    """What prior and posterior make of the states of one node.
+
+    Attributes
+    ----------
+    sigma, weight : of the node: its noise level and its weight of d ln σ.
+    states : (B, ...) x_σ.
+    prior_mean, posterior_mean : (B, ...) D and D_post there.
+    """
+
+    sigma: float
+    weight: float
+    states: Tensor
+    prior_mean: Tensor
+    posterior_mean: Tensor
+
+    def whitened(self) -> Tensor:
+        """Return the whitened push u, (B, ...): its squares are nats."""
+        return whitened_push(self.posterior_mean, self.prior_mean, self.sigma, self.weight)
+
+
+def renoised(
+    points: Tensor, nodes: Nodes, both: BothMeans, noise: Callable[[], Tensor], *, temperature: float = 1.0
+) -> Iterator[NodeMeans]:
+    """Return what prior and posterior make of clean images that are noised again at every node, lowest first.
+
+    Parameters
+    ----------
+    points : (B, ...) clean images x₀, or anything that broadcasts to the noise.
+    nodes : the quadrature rule.
+    both : the two denoisers.
+    noise : draws (B, ...) standard normal noise z, once a node. Fresh noise averages out over nodes; common
+        noise doubles the sum's error.
+    temperature : τ of the states x₀ + τ σ z.
+
+    Yields
+    ------
+    one :class:`NodeMeans` a node.
+    """
+    for sigma, weight in zip(nodes.sigma.tolist(), nodes.weight.tolist(), strict=True):
+        states = points + temperature * sigma * noise()
+        prior_mean, posterior_mean = both(states, sigma)
+        yield NodeMeans(sigma, weight, states, prior_mean, posterior_mean)
 
 
 def whitened_push(posterior_mean: Tensor, prior_mean: Tensor, sigma: float, weight: float) -> Tensor:

@@ -25,21 +25,19 @@ says whether it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-Denoise = Callable[[Tensor, float], Tensor]
-"""(B, H, W) states and a noise level → (B, H, W) denoised."""
+from KLIPCore.priors.prior import Denoiser
 
 FAR = 1e6
 """Where the posterior denoiser is asked for its mean, in units of the largest σ in use."""
 
 
-def posterior_mean(denoise_posterior: Denoise, like: Tensor, sigma: float) -> Tensor:
+def posterior_mean(denoise_posterior: Denoiser, like: Tensor, sigma: float) -> Tensor:
     """E[x₀ | y] from the exact posterior denoiser far above σ, of one sample's shape; ``like`` (n, ...)
     gives shape and type.
     """
@@ -57,8 +55,8 @@ class SteinControl:
     sigma : σ.
     """
 
-    denoise_prior: Denoise
-    denoise_posterior: Denoise
+    denoise_prior: Denoiser
+    denoise_posterior: Denoiser
     center: Tensor
     sigma: float
 

@@ -52,7 +52,7 @@ def measured(prior_image: Tensor, A: LinearOperator, sigma: float, generator: to
     """A simulated measurement of an (H, W) image by A with Gaussian noise."""
     noise = GaussianNoise(sigma)
     return Measurement(
-        noise.sample(A(prior_image), generator), A, noise, simulated=True, description="a benchmark's own image"
+        noise.sample(A(prior_image), generator), A, noise=noise, simulated=True, description="a benchmark's own image"
     )
 
 
@@ -73,7 +73,7 @@ def inpainting(
     covariance = exponential_covariance(size, size, 0.2, 4.0)
     covariance[:n_seen, n_seen:] = 0
     covariance[n_seen:, :n_seen] = 0
-    prior = GaussianPrior(torch.full((1, size, size), 0.5), covariance, "inpainting")
+    prior = GaussianPrior(torch.full((1, size, size), 0.5), covariance, name="inpainting")
     seen = torch.zeros(size * size, dtype=torch.bool)
     seen[:n_seen:every] = True
     generator = torch.Generator().manual_seed(seed)
@@ -118,7 +118,7 @@ def lesion_or_not(size: int = 14, every: int = 3, noise: float = 0.03, seed: int
     plain = torch.full((size, size), 0.4, dtype=torch.float64)
     means = torch.stack([plain, plain + 0.3 * disc])[:, None]
     prior = GaussianMixturePrior(
-        torch.tensor([0.5, 0.5]), means, exponential_covariance(size, size, 0.15, 2.0), "lesion-or-not"
+        torch.tensor([0.5, 0.5]), means, exponential_covariance(size, size, 0.15, 2.0), name="lesion-or-not"
     )
     seen = torch.zeros(size * size, dtype=torch.bool)
     seen[::every] = True

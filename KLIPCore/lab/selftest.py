@@ -29,7 +29,8 @@ from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import proximal_step
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
-from KLIPCore.priors.gaussian import denoiser, likelihood_score
+from KLIPCore.priors.gaussian import likelihood_score
+from KLIPCore.priors.prior import denoiser
 from KLIPCore.sampling.guidance import exact_guidance
 from KLIPCore.sampling.reverse import reverse_transitions, seeded_noise
 from KLIPCore.sampling.schedule import geometric
@@ -216,9 +217,9 @@ def _reconstruction(device: torch.device) -> tuple[bool, str]:
     A = Projector(ParallelBeam.sparse(120, GRID), GRID).to(device)
     noise = GaussianNoise(0.05)
     y = noise.sample(A(image.to(device)), torch.Generator().manual_seed(0))
-    found = proximal_step(Measurement(y, A, noise, True), torch.zeros_like(image, device=device)[None], 0.1, 40)[
-        0
-    ].cpu()
+    found = proximal_step(
+        Measurement(y, A, noise=noise, simulated=True), torch.zeros_like(image, device=device)[None], 0.1, 40
+    )[0].cpu()
     error = float((found - image).norm() / image.norm())
     return error < 0.1, f"120 noisy projections of a schematic abdomen are inverted to {100 * error:.1f} %"
 

@@ -14,7 +14,7 @@ import torch.nn.functional
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.linear import LinearOperator, size_text
 
 
 class Blur(LinearOperator):
@@ -41,6 +41,9 @@ class Blur(LinearOperator):
         self.domain_shape = self.range_shape = tuple(shape)
         self._padding = (kernel.shape[0] // 2, kernel.shape[1] // 2)
 
+    def __repr__(self) -> str:
+        return f"Blur({size_text(self.domain_shape)} pixels, kernel of {size_text(tuple(self.kernel.shape))})"
+
     def _apply(self, x: Tensor) -> Tensor:
         k = self.kernel.flip(0, 1).to(x)[None, None]  # torch's convolution does not mirror its kernel
         return torch.nn.functional.conv2d(x[:, None], k, padding=self._padding)[:, 0]
@@ -58,7 +61,7 @@ class GaussianBlur(LinearOperator):
     sigma : standard deviation in pixels.
     """
 
-    def __init__(self, shape: tuple[int, int], sigma: float, truncate: float = 4.0) -> None:
+    def __init__(self, shape: tuple[int, int], sigma: float, *, truncate: float = 4.0) -> None:
         """Blur images of ``shape``.
 
         Parameters
@@ -80,6 +83,9 @@ class GaussianBlur(LinearOperator):
         profile = profile / profile.sum()
         self._down, self._across = Blur(shape, profile[:, None]), Blur(shape, profile[None, :])
         self.domain_shape = self.range_shape = tuple(shape)
+
+    def __repr__(self) -> str:
+        return f"GaussianBlur({size_text(self.domain_shape)} pixels, sigma {self.sigma:g} pixels)"
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._across._apply(self._down._apply(x))

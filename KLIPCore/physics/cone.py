@@ -14,7 +14,7 @@ interpolation in the plane across.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.physics.linear import LinearOperator
 from KLIPCore.physics.projector import DEFAULT_MEMORY_LIMIT_BYTES
 from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
-from KLIPCore.volume.geometry import FanBeam, ImageGrid2D
+from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, arc_text
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class ConeBeam:
 
     fan: FanBeam
     n_rows: int
+    _: KW_ONLY
     row_pitch_mm: float
 
     def __post_init__(self) -> None:
@@ -72,9 +73,9 @@ class ConeProjector(LinearOperator):
         self,
         geometry: ConeBeam,
         image: ImageGrid2D,
+        *,
         n_slices: int,
         slice_mm: float,
-        *,
         memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -108,6 +109,11 @@ class ConeProjector(LinearOperator):
         estimated_bytes = 2 * n_rays * per_ray * (4 + (4 if dtype == torch.float32 else 8))
         self.stored = estimated_bytes <= min(memory_limit_bytes, 16 * MAX_ENTRIES)
         self._matrix = RowMatrix(self._rows, (n_rays, math.prod(self.domain_shape)), per_ray, dtype, self.stored)
+
+    def __repr__(self) -> str:
+        fan, (d, h, w), pixel = self.geometry.fan, self.domain_shape, self.image.pixel_mm
+        voxels = f"{d} x {h} x {w} voxels of {self.slice_mm:.4g} x {pixel:.4g} x {pixel:.4g} mm"
+        return f"ConeProjector({fan.n_views} {arc_text(fan.angles_rad)}, {voxels})"
 
     def _apply(self, x: Tensor) -> Tensor:
         y = self._matrix.forward(x.to(self.dtype).flatten(1).T.contiguous())

@@ -9,7 +9,7 @@ import torch.nn.functional
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.linear import LinearOperator, size_text
 
 
 class Downsample(LinearOperator):
@@ -35,6 +35,9 @@ class Downsample(LinearOperator):
         self.factor = factor
         self.domain_shape = tuple(shape)
         self.range_shape = (shape[0] // factor, shape[1] // factor)
+
+    def __repr__(self) -> str:
+        return f"Downsample({size_text(self.domain_shape)} to {size_text(self.range_shape)} pixels)"
 
     def _apply(self, x: Tensor) -> Tensor:
         return torch.nn.functional.avg_pool2d(x[:, None], self.factor)[:, 0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.linear import LinearOperator, size_text
 
 
 class UndersampledFourier(LinearOperator):
@@ -23,7 +23,7 @@ class UndersampledFourier(LinearOperator):
     complex_image : whether images are complex, (2, H, W), or real, (H, W).
     """
 
-    def __init__(self, mask: Tensor, complex_image: bool = False) -> None:
+    def __init__(self, mask: Tensor, *, complex_image: bool = False) -> None:
         """Sample k-space at ``mask``.
 
         Raises
@@ -38,6 +38,12 @@ class UndersampledFourier(LinearOperator):
         self.mask, self.complex_image = mask, complex_image
         self.range_shape = (2, *mask.shape)
         self.domain_shape = (2, *mask.shape) if complex_image else tuple(mask.shape)
+
+    def __repr__(self) -> str:
+        kind, share = "complex" if self.complex_image else "real", 100 * float(self.mask.float().mean())
+        return (
+            f"UndersampledFourier({size_text(tuple(self.mask.shape))} {kind} pixels, {share:.3g} % of the frequencies)"
+        )
 
     def _apply(self, x: Tensor) -> Tensor:
         image = torch.complex(x[:, 0], x[:, 1]) if self.complex_image else torch.complex(x, torch.zeros_like(x))

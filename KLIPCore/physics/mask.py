@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.linear import LinearOperator, size_text
 
 
 class Identity(LinearOperator):
@@ -18,6 +18,9 @@ class Identity(LinearOperator):
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.domain_shape = self.range_shape = tuple(shape)
+
+    def __repr__(self) -> str:
+        return f"Identity({size_text(self.domain_shape)})"
 
     def _apply(self, x: Tensor) -> Tensor:
         return x.clone()
@@ -50,6 +53,9 @@ class Mask(LinearOperator):
         self.domain_shape = tuple(mask.shape)
         self._index = mask.flatten().nonzero().squeeze(1)
         self.range_shape = (len(self._index),)
+
+    def __repr__(self) -> str:
+        return f"Mask({self.range_shape[0]} of {size_text(self.domain_shape)} pixels)"
 
     def _apply(self, x: Tensor) -> Tensor:
         return x.flatten(1)[:, self._index]

@@ -11,18 +11,18 @@ adds noise.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.physics.linear import LinearOperator
+from KLIPCore.physics.linear import LinearOperator, size_text
 from KLIPCore.physics.noise import Noise
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measurement:
     """y = A x + noise.
 
@@ -37,6 +37,7 @@ class Measurement:
 
     y: Tensor
     A: LinearOperator
+    _: KW_ONLY
     noise: Noise
     simulated: bool
     description: str = ""
@@ -53,6 +54,12 @@ class Measurement:
                 "The measured data hold values that are not finite.",
                 "Replace dead detector bins or remove their rays.",
             )
+
+    def __repr__(self) -> str:
+        origin = "simulated" if self.simulated else "measured"
+        return (
+            f"Measurement({size_text(tuple(self.y.shape))} {origin} values, {self.A!r}, {type(self.noise).__name__})"
+        )
 
     @cached_property
     def weights(self) -> Tensor:
@@ -130,4 +137,6 @@ def simulate(
             "is an inverse crime.",
             "Simulate on a finer grid, e.g. ImageGrid2D.refined(2).",
         )
-    return Measurement(noise.sample(A_fine(image_fine), generator), A, noise, True, description)
+    return Measurement(
+        noise.sample(A_fine(image_fine), generator), A, noise=noise, simulated=True, description=description
+    )

@@ -48,6 +48,9 @@ class SelectRays(LinearOperator):
         self.operator, self.keep = operator, keep
         self.domain_shape, self.range_shape = operator.domain_shape, operator.range_shape
 
+    def __repr__(self) -> str:
+        return f"SelectRays({self.operator!r}, {int(self.keep.sum())} of {self.keep.numel()} rays)"
+
     def _apply(self, x: Tensor) -> Tensor:
         return self.operator._apply(x) * self.keep
 

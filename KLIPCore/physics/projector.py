@@ -30,7 +30,7 @@ from KLIPCore.physics.linear import LinearOperator
 from KLIPCore.physics.rotation import RotationAverage, turns_onto_itself
 from KLIPCore.physics.rows import MAX_ENTRIES, RowMatrix, Rows
 from KLIPCore.physics.symmetry import ViewOrbits
-from KLIPCore.volume.geometry import Geometry, ImageGrid2D
+from KLIPCore.volume.geometry import Geometry, ImageGrid2D, ParallelBeam, arc_text
 
 DEFAULT_MEMORY_LIMIT_BYTES = 2 * 1024**3
 
@@ -88,6 +88,10 @@ class Projector(LinearOperator):
         self._slot, self._reverse = torch.from_numpy(self.orbits.slot), torch.from_numpy(self.orbits.reverse)
         shape = (len(self.orbits.base) * geometry.n_detectors, math.prod(image.shape))
         self._matrix = RowMatrix(self._rows, shape, 2 * rays_per_bin * max(image.shape), dtype, self.stored)
+
+    def __repr__(self) -> str:
+        kind = "" if isinstance(self.geometry, ParallelBeam) else "fan-beam "
+        return f"Projector({self.geometry.n_views} {kind}{arc_text(self.geometry.angles_rad)}, {self.image})"
 
     def _estimate_bytes(self) -> int:
         geometry, image = self.geometry, self.image

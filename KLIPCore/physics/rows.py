@@ -119,6 +119,9 @@ class RowMatrix:
         moved._transpose = None if self._transpose is None else self._transpose.to(device)
         return moved
 
+    def _device(self) -> torch.device | None:
+        return None if self._forward is None else self._forward.device
+
     def _rows_at_once(self, n_columns: int) -> int:
         return max(1, WORKING_ENTRIES * 8 // (self._entries_per_row * max(n_columns, 4)))
 

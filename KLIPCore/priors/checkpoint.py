@@ -144,7 +144,7 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
             )
         _check_tensors(path)
         network = build_network(_fitting(card, path))
-        network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+        network.load_state_dict(load_file(path))  # float16 on disk; copied into the network's own float32
     except (
         SafetensorError,
         OSError,
@@ -160,7 +160,7 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
             f"{path.name} cannot be loaded ({type(error).__name__}).",
             "Copy weights and card again, or choose another prior.",
         ) from error
-    return UNetPrior(network, card, device)
+    return UNetPrior(network, card, device=device, own=True)
 
 
 def _check_tensors(path: Path) -> None:

@@ -19,7 +19,6 @@ So the posterior of a :class:`GaussianPrior` *is* a :class:`GaussianPrior`: its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -28,7 +27,7 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
-from KLIPCore.priors.prior import Prior
+from KLIPCore.priors.prior import Denoiser, Prior, denoiser
 from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 
@@ -101,7 +100,7 @@ class GaussianPrior:
     ConfigError : the covariance does not fit the mean or is not positive definite.
     """
 
-    def __init__(self, mean: Tensor, covariance: Tensor, name: str = "gaussian") -> None:
+    def __init__(self, mean: Tensor, covariance: Tensor, *, name: str = "gaussian") -> None:
         n = mean.numel()
         if mean.ndim != 3 or tuple(covariance.shape) != (n, n):
             raise ConfigError(
@@ -160,7 +159,7 @@ class GaussianPrior:
         A, y, w = (t.to(self.mean.device) for t in dense_likelihood(measurement, self.n_pixels))
         covariance = conditioned_covariance(self.basis * self.variances.sqrt(), A, w)
         mean = self.mean.flatten() + covariance @ (A.T @ (w * (y - A @ self.mean.flatten())))
-        return GaussianPrior(mean.reshape(self.shape), covariance, f"{self.card.name}, measured")
+        return GaussianPrior(mean.reshape(self.shape), covariance, name=f"{self.card.name}, measured")
 
 
 def conditioned_covariance(factor: Tensor, A: Tensor, w: Tensor) -> Tensor:
@@ -178,20 +177,9 @@ def conditioned_covariance(factor: Tensor, A: Tensor, w: Tensor) -> Tensor:
     return root.T @ root
 
 
-def denoiser(prior: Prior) -> Callable[[Tensor, float], Tensor]:
-    """A single-channel prior as samplers and the KL estimator call it: (B, H, W) states, one noise level →
-    (B, H, W).
-    """
-
-    def denoise(x: Tensor, sigma: float) -> Tensor:
-        return prior.denoise(x[:, None], torch.full((len(x),), sigma, dtype=x.dtype, device=x.device))[:, 0]
-
-    return denoise
-
-
-def likelihood_score(prior: Prior, posterior: Prior) -> Callable[[Tensor, float], Tensor]:
-    """The exact s_l(x, σ) = (D_post − D)/σ² = ∇ log p(y | x_σ) of (B, H, W) states, from a prior and its own
-    posterior.
+def likelihood_score(prior: Prior, posterior: Prior) -> Denoiser:
+    """Return the exact s_l(x, σ) = (D_post − D)/σ² = ∇ log p(y | x_σ) of (B, H, W) states, from a prior and
+    its own posterior.
     """
     before, after = denoiser(prior), denoiser(posterior)
 

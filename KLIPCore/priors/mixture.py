@@ -44,7 +44,7 @@ class GaussianMixturePrior:
     ConfigError : shapes that do not belong together, a weight or variance that is not positive.
     """
 
-    def __init__(self, weights: Tensor, means: Tensor, covariance: Tensor, name: str = "gaussian-mixture") -> None:
+    def __init__(self, weights: Tensor, means: Tensor, covariance: Tensor, *, name: str = "gaussian-mixture") -> None:
         n = means[0].numel()
         if means.ndim != 4 or weights.shape != means.shape[:1] or tuple(covariance.shape) != (n, n):
             raise ConfigError(
@@ -117,5 +117,5 @@ class GaussianMixturePrior:
         weights = torch.softmax(torch.log(self.weights) + log_evidence, 0)
         means = self.means.flatten(1) + (w * residuals) @ A @ covariance
         return GaussianMixturePrior(
-            weights, means.reshape(self.means.shape), covariance, f"{self.card.name}, measured"
+            weights, means.reshape(self.means.shape), covariance, name=f"{self.card.name}, measured"
         )

@@ -25,7 +25,7 @@ DenoisePatches = Callable[[Tensor, float, Tensor], Tensor]
 
 
 class PatchDenoiser:
-    """D(x, σ) of padded images from a patch denoiser; a :data:`KLIPCore.sampling.dds.Denoise`.
+    """D(x, σ) of padded images from a patch denoiser; a :class:`KLIPCore.priors.prior.Denoiser`.
 
     Parameters
     ----------
@@ -44,6 +44,7 @@ class PatchDenoiser:
         self,
         denoise: DenoisePatches,
         size: int,
+        *,
         patch: int = 56,
         pad: int = 24,
         generator: torch.Generator | None = None,

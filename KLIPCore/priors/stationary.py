@@ -111,7 +111,7 @@ class StationaryGaussianPrior:
         height, width = self.mean.shape
         units = torch.eye(height * width, dtype=torch.float64, device=self.mean.device).reshape(-1, height, width)
         return GaussianPrior(
-            self.mean[None], self.filtered(units, self.spectrum).reshape(height * width, -1), self.card.name
+            self.mean[None], self.filtered(units, self.spectrum).reshape(height * width, -1), name=self.card.name
         )
 
     def posterior(

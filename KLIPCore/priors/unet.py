@@ -8,6 +8,7 @@ body it looks at. :mod:`KLIPCore.priors.networks` finds the class that a card na
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -144,14 +145,17 @@ class UNetPrior:
     network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that
         returns the denoised images.
     card : what it was trained for.
-    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in
-        float32. The former's convolutions and linear maps are converted in place: the network given belongs to
-        the prior from then on.
+    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in float32.
+    own : whether the prior may keep the very network and convert it in place, which saves a copy; it is nobody
+        else's then. Otherwise the prior works with a copy of its own, and the network given stays as it is.
     """
 
-    def __init__(self, network: nn.Module, card: ModelCard, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, network: nn.Module, card: ModelCard, *, device: torch.device | str = "cpu", own: bool = False
+    ) -> None:
         self._card = card
         self.device = torch.device(device)
+        network = network if own else copy.deepcopy(network)
         self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mixed = bool(getattr(network, "mixed_precision", False))
         if self.mixed:  # what autocast would otherwise do again in every evaluation, with the same result

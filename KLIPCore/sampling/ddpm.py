@@ -28,9 +28,9 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.sampling.dds import Denoise
+from KLIPCore.priors.prior import Denoiser
 from KLIPCore.sampling.guidance import Guidance, proximal_guidance
-from KLIPCore.sampling.reverse import Noise, reverse_transitions
+from KLIPCore.sampling.reverse import NoiseSource, reverse_transitions
 from KLIPCore.sampling.transition import Transition
 
 
@@ -60,7 +60,7 @@ def ddpm_sigmas(n_steps: int, alpha_bar: NDArray[np.float64] | None = None) -> N
     return np.asarray(known[times])
 
 
-def denoiser_from_epsilon(predict: Callable[[Tensor, int], Tensor], alpha_bar: NDArray[np.float64]) -> Denoise:
+def denoiser_from_epsilon(predict: Callable[[Tensor, int], Tensor], alpha_bar: NDArray[np.float64]) -> Denoiser:
     """The denoiser of a network that predicts DDPM's noise: D(x, σ) = x − σ ε(√ᾱ_t x, t), t the time whose σ_t
     is nearest in ln σ.
 
@@ -79,11 +79,11 @@ def denoiser_from_epsilon(predict: Callable[[Tensor, int], Tensor], alpha_bar: N
 
 
 def ddpm_transitions(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     sigmas: Sequence[float],
     x_start: Tensor,
-    noise: Noise,
+    noise: NoiseSource,
     *,
     variance: Literal["small", "large"] = "small",
     prior_std: float = 0.12,

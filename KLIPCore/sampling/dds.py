@@ -1,4 +1,4 @@
-"""DDS: reverse diffusion guided by a proximal step, the house's default posterior sampler.
+"""DDS: reverse diffusion guided by a proximal step, the default posterior sampler.
 
 At level σ the prior offers x̂₀ = D(x, σ). The measurement corrects it (Chung et al., "Decomposed diffusion
 sampling", 2024):
@@ -14,23 +14,25 @@ and the prior alone would have used x̂₀ for x̂, so δ = (σ² − σ₊²)/�
     ‖δ‖² / 2v = (σ² − σ₊²) / (2 σ² σ₊²) · ‖x̂ − x̂₀‖² .
 
 The chain is warm-started: a quick reconstruction plus noise at a middle σ replaces the levels above, which decide
-nothing that such a measurement leaves open. Exact for an isotropic Gaussian prior.
+nothing that such a measurement leaves open. Exact for an isotropic Gaussian prior. The chain is
+:func:`KLIPCore.sampling.reverse.reverse_transitions` with :func:`KLIPCore.sampling.guidance.proximal_guidance`
+and σ_d = 0 in the step's variance.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.solve import has_closed_form, least_squares, proximal_step
+from KLIPCore.priors.prior import Denoiser
+from KLIPCore.sampling.guidance import Guidance, proximal_guidance
+from KLIPCore.sampling.reverse import NoiseSource, reverse_transitions
 from KLIPCore.sampling.transition import Transition
-
-Denoise = Callable[[Tensor, float], Tensor]
-"""(B, H, W) states and one noise level → (B, H, W) denoised."""
 
 QUICK_STD = 0.1
 """Spread of images in the quick reconstruction's proximal step. Three times as much fits more noise (half a
@@ -38,21 +40,18 @@ decibel) and gives the same samples.
 """
 
 
-def prior_variance(sigma: float, prior_std: float) -> float:
-    """r² = σ² σ_d² / (σ² + σ_d²): what is left unknown of a pixel of spread σ_d once it is seen with noise σ."""
-    return sigma**2 * prior_std**2 / (sigma**2 + prior_std**2)
-
-
 def dds_transitions(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     sigmas: Sequence[float],
     x_start: Tensor,
-    prior_std: float,
-    cg_iterations: int,
-    noise: Callable[[], Tensor],
+    noise: NoiseSource,
+    *,
+    prior_std: float = 0.12,
+    cg_iterations: int = 8,
+    guidance: Guidance | None = None,
 ) -> Iterator[Transition]:
-    """Guided ancestral steps from ``sigmas[0]`` down to ``sigmas[-1]``.
+    """Return guided ancestral steps from ``sigmas[0]`` down to ``sigmas[-1]``.
 
     Parameters
     ----------
@@ -60,27 +59,19 @@ def dds_transitions(
     measurement : data whose leading dimensions broadcast to the batch.
     sigmas : falling noise levels, all above 0.
     x_start : (B, H, W) states at ``sigmas[0]``.
-    prior_std : σ_d of the proximal step.
-    cg_iterations : its iterations.
     noise : draws (B, H, W) standard normal noise.
+    prior_std, cg_iterations : of :func:`KLIPCore.sampling.guidance.proximal_guidance`.
+    guidance : another guidance method instead of the proximal step.
 
     Yields
     ------
     one :class:`Transition` a step, with B × H × W tensors; the last one's ``denoised`` is the posterior sample.
     """
-    x = x_start
-    for sigma, sigma_next in pairwise(sigmas):
-        x0 = denoise(x, sigma)
-        guided = proximal_step(measurement, x0, prior_variance(sigma, prior_std), cg_iterations)
-        share = (sigma**2 - sigma_next**2) / sigma**2
-        variance = sigma_next**2 * share
-        prior_mean = x + share * (x0 - x)
-        guided_mean = x + share * (guided - x)
-        x = guided_mean + math.sqrt(variance) * noise()
-        yield Transition(sigma, sigma_next, prior_mean, guided_mean, variance, x, guided)
+    guide = guidance or proximal_guidance(denoise, measurement, prior_std, cg_iterations)
+    return reverse_transitions(guide, sigmas, x_start, noise, data_std=0.0)
 
 
-def unguided_sample(denoise: Denoise, sigmas: Sequence[float], x_start: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+def unguided_sample(denoise: Denoiser, sigmas: Sequence[float], x_start: Tensor, noise: NoiseSource) -> Tensor:
     """Run the prior back alone from ``sigmas[0]``: (B, H, W) clean images it considers likely near ``x_start``."""
     x = x_start
     for sigma, sigma_next in pairwise(sigmas):

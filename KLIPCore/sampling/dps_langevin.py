@@ -31,49 +31,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.sampling.dds import Denoise
-from KLIPCore.sampling.guidance import Guidance, Guided, pulled_back
-from KLIPCore.sampling.reverse import Noise, falling
+from KLIPCore.priors.prior import Denoiser
+from KLIPCore.sampling.guidance import Guidance, dps_guidance
+from KLIPCore.sampling.reverse import NoiseSource, falling
 from KLIPCore.sampling.transition import Transition
 from KLIPCore.sampling.ve_projection import langevin_step
 
 
-def dps_guidance(denoise: Denoise, measurement: Measurement, strength: float = 1.0) -> Guidance:
-    """Guidance by DPS with the misfit's scale profiled out.
-
-    Parameters
-    ----------
-    denoise : the prior; gradients must flow through it.
-    measurement : data whose leading dimensions broadcast to the batch.
-    strength : factor on the score; 1 is the profiled likelihood.
-    """
-    n_data_dims = len(measurement.A.range_shape)
-
-    def guide(x: Tensor, sigma: float) -> Guided:
-        estimate, leaf = pulled_back(denoise, x, sigma)
-        fixed = estimate.detach()
-        residual = measurement.residual(fixed)
-        w = measurement.weights.expand_as(residual)
-        misfit = (w * residual.square()).flatten(-n_data_dims).sum(-1)
-        n_used = (w > 0).to(x).flatten(-n_data_dims).sum(-1)
-        trust = (n_used / misfit.clamp_min(1e-30)).clamp_max(1.0)
-        (score,) = torch.autograd.grad(estimate, leaf, measurement.A.T(w * residual))
-        return Guided(fixed, strength * trust.reshape(-1, *([1] * (x.ndim - 1))) * score)
-
-    return guide
-
-
 def dps_langevin_transitions(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     sigmas: Sequence[float],
     x_start: Tensor,
-    noise: Noise,
+    noise: NoiseSource,
     *,
     n_inner: int = 10,
     step: float = 0.5,
@@ -91,7 +65,7 @@ def dps_langevin_transitions(
     noise : draws (B, H, W) standard normal noise.
     n_inner : n, steps per level.
     step : c of α = c σ²; the smaller, the less the chain's own discretisation widens the law it samples.
-    strength : of :func:`dps_guidance`.
+    strength : of :func:`KLIPCore.sampling.guidance.dps_guidance`.
     guidance : another guidance method instead of DPS.
 
     Yields

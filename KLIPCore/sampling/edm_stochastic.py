@@ -28,9 +28,9 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.sampling.dds import Denoise
+from KLIPCore.priors.prior import Denoiser
 from KLIPCore.sampling.guidance import Guidance, proximal_guidance
-from KLIPCore.sampling.reverse import Noise, falling
+from KLIPCore.sampling.reverse import NoiseSource, falling
 from KLIPCore.sampling.transition import Transition
 
 
@@ -41,11 +41,11 @@ def churned(sigma: float, n_steps: int, churn: float, churn_range: tuple[float, 
 
 
 def edm_stochastic_transitions(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     sigmas: Sequence[float],
     x_start: Tensor,
-    noise: Noise,
+    noise: NoiseSource,
     *,
     churn: float = 4.0,
     churn_range: tuple[float, float] = (0.0, math.inf),

@@ -19,45 +19,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.physics.solve import proximal_step
-from KLIPCore.sampling.dds import Denoise, prior_variance
-from KLIPCore.sampling.guidance import Guidance, Guided, pulled_back
-from KLIPCore.sampling.reverse import Noise, reverse_transitions
+from KLIPCore.priors.prior import Denoiser
+from KLIPCore.sampling.guidance import Guidance, pigdm_guidance
+from KLIPCore.sampling.reverse import NoiseSource, reverse_transitions
 from KLIPCore.sampling.transition import Transition
 
 
-def pigdm_guidance(denoise: Denoise, measurement: Measurement, prior_std: float, cg_iterations: int = 8) -> Guidance:
-    """Guidance by ΠGDM.
-
-    Parameters
-    ----------
-    denoise : the prior; gradients must flow through it.
-    measurement : data whose leading dimensions broadcast to the batch.
-    prior_std : σ_d of r².
-    cg_iterations : conjugate-gradient iterations of the inner solve.
-    """
-
-    def guide(x: Tensor, sigma: float) -> Guided:
-        estimate, leaf = pulled_back(denoise, x, sigma)
-        r2 = prior_variance(sigma, prior_std)
-        fixed = estimate.detach()
-        direction = (proximal_step(measurement, fixed, r2, cg_iterations) - fixed) / r2
-        (score,) = torch.autograd.grad(estimate, leaf, direction)
-        return Guided(fixed, score)
-
-    return guide
-
-
 def pigdm_transitions(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     sigmas: Sequence[float],
     x_start: Tensor,
-    noise: Noise,
+    noise: NoiseSource,
     *,
     prior_std: float = 0.12,
     cg_iterations: int = 8,

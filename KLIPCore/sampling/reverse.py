@@ -31,7 +31,7 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.sampling.guidance import Guidance
 from KLIPCore.sampling.transition import Transition
 
-Noise = Callable[[], Tensor]
+NoiseSource = Callable[[], Tensor]
 """Draws (B, H, W) standard normal noise, fresh at every call."""
 
 
@@ -40,7 +40,7 @@ def seeded_noise(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-) -> Noise:
+) -> NoiseSource:
     """White noise drawn on the CPU, so that a seed gives the same sample on every device."""
 
     def noise() -> Tensor:
@@ -70,26 +70,31 @@ def step_variance(sigma: float, sigma_next: float, data_std: float) -> float:
     delta = sigma**2 - sigma_next**2
     if math.isinf(data_std):
         return delta
-    return delta * (sigma_next**2 + data_std**2) / (sigma**2 + data_std**2)
+    return (sigma_next**2 + data_std**2) * (delta / (sigma**2 + data_std**2))
 
 
 def reverse_step(
-    guidance: Guidance, x: Tensor, sigma: float, sigma_next: float, noise: Noise, data_std: float, weight: float = 1.0
+    guidance: Guidance,
+    x: Tensor,
+    sigma: float,
+    sigma_next: float,
+    noise: NoiseSource,
+    data_std: float,
+    weight: float = 1.0,
 ) -> Transition:
-    """One guided step from σ to σ₊, beside the one the prior alone would have made."""
+    """Return one guided step from σ to σ₊, beside the one the prior alone would have made."""
     guided = guidance(x, sigma)
-    delta = sigma**2 - sigma_next**2
-    prior_mean = x + delta / sigma**2 * (guided.denoised - x)
-    guided_mean = prior_mean + delta * guided.score
+    posterior_mean = guided.posterior_mean(sigma)
+    share = (sigma**2 - sigma_next**2) / sigma**2
+    prior_mean = x + share * (guided.denoised - x)
+    guided_mean = x + share * (posterior_mean - x)
     variance = step_variance(sigma, sigma_next, data_std)
     x_next = guided_mean + math.sqrt(variance) * noise()
-    return Transition(
-        sigma, sigma_next, prior_mean, guided_mean, variance, x_next, guided.posterior_mean(sigma), weight
-    )
+    return Transition(sigma, sigma_next, prior_mean, guided_mean, variance, x_next, posterior_mean, weight)
 
 
 def reverse_transitions(
-    guidance: Guidance, sigmas: Sequence[float], x_start: Tensor, noise: Noise, data_std: float = math.inf
+    guidance: Guidance, sigmas: Sequence[float], x_start: Tensor, noise: NoiseSource, data_std: float = math.inf
 ) -> Iterator[Transition]:
     """Guided steps from ``sigmas[0]`` down to ``sigmas[-1]``.
 

@@ -40,31 +40,10 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.physics.solve import proximal_step
-from KLIPCore.sampling.dds import Denoise
-from KLIPCore.sampling.guidance import Guidance, Guided
-from KLIPCore.sampling.reverse import Noise, falling, reverse_step
+from KLIPCore.priors.prior import Denoiser
+from KLIPCore.sampling.guidance import Guidance, projection_guidance
+from KLIPCore.sampling.reverse import NoiseSource, falling, reverse_step
 from KLIPCore.sampling.transition import Transition
-
-
-def projection_guidance(
-    denoise: Denoise, measurement: Measurement, cg_iterations: int = 8, relaxation: float = 1.0
-) -> Guidance:
-    """Guidance by projecting the state onto the data, as far as the noise of both allows.
-
-    Parameters
-    ----------
-    denoise : the prior.
-    measurement : data whose leading dimensions broadcast to the batch.
-    cg_iterations : conjugate-gradient iterations of the projection.
-    relaxation : λ of the original, in (0, 1]: part of the way that is gone.
-    """
-
-    def guide(x: Tensor, sigma: float) -> Guided:
-        consistent = proximal_step(measurement, x, sigma**2, cg_iterations)
-        return Guided(denoise(x, sigma), relaxation * (consistent - x) / sigma**2)
-
-    return guide
 
 
 def langevin_step(
@@ -72,7 +51,7 @@ def langevin_step(
     x: Tensor,
     sigma: float,
     step_size: float,
-    noise: Noise,
+    noise: NoiseSource,
     weight: float,
     sigma_next: float | None = None,
 ) -> Transition:
@@ -88,11 +67,11 @@ def langevin_step(
 
 
 def ve_projection_transitions(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     sigmas: Sequence[float],
     x_start: Tensor,
-    noise: Noise,
+    noise: NoiseSource,
     *,
     n_corrector: int = 1,
     corrector_snr: float = 0.16,
@@ -111,7 +90,7 @@ def ve_projection_transitions(
     noise : draws (B, H, W) standard normal noise.
     n_corrector : n_c, Langevin steps at every level but the first and the last.
     corrector_snr : r of the corrector's step size.
-    cg_iterations, relaxation : of :func:`projection_guidance`.
+    cg_iterations, relaxation : of :func:`KLIPCore.sampling.guidance.projection_guidance`.
     guidance : another guidance method instead of the projection.
 
     Yields

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -76,6 +76,9 @@ class ImageGrid2D:
         """Half the diagonal: the circle around the isocentre that holds the image."""
         return 0.5 * self.pixel_mm * math.hypot(*self.shape)
 
+    def __str__(self) -> str:
+        return f"{self.shape[0]} x {self.shape[1]} pixels of {self.pixel_mm:.4g} mm"
+
     def refined(self, factor: int) -> ImageGrid2D:
         """The same square of the plane with every pixel split ``factor`` × ``factor``."""
         if factor < 1:
@@ -92,7 +95,7 @@ class ImageGrid2D:
         return cls((int(fields["shape"][0]), int(fields["shape"][1])), float(fields["pixel_mm"]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Geometry(ABC):
     """Views × detector bins, each a line in the plane.
 
@@ -106,6 +109,7 @@ class Geometry(ABC):
 
     angles_rad: tuple[float, ...]
     n_detectors: int
+    _: KW_ONLY
     pitch_mm: float
     offset_mm: float = 0.0
 
@@ -124,6 +128,14 @@ class Geometry(ABC):
             )
         if not math.isfinite(self.offset_mm):
             raise ConfigError("The detector offset is not finite.", "Give it in mm, 0 for a centred detector.")
+
+    def __repr__(self) -> str:
+        bins = f"{self.n_detectors} bins of {self.pitch_mm:.4g} mm"
+        return f"{type(self).__name__}({self.n_views} {arc_text(self.angles_rad)}, {bins}{self._more()})"
+
+    def _more(self) -> str:
+        """What :func:`repr` says beyond views and bins."""
+        return f", offset {self.offset_mm:.4g} mm" if self.offset_mm else ""
 
     @property
     def n_views(self) -> int:
@@ -192,7 +204,7 @@ class Geometry(ABC):
             ) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParallelBeam(Geometry):
     """Parallel rays: φ = θ, s = u. Half a turn sees every line once."""
 
@@ -209,11 +221,12 @@ class ParallelBeam(Geometry):
         cls,
         n_views: int,
         image: ImageGrid2D,
+        *,
         arc_deg: float = 180.0,
         start_deg: float = 0.0,
         pitch_mm: float | None = None,
     ) -> ParallelBeam:
-        """Evenly spread views over an arc, with a detector that sees the whole image.
+        """Return evenly spread views over an arc, with a detector that sees the whole image.
 
         Parameters
         ----------
@@ -224,10 +237,10 @@ class ParallelBeam(Geometry):
         pitch_mm : detector pitch; the image's pixel size when None.
         """
         pitch = image.pixel_mm if pitch_mm is None else pitch_mm
-        return cls(_arc(n_views, arc_deg, start_deg), math.ceil(2 * image.radius_mm / pitch) + 1, pitch)
+        return cls(_arc(n_views, arc_deg, start_deg), math.ceil(2 * image.radius_mm / pitch) + 1, pitch_mm=pitch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class FanBeam(Geometry):
     """Rays from a point source to a flat (or equiangular) detector: φ = θ − γ, s = R sin γ.
 
@@ -253,6 +266,13 @@ class FanBeam(Geometry):
         if float(np.abs(self.fan_angles()).max()) >= math.pi / 2:
             raise ConfigError("The fan opens to half a turn or more.", "Check the detector pitch and distances (mm).")
 
+    def _more(self) -> str:
+        shape = "arc" if self.equiangular else "flat detector"
+        return (
+            f"{super()._more()}, source {self.source_origin_mm:.4g} mm from the isocentre, {shape} "
+            f"{self.source_detector_mm:.4g} mm from the source"
+        )
+
     def fan_angles(self, shift: float = 0.0) -> Array:
         """(n_detectors,) angle γ of each ray to the central one, in radians, of u's sign."""
         u = self.detector_mm(shift) / self.source_detector_mm
@@ -272,6 +292,7 @@ class FanBeam(Geometry):
         cls,
         n_views: int,
         image: ImageGrid2D,
+        *,
         arc_deg: float = 360.0,
         start_deg: float = 0.0,
         pitch_mm: float | None = None,
@@ -297,10 +318,30 @@ class FanBeam(Geometry):
         gamma = math.asin(image.radius_mm / source_origin_mm)
         half_width = source_detector_mm * (gamma if equiangular else math.tan(gamma))
         n = math.ceil(2 * half_width / pitch) + 1
-        return cls(_arc(n_views, arc_deg, start_deg), n, pitch, 0.0, source_origin_mm, source_detector_mm, equiangular)
+        return cls(
+            _arc(n_views, arc_deg, start_deg),
+            n,
+            pitch_mm=pitch,
+            source_origin_mm=source_origin_mm,
+            source_detector_mm=source_detector_mm,
+            equiangular=equiangular,
+        )
 
 
 KINDS_OF: dict[type[Geometry], str] = {ParallelBeam: "parallel", FanBeam: "fan"}
+
+
+def arc_text(angles_rad: tuple[float, ...]) -> str:
+    """Return what view angles (rad) span, in degrees, for people: ``views over 180 deg``, or between the
+    first and last of uneven ones.
+    """
+    degrees = np.rad2deg(angles_rad)
+    if len(degrees) == 1:
+        return f"view at {round(float(degrees[0]), 2):g} deg"
+    steps = np.diff(degrees)
+    if np.allclose(steps, steps[0], rtol=0, atol=1e-6):
+        return f"views over {round(abs(float(steps[0])) * len(degrees), 2):g} deg"
+    return f"views from {round(float(degrees.min()), 2):g} to {round(float(degrees.max()), 2):g} deg"
 
 
 def _arc(n_views: int, arc_deg: float, start_deg: float) -> tuple[float, ...]:

@@ -1,11 +1,21 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how hypothesis searches for inputs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail: neither an example nor the drawing of it has a time limit.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile(
+    "fixed", derandomize=True, **PATIENT
+)  # the same inputs every time, so that a test fails for its change alone
+settings.register_profile("free", **PATIENT)  # others every time: HYPOTHESIS_PROFILE=free, or `make search`
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -23,19 +23,20 @@ from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.lab.benchmarks import GaussianBenchmark, measured
 from KLIPCore.physics.mask import Mask
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.priors.gaussian import GaussianPrior, denoiser, likelihood_score
+from KLIPCore.priors.gaussian import GaussianPrior, likelihood_score
+from KLIPCore.priors.prior import Denoiser, denoiser
 from KLIPCore.sampling.ddpm import ddpm_transitions
-from KLIPCore.sampling.dds import Denoise, dds_transitions
+from KLIPCore.sampling.dds import dds_transitions
 from KLIPCore.sampling.dps_langevin import dps_langevin_transitions
 from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions
 from KLIPCore.sampling.guidance import Guidance, exact_guidance, proximal_guidance
 from KLIPCore.sampling.pigdm import pigdm_transitions
-from KLIPCore.sampling.reverse import Noise, reverse_transitions, seeded_noise
+from KLIPCore.sampling.reverse import NoiseSource, reverse_transitions, seeded_noise
 from KLIPCore.sampling.schedule import geometric
 from KLIPCore.sampling.transition import Transition
 from KLIPCore.sampling.ve_projection import ve_projection_transitions
 
-Run = Callable[[Denoise, Measurement, Sequence[float], Tensor, Noise, Guidance | None], Iterator[Transition]]
+Run = Callable[[Denoiser, Measurement, Sequence[float], Tensor, NoiseSource, Guidance | None], Iterator[Transition]]
 """(prior, data, levels, start, noise, guidance or None for the sampler's own) → its transitions."""
 
 PRIOR_STD = 0.2
@@ -55,7 +56,6 @@ class Sampler:
     order : its path KL's error falls as steps^−order; None where other errors (an inner chain's) interfere.
     path_error, covariance_error : allowed at 80 steps with the exact score, relative to the closed form.
     mean_error : allowed error of the posterior mean by its own guidance, relative to the prior mean's error.
-    takes_guidance : whether another guidance method can be given.
     exact_on_isotropic : whether its own guidance is exact for the prior N(μ, σ_d² I).
     """
 
@@ -64,7 +64,6 @@ class Sampler:
     path_error: float = 0.045
     covariance_error: float = 0.12
     mean_error: float = 0.2
-    takes_guidance: bool = True
     exact_on_isotropic: bool = True
 
 
@@ -73,7 +72,9 @@ def _reverse(data_std: float) -> Run:
 
 
 SAMPLERS: dict[str, Sampler] = {
-    "dds": Sampler(lambda d, m, s, x, z, g: dds_transitions(d, m, s, x, PRIOR_STD, CG, z), takes_guidance=False),
+    "dds": Sampler(
+        lambda d, m, s, x, z, g: dds_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g)
+    ),
     "reverse diffusion": Sampler(_reverse(math.inf)),
     "ancestral": Sampler(_reverse(0.0)),
     "matched variance": Sampler(_reverse(PRIOR_STD)),
@@ -145,7 +146,7 @@ class MatchedNoise:
         root = torch.linalg.cholesky(z.T @ z / n)
         return torch.linalg.solve_triangular(root, z.T, upper=False).T.reshape(self.shape)
 
-    def watching(self, denoise: Denoise) -> Denoise:
+    def watching(self, denoise: Denoiser) -> Denoiser:
         """The same denoiser; the states it is asked about are remembered (an invertible affine image of a
         state serves as well).
         """

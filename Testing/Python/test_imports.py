@@ -42,7 +42,7 @@ runs             | export maps io volume config scores                 | numpy
 physics          | volume                                              | numpy scipy torch
 priors           | physics volume                                      | numpy scipy torch monai safetensors
 sampling         | priors physics                                      | numpy torch
-kl               | sampling maps                                       | numpy scipy torch
+kl               | priors sampling maps physics                                       | numpy scipy torch
 detection        | kl sampling priors physics runs maps io volume config scores| numpy torch psutil
 
 lab              | detection kl sampling priors physics runs export    | numpy scipy torch monai yaml

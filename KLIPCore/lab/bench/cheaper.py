@@ -47,7 +47,7 @@ def float32_copy(prior: UNetPrior) -> UNetPrior:
     """The same weights in float32."""
     network = copy.deepcopy(prior.network).float()
     network.mixed_precision = False
-    return UNetPrior(network, prior.card, prior.device)
+    return UNetPrior(network, prior.card, device=prior.device, own=True)
 
 
 def compiled(prior: UNetPrior) -> Evaluate:

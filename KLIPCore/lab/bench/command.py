@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from KLIPCore.detection.devices import choose_device
+from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.bench.cheaper import cheaper_section
 from KLIPCore.lab.bench.kernels import map_section, network_section, projector_section
@@ -97,6 +97,7 @@ class _Run:
         self, options: BenchOptions, out: Path, table: Path | None, tell: Callable[[str, float, str], None]
     ) -> None:
         self.options, self.out, self.table, self._tell = options, out, table, tell
+        configure_process()
         self.device = choose_device(options.device)
         self.prior: UNetPrior = load_prior(options.prior, self.device)
         self.min_seconds = 0.05 if options.quick else 0.4

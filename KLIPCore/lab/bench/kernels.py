@@ -24,9 +24,9 @@ from KLIPCore.maps.blocks import block_nats
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.physics.solve import ITERATIONS_SAVED, proximal_step
+from KLIPCore.physics.solve import preconditioned_iterations, proximal_step
 from KLIPCore.priors.prior import Prior
-from KLIPCore.sampling.dds import prior_variance
+from KLIPCore.sampling.guidance import prior_variance
 from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
 PIXEL_MM = 1.5
@@ -140,11 +140,15 @@ def network_section(
         A = Projector(ParallelBeam.sparse(n_views, image), image).preconditioned().to(device)
         for batch in batches:
             truth = torch.rand(batch, size, size, device=device)
-            measurement = Measurement(A(truth), A, GaussianNoise(0.002 * 0.5 * 0.875 * size * PIXEL_MM), True)
+            measurement = Measurement(
+                A(truth), A, noise=GaussianNoise(0.002 * 0.5 * 0.875 * size * PIXEL_MM), simulated=True
+            )
             guess = truth + 0.05 * torch.randn_like(truth)
 
-            def guide(m: Measurement = measurement, x: torch.Tensor = guess) -> torch.Tensor:
-                return proximal_step(m, x, prior_variance(SIGMA, defaults.prior_std), defaults.cg_iterations)
+            n_iterations = preconditioned_iterations(measurement, defaults.cg_iterations)
+
+            def guide(m: Measurement = measurement, x: torch.Tensor = guess, n: int = n_iterations) -> torch.Tensor:
+                return proximal_step(m, x, prior_variance(SIGMA, defaults.prior_std), n)
 
             timing = timed(guide, min_seconds, device)
             row = {
@@ -158,8 +162,7 @@ def network_section(
             {"name": name, "batch": 64, "seconds": NOT_MEASURED} for name in ("denoiser on a GPU", "guidance on a GPU")
         ]
     note = (
-        f"Guidance is a proximal step from its closed form, {max(1, defaults.cg_iterations // ITERATIONS_SAVED)} "
-        "iterations, each one A and one Aᵀ; "
+        f"Guidance is a proximal step from its closed form, {n_iterations} iterations, each one A and one Aᵀ; "
         "its share is of the denoiser's time at that batch."
     )
     columns = ("batch", "seconds", "spread", "per_image", "gflop", "bound", "share", "of_network")

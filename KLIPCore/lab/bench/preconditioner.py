@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.rotation import disc
-from KLIPCore.physics.solve import ITERATIONS_SAVED, conjugate_gradients, proximal_step
-from KLIPCore.sampling.dds import prior_variance
+from KLIPCore.physics.solve import conjugate_gradients, preconditioned_iterations, proximal_step
+from KLIPCore.sampling.guidance import prior_variance
 from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
 N_ITERATIONS = 8
@@ -83,7 +84,7 @@ def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_s
     generator = torch.Generator().manual_seed(0)
     rough = torch.randn(2, size, size, generator=generator, dtype=torch.float64)
     truth = 0.1 * inside * torch.nn.functional.avg_pool2d(rough, 3, 1, 1)
-    plain = Measurement(model.sample(A(truth), generator), A, model, True)
+    plain = Measurement(model.sample(A(truth), generator), A, noise=model, simulated=True)
     quick = replace(plain, A=closed)
     start = torch.zeros_like(truth)
     weight = variance / model.sigma**2
@@ -101,24 +102,31 @@ def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_s
         ]
         return torch.stack(made)
 
+    few = preconditioned_iterations(quick, N_ITERATIONS)
     whole = conjugate_gradients(
         lambda d: d + weight * A.T(A(d)), weight * A.T(plain.y), EXACT_ITERATIONS, relative_tolerance=1e-4
     )
-    in_disc = proximal_step(quick, start, variance, EXACT_ITERATIONS // 3 * ITERATIONS_SAVED)
+    in_disc = proximal_step(quick, start, variance, EXACT_ITERATIONS // 3)
 
     def error(x: Tensor, exact: Tensor) -> float:
         return float((inside * (x - exact)).norm() / (inside * exact).norm())
 
     single = Projector(A.geometry, grid)
     both = [replace(plain, y=plain.y.float(), A=operator) for operator in (single, single.preconditioned())]
-    seconds = [timed(lambda m=m: proximal_step(m, start.float(), variance, N_ITERATIONS), 0.3).seconds for m in both]  # type: ignore[misc]
+    seconds = [
+        timed(
+            partial(proximal_step, m, start.float(), variance, preconditioned_iterations(m, N_ITERATIONS)), 0.3
+        ).seconds
+        for m in both
+    ]
     return {
         "name": f"{n_views} views, r = {variance**0.5:.2f}",
         "views": n_views,
         "r": variance**0.5,
+        "few": few,
         "plain": error(proximal_step(plain, start, variance, N_ITERATIONS), whole),
         "convolution": error(fourier(plain, N_ITERATIONS), whole),
-        "rotation": error(proximal_step(quick, start, variance, N_ITERATIONS), in_disc),
+        "rotation": error(proximal_step(quick, start, variance, few), in_disc),
         "plain_seconds": seconds[0],
         "rotation_seconds": seconds[1],
         "time_ratio": seconds[0] / seconds[1],
@@ -128,7 +136,7 @@ def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_s
 def preconditioner_section(size: int = 256, views: tuple[int, ...] = (24, 60)) -> Section:
     """The table, at a low and at a middle noise level."""
     rows = tuple(compare(n, size, sigma) for n in views for sigma in (0.03, 0.11))
-    few = max(1, N_ITERATIONS // ITERATIONS_SAVED)
+    few = rows[0]["few"]
     note = (
         f"{N_ITERATIONS} iterations plain and with the convolution, {few} with the rotation average; two images, "
         "float32 where timed."

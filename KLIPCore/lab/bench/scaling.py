@@ -51,7 +51,7 @@ def seconds_of(
         config = config.updated({"measurement": {"n_views": value}})
     elif axis == "size":
         prior = UNetPrior(
-            prior.network, replace(prior.card, size=value), device
+            prior.network, replace(prior.card, size=value), device=device
         )  # convolutions take any size; only time is asked for
         study = frame_study(study.study, prior.card)
     scanner = Scanner.build(config, prior, study.frame.pixel_mm, device)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.config import PRESETS, Config
 from KLIPCore.detection.detect import detect
-from KLIPCore.detection.devices import choose_device
+from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.export.report import number
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.io.dicom_series import write_dicom_series
@@ -104,6 +104,7 @@ def run_demo(
     """
     tell = progress or (lambda stage, fraction, detail: None)
     config = config or PRESETS["quick"]
+    configure_process()
     prior = load_prior(config.prior, choose_device(config.device))
     folder = DemoFolder(Path(out))
     recipe = {

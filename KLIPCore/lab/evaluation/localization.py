@@ -18,7 +18,7 @@ import torch
 
 from KLIPCore import __version__
 from KLIPCore.config import RegionConfig
-from KLIPCore.detection.devices import choose_device
+from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.lab.bench.machine import machine
 from KLIPCore.lab.evaluation.auroc import bootstrap_mean
 from KLIPCore.lab.evaluation.backbones import plot_priors, prior_rows, priors_markdown
@@ -110,6 +110,7 @@ def _compare(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
 def _vary(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
     """One setting changed at a time; runs that differ in nothing that decides a trace share it."""
     started = time.monotonic()
+    configure_process()
     device = choose_device(config.run.device)
     prior = load_prior(config.run.prior, device)
     points = [Point(setting) for setting in plan(config.variations, config.run, config.block_mm, config.scores)]
@@ -152,6 +153,7 @@ def _share(tell: Tell, begin: float, length: float, label: str) -> Tell:
 
 def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
     """All scores and baselines of all cases with one prior."""
+    configure_process()
     device = choose_device(config.run.device)
     prior = load_prior(config.run.prior, device)
     made = _Measured()

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.config import Config, RegionConfig
-from KLIPCore.detection.devices import choose_device
+from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.detection.reconstruct import dice
 from KLIPCore.errors import ConfigError, EmptyInputError, TraceError
@@ -177,7 +177,11 @@ def missing(measurement: Measurement, solid: Image) -> Image:
     """
     excess = measurement.A(torch.from_numpy(solid).to(measurement.y)) - measurement.y
     deviation = Measurement(
-        excess, measurement.A, measurement.noise, measurement.simulated, "solid disc less measured one"
+        excess,
+        measurement.A,
+        noise=measurement.noise,
+        simulated=measurement.simulated,
+        description="solid disc less measured one",
     )
     return _tv(deviation).astype(np.float32)
 
@@ -321,6 +325,7 @@ def evaluate_measured(
     ConfigError, PriorError : the settings do not fit the data or the prior.
     """
     tell = progress or (lambda stage, fraction, detail: None)
+    configure_process()
     device = choose_device(config.run.device)
     prior = load_prior(prior_name or config.run.prior, device)
     todo = [(group, name, s) for s in config.selections for group, names in config.scans.items() for name in names]

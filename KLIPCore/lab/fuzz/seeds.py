@@ -15,11 +15,11 @@ from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import write_image
 from KLIPCore.io.sinogram import write_sinogram
 from KLIPCore.maps.trace import Layer, SliceTrace
-from KLIPCore.priors.prior import ModelCard
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.volume.framed_study import FramedStudy, frame_study
 from KLIPCore.volume.geometry import FanBeam, ParallelBeam
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Volume
 
@@ -125,8 +125,12 @@ def _sinograms(folder: Path) -> list[Path]:
     ].repeat(12, 0)
     for name in "abc":
         (folder / name).mkdir(parents=True)
-    write_sinogram(folder / "a" / "scan.npz", data, ParallelBeam(tuple(angles), 24, 2.0))
-    write_sinogram(folder / "b" / "scan.npz", data, FanBeam(tuple(angles), 24, 2.0, 0.0, 300.0, 600.0))
+    write_sinogram(folder / "a" / "scan.npz", data, ParallelBeam(tuple(angles), 24, pitch_mm=2.0))
+    write_sinogram(
+        folder / "b" / "scan.npz",
+        data,
+        FanBeam(tuple(angles), 24, pitch_mm=2.0, source_origin_mm=300.0, source_detector_mm=600.0),
+    )
     savemat(
         folder / "c" / "scan.mat",
         {"sinogram": data, "angles_deg": np.rad2deg(angles), "pitch_mm": 2.0},

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.phantoms.abdomen import AIR_HU, WIDTH_MM, Abdomen
-from KLIPCore.priors.prior import Prior
+from KLIPCore.priors.prior import Prior, denoiser
 from KLIPCore.sampling.schedule import karras
 from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.grid import Grid
@@ -102,8 +102,9 @@ def probability_flow(
     after : called after each evaluation of the network.
     """
     levels = [float(s) for s in sigmas]
+    denoise = denoiser(prior)
     for sigma, lower in zip(levels, [*levels[1:], 0.0], strict=True):
-        clean = prior.denoise(x[:, None], torch.full((len(x),), sigma, device=x.device))[:, 0]
+        clean = denoise(x, sigma)
         x = clean + (lower / sigma) * (x - clean)
         after()
     return x

@@ -32,7 +32,9 @@ class Chain:
     def __init__(self, measurement: Measurement, n: int) -> None:
         y = measurement.y
         self.n, self.image_shape = n, tuple(measurement.A.domain_shape)
-        self.measurement = Measurement(y.expand(n, *y.shape), measurement.A, measurement.noise, measurement.simulated)
+        self.measurement = Measurement(
+            y.expand(n, *y.shape), measurement.A, noise=measurement.noise, simulated=measurement.simulated
+        )
         self._updates: list[NDArray[np.float32]] = []
         self._g: list[float] = []
 

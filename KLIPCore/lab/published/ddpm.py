@@ -28,8 +28,8 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.lab.published.artifact import Artifact
 from KLIPCore.lab.published.chain import Chain
 from KLIPCore.physics.measurement import Measurement
+from KLIPCore.priors.prior import Denoiser
 from KLIPCore.sampling.ddpm import linear_alpha_bar
-from KLIPCore.sampling.dds import Denoise
 
 NOISE_SEED_OFFSET = 99991
 """The noise of every step comes from this above the base seed."""
@@ -38,7 +38,7 @@ PredictNoise = Callable[[Tensor, int], Tensor]
 """ε(x_t, t) of variance-preserving states (B, H, W) in −1..1 and an integer time."""
 
 
-def epsilon_from_denoiser(denoise: Denoise, alpha_bar: NDArray[np.float64]) -> PredictNoise:
+def epsilon_from_denoiser(denoise: Denoiser, alpha_bar: NDArray[np.float64]) -> PredictNoise:
     """ε(x_t, t) from a denoiser of images in 0..1: x_t/√ᾱ = (2 x₀ − 1) + σ z is the image at noise σ/2, stretched."""
 
     def predict(x: Tensor, t: int) -> Tensor:

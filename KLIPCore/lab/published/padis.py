@@ -27,13 +27,13 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.lab.published.artifact import Artifact
 from KLIPCore.lab.published.chain import Chain
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.sampling.dds import Denoise
+from KLIPCore.priors.prior import Denoiser
 from KLIPCore.sampling.guidance import pulled_back
 from KLIPCore.sampling.schedule import karras
 
 
 def norm_gradient(
-    denoise: Denoise, measurement: Measurement, x: Tensor, sigma: float, pad: int = 0, unit: float = 1.0
+    denoise: Denoiser, measurement: Measurement, x: Tensor, sigma: float, pad: int = 0, unit: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """D(x, σ) and ∇_x ‖unit · (y − A D)‖ of states (B, H + 2 pad, W + 2 pad), the image inside the padding."""
     estimate, leaf = pulled_back(denoise, x, sigma)
@@ -45,7 +45,7 @@ def norm_gradient(
 
 
 def sample_padis(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     generator: torch.Generator,
     *,

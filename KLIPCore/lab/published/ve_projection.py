@@ -32,7 +32,7 @@ from KLIPCore.lab.published.chain import Chain
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
 from KLIPCore.physics.solve import least_squares
-from KLIPCore.sampling.dds import Denoise
+from KLIPCore.priors.prior import Denoiser
 
 
 def diffusion_coefficient(sigma: float, sigma_max: float, sigma_min: float) -> float:
@@ -42,12 +42,14 @@ def diffusion_coefficient(sigma: float, sigma_max: float, sigma_min: float) -> f
 
 def projected(measurement: Measurement, x: Tensor, target: Tensor, share: float, cg_iterations: int) -> Tensor:
     """x + λ A⁺ (target − A x) for states x (B, H, W) and data ``target`` (B, *range_shape)."""
-    step = Measurement(target - measurement.A(x), measurement.A, GaussianNoise(1.0), measurement.simulated)
+    step = Measurement(
+        target - measurement.A(x), measurement.A, noise=GaussianNoise(1.0), simulated=measurement.simulated
+    )
     return x + share * least_squares(step, cg_iterations)
 
 
 def sample_ve_projection(
-    denoise: Denoise,
+    denoise: Denoiser,
     measurement: Measurement,
     generator: torch.Generator,
     *,

@@ -112,10 +112,10 @@ def test_any_other_orientation_is_worse(shared_data: Path) -> None:
     backwards = FanBeam(
         tuple(-a for a in geometry.angles_rad),
         560,
-        geometry.pitch_mm,
-        0.0,
-        geometry.source_origin_mm,
-        geometry.source_detector_mm,
+        pitch_mm=geometry.pitch_mm,
+        offset_mm=0.0,
+        source_origin_mm=geometry.source_origin_mm,
+        source_detector_mm=geometry.source_detector_mm,
     )
     wrong = reconstruct(sinogram, backwards, coarse)
     wrong_mask = wrong > otsu_threshold(wrong)

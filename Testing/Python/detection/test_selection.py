@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KLIPCore.detection.devices import check_memory, choose_device
+from KLIPCore.detection import devices as selection
+from KLIPCore.detection.devices import check_memory, choose_device, choose_devices, configure_process
 from KLIPCore.errors import ConfigError, ResourceError
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.selection import box_mask, parse_box, parse_slices
@@ -67,3 +69,14 @@ def test_devices() -> None:
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(ConfigError):
         choose_device("warp")
+
+
+def test_choosing_a_device_leaves_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    monkeypatch.setattr(selection, "keep_freed_memory", lambda: told.append("memory"))
+    choose_device("cpu")
+    choose_devices("auto")
+    assert told == []
+    configure_process()
+    assert told == [torch.get_num_threads(), "memory"]

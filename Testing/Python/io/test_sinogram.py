@@ -20,8 +20,10 @@ from KLIPCore.errors import (
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram, write_sinogram
 from KLIPCore.volume.geometry import FanBeam, Geometry, ParallelBeam
 
-PARALLEL = ParallelBeam((0.1, 0.7, 1.9), 5, 1.25, -0.5)
-FAN = FanBeam((0.1, 0.7), 4, 2.0, 0.5, 400.0, 700.0, True)
+PARALLEL = ParallelBeam((0.1, 0.7, 1.9), 5, pitch_mm=1.25, offset_mm=-0.5)
+FAN = FanBeam(
+    (0.1, 0.7), 4, pitch_mm=2.0, offset_mm=0.5, source_origin_mm=400.0, source_detector_mm=700.0, equiangular=True
+)
 
 
 @pytest.mark.parametrize("geometry", [PARALLEL, FAN])

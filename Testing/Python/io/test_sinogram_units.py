@@ -46,7 +46,7 @@ def line_integrals(geometry: Geometry) -> np.ndarray:
     return Projector(geometry, ImageGrid2D((N, N), 1.0))(torch.from_numpy(body)).numpy()
 
 
-HALF_TURN = ParallelBeam(tuple(np.deg2rad(np.arange(0, 180, 4.0))), 96, 1.0)
+HALF_TURN = ParallelBeam(tuple(np.deg2rad(np.arange(0, 180, 4.0))), 96, pitch_mm=1.0)
 
 
 def saved(path: Path, sinogram: np.ndarray, angles: np.ndarray, name: str = "angles_rad") -> Path:
@@ -145,7 +145,15 @@ def test_matlab_files_are_read(tmp_path: Path) -> None:
         tmp_path / "fan.mat",
         {"sinogram": data, "angles_rad": np.asarray(HALF_TURN.angles_rad), "pitch_mm": 1.5, **fan},
     )
-    assert read_sinogram(tmp_path / "fan.mat")[1] == FanBeam(HALF_TURN.angles_rad, 96, 1.5, 0.5, 400.0, 800.0, True)
+    assert read_sinogram(tmp_path / "fan.mat")[1] == FanBeam(
+        HALF_TURN.angles_rad,
+        96,
+        pitch_mm=1.5,
+        offset_mm=0.5,
+        source_origin_mm=400.0,
+        source_detector_mm=800.0,
+        curved=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_scikit_image_as_the_conventions_say(tmp_path: Path) -> None:
     )  # 65 × 65: scikit-image turns about pixel n // 2, the middle of an odd number
     sinogram = radon(np.where(np.hypot(*(np.indices(image.shape) - 32)) < 31, image, 0), theta=theta)
     path = write_sinogram(
-        tmp_path / "scan", sinogram.T, ParallelBeam(tuple(-np.deg2rad(theta)), sinogram.shape[0], 1.0)
+        tmp_path / "scan", sinogram.T, ParallelBeam(tuple(-np.deg2rad(theta)), sinogram.shape[0], pitch_mm=1.0)
     )
     row, column = place(*read_sinogram(path))  # onto 64 pixels, whose middle is 31.5
     np.testing.assert_allclose((row, column), (ROW + 1 - 0.5, COLUMN + 1 - 0.5), atol=0.1)
@@ -228,7 +236,7 @@ def test_parallel_beams_of_other_libraries(library: object, ours: object) -> Non
     x, y = COLUMN - 31.5, ROW - 31.5
     normals = np.array([library(a) for a in angles])  # type: ignore[operator]
     sinogram = np.exp(-((u[None] - (normals @ (x, y))[:, None]) ** 2) / 8)
-    geometry = ParallelBeam(tuple(ours(a) for a in angles), 96, 1.0)  # type: ignore[operator]
+    geometry = ParallelBeam(tuple(ours(a) for a in angles), 96, pitch_mm=1.0)  # type: ignore[operator]
     np.testing.assert_allclose(place(sinogram, geometry), (ROW, COLUMN), atol=0.1)
 
 
@@ -242,5 +250,5 @@ def test_fan_beams_of_astra() -> None:
     across = D * (ray * along).sum(1) / (ray * -source / R).sum(1)  # where the ray through the spot meets the detector
     u = (np.arange(128) - 63.5) * 2.0
     sinogram = np.exp(-((u[None] - across[:, None]) ** 2) / 32)
-    geometry = FanBeam(tuple(math.pi - angles), 128, 2.0, 0.0, R, D)
+    geometry = FanBeam(tuple(math.pi - angles), 128, pitch_mm=2.0, source_origin_mm=R, source_detector_mm=D)
     np.testing.assert_allclose(place(sinogram[:, ::-1], geometry), (ROW, COLUMN), atol=0.3)

@@ -106,7 +106,9 @@ def test_the_variance_part_does_not_know_the_data(seed: int, scale: float) -> No
 
     def measured_with(factor: float) -> GaussianKL:
         return GaussianKL(
-            b.prior.posterior(Measurement(prediction + factor * surprise, b.measurement.A, b.measurement.noise, True)),
+            b.prior.posterior(
+                Measurement(prediction + factor * surprise, b.measurement.A, noise=b.measurement.noise, simulated=True)
+            ),
             b.prior,
         )
 

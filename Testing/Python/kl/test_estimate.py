@@ -18,7 +18,7 @@ from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, panel_nodes, whitened_push
 from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
-from KLIPCore.priors.gaussian import denoiser
+from KLIPCore.priors.prior import denoiser
 from KLIPCore.sampling.guidance import posterior_denoiser, proximal_guidance, reconstruction_denoiser
 
 Benchmark = GaussianBenchmark | MixtureBenchmark

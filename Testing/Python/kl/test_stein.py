@@ -9,7 +9,7 @@ import torch
 
 from KLIPCore.kl.stein import SteinControl, lattices, posterior_mean
 from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, lesion_or_not, tomography
-from KLIPCore.priors.gaussian import denoiser
+from KLIPCore.priors.prior import denoiser
 
 SMALL = {"gaussian": lambda: tomography(size=8, n_views=4), "mixture": lambda: lesion_or_not(size=8)}
 

@@ -71,10 +71,23 @@ def _(draw: st.DrawFn) -> LinearOperator:
 def _(draw: st.DrawFn) -> LinearOperator:
     angles = tuple(draw(st.lists(st.floats(0, 6.2), min_size=1, max_size=3)))
     beam = ConeBeam(
-        FanBeam(angles, some(draw, 1, 9), 4.0, draw(st.floats(-2, 2)), 100.0, 160.0), some(draw, 1, 5), 4.0
+        FanBeam(
+            angles,
+            some(draw, 1, 9),
+            pitch_mm=4.0,
+            offset_mm=draw(st.floats(-2, 2)),
+            source_origin_mm=100.0,
+            source_detector_mm=160.0,
+        ),
+        some(draw, 1, 5),
+        row_pitch_mm=4.0,
     )
     return ConeProjector(
-        beam, ImageGrid2D((some(draw, 1, 7), some(draw, 1, 7)), 3.0), some(draw, 1, 4), 3.0, dtype=DOUBLE
+        beam,
+        ImageGrid2D((some(draw, 1, 7), some(draw, 1, 7)), 3.0),
+        n_slices=some(draw, 1, 4),
+        slice_mm=3.0,
+        dtype=DOUBLE,
     )
 
 

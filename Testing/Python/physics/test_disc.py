@@ -21,13 +21,20 @@ from KLIPCore.volume.geometry import FanBeam, ImageGrid2D
 from KLIPCore.volume.units import Window
 
 GRID = ImageGrid2D((128, 128), 0.5933)
-SCAN = FanBeam(tuple(np.deg2rad(np.arange(0, 360, 1.0))), 280, 0.4, 0.0, 410.66, 553.74)
+SCAN = FanBeam(
+    tuple(np.deg2rad(np.arange(0, 360, 1.0))),
+    280,
+    pitch_mm=0.4,
+    offset_mm=0.0,
+    source_origin_mm=410.66,
+    source_detector_mm=553.74,
+)
 HOLE = Ellipse(1.0, 10.0, -6.0, 5.0, 3.0, 20.0)
 WINDOW = Window(-1000.0, 1500.0)
 
 
 def test_path_of_a_central_ray_is_the_diameter_less_the_hole() -> None:
-    ray = FanBeam((0.0,), 1, 0.4, 0.0, 410.66, 553.74)
+    ray = FanBeam((0.0,), 1, pitch_mm=0.4, offset_mm=0.0, source_origin_mm=410.66, source_detector_mm=553.74)
     assert Disc().path_mm(ray)[0, 0] == pytest.approx(2 * RADIUS_MM)
     assert Disc(holes=(Ellipse(1.0, 0.0, 5.0, 4.0, 3.0),)).path_mm(ray)[0, 0] == pytest.approx(2 * RADIUS_MM - 6.0)
 
@@ -100,7 +107,7 @@ def test_outline_is_found_with_and_without_holes(x: float, y: float, radius: flo
 def test_counts_are_read_from_the_noise(photons: float) -> None:
     rng = np.random.default_rng(0)
     fine = FanBeam(
-        SCAN.angles_rad, 560, 0.2, 0.0, 410.66, 553.74
+        SCAN.angles_rad, 560, pitch_mm=0.2, offset_mm=0.0, source_origin_mm=410.66, source_detector_mm=553.74
     )  # bins as fine as the real detector's: coarser ones see the object's curvature
     clean = Disc(holes=(HOLE,)).sinogram(fine)
     noisy = clean + np.exp(0.5 * clean) / np.sqrt(photons) * rng.standard_normal(clean.shape)

@@ -35,7 +35,7 @@ def test_line_integral_is_the_length_inside(
 
 def test_golden_chords() -> None:
     disc = EllipsePhantom.disc(50.0, 0.02, x_mm=10.0)
-    geometry = ParallelBeam((0.0, math.pi / 2), 3, 30.0)
+    geometry = ParallelBeam((0.0, math.pi / 2), 3, pitch_mm=30.0)
     # at θ = 0 the detector coordinates are x = −30, 0, 30: offsets −40, −10, 20 from the disc's centre; at
     # 90° −30, 0, 30
     expected = 0.02 * 2 * np.sqrt(2500.0 - np.array([[1600.0, 100.0, 400.0], [900.0, 0.0, 900.0]]))

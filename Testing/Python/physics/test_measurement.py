@@ -105,7 +105,7 @@ def test_log_likelihood_is_the_gaussian_density() -> None:
     A = Projector(GEOMETRY, IMAGE, dtype=torch.float64)
     x = torch.rand(2, 1, 16, 16, dtype=torch.float64)
     y = A(x[0, 0]) + 0.2 * torch.randn(GEOMETRY.shape, dtype=torch.float64)
-    measurement = Measurement(y, A, GaussianNoise(0.2), simulated=True)
+    measurement = Measurement(y, A, noise=GaussianNoise(0.2), simulated=True)
     expected = torch.distributions.Normal(A(x), 0.2).log_prob(y).sum((-1, -2))
     torch.testing.assert_close(measurement.log_likelihood(x), expected)
     assert measurement.log_likelihood(x).shape == (2, 1)
@@ -115,15 +115,15 @@ def test_log_likelihood_is_the_gaussian_density() -> None:
 
 def test_mismatched_batches_are_refused_not_broadcast() -> None:
     A = Projector(GEOMETRY, IMAGE)
-    measurement = Measurement(torch.zeros(2, *GEOMETRY.shape), A, GaussianNoise(1.0), simulated=True)
+    measurement = Measurement(torch.zeros(2, *GEOMETRY.shape), A, noise=GaussianNoise(1.0), simulated=True)
     assert measurement.residual(torch.zeros(2, 16, 16)).shape == (2, *GEOMETRY.shape)
     for shape in ((2, 1, 16, 16), (3, 16, 16), (16, 16)):
         with pytest.raises(ConfigError, match="leading shape"):
             measurement.residual(torch.zeros(shape))
     with pytest.raises(ConfigError, match="do not come from"):
-        Measurement(torch.zeros(5, 5), A, GaussianNoise(1.0), simulated=True)
+        Measurement(torch.zeros(5, 5), A, noise=GaussianNoise(1.0), simulated=True)
     with pytest.raises(ConfigError, match="not finite"):
-        Measurement(torch.full(GEOMETRY.shape, math.nan), A, GaussianNoise(1.0), simulated=True)
+        Measurement(torch.full(GEOMETRY.shape, math.nan), A, noise=GaussianNoise(1.0), simulated=True)
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,12 @@ def test_missing_rays_neither_speak_nor_weigh() -> None:
     keep = outside_metal(A, metal)
     y = GaussianNoise(0.01).sample(A(truth), torch.Generator().manual_seed(0))
     y[~keep] = 1e3  # what a detector says behind metal
-    fewer = without_rays(Measurement(y, A, GaussianNoise(0.01), simulated=True), keep)
+    fewer = without_rays(Measurement(y, A, noise=GaussianNoise(0.01), simulated=True), keep)
     assert 0 < int((~keep).sum()) < keep.numel() // 2
     assert torch.count_nonzero(fewer.weights * ~keep) == 0
     found = least_squares(fewer, 60)
     assert float((found - truth).abs().mean()) < 0.1
-    other = without_rays(Measurement(torch.where(keep, y, -7.0), A, GaussianNoise(0.01), simulated=True), keep)
+    other = without_rays(Measurement(torch.where(keep, y, -7.0), A, noise=GaussianNoise(0.01), simulated=True), keep)
     assert torch.equal(least_squares(other, 60), found)  # whatever metal made the detector say
     assert math.isfinite(float(fewer.log_likelihood(truth)))
     n = int(keep.sum())  # the likelihood counts the rays that are left, and only those
@@ -97,7 +97,7 @@ def test_missing_rays_neither_speak_nor_weigh() -> None:
 def test_photon_noise_goes_with_missing_rays() -> None:
     A = Projector(GEOMETRY, IMAGE)
     keep = interior(GEOMETRY, 12.0)
-    fewer = without_rays(Measurement(torch.zeros(GEOMETRY.shape), A, PoissonNoise(1e4), simulated=True), keep)
+    fewer = without_rays(Measurement(torch.zeros(GEOMETRY.shape), A, noise=PoissonNoise(1e4), simulated=True), keep)
     sample = fewer.noise.sample(torch.ones(GEOMETRY.shape), torch.Generator().manual_seed(0))
     assert torch.equal(sample != 0, keep)
     assert torch.equal(fewer.weights > 0, keep)
@@ -114,14 +114,23 @@ def test_masks_of_rays() -> None:
         on_shorter_detector(GEOMETRY, 5, 400)
 
 
-FAN = FanBeam(tuple(np.deg2rad([0, 40, 90, 200])), 41, 2.0, 0.6, 100.0, 160.0)
+FAN = FanBeam(
+    tuple(np.deg2rad([0, 40, 90, 200])),
+    41,
+    pitch_mm=2.0,
+    offset_mm=0.6,
+    source_origin_mm=100.0,
+    source_detector_mm=160.0,
+)
 
 
 def test_the_orbits_plane_is_a_fan_beam() -> None:
     x = torch.rand(24, 24, dtype=torch.float64)
     volume = torch.zeros(5, 24, 24, dtype=torch.float64)
     volume[2] = x
-    cone = ConeProjector(ConeBeam(FAN, 7, 3.0), IMAGE, 5, 3.0, dtype=torch.float64)(volume)
+    cone = ConeProjector(ConeBeam(FAN, 7, row_pitch_mm=3.0), IMAGE, n_slices=5, slice_mm=3.0, dtype=torch.float64)(
+        volume
+    )
     torch.testing.assert_close(cone[:, 3], Projector(FAN, IMAGE, rays_per_bin=1, dtype=torch.float64)(x))
 
 
@@ -130,8 +139,21 @@ def test_shadow_of_a_point_in_a_cone() -> None:
     image = ImageGrid2D((64, 64), 1.0)
     volume = torch.zeros(9, 64, 64, dtype=torch.float64)
     volume[7, 10, 40] = 1.0  # z = (7 − 4)·2 mm
-    geometry = ConeBeam(FanBeam(tuple(np.deg2rad([0, 90])), 301, 0.5, 0.0, 100.0, 200.0), 161, 0.5)
-    y = ConeProjector(geometry, image, 9, 2.0, dtype=torch.float64, memory_limit_bytes=0)(volume).numpy()
+    geometry = ConeBeam(
+        FanBeam(
+            tuple(np.deg2rad([0, 90])),
+            301,
+            pitch_mm=0.5,
+            offset_mm=0.0,
+            source_origin_mm=100.0,
+            source_detector_mm=200.0,
+        ),
+        161,
+        row_pitch_mm=0.5,
+    )
+    y = ConeProjector(geometry, image, n_slices=9, slice_mm=2.0, dtype=torch.float64, memory_limit_bytes=0)(
+        volume
+    ).numpy()
     rows = (np.arange(161) - 80) * 0.5
     columns = geometry.fan.detector_mm()
     for view, depth, across in ((0, 100 - 21.5, 8.5), (1, 100 - 8.5, -21.5)):
@@ -142,8 +164,12 @@ def test_shadow_of_a_point_in_a_cone() -> None:
 
 def test_oblique_rays_are_longer() -> None:
     """Through the middle of a tall uniform block the path grows with the ray's tilt."""
-    geometry = ConeBeam(FanBeam((0.0,), 1, 1.0, 0.0, 100.0, 150.0), 3, 30.0)
-    y = ConeProjector(geometry, ImageGrid2D((10, 10), 2.0), 40, 2.0, dtype=torch.float64)(
+    geometry = ConeBeam(
+        FanBeam((0.0,), 1, pitch_mm=1.0, offset_mm=0.0, source_origin_mm=100.0, source_detector_mm=150.0),
+        3,
+        row_pitch_mm=30.0,
+    )
+    y = ConeProjector(geometry, ImageGrid2D((10, 10), 2.0), n_slices=40, slice_mm=2.0, dtype=torch.float64)(
         torch.ones(40, 10, 10, dtype=torch.float64)
     )
     expected = 20.0 * math.hypot(1.0, 30.0 / 150.0)

@@ -18,7 +18,7 @@ IMAGE = ImageGrid2D((32, 32), 1.5)
 
 def test_axial_views_are_row_and_column_sums() -> None:
     image = torch.rand(32, 32, dtype=torch.float64)
-    geometry = ParallelBeam(tuple(np.deg2rad([0, 90, 180])), 32, 1.5)
+    geometry = ParallelBeam(tuple(np.deg2rad([0, 90, 180])), 32, pitch_mm=1.5)
     y = Projector(geometry, IMAGE, dtype=torch.float64)(image)
     torch.testing.assert_close(y[0], image.sum(0) * 1.5)
     torch.testing.assert_close(y[1], image.sum(1) * 1.5)
@@ -28,7 +28,7 @@ def test_axial_views_are_row_and_column_sums() -> None:
 def test_ones_give_chords_in_mm() -> None:
     """Central rays through a square of side 48 mm, at every angle; half a pixel of soft edge on each side at most."""
     angles = np.linspace(0, math.pi, 19)[:-1]
-    y = Projector(ParallelBeam(tuple(angles), 1, 1.5), IMAGE, dtype=torch.float64)(
+    y = Projector(ParallelBeam(tuple(angles), 1, pitch_mm=1.5), IMAGE, dtype=torch.float64)(
         torch.ones(32, 32, dtype=torch.float64)
     )
     chord = 48.0 / np.maximum(np.abs(np.cos(angles)), np.abs(np.sin(angles)))
@@ -44,8 +44,8 @@ def test_ones_give_chords_in_mm() -> None:
         (ParallelBeam.sparse(60, IMAGE, arc_deg=120), 23),
         (FanBeam.sparse(32, IMAGE), 8),
         (FanBeam.sparse(32, IMAGE, start_deg=3.0), 8),
-        (ParallelBeam((0.0, 0.1234, 2.5), 40, 1.5, 0.4), 3),
-        (FanBeam((0.0, 0.5 * math.pi, math.pi), 40, 3.0, 0.4), 1),
+        (ParallelBeam((0.0, 0.1234, 2.5), 40, pitch_mm=1.5, offset_mm=0.4), 3),
+        (FanBeam((0.0, 0.5 * math.pi, math.pi), 40, pitch_mm=3.0, offset_mm=0.4), 1),
     ],
 )
 def test_symmetry_is_a_short_cut_not_an_approximation(geometry: Geometry, n_base: int) -> None:
@@ -101,7 +101,7 @@ def test_memory_is_estimated_before_it_is_taken(pitch: float) -> None:
 def test_wide_bins_average() -> None:
     """A bin of four pixels measures the mean of the four narrow bins inside it."""
     x = torch.rand(32, 32, dtype=torch.float64)
-    wide, narrow = ParallelBeam((0.3, 1.1), 12, 6.0), ParallelBeam((0.3, 1.1), 48, 1.5)
+    wide, narrow = ParallelBeam((0.3, 1.1), 12, pitch_mm=6.0), ParallelBeam((0.3, 1.1), 48, pitch_mm=1.5)
     y_wide, y_narrow = (Projector(g, IMAGE, dtype=torch.float64)(x) for g in (wide, narrow))
     torch.testing.assert_close(y_wide, y_narrow.reshape(2, 12, 4).mean(-1))
 

@@ -11,11 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.rotation import RotationAverage
-from KLIPCore.physics.solve import proximal_step
+from KLIPCore.physics.solve import preconditioned_iterations, proximal_step
 from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, ParallelBeam
 
 
@@ -109,8 +110,8 @@ def test_a_proximal_step_is_the_minimum_in_the_disc(n_views: int, r2: float | to
     A = scan(n_views, 8)
     x_hat, truth = torch.rand(2, 3, 8, 8, dtype=torch.float64), torch.rand(3, 8, 8, dtype=torch.float64)
     noise = GaussianNoise(0.7)
-    measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(3)), A, noise, simulated=True)
-    found = proximal_step(measurement, x_hat, r2, n_iterations=400)
+    measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(3)), A, noise=noise, simulated=True)
+    found = proximal_step(measurement, x_hat, r2, n_iterations=100)
     M = A(torch.eye(64, dtype=torch.float64).reshape(64, 8, 8)).reshape(64, -1).T
     d = average(A).support.flatten()
     for i in range(2):
@@ -131,24 +132,62 @@ def test_nearer_the_minimum_in_a_quarter_of_the_iterations(n_views: int, r: floa
     truth = average(A).support * torch.nn.functional.avg_pool2d(
         torch.randn(1, 64, 64, generator=generator, dtype=torch.float64), 5, 1, 2
     )
-    measurement = Measurement(noise.sample(A(truth), generator), A, noise, simulated=True)
+    measurement = Measurement(noise.sample(A(truth), generator), A, noise=noise, simulated=True)
     x_hat = truth + 0.05 * average(A).support * torch.randn(1, 64, 64, generator=generator, dtype=torch.float64)
-    exact = proximal_step(measurement, x_hat, r**2, 400)
+    exact = proximal_step(measurement, x_hat, r**2, 100)
     plain = replace(measurement, A=Projector(A.geometry, A.image, dtype=torch.float64))
     whole = proximal_step(plain, x_hat, r**2, 500)
 
     def error(x: torch.Tensor, minimum: torch.Tensor) -> float:
         return float((average(A).support * (x - minimum)).norm() / (minimum - x_hat).norm())
 
-    assert error(proximal_step(measurement, x_hat, r**2, 8), exact) < error(
+    assert preconditioned_iterations(measurement, 8) == 2
+    assert preconditioned_iterations(plain, 8) == 8
+    assert error(proximal_step(measurement, x_hat, r**2, 2), exact) < error(
         proximal_step(plain, x_hat, r**2, 8), whole
     )
+
+
+class Counting:
+    """A closed form that counts how often it is solved with: once an iteration."""
+
+    def __init__(self, inner: RotationAverage) -> None:
+        self.inner, self.support, self.solved = inner, inner.support, 0
+
+    def solve(self, y: torch.Tensor, c: torch.Tensor | float) -> torch.Tensor:
+        self.solved += 1
+        return self.inner.solve(y, c)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+def test_as_many_iterations_as_asked_for(n: int) -> None:
+    A = scan(12, 16)
+    A.closed_form = counted = Counting(average(A))
+    y = A(torch.rand(16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    proximal_step(
+        Measurement(y, A, noise=GaussianNoise(1.0), simulated=True),
+        torch.zeros(2, 16, 16, dtype=torch.float64),
+        0.05,
+        n,
+    )
+    assert counted.solved == n
+
+
+def test_no_iteration_changes_nothing_and_fewer_are_refused() -> None:
+    x = torch.rand(2, 16, 16, dtype=torch.float64)
+    for A in (scan(12, 16), Projector(scan(12, 16).geometry, scan(12, 16).image, dtype=torch.float64)):
+        measurement = Measurement(
+            A(torch.ones(16, 16, dtype=torch.float64)), A, noise=GaussianNoise(1.0), simulated=True
+        )
+        assert torch.equal(proximal_step(measurement, x, 0.05, 0), x)
+        with pytest.raises(ConfigError, match="cannot be done"):
+            proximal_step(measurement, x, 0.05, -1)
 
 
 def test_data_that_agree_need_no_correction() -> None:
     A = scan(12, 16)
     x = torch.rand(2, 16, 16, dtype=torch.float64)
-    measurement = Measurement(A(x), A, GaussianNoise(1.0), simulated=True)
+    measurement = Measurement(A(x), A, noise=GaussianNoise(1.0), simulated=True)
     torch.testing.assert_close(proximal_step(measurement, x, 0.1), x)
     assert torch.equal(proximal_step(measurement, x, 1e-12), x)
 
@@ -159,5 +198,7 @@ def test_weights_of_their_own_are_solved_without_it() -> None:
     noise = PoissonNoise(1e4, slope=0.01, baseline=1.0)
     x = torch.rand(2, 16, 16, dtype=torch.float64)
     y = noise.sample(A(x[0]), torch.Generator().manual_seed(0))
-    with_it, without = (proximal_step(Measurement(y, operator, noise, True), x, 0.05) for operator in (A, plain))
+    with_it, without = (
+        proximal_step(Measurement(y, operator, noise=noise, simulated=True), x, 0.05) for operator in (A, plain)
+    )
     assert torch.equal(with_it, without)

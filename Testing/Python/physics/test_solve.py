@@ -66,7 +66,7 @@ def test_tolerance_stops_early() -> None:
 )
 def test_proximal_step_is_the_minimum(noise: GaussianNoise | PoissonNoise, r2: float | torch.Tensor) -> None:
     x_hat, truth = torch.rand(2, 1, 8, 8, dtype=torch.float64), torch.rand(8, 8, dtype=torch.float64)
-    measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(3)), A, noise, simulated=True)
+    measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(3)), A, noise=noise, simulated=True)
     found = proximal_step(measurement, x_hat, r2, n_iterations=200)
     M, y = dense(), measurement.y.reshape(-1)
     W = torch.diag(measurement.weights.expand_as(measurement.y).reshape(-1))
@@ -79,7 +79,7 @@ def test_proximal_step_is_the_minimum(noise: GaussianNoise | PoissonNoise, r2: f
 
 def test_proximal_step_limits() -> None:
     x_hat = torch.rand(3, 8, 8, dtype=torch.float64)
-    measurement = Measurement(A(torch.rand(8, 8, dtype=torch.float64)), A, GaussianNoise(1.0), simulated=True)
+    measurement = Measurement(A(torch.rand(8, 8, dtype=torch.float64)), A, noise=GaussianNoise(1.0), simulated=True)
     torch.testing.assert_close(proximal_step(measurement, x_hat, 1e-12), x_hat)  # a certain prior does not move
     pulled = proximal_step(measurement, x_hat, 1e6, 300)  # an ignorant one is overruled
     assert float(measurement.residual(pulled).norm()) < 1e-3 * float(measurement.residual(x_hat).norm())
@@ -88,7 +88,7 @@ def test_proximal_step_limits() -> None:
 
 
 def test_least_squares_is_tikhonov() -> None:
-    measurement = Measurement(A(torch.rand(2, 8, 8, dtype=torch.float64)), A, GaussianNoise(0.5), simulated=True)
+    measurement = Measurement(A(torch.rand(2, 8, 8, dtype=torch.float64)), A, noise=GaussianNoise(0.5), simulated=True)
     found = least_squares(measurement, 300, damping=2.0)
     M = dense()
     direct = torch.linalg.solve(

@@ -32,7 +32,7 @@ def test_denoising_a_step_is_known_on_paper(sigma: float) -> None:
     y = torch.full((2, 6, 8), 1.0, dtype=torch.float64)
     y[..., 4:] = 3.0
     y[1] += 1.0
-    measurement = Measurement(y, Identity((6, 8)), GaussianNoise(sigma), simulated=True)
+    measurement = Measurement(y, Identity((6, 8)), noise=GaussianNoise(sigma), simulated=True)
     x = tv_reconstruction(measurement, weight=2.0 / sigma**2, n_iterations=3000)
     expected = y.clone()
     expected[..., :4] += 0.5
@@ -42,7 +42,7 @@ def test_denoising_a_step_is_known_on_paper(sigma: float) -> None:
 
 def test_without_variation_it_is_non_negative_least_squares() -> None:
     y = torch.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=torch.float64)
-    measurement = Measurement(y, Identity((2, 2)), GaussianNoise(1.0), simulated=True)
+    measurement = Measurement(y, Identity((2, 2)), noise=GaussianNoise(1.0), simulated=True)
     torch.testing.assert_close(tv_reconstruction(measurement, 0.0, 500), y.clamp_min(0.0), rtol=0, atol=1e-6)
     torch.testing.assert_close(tv_reconstruction(measurement, 0.0, 500, nonnegative=False), y, rtol=0, atol=1e-6)
 
@@ -53,7 +53,7 @@ def test_few_views_of_flat_pieces() -> None:
     truth[8:40, 10:38], truth[20:30, 14:22] = 1.0, 0.4
     A = Projector(ParallelBeam.sparse(12, image), image)
     noise = GaussianNoise(0.5)
-    measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(0)), A, noise, simulated=True)
+    measurement = Measurement(noise.sample(A(truth), torch.Generator().manual_seed(0)), A, noise=noise, simulated=True)
     plain, flat = least_squares(measurement, 15), tv_reconstruction(measurement, 3.0, 200)
     assert float((flat - truth).norm()) < 0.4 * float((plain - truth).norm())
     objective = [
@@ -64,6 +64,8 @@ def test_few_views_of_flat_pieces() -> None:
 
 def test_misuse_is_refused() -> None:
     with pytest.raises(ConfigError):
-        tv_reconstruction(Measurement(torch.zeros(4, 4), Identity((4, 4)), GaussianNoise(1.0), simulated=True), -1.0)
+        tv_reconstruction(
+            Measurement(torch.zeros(4, 4), Identity((4, 4)), noise=GaussianNoise(1.0), simulated=True), -1.0
+        )
     with pytest.raises(ConfigError):
-        tv_reconstruction(Measurement(torch.zeros(4), Identity((4,)), GaussianNoise(1.0), simulated=True), 1.0)
+        tv_reconstruction(Measurement(torch.zeros(4), Identity((4,)), noise=GaussianNoise(1.0), simulated=True), 1.0)

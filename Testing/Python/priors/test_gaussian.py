@@ -16,9 +16,9 @@ from KLIPCore.physics.mask import Identity
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.priors.gaussian import GaussianPrior, denoiser, likelihood_score
+from KLIPCore.priors.gaussian import GaussianPrior, likelihood_score
 from KLIPCore.priors.mixture import GaussianMixturePrior
-from KLIPCore.priors.prior import Prior
+from KLIPCore.priors.prior import Prior, denoiser
 from KLIPCore.priors.stationary import StationaryGaussianPrior
 from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.volume.model_card import ModelCard
@@ -202,10 +202,10 @@ def test_refusals() -> None:
         StationaryGaussianPrior(torch.zeros(4, 4), torch.arange(16.0).reshape(4, 4) + 1)
     prior = GaussianPrior(torch.zeros(1, 3, 3), covariance)
     with pytest.raises(ConfigError, match="acts on"):
-        prior.posterior(Measurement(torch.zeros(4, 4), Identity((4, 4)), GaussianNoise(0.1), True))
+        prior.posterior(Measurement(torch.zeros(4, 4), Identity((4, 4)), noise=GaussianNoise(0.1), simulated=True))
     with pytest.raises(ConfigError, match="Gaussian noise"):
-        prior.posterior(Measurement(torch.zeros(3, 3), Identity((3, 3)), PoissonNoise(1e4), True))
+        prior.posterior(Measurement(torch.zeros(3, 3), Identity((3, 3)), noise=PoissonNoise(1e4), simulated=True))
     with pytest.raises(ConfigError, match="Gaussian"):
         StationaryGaussianPrior.matern(torch.zeros(3, 3), 1.0, 1.0).posterior(
-            Measurement(torch.zeros(3, 3), Identity((3, 3)), PoissonNoise(1e4), True)
+            Measurement(torch.zeros(3, 3), Identity((3, 3)), noise=PoissonNoise(1e4), simulated=True)
         )

@@ -36,3 +36,22 @@ def test_gradients_reach_the_image() -> None:
     (gradient,) = torch.autograd.grad(prior.denoise(x, torch.tensor([0.5])).sum(), x)
     assert gradient.dtype == torch.float32
     assert bool(gradient.abs().sum() > 0)
+
+
+def test_a_prior_leaves_the_network_it_was_given_as_it_is() -> None:
+    network = EDMUNet(UNetConfig(channels=(16, 16))).train()
+    before = copy.deepcopy(network.state_dict())
+    prior = UNetPrior(network, ModelCard("tiny", "nothing", Window(-160, 240), size=32))
+    assert prior.network is not network
+    assert network.training
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    with torch.no_grad():
+        for p in network.parameters():
+            p.zero_()  # and the prior keeps its own
+    assert any(bool(p.any()) for p in prior.network.parameters())
+
+
+def test_a_prior_that_owns_its_network_makes_no_copy() -> None:
+    network = EDMUNet(UNetConfig(channels=(16, 16)))
+    assert UNetPrior(network, ModelCard("tiny", "nothing", Window(-160, 240), size=32), own=True).network is network

@@ -13,14 +13,22 @@ from torch import Tensor
 from KLIPCore.errors import ConfigError, DeterministicStepError, TraceError
 from KLIPCore.kl.path import path_kl, richardson
 from KLIPCore.lab.benchmarks import inpainting, tomography
-from KLIPCore.priors.gaussian import GaussianPrior, denoiser, likelihood_score
+from KLIPCore.priors.gaussian import GaussianPrior, likelihood_score
+from KLIPCore.priors.prior import denoiser
 from KLIPCore.sampling.ddpm import ddpm_sigmas, ddpm_transitions, denoiser_from_epsilon, linear_alpha_bar, sigma_of
-from KLIPCore.sampling.dps_langevin import dps_guidance, dps_langevin_transitions
+from KLIPCore.sampling.dps_langevin import dps_langevin_transitions
 from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions
-from KLIPCore.sampling.guidance import exact_guidance, posterior_denoiser, proximal_guidance, reconstruction_denoiser
-from KLIPCore.sampling.pigdm import pigdm_guidance
+from KLIPCore.sampling.guidance import (
+    dps_guidance,
+    exact_guidance,
+    pigdm_guidance,
+    posterior_denoiser,
+    projection_guidance,
+    proximal_guidance,
+    reconstruction_denoiser,
+)
 from KLIPCore.sampling.reverse import reverse_transitions, seeded_noise, step_variance
-from KLIPCore.sampling.ve_projection import projection_guidance, ve_projection_transitions
+from KLIPCore.sampling.ve_projection import ve_projection_transitions
 
 
 def white(b: object, n: int = 3, seed: int = 0) -> tuple[Tensor, object]:

@@ -12,11 +12,10 @@ from KLIPCore.kl.path import path_kl
 from KLIPCore.lab.benchmarks import inpainting, tomography
 from KLIPCore.sampling.reverse import seeded_noise
 
-EXACT = [name for name, sampler in SAMPLERS.items() if sampler.takes_guidance]
 ON_ISOTROPIC = [name for name, sampler in SAMPLERS.items() if sampler.exact_on_isotropic]
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_exact_score_gives_the_closed_forms(name: str) -> None:
     """Nats, posterior mean and covariance approach the truth; nats at the stated order of the step size."""
     sampler, b = SAMPLERS[name], inpainting(size=5, unseen_rows=1)

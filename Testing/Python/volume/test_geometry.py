@@ -35,7 +35,7 @@ def test_axes_of_the_image() -> None:
 
 def test_trace_of_a_point_in_parallel_views() -> None:
     # at 0 the detector runs to the patient's left, at 90° to posterior, at 180° to the right
-    geometry = ParallelBeam(tuple(np.deg2rad([0, 30, 90, 135, 180, 270])), 911, 0.1)
+    geometry = ParallelBeam(tuple(np.deg2rad([0, 30, 90, 135, 180, 270])), 911, pitch_mm=0.1)
     expected = [8.5, -3.388784, -21.5, -21.213203, -8.5, 21.5]
     np.testing.assert_allclose(trace(geometry), expected, atol=0.02)
 
@@ -43,7 +43,14 @@ def test_trace_of_a_point_in_parallel_views() -> None:
 def test_trace_of_a_point_in_fan_views() -> None:
     # source 100 mm above (θ=0), at the patient's left (90°), below (180°), at the right (270°); magnified by
     # D over depth
-    geometry = FanBeam(tuple(np.deg2rad([0, 90, 180, 270])), 201, 0.5, 0.0, 100.0, 200.0)
+    geometry = FanBeam(
+        tuple(np.deg2rad([0, 90, 180, 270])),
+        201,
+        pitch_mm=0.5,
+        offset_mm=0.0,
+        source_origin_mm=100.0,
+        source_detector_mm=200.0,
+    )
     expected = [
         200 * 8.5 / (100 - 21.5),
         200 * -21.5 / (100 - 8.5),
@@ -55,19 +62,21 @@ def test_trace_of_a_point_in_fan_views() -> None:
 
 
 def test_equiangular_detector_measures_angles() -> None:
-    flat = FanBeam((0.3,), 201, 0.5, 0.0, 100.0, 200.0)
-    arc = FanBeam((0.3,), 201, 0.5, 0.0, 100.0, 200.0, equiangular=True)
+    flat = FanBeam((0.3,), 201, pitch_mm=0.5, offset_mm=0.0, source_origin_mm=100.0, source_detector_mm=200.0)
+    arc = FanBeam(
+        (0.3,), 201, pitch_mm=0.5, offset_mm=0.0, source_origin_mm=100.0, source_detector_mm=200.0, equiangular=True
+    )
     np.testing.assert_allclose(np.tan(trace(arc) / 200), trace(flat) / 200, atol=5e-4)
 
 
 def test_offset_moves_the_bins_not_the_shadow() -> None:
-    centred, shifted = (ParallelBeam((0.0, 1.0), 91, 1.0, offset) for offset in (0.0, 2.25))
+    centred, shifted = (ParallelBeam((0.0, 1.0), 91, pitch_mm=1.0, offset_mm=offset) for offset in (0.0, 2.25))
     assert shifted.detector_mm()[0] - centred.detector_mm()[0] == 2.25
     np.testing.assert_allclose(trace(shifted), trace(centred), atol=0.2)
 
 
 def test_every_fan_ray_passes_its_source_and_bin() -> None:
-    geometry = FanBeam((0.4, 2.0), 11, 3.0, 1.0, 100.0, 170.0)
+    geometry = FanBeam((0.4, 2.0), 11, pitch_mm=3.0, offset_mm=1.0, source_origin_mm=100.0, source_detector_mm=170.0)
     phi, s = geometry.lines()
     for v, theta in enumerate(geometry.angles_rad):
         source = 100.0 * np.array([math.sin(theta), -math.cos(theta)])
@@ -83,7 +92,11 @@ def test_every_fan_ray_passes_its_source_and_bin() -> None:
 @settings(max_examples=25, deadline=None)
 def test_sparse_scans_cover_the_image(n: int, arc: float, start: float, fan: bool) -> None:
     image = ImageGrid2D((30, 41), 1.7)
-    geometry: Geometry = FanBeam.sparse(n, image, arc, start) if fan else ParallelBeam.sparse(n, image, arc, start)
+    geometry: Geometry = (
+        FanBeam.sparse(n, image, arc_deg=arc, start_deg=start)
+        if fan
+        else ParallelBeam.sparse(n, image, arc_deg=arc, start_deg=start)
+    )
     assert geometry.n_views == n
     assert geometry.angles_rad[0] == pytest.approx(math.radians(start))
     assert np.ptp(geometry.angles_rad) == pytest.approx(math.radians(arc) * (n - 1) / n)
@@ -94,7 +107,19 @@ def test_sparse_scans_cover_the_image(n: int, arc: float, start: float, fan: boo
 
 
 @pytest.mark.parametrize(
-    "geometry", [ParallelBeam.sparse(5, IMAGE, 120, 10), FanBeam((0.0, 1.0), 9, 1.0, 0.5, 80.0, 90.0, True)]
+    "geometry",
+    [
+        ParallelBeam.sparse(5, IMAGE, arc_deg=120, start_deg=10),
+        FanBeam(
+            (0.0, 1.0),
+            9,
+            pitch_mm=1.0,
+            offset_mm=0.5,
+            source_origin_mm=80.0,
+            source_detector_mm=90.0,
+            equiangular=True,
+        ),
+    ],
 )
 def test_dictionary_round_trip(geometry: Geometry) -> None:
     assert Geometry.from_dict(geometry.to_dict()) == geometry
@@ -110,13 +135,15 @@ def test_image_dictionary_round_trip() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ParallelBeam((), 5, 1.0),
-        lambda: ParallelBeam((float("nan"),), 5, 1.0),
-        lambda: ParallelBeam((0.0,), 0, 1.0),
-        lambda: ParallelBeam((0.0,), 5, 0.0),
+        lambda: ParallelBeam((), 5, pitch_mm=1.0),
+        lambda: ParallelBeam((float("nan"),), 5, pitch_mm=1.0),
+        lambda: ParallelBeam((0.0,), 0, pitch_mm=1.0),
+        lambda: ParallelBeam((0.0,), 5, pitch_mm=0.0),
         lambda: ParallelBeam.sparse(0, IMAGE),
-        lambda: FanBeam((0.0,), 5, 1.0, 0.0, 200.0, 100.0),
-        lambda: FanBeam((0.0,), 9, 100.0, 0.0, 50.0, 60.0, equiangular=True),
+        lambda: FanBeam((0.0,), 5, pitch_mm=1.0, offset_mm=0.0, source_origin_mm=200.0, source_detector_mm=100.0),
+        lambda: FanBeam(
+            (0.0,), 9, pitch_mm=100.0, offset_mm=0.0, source_origin_mm=50.0, source_detector_mm=60.0, equiangular=True
+        ),
         lambda: FanBeam.sparse(3, IMAGE, source_origin_mm=40.0, source_detector_mm=80.0),
         lambda: ImageGrid2D((0, 4), 1.0),
         lambda: ImageGrid2D((4, 4), -1.0),

@@ -4,7 +4,6 @@ compared with.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,9 +17,7 @@ from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.physics.fbp import fbp
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.projector import Projector
-
-Denoise = Callable[[Tensor, float], Tensor]
-"""(B, H, W) states and a noise level → (B, H, W) denoised."""
+from KLIPCore.priors.prior import Denoiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +35,7 @@ class SliceView:
     """
 
     trace: SliceTrace
-    denoise: Denoise
+    denoise: Denoiser
     body: NDArray[np.bool_]
     organ: NDArray[np.bool_]
     pixel_mm: float

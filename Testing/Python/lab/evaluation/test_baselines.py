@@ -108,7 +108,7 @@ def test_residuals_of_reconstructions() -> None:
     truth = torch.zeros(SIZE, SIZE)
     truth[8:24, 8:24] = 0.5
     y = A(truth)
-    measurement = Measurement(y, A, GaussianNoise(0.01), True)
+    measurement = Measurement(y, A, noise=GaussianNoise(0.01), simulated=True)
     least_squares = reconstruct(y.numpy(), A.geometry, grid, "cg", projector=A)
     same = view(least_squares, measurement=measurement)
     assert reconstruction_residual.score(same).max() < 1e-10

@@ -66,7 +66,14 @@ def prior() -> UNetPrior:
 def scanner(step_deg: float = 5.0, end_deg: float = 360.0) -> FanBeam:
     """The challenge's, with fewer views; θ falls as its angles rise."""
     angles = np.pi - np.deg2rad(np.arange(0.0, end_deg + 1e-9, step_deg))
-    return FanBeam(tuple(angles), 560, HTC2022_PITCH_MM, 0.0, HTC2022_SOURCE_ORIGIN_MM, HTC2022_SOURCE_DETECTOR_MM)
+    return FanBeam(
+        tuple(angles),
+        560,
+        pitch_mm=HTC2022_PITCH_MM,
+        offset_mm=0.0,
+        source_origin_mm=HTC2022_SOURCE_ORIGIN_MM,
+        source_detector_mm=HTC2022_SOURCE_DETECTOR_MM,
+    )
 
 
 def noisy(disc: Disc, geometry: FanBeam, seed: int = 0) -> np.ndarray:
@@ -121,7 +128,14 @@ def test_joined_bins_measure_the_same_rays() -> None:
     fine = Disc().path_mm(geometry)
     joined, coarse = joined_bins(
         fine[:, :558],
-        FanBeam(geometry.angles_rad, 558, 0.2, -0.2, geometry.source_origin_mm, geometry.source_detector_mm),
+        FanBeam(
+            geometry.angles_rad,
+            558,
+            pitch_mm=0.2,
+            offset_mm=-0.2,
+            source_origin_mm=geometry.source_origin_mm,
+            source_detector_mm=geometry.source_detector_mm,
+        ),
         4,
     )
     assert joined.shape == coarse.shape == (13, 139)

@@ -39,7 +39,7 @@ def denoise(x: Tensor, sigma: float) -> Tensor:
 
 def scan(seed: int = 0, size: int = SIDE) -> Measurement:
     y = MEAN + 0.1 * torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return Measurement(y, Identity((size, size)), GaussianNoise(0.01), simulated=True)
+    return Measurement(y, Identity((size, size)), noise=GaussianNoise(0.01), simulated=True)
 
 
 def test_ve_projection_step_by_step() -> None:
@@ -88,7 +88,7 @@ def test_ve_projection_moves_only_what_is_measured() -> None:
     """The recorded update lies in the range of Aᵀ, and where nothing is measured it is 0."""
     seen = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     seen[:2] = True
-    m = Measurement(torch.full((8,), 0.5, dtype=torch.float64), Mask(seen), GaussianNoise(0.01), simulated=True)
+    m = Measurement(torch.full((8,), 0.5, dtype=torch.float64), Mask(seen), noise=GaussianNoise(0.01), simulated=True)
     found = sample_ve_projection(denoise, m, torch.Generator().manual_seed(0), n_samples=2, n_steps=6, record_every=2)
     assert found.n_steps == 3
     assert not found.normalized_updates[..., 2:, :].any()
@@ -103,7 +103,7 @@ def test_what_is_recorded_is_mostly_noise() -> None:
     m = Measurement(
         torch.full((size, size), MEAN, dtype=torch.float64),
         Identity((size, size)),
-        GaussianNoise(0.01),
+        noise=GaussianNoise(0.01),
         simulated=True,
     )
     found = sample_ve_projection(
@@ -165,7 +165,7 @@ def test_padis_on_padded_images() -> None:
 
 
 def m_of(m: Measurement, n: int) -> Measurement:
-    return Measurement(m.y.expand(n, *m.y.shape), m.A, m.noise, m.simulated)
+    return Measurement(m.y.expand(n, *m.y.shape), m.A, noise=m.noise, simulated=m.simulated)
 
 
 def test_ddpm_without_guidance_is_ddpm_with_one_noise() -> None:
@@ -217,7 +217,7 @@ def test_a_surprising_pixel_scores_highest(name: str) -> None:
     """One pixel fifty prior standard deviations off: in the recipe's window it scores above all its neighbours."""
     y = torch.full((8, 8), MEAN, dtype=torch.float64)
     y[2, 5] += 1.5
-    m = Measurement(y, Identity((8, 8)), GaussianNoise(0.01), simulated=True)
+    m = Measurement(y, Identity((8, 8)), noise=GaussianNoise(0.01), simulated=True)
     recipe, generator = RECIPES[name], torch.Generator().manual_seed(0)
     if name == "ve-projection":
         found = sample_ve_projection(denoise, m, generator, n_samples=8, n_steps=200, record_every=2)
