@@ -152,7 +152,7 @@ def test_matlab_files_are_read(tmp_path: Path) -> None:
         offset_mm=0.5,
         source_origin_mm=400.0,
         source_detector_mm=800.0,
-        curved=True,
+        equiangular=True,
     )
 
 
