@@ -55,6 +55,7 @@ docs-images: demo ## draw the pictures of the documents again, and the tables of
 	$(BIN)/python docs/make_images.py
 	$(BIN)/python examples/01_gaussian_truth.py
 	$(BIN)/python docs/make_tables.py
+	$(BIN)/python docs/make_settings.py
 
 slicer-images: demo .stamps/test ## draw the panel and the slice views of the Slicer module, before and after moving the slider
 	$(BIN)/python docs/make_slicer_images.py demo

@@ -15,7 +15,7 @@ means a bug of ours, never a bad input of theirs.
     │   ├── AmbiguousSeriesError   several series, none chosen
     │   ├── GeometryError          missing or duplicate slices, gantry tilt, uneven spacing
     │   └── IntensityError         NaN, no rescale, values no CT has
-    ├── ConfigError                an option out of its range, or two that contradict each other
+    ├── ConfigError                an option out of its range, or two that contradict each other (a ValueError, too)
     ├── OutputError                the output folder cannot be written, or holds another run
     ├── ResourceError              not enough memory, no such device
     ├── PriorError                 weights or model card missing, damaged, or unfit for this study
@@ -77,7 +77,7 @@ class IntensityError(InputError):
     """Values are NaN, infinite, or such as no CT has."""
 
 
-class ConfigError(KlipError):
+class ConfigError(KlipError, ValueError):
     """An option is out of its range, or two options contradict each other."""
 
     exit_code = 2

@@ -1,21 +1,20 @@
-"""Commands that judge: evaluate and score, on scans and artifacts with masks; demo, bench and selftest, on
-this computer.
-"""
+"""Commands that judge: evaluate and score, on scans and artifacts with masks; demo, bench and selftest, here."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from KLIPCore.cli.options import OUT, PROGRESS, ProgressStyle
+from KLIPCore.cli.options import DATA, DEVICE, OUT, PROGRESS, ProgressStyle, reading
 from KLIPCore.errors import ConfigError
 
 
 def evaluate(
     config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/eval_lits_dev.yaml.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="Folder below which the configuration's files lie.", show_default=False)],
+    data: DATA,
     out: OUT,
     prior: Annotated[
         list[str] | None,
@@ -80,44 +79,46 @@ def demo(
     typer.echo(text)
 
 
-def bench(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path(
-        "out-bench"
-    ),
+@dataclass(frozen=True)
+class Benchmarks:
+    """What is measured, and on what."""
+
     only: Annotated[
         str | None, typer.Option(help="Comma-separated: kernels, cheaper, whole, memory, scaling, schedules.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")
-    ] = False,
-    table: Annotated[
-        bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")
-    ] = False,
+    ] = None
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and short chains, to see that it works.")] = False
+    table: Annotated[bool, typer.Option("--table", help="Make the tables and plots of docs/performance.md again.")] = (
+        False
+    )
     data: Annotated[
         Path,
         typer.Option(help="Folder of real CT (lits-dev, crlm-1006-dicom); synthetic patients where it is missing."),
-    ] = Path("../shared/data"),
-    slices: Annotated[int, typer.Option(help="Lesion slices on which schedules are compared.")] = 1,
-    reference_samples: Annotated[int, typer.Option(help="Samples of each published chain.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    ] = Path("../shared/data")
+    slices: Annotated[int, typer.Option(help="Lesion slices on which schedules are compared.")] = 1
+    reference_samples: Annotated[int, typer.Option(help="Samples of each published chain.")] = 1
+    device: DEVICE = "auto"
+
+
+@reading
+def bench(
+    chosen: Benchmarks,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for bench.json, bench.md and plots.")] = Path(
+        "out-bench"
+    ),
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
-    """Measure what everything costs here, beside ASTRA and the published schedules; about twenty minutes on
-    two cores.
-    """
+    """Measure what everything costs here, beside ASTRA and published schedules; about twenty minutes on two cores."""
     from KLIPCore.lab.bench.command import PARTS, BenchOptions, run_bench
     from KLIPCore.progress import show_progress
 
-    parts = tuple(part.strip() for part in only.split(",")) if only else PARTS
-    options = BenchOptions(parts, quick, data, slices, reference_samples, device)
+    parts = tuple(part.strip() for part in chosen.only.split(",")) if chosen.only else PARTS
+    options = BenchOptions(parts, chosen.quick, chosen.data, chosen.slices, chosen.reference_samples, chosen.device)
     with show_progress(progress.value) as tell:
-        measured = run_bench(options, out, Path("docs") if table else None, tell)
+        measured = run_bench(options, out, Path("docs") if chosen.table else None, tell)
     typer.echo(measured.markdown())
 
 
-def selftest(
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-) -> None:
+def selftest(device: DEVICE = "auto") -> None:
     """Check operator laws, Gaussian truth and the shipped prior on this computer."""
     from KLIPCore.detection.devices import choose_device, configure_process
     from KLIPCore.lab.selftest import run_selftest

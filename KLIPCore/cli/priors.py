@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from KLIPCore.cli.options import OUT, PROGRESS, ProgressStyle, interval
+from KLIPCore.cli.options import DATA, DEVICE, OUT, PROGRESS, ProgressStyle, interval, reading
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/train_abdomen.yaml.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="Folder below which the configuration's files lie.", show_default=False)],
+    data: DATA,
     out: OUT,
     init: Annotated[Path | None, typer.Option(help=".safetensors to start from.")] = None,
     backbone: Annotated[str | None, typer.Option(help="patch, whole or ddpm instead of the configuration's.")] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda; of several GPUs each started process gets its own.")
-    ] = "auto",
+    device: DEVICE = "auto",
     steps: Annotated[int | None, typer.Option(help="Training steps instead of the configuration's.")] = None,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
-    """Train a prior; continues where a stopped run left off."""
+    """Train a prior; continues where a stopped run left off. Of several GPUs each started process gets its own."""
     from KLIPCore.detection.devices import choose_device, configure_process
     from KLIPCore.lab.training.config import TrainingConfig, with_backbone, with_steps
     from KLIPCore.lab.training.devices import is_first_process
@@ -51,9 +50,7 @@ priors_app = typer.Typer(
 
 @priors_app.callback(invoke_without_command=True)
 def priors(context: typer.Context) -> None:
-    """List the shipped priors and what they were trained for; [bold]convert[/bold] makes one of a published
-    network.
-    """
+    """List the shipped priors and their purpose; [bold]convert[/bold] makes one of a published network."""
     if context.invoked_subcommand is not None:
         return
     from KLIPCore.priors.checkpoint import shipped_cards
@@ -65,34 +62,40 @@ def priors(context: typer.Context) -> None:
         typer.echo(f"  licence  {card.licence}\n  sha256   {card.sha256}\n  use      {card.intended_use}")
 
 
+@dataclass(frozen=True)
+class Published:
+    """What is known of a published network and not written in it."""
+
+    name: Annotated[str, typer.Option(help="Name of the prior.", show_default=False)]
+    hu: Annotated[
+        str, typer.Option(help="HU interval that is intensity 0..1, LO:HI, e.g. -160:240.", show_default=False)
+    ]
+    size: Annotated[
+        int | None, typer.Option(help="Side of its images in pixels, where the checkpoint does not say.")
+    ] = None
+    anatomy: Annotated[str, typer.Option(help="What it was trained on, for the card.")] = "not stated"
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = (
+        "that of the checkpoint; not stated"
+    )
+    sigma: Annotated[str | None, typer.Option(help="Noise levels it was trained on, LO:HI in intensity units.")] = None
+    patch: Annotated[int, typer.Option(help="PaDIS: side of its patches in pixels; 0 shows it whole images.")] = 0
+    pad: Annotated[int, typer.Option(help="PaDIS: margin of zeros around the image in pixels.")] = 0
+    attention_level: Annotated[
+        list[int] | None, typer.Option(help="Flax: a level whose blocks attend, 0 the finest; may be repeated.")
+    ] = None
+
+
 @priors_app.command("convert")
+@reading
 def priors_convert(
     source: Annotated[
         Path,
         typer.Argument(help="EDM or PaDIS .pkl, diffusers UNet2DModel folder, Flax checkpoint.", show_default=False),
     ],
     out: OUT,
-    name: Annotated[str, typer.Option(help="Name of the prior.", show_default=False)],
-    hu: Annotated[
-        str, typer.Option(help="HU interval that is intensity 0..1, LO:HI, e.g. -160:240.", show_default=False)
-    ],
+    published: Published,
     kind: Annotated[
         str | None, typer.Option("--format", help="diffusers, edm or flax; found out when not given.")
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Side of its images in pixels, where the checkpoint does not say.")
-    ] = None,
-    anatomy: Annotated[str, typer.Option(help="What it was trained on, for the card.")] = "not stated",
-    licence: Annotated[
-        str, typer.Option(help="Licence of the weights, for the card.")
-    ] = "that of the checkpoint; not stated",
-    sigma: Annotated[
-        str | None, typer.Option(help="Noise levels it was trained on, LO:HI in intensity units.")
-    ] = None,
-    patch: Annotated[int, typer.Option(help="PaDIS: side of its patches in pixels; 0 shows it whole images.")] = 0,
-    pad: Annotated[int, typer.Option(help="PaDIS: margin of zeros around the image in pixels.")] = 0,
-    attention_level: Annotated[
-        list[int] | None, typer.Option(help="Flax: a level whose blocks attend, 0 the finest; may be repeated.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a prior of that name in OUT.")] = False,
 ) -> None:
@@ -100,20 +103,17 @@ def priors_convert(
     from KLIPCore.priors.convert.publish import Wanted, convert
     from KLIPCore.volume.units import Window
 
-    bounds, levels = (
-        interval(hu, "HU interval", "--hu=LO:HI, e.g. --hu=-160:240"),
-        interval(sigma, "noise interval", "--sigma LO:HI, e.g. 0.01:80"),
-    )
+    bounds = interval(published.hu, "HU interval", "--hu=LO:HI, e.g. --hu=-160:240")
     assert bounds is not None
     wanted = Wanted(
-        name,
+        published.name,
         Window(*bounds),
-        size,
-        anatomy,
-        licence,
-        sigma=levels,
-        patch=patch,
-        pad=pad,
-        attention_levels=tuple(attention_level or ()),
+        published.size,
+        published.anatomy,
+        published.licence,
+        sigma=interval(published.sigma, "noise interval", "--sigma LO:HI, e.g. 0.01:80"),
+        patch=published.patch,
+        pad=published.pad,
+        attention_levels=tuple(published.attention_level or ()),
     )
     typer.echo(f"Prior: {convert(source, out, wanted, kind, overwrite)}")

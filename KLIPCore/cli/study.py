@@ -6,144 +6,77 @@ Each is a thin reading of its options. What it needs is imported when it runs: `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from KLIPCore.cli.options import (
-    BLOCK,
-    BLOCK_P,
-    DEPTH,
-    FDR,
-    MIN_VOLUME,
-    NULL,
     OUT,
     PROGRESS,
     ROI,
-    SCORE,
+    RUN,
     STUDY,
-    WINDOW,
-    Preset,
+    BaseSettings,
+    Examine,
     ProgressStyle,
-    given,
-    region_options,
+    RegionSettings,
+    RunSettings,
+    Speed,
+    given_options,
+    reading,
+    simulation_options,
     tell_result,
 )
 from KLIPCore.errors import ConfigError
 
 
+@reading
 def detect(
     study: STUDY,
     out: OUT,
-    preset: Annotated[Preset, typer.Option(help="How much work a slice gets.")] = Preset.default,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="YAML file of settings; options given here win.")
-    ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(help="DICOM series: its UID, number or place in the listing.", rich_help_panel="What to examine"),
-    ] = None,
-    slices: Annotated[
-        str | None,
-        typer.Option(help="Python-style range, counted from the feet: 12:17.", rich_help_panel="What to examine"),
-    ] = None,
-    roi: ROI = None,
-    prior: Annotated[
-        str | None, typer.Option(help="Shipped prior's name, or a .safetensors file with its card beside it.")
-    ] = None,
-    geometry: Annotated[str | None, typer.Option(help="parallel or fan.", rich_help_panel="Simulated scan")] = None,
-    views: Annotated[int | None, typer.Option(help="Number of projections.", rich_help_panel="Simulated scan")] = None,
-    arc: Annotated[
-        float | None,
-        typer.Option(help="Arc in degrees; less than 180 is a limited-angle scan.", rich_help_panel="Simulated scan"),
-    ] = None,
-    noise: Annotated[
-        float | None,
-        typer.Option(
-            help="Gaussian noise, as a fraction of a body's line integral.", rich_help_panel="Simulated scan"
-        ),
-    ] = None,
-    dose: Annotated[
-        float | None,
-        typer.Option(help="Photons a ray for Poisson noise instead, e.g. 1e5.", rich_help_panel="Simulated scan"),
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Posterior samples a slice.", rich_help_panel="Sampling")] = None,
-    steps: Annotated[int | None, typer.Option(help="Noise levels of the chain.", rich_help_panel="Sampling")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", rich_help_panel="Sampling")] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto (all GPUs, or the CPU), cpu, cuda, cuda:1 or cuda:all.", rich_help_panel="Sampling"),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Slices worked on at once by each device; measured for long runs.", rich_help_panel="Speed"),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(help="Threads of each worker; the same bits for the same number.", rich_help_panel="Speed"),
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(help="Images that go through the network at once.", rich_help_panel="Speed")
-    ] = None,
-    block_size: BLOCK = None,
-    block_depth: DEPTH = None,
-    window: WINDOW = None,
-    fdr: FDR = None,
-    block_p: BLOCK_P = None,
-    score: SCORE = None,
-    null: NULL = None,
-    min_volume: MIN_VOLUME = None,
+    base: BaseSettings,
+    settings: RunSettings,
+    examine: Examine,
+    speed: Speed,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run with other settings in OUT.")] = False,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Map where a CT study departs from the prior, flag regions, write a report."""
-    from KLIPCore.config import PRESETS, Config
+    from KLIPCore.config import Config
     from KLIPCore.detection.detect import detect as run_detect
     from KLIPCore.detection.detect import wanted_work
     from KLIPCore.detection.detect_measured import detect_scan, is_scan
     from KLIPCore.progress import show_progress
+    from KLIPCore.settings import refuse_for_scan
     from KLIPCore.volume.selection import parse_box
 
-    base = Config.load(config_file) if config_file else PRESETS[preset.value]
-    changes: dict[str, Any] = given(prior=prior, device=device)
-    changes["measurement"] = given(geometry=geometry, n_views=views, arc_deg=arc, noise=noise, photons=dose)
-    changes["sampling"] = given(n_samples=samples, n_steps=steps, seed=seed)
-    changes["regions"] = region_options(block_size, block_depth, window, fdr, block_p, score, null, min_volume)
-    config = base.updated(changes)
-    layer = config.regions.chosen.layer
-    if layer not in config.record.layers:
-        config = config.updated({"record": {"layers": [*config.record.layers, layer]}})
+    chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
+    config = chosen.updated(settings).with_layer()
     if is_scan(study):
+        refuse_for_scan([*given_options(examine, speed), *simulation_options(settings)])
         with show_progress(progress.value) as tell:
             found = detect_scan(study, out, config, overwrite=overwrite, progress=tell)
-        tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
-        return
-    work = wanted_work(workers, threads, batch)
-    with show_progress(progress.value) as tell:
-        found = run_detect(
-            study,
-            out,
-            config,
-            series=series,
-            slices=slices,
-            roi=parse_box(roi),
-            overwrite=overwrite,
-            progress=tell,
-            work=work,
-        )
+    else:
+        work, box = wanted_work(speed.workers, speed.threads, speed.batch), parse_box(examine.roi)
+        with show_progress(progress.value) as tell:
+            found = run_detect(
+                study,
+                out,
+                config,
+                series=examine.series,
+                slices=examine.slices,
+                roi=box,
+                overwrite=overwrite,
+                progress=tell,
+                work=work,
+            )
     tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
 
 
+@reading
 def regions(
-    out: Annotated[Path, typer.Argument(help="Folder that klip detect wrote.", show_default=False)],
-    block_size: BLOCK = None,
-    block_depth: DEPTH = None,
-    window: WINDOW = None,
-    fdr: FDR = None,
-    block_p: BLOCK_P = None,
-    score: SCORE = None,
-    null: NULL = None,
-    min_volume: MIN_VOLUME = None,
+    out: RUN,
+    settings: RegionSettings,
     roi: ROI = None,
     study: Annotated[Path | None, typer.Option(help="Where the study is now, if it has moved.")] = None,
     report: Annotated[
@@ -154,8 +87,9 @@ def regions(
     ] = False,
     progress: PROGRESS = ProgressStyle.none,
 ) -> None:
-    """Map and regions again from the trace, with other settings and without sampling. Removes the report of
-    the old regions; --report makes a new one.
+    """Map and regions again from the trace, with other settings and without sampling.
+
+    Removes the report of the old regions; --report makes a new one.
     """
     from KLIPCore.config import Config
     from KLIPCore.progress import show_progress
@@ -164,10 +98,7 @@ def regions(
     from KLIPCore.volume.selection import parse_box
 
     run = RunFolder(out).run()
-    base = Config.from_dict(run["config"])
-    config = base.updated(
-        {"regions": region_options(block_size, block_depth, window, fdr, block_p, score, null, min_volume)}
-    )
+    config = Config.from_dict(run["config"]).updated(settings)
     reopen = reopen_study
     if report:  # torch, which a map alone does not wait for
         from KLIPCore.detection.detect_measured import is_scan, reopen_scan
@@ -181,7 +112,7 @@ def regions(
 
 
 def export(
-    out: Annotated[Path, typer.Argument(help="Folder that klip detect wrote.", show_default=False)],
+    out: RUN,
     folder: Annotated[Path, typer.Option("--to", help="Folder for the exported files.", show_default=False)],
     formats: Annotated[
         str, typer.Option(help="Comma-separated: nifti, nrrd (labels), stl, obj, vtp (surfaces).")

@@ -84,12 +84,7 @@ def _detect(
 ) -> Detection:
     """What :func:`detect` does in a folder that nobody else works in."""
     tell = progress or (lambda stage, fraction, detail: None)
-    wanted = config.regions.chosen
-    if wanted.layer not in config.record.layers:
-        raise ConfigError(
-            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.",
-            "Record it too, or choose another score.",
-        )
+    config.require_layer()
     configure_process()
     devices = choose_devices(config.device)
     tell("read", 0.0, "reading the study")

@@ -20,13 +20,13 @@ from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
-from KLIPCore.errors import ConfigError, TraceError
+from KLIPCore.errors import TraceError
 from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.rerun import SAMPLING_SHARE, Detection, Progress, finish
+from KLIPCore.runs.rerun import SAMPLING_SHARE, SIMULATED, Detection, Progress, finish
 from KLIPCore.volume.framed_study import FramedStudy, Framing
 
 QUICK_ITERATIONS = 12
@@ -50,7 +50,7 @@ def detect_scan(
     path : ``.npz`` with its geometry (:mod:`KLIPCore.io.sinogram`), or a disc of the Helsinki Tomography
         Challenge 2022.
     out : folder for the results; a finished trace with the same settings is used again.
-    config : settings; of the measurement only the number of views and the arc are read.
+    config : settings; of the measurement only the number of views and the arc may be changed.
     overwrite : replace a run with other settings in ``out``.
     progress : called as work goes on.
 
@@ -64,12 +64,8 @@ def detect_scan(
 
 def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell: Progress) -> Detection:
     """What :func:`detect_scan` does in a folder that nobody else works in."""
-    wanted = config.regions.chosen
-    if wanted.layer not in config.record.layers:
-        raise ConfigError(
-            f"The score '{wanted.name}' reads the layer '{wanted.layer}', which would not be recorded.",
-            "Record it too, or choose another score.",
-        )
+    config.require_layer()
+    config.measurement.require_scanner()
     tell("read", 0.0, "reading the scan")
     configure_process()
     device = choose_device(config.device)
@@ -78,7 +74,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
     fingerprint = config.fingerprint("measured", prior.card.sha256, digest)
     n_views, arc = len(scan.measurement.y), config.measurement.arc_deg or 360.0
     told = (
-        f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons a ray (estimated), "
+        f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons per ray (estimated), "
         "nothing simulated but the null"
     )
     card = prior.card.to_dict()
@@ -93,7 +89,8 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
             "slices_asked": None,
             "slices": [0],
             "roi": None,
-            "measurement": told,
+            "simulated": scan.measurement.simulated,
+            "measurement": SIMULATED if scan.measurement.simulated else told,
             "warnings": [
                 f"The prior knows: {prior.card.anatomy}. HU are attenuation on a scale, not a calibrated CT's."
             ],

@@ -113,12 +113,15 @@ def report_inputs(
     pictures = report_pictures(scene, per_slice, reconstruction_title="Reconstruction (posterior mean)")
     depth, rows, columns = framed.lps.grid.shape
     spacing = framed.lps.grid.spacing
-    measured = Config.from_dict(dict(report.settings)).measurement
-    told = str(report.provenance.get("measurement", ""))
+    scan = Config.from_dict(dict(report.settings)).measurement
     dose = (
-        f"{measured.photons:g} photons a ray"
-        if measured.photons
-        else f"Gaussian noise of {100 * measured.noise:g} % of a body's line integral"
+        f"{scan.photons:g} photons per ray"
+        if scan.photons
+        else f"Gaussian noise of {100 * scan.noise:g} % of a body's line integral"
+    )
+    simulation = (
+        f"{scan.n_views} {scan.geometry}-beam views over {scan.arc:g}°, {dose}: simulated from the loaded CT, not "
+        "measured"
     )
     return ReportInputs(
         report=report,
@@ -130,10 +133,7 @@ def report_inputs(
             f"{len(kl_map.indices)} slices examined"
         ),
         block=f"{kl_map.block_mm:.0f} × {kl_map.block_mm:.0f} mm, {kl_map.depth_mm:.1f} mm deep",
-        measurement=told
-        if told.startswith("MEASURED")
-        else f"{measured.n_views} {measured.geometry}-beam views over {measured.arc:g}°, {dose}: "
-        "simulated from the loaded CT, not measured",
+        measurement=simulation if report.provenance["simulated"] else str(report.provenance["measurement"]),
         prior=f"{card.name}: {card.anatomy}",
     )
 

@@ -258,6 +258,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "prior_sha256": run["prior"]["sha256"],
         "prior_anatomy": run["prior"]["anatomy"],
         "measurement": run.get("measurement", SIMULATED),
+        "simulated": run.get("simulated", "measurement" not in run),  # older runs note a scanner's only
         "score": kl_map.score.name,
         "score_meaning": kl_map.score.explanation,
         "sigma_window": list(kl_map.score.window),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
-from KLIPCore.config import PRESETS, Config, RegionConfig
+from KLIPCore.config import PRESETS, SECTIONS, Config, RegionConfig
+from KLIPCore.declare import Setting, settings_of
 from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
 from .platforms import DEVICES
@@ -42,6 +43,17 @@ WINDOWS = {
 Only “hypodense” and “hyperdense” answer large, only “klip” wide."""
 
 
+RUN, MEASUREMENT, SAMPLING, REGIONS = (
+    settings_of(section) for section in (Config, SECTIONS["measurement"], SECTIONS["sampling"], SECTIONS["regions"])
+)
+"""The library's declarations by name: defaults and ranges of the controls are theirs."""
+
+
+def rangeOf(known: Setting) -> tuple[float, float]:
+    """What a control offers: the declared range, or the part of it that is declared for the panel."""
+    return known.slider or (known.ge, known.le)
+
+
 @parameterNodeWrapper
 class KLIPSlicerParameterNode:
     """Every choice of the panel.
@@ -61,22 +73,22 @@ class KLIPSlicerParameterNode:
     roi: vtkMRMLMarkupsROINode
     firstSlice: int = ALL
     lastSlice: int = ALL
-    prior: str = "abdomen-ct-256"
-    blockSize: Annotated[float, WithinRange(4.0, 40.0)] = 12.0
-    blockDepth: Annotated[float, WithinRange(0.0, 40.0)] = 0.0
+    prior: str = RUN["prior"].default
+    blockSize: Annotated[float, WithinRange(*rangeOf(REGIONS["block_mm"]))] = REGIONS["block_mm"].default
+    blockDepth: Annotated[float, WithinRange(*rangeOf(REGIONS["depth_mm"]))] = REGIONS["depth_mm"].default
     windowName: str = "recommended"
     windowLow: float = 0.08
     windowHigh: float = 0.32
-    fdr: Annotated[float, WithinRange(0.01, 0.9)] = SCORES[DEFAULT_SCORE].fdr
+    fdr: Annotated[float, WithinRange(*rangeOf(REGIONS["fdr"]))] = SCORES[DEFAULT_SCORE].fdr
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
-    preset: Annotated[str, Choice(list(PRESETS))] = "default"
-    views: Annotated[int, WithinRange(1, 4000)] = 60
-    geometry: Annotated[str, Choice(["parallel", "fan"])] = "parallel"
+    preset: Annotated[str, Choice(list(PRESETS))] = RUN["preset"].default
+    views: Annotated[int, WithinRange(*rangeOf(MEASUREMENT["n_views"]))] = MEASUREMENT["n_views"].default
+    geometry: Annotated[str, Choice(list(MEASUREMENT["geometry"].choices))] = MEASUREMENT["geometry"].default
     dose: Annotated[str, Choice(list(DOSES))] = "standard noise"
-    samples: Annotated[int, WithinRange(0, 64)] = AS_PRESET
-    steps: Annotated[int, WithinRange(0, 2000)] = AS_PRESET
-    seed: Annotated[int, WithinRange(0, 2147483647)] = 0
-    device: Annotated[str, Choice(list(DEVICES))] = "auto"
+    samples: Annotated[int, WithinRange(AS_PRESET, SAMPLING["n_samples"].le)] = AS_PRESET
+    steps: Annotated[int, WithinRange(AS_PRESET, SAMPLING["n_steps"].le)] = AS_PRESET
+    seed: Annotated[int, WithinRange(SAMPLING["seed"].ge, 2147483647)] = SAMPLING["seed"].default
+    device: Annotated[str, Choice(list(DEVICES))] = RUN["device"].default
     score: Annotated[str, Choice(list(SCORES))] = DEFAULT_SCORE
     weightsFolder: str = ""
 
@@ -118,38 +130,25 @@ def configOf(parameters: KLIPSlicerParameterNode) -> Config:
         sampling["n_samples"] = parameters.samples
     if parameters.steps != AS_PRESET:
         sampling["n_steps"] = parameters.steps
-    layers = list(base.record.layers)
-    regions = regionConfigOf(parameters)
-    if regions.chosen.layer not in layers:
-        layers.append(regions.chosen.layer)
     changes = {
         "prior": parameters.prior,
         "device": parameters.device,
         "measurement": measurement,
         "sampling": sampling,
-        "record": {"layers": layers},
     }
-    return replace(base.updated(changes), regions=regions)
+    return replace(base.updated(changes), regions=regionConfigOf(parameters)).with_layer()
 
 
 def argumentsOf(config: Config) -> list[str]:
     """Options of `klip detect` that make this configuration out of its preset."""
-    m, s, r = config.measurement, config.sampling, config.regions
-    options = ["--preset", config.preset, "--prior", config.prior, "--device", config.device]
-    options += ["--geometry", m.geometry, "--views", str(m.n_views)]
-    options += ["--dose", repr(m.photons)] if m.photons is not None else []
-    options += ["--samples", str(s.n_samples), "--steps", str(s.n_steps), "--seed", str(s.seed)]
-    options += [
-        "--score",
-        r.score,
-        "--block-size",
-        repr(r.block_mm),
-        "--block-depth",
-        repr(r.depth_mm),
-        "--fdr",
-        repr(r.fdr),
-    ]
-    options += [f"--window={r.window[0]!r}:{r.window[1]!r}"] if r.window is not None else []
+    options = ["--preset", config.preset]
+    for part in (config, config.measurement, config.sampling, config.regions):
+        for name, known in settings_of(type(part)).items():
+            value = getattr(part, name)
+            if known.option and isinstance(value, tuple):
+                options.append(f"{known.option}={value[0]!r}:{value[1]!r}")
+            elif known.option and value is not None:
+                options += [known.option, value if isinstance(value, str) else repr(value)]
     return options
 
 

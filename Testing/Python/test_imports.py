@@ -26,32 +26,36 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # who             of KLIPCore                                            of others
 # (a package's row holds for all its modules; a module's own row adds to it)
 MAY_IMPORT = """
-errors           |                                                     |
-progress         |                                                     | rich
-scores           |                                                     |
-config           | scores volume                                       |
+errors           |                                                      |
+progress         |                                                      | rich
+scores           |                                                      |
+declare          |                                                      | pydantic
+settings         | declare scores                                       |
+config           | declare settings scores volume                       |
 
-volume           |                                                     | numpy scipy yaml
-io               | volume                                              | numpy scipy SimpleITK pydicom
-maps             | volume config scores                                | numpy scipy
-export           | maps io volume                                      | numpy SimpleITK pydicom matplotlib PIL jinja2
-export.dicom_seg |                                                     | highdicom
-export.mesh      |                                                     | vtkmodules
-runs             | export maps io volume config scores                 | numpy
+volume           |                                                      | numpy scipy yaml
+io               | volume                                               | numpy scipy SimpleITK pydicom
+maps             | volume config scores settings declare                | numpy scipy
+export           | maps io volume                                       | numpy SimpleITK pydicom matplotlib PIL jinja2
+export.dicom_seg |                                                      | highdicom
+export.mesh      |                                                      | vtkmodules
+runs             | export maps io volume config scores settings declare | numpy
 
-physics          | volume                                              | numpy scipy torch
-priors           | physics volume                                      | numpy scipy torch monai safetensors
-sampling         | priors physics                                      | numpy torch
-kl               | priors sampling maps physics                                       | numpy scipy torch
-detection        | kl sampling priors physics runs maps io volume config scores| numpy torch psutil
+physics          | volume                                               | numpy scipy torch
+priors           | physics volume                                       | numpy scipy torch monai safetensors
+sampling         | priors physics                                       | numpy torch
+kl               | priors sampling maps physics                         | numpy scipy torch
+detection        | kl sampling priors physics runs maps io volume       | numpy torch psutil
+                 | config scores settings declare                       |
 
-lab              | detection kl sampling priors physics runs export    | numpy scipy torch monai yaml
-                 | maps io volume config scores                        | matplotlib PIL psutil safetensors SimpleITK
-cli              | lab detection kl sampling priors physics runs export| typer numpy PIL
-                 | maps io volume config scores progress               |
+lab              | detection kl sampling priors physics runs export     | numpy scipy torch monai yaml
+                 | maps io volume config scores settings declare        | matplotlib PIL psutil safetensors SimpleITK
+cli              | lab detection kl sampling priors physics runs export | typer numpy PIL
+                 | maps io volume config scores settings declare        |
+                 | progress                                             |
 """
 
-UPPER = ("errors", "scores", "config", "progress", "volume", "io", "maps", "export", "runs")
+UPPER = ("errors", "scores", "declare", "settings", "config", "progress", "volume", "io", "maps", "export", "runs")
 """The wing without torch."""
 
 ABSENT = ("torch", "monai", "typer", "rich", "jinja2")

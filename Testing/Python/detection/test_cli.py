@@ -8,13 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import typer
 from small_study import small_study
 
-from KLIPCore.cli import main
+from KLIPCore.cli import app, main
+from KLIPCore.cli.options import SettingOptions
+from KLIPCore.config import SECTIONS, Config, RegionConfig
+from KLIPCore.declare import settings_of
 from KLIPCore.io.images import write_image
 
 
@@ -141,3 +146,75 @@ def test_regions_without_a_run(klip: Klip, tmp_path: Path) -> None:
     done = klip("regions", str(tmp_path))
     assert done.returncode == 6
     assert "no finished or started run" in done.stderr
+
+
+INAPPLICABLE = (
+    ["--slices", "0"],
+    ["--roi", "0:1,0:1,0:1"],
+    ["--series", "1"],
+    ["--workers", "2"],
+    ["--threads", "1"],
+    ["--batch", "4"],
+    ["--geometry", "fan"],
+    ["--geometry", "parallel"],  # its default, but said
+    ["--noise", "0.01"],
+    ["--dose", "1e5"],
+)
+
+
+@pytest.mark.parametrize("arguments", INAPPLICABLE, ids=" ".join)
+def test_what_does_not_apply_to_measured_projections_is_refused(
+    klip: Klip, tmp_path: Path, arguments: list[str]
+) -> None:
+    """Refused before the file is read, so that a mistake is told at once."""
+    done = klip("detect", str(tmp_path / "scan.npz"), "-o", str(tmp_path / "out"), "--progress", "none", *arguments)
+    assert done.returncode == 2
+    assert f"{arguments[0]} applies to a CT volume, not to measured projections." in " ".join(done.stderr.split())
+    assert "Leave that out" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_settings_for_a_simulation_is_refused_with_measured_projections(klip: Klip, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("measurement: {photons: 1.0e+5, n_views: 24}\n")
+    scan, out = str(tmp_path / "scan.npz"), str(tmp_path / "out")
+    done = klip("detect", scan, "-o", out, "--config", str(tmp_path / "run.yaml"), "--progress", "none")
+    assert done.returncode == 2
+    assert "photons applies to a CT volume" in " ".join(done.stderr.split())
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """Options of a command by their first flag."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    return {parameter.opts[0]: parameter for parameter in command.params}
+
+
+def test_every_declared_option_is_one_of_detect_with_range_and_default() -> None:
+    options = options_of("detect")
+    for section in (Config, *SECTIONS.values()):
+        for known in (known for known in settings_of(section).values() if known.option):
+            told = options[known.option].help
+            assert told.startswith(known.help.removesuffix("."))
+            assert known.range_text in told
+            assert f"default {known.default_text}" in told
+    assert "6 in preset quick" in options["--steps"].help
+
+
+def test_regions_changes_what_a_map_is_made_of_and_promises_no_default() -> None:
+    own = {known.option for known in settings_of(RegionConfig).values() if known.option}
+    options = options_of("regions")
+    assert own <= set(options)
+    assert not {"--views", "--samples", "--prior"} & set(options)
+    assert not [option for option in own if "default" in options[option].help]  # a run has its own
+
+
+def test_options_become_settings_by_section() -> None:
+    group = SettingOptions("", "measurement", "sampling", "regions")
+    given = dict.fromkeys(group.settings)
+    assert group.gather(given) == {"measurement": {}, "sampling": {}, "regions": {}}
+    changes = group.gather({**given, "prior": "mine", "n_views": 24, "window": "0.1:0.3", "fdr": 0.1})
+    assert changes == {
+        "prior": "mine",
+        "measurement": {"n_views": 24},
+        "sampling": {},
+        "regions": {"window": [0.1, 0.3], "fdr": 0.1},
+    }

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from KLIPCore.config import PRESETS, Config, MeasurementConfig, RegionConfig
+from KLIPCore.config import PRESETS, SECTIONS, Config, MeasurementConfig, RegionConfig
+from KLIPCore.declare import settings_of
 from KLIPCore.errors import ConfigError
 from KLIPCore.scores import DEFAULT_SCORE, SCORES
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 WRONG_KINDS = (
     "regions: {fdr: high}",
@@ -89,3 +97,143 @@ def test_impossible_regions() -> None:
         RegionConfig(score="magic")
     with pytest.raises(ConfigError, match="window"):
         RegionConfig(window=(0.3, 0.1))
+
+
+FINGERPRINTS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("default", {}, "e64c7c1908c1d8b7"),
+    ("quick", {}, "cadf5eeb0503828f"),
+    ("full", {}, "73fe3b971ed6c32b"),
+    (
+        "default",
+        {"measurement": {"n_views": 24, "photons": 1e5, "geometry": "fan", "arc_deg": 200}},
+        "b655c2b1c583ebcc",
+    ),
+    (
+        "default",
+        {"regions": {"null": "twin", "score": "klip"}, "sampling": {"twin_every": 2}},
+        "35fbba7caaf699f6",
+    ),
+    (
+        "default",
+        {"sampling": {"sigma_start": 1, "stop_error": 0.1}, "record": {"n_nodes": 6, "soft_hu": [-50, 10]}},
+        "6dc4e0d93ed3d60d",
+    ),
+    ("default", {"record": {"layers": ["cold", "path"]}, "regions": {"score": "klip"}}, "3be480230e5593d9"),
+)
+
+
+@pytest.mark.parametrize(("preset", "changes", "expected"), FINGERPRINTS)
+def test_fingerprints_are_those_of_runs_that_are_on_disk(preset: str, changes: dict[str, Any], expected: str) -> None:
+    """Golden values: with another hash a finished run would be sampled again."""
+    assert Config.from_preset(preset).updated(changes).fingerprint("a", "b") == expected
+
+
+def test_the_fingerprint_of_an_example_file() -> None:
+    assert Config.load(REPOSITORY / "configs" / "detect_disc.yaml").fingerprint("a", "b") == "82bdb4386cd5464d"
+
+
+REFUSED: tuple[tuple[str, str, Any, str, str], ...] = (
+    ("measurement", "n_views", 0, "The number of views cannot be 0.", "Choose 1 to 4000 views, e.g. 60."),
+    ("measurement", "n_views", 3.5, "The setting 'n_views' cannot be 3.5.", "Write it like 60."),
+    ("measurement", "n_views", True, "The setting 'n_views' cannot be true.", "Write it like 60."),
+    (
+        "measurement",
+        "arc_deg",
+        0,
+        "The arc cannot be 0.",
+        "Choose more than 0 and at most 360 degrees, e.g. 90.",
+    ),
+    ("measurement", "photons", 3, "The number of photons cannot be 3.", "Choose at least 10 photons, e.g. 100000."),
+    ("measurement", "noise", math.nan, "The noise cannot be nan.", "Choose more than 0 and less than 1, e.g. 0.002."),
+    ("measurement", "noise", "1e-3", "The setting 'noise' cannot be '1e-3'.", "Write it like 0.002."),
+    ("measurement", "geometry", "cone", "There is no geometry 'cone'.", "Choose parallel or fan."),
+    ("measurement", "finer", 5, "The refinement of the simulation cannot be 5.", "Choose 2, 3 or 4."),
+    ("sampling", "preconditioned", "yes", "The setting 'preconditioned' cannot be 'yes'.", "Write it like true."),
+    ("sampling", "sigma_end", 0.4, "The chain must run from a larger σ", "Check sigma_start and sigma_end."),
+    ("record", "cell", 3, "The cell size cannot be 3.", "Choose 1, 2, 4 or 8 pixels."),
+    ("record", "layers", [], "The setting 'layers' cannot be [].", "Write it like [cold, path,"),
+    ("record", "layers", ["cold", "warm"], "There is no trace layer 'warm'.", "Choose cold, path,"),
+    ("record", "soft_hu", ["a", "b"], "The setting 'soft_hu' cannot be [a, b].", "Write it like [-60, 0]."),
+    ("regions", "window", 3, "The setting 'window' cannot be 3.", "Write it like [0.08, 0.32]."),
+    ("regions", "window", [0.3, 0.1], "The σ window is empty.", "e.g. 0.08:0.32"),
+    ("regions", "null", None, "There is no null 'None'.", "Choose study or twin."),
+    ("regions", "min_volume_mm3", -1, "The smallest volume cannot be -1.", "Choose at least 0 mm³, e.g. 100."),
+)
+
+
+@pytest.mark.parametrize(("section", "name", "value", "message", "remedy"), REFUSED)
+def test_a_refused_value_is_named_with_what_is_offered(
+    section: str, name: str, value: Any, message: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config().updated({section: {name: value}})
+    assert caught.value.message.startswith(message)
+    assert remedy in caught.value.remedy
+
+
+def test_a_configuration_error_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="no score"):
+        RegionConfig(score="magic")
+
+
+@pytest.mark.parametrize("section", [Config, *SECTIONS.values()])
+def test_every_setting_is_declared_in_full_and_has_a_default_that_is_offered(section: type) -> None:
+    for name, known in settings_of(section).items():
+        assert known.help.endswith("."), name
+        assert known.title, name
+        assert not known.reason or known.reason.endswith("."), name
+        assert known.default is not None or (known.unset and known.example is not None), name
+        section(**{name: known.instance})
+        for bound, step in ((known.ge, -1), (known.gt, 0), (known.le, 1), (known.lt, 0)):
+            if bound is not None:
+                with pytest.raises(ConfigError):
+                    section(**{name: type(known.instance)(bound + step)})
+        assert name in (section.__doc__ or "")
+    assert set(section.__annotations__) - set(settings_of(section)) <= set(SECTIONS)
+
+
+def test_values_are_kept_as_they_were_given() -> None:
+    """A whole number stays one: the fingerprint is made of what was written."""
+    assert json.dumps(Config().updated({"sampling": {"sigma_start": 1}}).to_dict()["sampling"]["sigma_start"]) == "1"
+
+
+def test_importing_the_settings_checks_nothing_and_needs_no_pydantic() -> None:
+    code = """if True:
+        import sys
+        import KLIPCore.cli, KLIPCore.config
+        assert "pydantic" not in sys.modules
+        sys.modules["pydantic"] = None  # as in Slicer's own Python, before anything is installed
+        from KLIPCore.config import PRESETS, Config, RegionConfig
+        from KLIPCore.errors import ConfigError
+        config = PRESETS["full"].updated({"measurement": {"n_views": 24}, "regions": {"block_mm": 20.0}})
+        for wrong in ({"window": (0.3, 0.1)}, {"window": (5.0, 9.0)}, {"window": "x"}):
+            try:
+                config.updated({"regions": wrong})
+            except ConfigError as error:
+                assert error.remedy
+            else:
+                raise AssertionError(wrong)
+        print(config.fingerprint())
+    """
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    checked = PRESETS["full"].updated({"measurement": {"n_views": 24}, "regions": {"block_mm": 20.0}})
+    assert run.stdout.strip() == checked.fingerprint()
+
+
+def test_the_layer_of_a_score_is_recorded_with_it_or_missed_in_time() -> None:
+    lacking = Config().updated({"record": {"layers": ["cold", "path"]}})
+    assert not lacking.records_score
+    with pytest.raises(ConfigError, match="would not be recorded"):
+        lacking.require_layer()
+    complete = lacking.with_layer()
+    assert complete.record.layers == ("cold", "path", SCORES[DEFAULT_SCORE].layer)
+    assert complete.regions == lacking.regions
+    complete.require_layer()
+    assert complete.with_layer() is complete
+
+
+def test_a_measured_scan_takes_no_settings_of_a_simulation() -> None:
+    MeasurementConfig(n_views=24, arc_deg=90.0).require_scanner()
+    with pytest.raises(ConfigError, match=r"geometry, finer apply to a CT volume") as caught:
+        MeasurementConfig(geometry="fan", finer=3).require_scanner()
+    assert caught.value.remedy

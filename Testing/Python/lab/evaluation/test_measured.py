@@ -258,6 +258,12 @@ def test_detect_takes_the_same_file(evaluated: tuple[Path, Path, dict], tmp_path
     answer = CliRunner().invoke(app, ["regions", str(tmp_path / "run"), "--block-size", "4", "--report"])
     assert answer.exit_code == 0, answer.output
     assert "MEASURED by a scanner: 24 views" in page.read_text(encoding="utf-8")
+    note = tmp_path / "run" / "run.json"
+    run = json.loads(note.read_text(encoding="utf-8"))
+    assert run["simulated"] is False
+    note.write_text(json.dumps(run | {"measurement": "A scanner's own rays"}), encoding="utf-8")
+    redo_regions(tmp_path / "run", report=True, reopen=reopen_scan)
+    assert "A scanner&#39;s own rays" in page.read_text(encoding="utf-8"), "what counts is the flag, not the words"
     with np.load(path) as scan:
         fields = dict(scan)
     other = tmp_path / path.name
