@@ -205,12 +205,21 @@ def alternatives(values: tuple[Any, ...]) -> str:
 
 
 def shown(value: Any, *, quoted: bool = False) -> str:
-    """Return a value as it is written in YAML; quoted, so that a word and a number can be told apart."""
+    """Return a value as it is written in YAML; quoted, so that a word and a number can be told apart.
+
+    What is longer than :data:`LONGEST_SHOWN` is cut: a sentence is read, a value from a file may be a megabyte.
+    """
     if isinstance(value, tuple | list):
-        return f"[{', '.join(shown(v) for v in value)}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if quoted else f"{value:g}" if isinstance(value, float) else str(value)
+        text = f"[{', '.join(shown(v) for v in value[:LONGEST_SHOWN])}]"
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    else:
+        text = repr(value) if quoted else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+LONGEST_SHOWN = 80
+"""Characters of a value that a sentence repeats."""
 
 
 def _check(section: type, values: dict[str, Any]) -> None:

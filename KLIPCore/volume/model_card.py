@@ -96,7 +96,6 @@ class ModelCard:
         numbers = (
             self.body_fraction,
             self.sigma_min,
-            self.sigma_max,
             *self.pixel_mm_range,
             self.window.lo_hu,
             self.window.hi_hu,
@@ -105,9 +104,11 @@ class ModelCard:
             isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers
         ):
             raise ValueError("a number is none")
+        if isinstance(self.sigma_max, bool) or not isinstance(self.sigma_max, int | float):
+            raise ValueError("sigma_max is no number")
         if not (
             0 < self.body_fraction <= 1
-            and 0 < self.sigma_min < self.sigma_max
+            and 0 <= self.sigma_min < self.sigma_max  # which may be infinite: a Gaussian prior knows every level
             and 0 < self.pixel_mm_range[0] <= self.pixel_mm_range[1]
         ):
             raise ValueError("body_fraction, sigma or pixel_mm_range are impossible")

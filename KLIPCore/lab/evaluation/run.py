@@ -83,6 +83,14 @@ class CaseRun:
             "case": self.study.case.name,
             "slices": indices,
             "config": self.config.to_dict(),
+            "prior": self.prior.card.to_dict(),
+            "study": {
+                "path": self.study.case.image,
+                "series": None,
+                "hash": "",
+                "shape": list(self.study.framed.grid.shape),
+            },
+            "warnings": [],
         }
         self.folder.open(run, overwrite=True)
         sample_slices(

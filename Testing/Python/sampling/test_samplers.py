@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_own_guidance_finds_the_posterior_mean(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_single_precision_is_kept(name: str) -> None:
     b = inpainting(size=5, unseen_rows=1)
-    measurement = type(b.measurement)(b.measurement.y.float(), b.measurement.A, b.measurement.noise, simulated=True)
+    measurement = replace(b.measurement, y=b.measurement.y.float())
     noise = seeded_noise((2, 5, 5), torch.Generator().manual_seed(0))
 
     def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
