@@ -45,7 +45,7 @@ def detect(
     from KLIPCore.config import Config
     from KLIPCore.detection.detect import detect as run_detect
     from KLIPCore.detection.detect import wanted_work
-    from KLIPCore.detection.detect_measured import detect_scan, is_scan
+    from KLIPCore.detection.detect_measured import is_scan
     from KLIPCore.progress import show_progress
     from KLIPCore.settings import refuse_for_scan
     from KLIPCore.volume.selection import parse_box
@@ -54,22 +54,19 @@ def detect(
     config = chosen.updated(settings).with_layer()
     if is_scan(study):
         refuse_for_scan([*given_options(examine, speed), *simulation_options(settings)])
-        with show_progress(progress.value) as tell:
-            found = detect_scan(study, out, config, overwrite=overwrite, progress=tell)
-    else:
-        work, box = wanted_work(speed.workers, speed.threads, speed.batch), parse_box(examine.roi)
-        with show_progress(progress.value) as tell:
-            found = run_detect(
-                study,
-                out,
-                config,
-                series=examine.series,
-                slices=examine.slices,
-                roi=box,
-                overwrite=overwrite,
-                progress=tell,
-                work=work,
-            )
+    work, box = wanted_work(speed.workers, speed.threads, speed.batch), parse_box(examine.roi)
+    with show_progress(progress.value) as tell:
+        found = run_detect(
+            study,
+            out,
+            config,
+            series=examine.series,
+            slices=examine.slices,
+            roi=box,
+            overwrite=overwrite,
+            progress=tell,
+            work=work,
+        )
     tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
 
 

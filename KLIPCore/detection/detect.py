@@ -19,6 +19,7 @@ import torch
 from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.detection.autotune import arrange
+from KLIPCore.detection.detect_measured import detect_scan, is_scan
 from KLIPCore.detection.devices import check_memory, choose_devices, configure_process
 from KLIPCore.detection.simulated_scan import Scanner
 from KLIPCore.detection.workers import Arrangement, crew, cut, trace_all
@@ -29,6 +30,7 @@ from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import SAMPLING_SHARE, Detection, Progress, finish, volume_hash
+from KLIPCore.settings import refuse_for_scan
 from KLIPCore.volume.framed_study import FramedStudy, frame_study
 from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.selection import Box, box_mask, parse_slices
@@ -36,8 +38,8 @@ from KLIPCore.volume.volume import Volume
 
 
 def detect(
-    study: Path,
-    out: Path,
+    study: Path | str,
+    out: Path | str,
     config: Config | None = None,
     *,
     series: str | None = None,
@@ -51,7 +53,8 @@ def detect(
 
     Parameters
     ----------
-    study : DICOM folder, NIfTI, NRRD or MHA.
+    study : DICOM folder, NIfTI, NRRD or MHA; or a measured sinogram (:mod:`KLIPCore.io.sinogram`), for which series,
+        slices, roi and work do not apply and are refused.
     out : folder for the results; a stopped run with the same settings is continued there.
     config : settings; the default preset when None.
     series : which DICOM series, where there are several.
@@ -67,8 +70,13 @@ def detect(
     KlipError : one of its descendants, with a remedy; see :mod:`KLIPCore.errors`.
     Cancelled : stopped from the keyboard; finished slices are kept.
     """
-    with RunFolder(out).locked():
-        return _detect(study, RunFolder(out), config or Config(), series, slices, roi, overwrite, progress, work)
+    study, folder, config = Path(study), RunFolder(Path(out)), config or Config()
+    if is_scan(study):
+        given = {"--series": series, "--slices": slices, "--roi": roi, "--workers, --threads or --batch": work}
+        refuse_for_scan([name for name, value in given.items() if value is not None])
+        return detect_scan(study, folder.path, config, overwrite=overwrite, progress=progress)
+    with folder.locked():
+        return _detect(study, folder, config, series, slices, roi, overwrite, progress, work)
 
 
 def _detect(

@@ -257,7 +257,8 @@ def _pack(nats: NDArray[np.float32]) -> NDArray[np.float16]:
 
 def _unpack(roots: NDArray[np.float16]) -> NDArray[np.float32]:
     wide = roots.astype(np.float32)
-    return np.sign(wide) * wide**2
+    with np.errstate(all="ignore"):  # what is not finite is refused by whoever asked, in a sentence
+        return np.sign(wide) * wide**2
 
 
 @dataclass(frozen=True, eq=False)

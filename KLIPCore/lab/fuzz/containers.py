@@ -227,7 +227,7 @@ def _other_array(rng: Rng, member: bytes) -> bytes:
                 made,
                 made,
                 made.ravel(),
-                made[:0],
+                made.reshape(-1)[:0],
                 made[..., None],
                 made.T,
                 made.astype(np.float64),
