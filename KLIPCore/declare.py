@@ -123,7 +123,7 @@ class Setting:
     def refusal(self, value: Any) -> ConfigError:
         """The error for a value that is not offered."""
         if self.choices and isinstance(self.choices[0], str):
-            return ConfigError(f"There is no {self.title} '{value}'.", f"Choose {self.range_text}.")
+            return ConfigError(f"There is no {self.title} '{shown(value)}'.", f"Choose {self.range_text}.")
         example = "" if self.choices else f", e.g. {shown(self.instance)}"
         return ConfigError(f"The {self.title} cannot be {shown(value)}.", f"Choose {self.range_text}{example}.")
 

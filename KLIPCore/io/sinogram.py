@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ def _own_fields(stored: NDArray[Any]) -> dict[str, Any]:
 
 def _shapes_differ(sinogram: tuple[int, ...], geometry: tuple[Any, ...]) -> GeometryError:
     return GeometryError(
-        f"The sinogram has shape {sinogram}, its geometry {geometry}.",
+        f"The sinogram has shape {sinogram}, its geometry {reprlib.repr(geometry)}.",
         "Rows are views, columns are detector bins; give every view its angle.",
     )
 

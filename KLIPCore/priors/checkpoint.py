@@ -11,6 +11,7 @@ import json
 import math
 import re
 import struct
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import as_file, files
@@ -186,7 +187,8 @@ def _fitting(card: ModelCard, path: Path) -> Any:
     ValueError : it has not.
     """
     config = network_config(card.network)
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"), warnings.catch_warnings():  # shapes without memory
+        warnings.simplefilter("ignore")  # of layers without weights; the file is refused by its size
         n = sum(math.prod(p.shape) for p in build_network(config).parameters())
     if n > path.stat().st_size:  # a byte for a weight at least
         raise ValueError("its card describes a larger network than the file holds")

@@ -230,8 +230,8 @@ def _other_array(rng: Rng, member: bytes) -> bytes:
                 made.reshape(-1)[:0],
                 made[..., None],
                 made.T,
-                made.astype(np.float64),
-                made.astype(np.complex64),
+                made.astype(np.float64 if made.dtype.kind in "biuf" else str),
+                made.astype(np.complex64 if made.dtype.kind in "biuf" else str),
                 made.astype(str),
             ),
         )
