@@ -189,7 +189,10 @@ def _fitting(card: ModelCard, path: Path) -> Any:
     config = network_config(card.network)
     with torch.device("meta"), warnings.catch_warnings():  # shapes without memory
         warnings.simplefilter("ignore")  # of layers without weights; the file is refused by its size
-        n = sum(math.prod(p.shape) for p in build_network(config).parameters())
+        sizes = [math.prod(p.shape) for p in build_network(config).parameters()]
+    n = sum(sizes)
+    if 0 in sizes:
+        raise ValueError("its card describes layers without weights")
     if n > path.stat().st_size:  # a byte for a weight at least
         raise ValueError("its card describes a larger network than the file holds")
     return config
