@@ -26,9 +26,10 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.push_sum import PushSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, renoised
-from KLIPCore.kl.signed import PIXELS, SCALES_PX, SignedSum, per_information
+from KLIPCore.kl.signed import PIXELS, SCALES_PX, SignedSum
 from KLIPCore.kl.soft import soft_share
 from KLIPCore.kl.stopping import BlockErrors, GroupedLayerSum, group_sizes
+from KLIPCore.maps.information import per_information
 from KLIPCore.maps.pushes import Pushes
 from KLIPCore.maps.trace import Layer
 from KLIPCore.physics.measurement import Measurement

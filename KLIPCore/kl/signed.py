@@ -20,7 +20,6 @@ average information. The ``path`` layer keeps what w was made of.
 from __future__ import annotations
 
 import numpy as np
-import scipy.ndimage as ndi
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -37,17 +36,6 @@ PIXELS = (0.0,)
 (docs/results.md).
 """
 
-INFORMATION_BANDS = slice(0, 2)
-"""Bands of the path layer whose energy is the yardstick: wavelengths of 2 to 8 pixels, edges and texture,
-not lesions.
-"""
-
-INFORMATION_REACH = 6.0
-"""Standard deviation in pixels over which the yardstick is averaged: some 9 mm."""
-
-LEAST_INFORMATION = 1e-3
-"""Share of the slice's mean below which a place counts as if it had that much: air must not divide by nothing."""
-
 
 def gaussian_blur(u: Tensor, scale: float) -> Tensor:
     """G_s u of (..., H, W), s = ``scale`` in pixels, periodic: amplitude exp(−2π²s²f²) in the half spectrum;
@@ -60,31 +48,6 @@ def gaussian_blur(u: Tensor, scale: float) -> Tensor:
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None, :]
     amplitude = torch.exp(-2 * torch.pi**2 * scale**2 * (fy**2 + fx**2)).float().to(u.device)
     return torch.fft.irfft2(torch.fft.rfft2(u) * amplitude, s=(height, width))
-
-
-def per_information(path: Layer, cell: int, seen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-    """(h, w) weights w of a slice from its ``path`` layer: mean information over the place's own.
-
-    Parameters
-    ----------
-    path : nats of the guided chain, all σ bins.
-    cell : side of its base cells in pixels.
-    seen : (h, w) cells that data correct at all (:mod:`KLIPCore.physics.rotation` leaves the corners of the
-        frame alone); all when None. The others are left out of means and averages, and weigh 0: nothing can be
-        said of them.
-    """
-    information = path.energy[:, INFORMATION_BANDS].sum((0, 1), dtype=np.float64)
-    reach = INFORMATION_REACH / cell
-    if seen is None:
-        seen = np.ones(information.shape, bool)
-        around = ndi.gaussian_filter(information, reach, mode="nearest")
-    else:
-        share = ndi.gaussian_filter(seen.astype(float), reach, mode="nearest")
-        around = ndi.gaussian_filter(np.where(seen, information, 0.0), reach, mode="nearest") / np.maximum(share, 1e-6)
-    mean = float(around[seen].mean())
-    if not mean > 0:
-        return seen.astype(np.float32)
-    return np.where(seen, mean / np.maximum(around, LEAST_INFORMATION * mean), 0.0).astype(np.float32)
 
 
 class SignedSum:

@@ -53,12 +53,15 @@ class Clusters:
     mass : (n_clusters,) Σ (z − z₀).
     p : (n_clusters,) chance of even one such cluster in the study.
     q : (n_clusters,) false-discovery rate at which it is still reported.
+    expected : (n_clusters,) regions as strong that a healthy study like this one would show
+        (:mod:`KLIPCore.maps.reference`); None where no reference was asked.
     """
 
     labels: NDArray[np.int32]
     mass: NDArray[np.float64]
     p: NDArray[np.float64]
     q: NDArray[np.float64]
+    expected: NDArray[np.float64] | None = None
 
     def spread(self, values: NDArray[np.float64], outside: float = 1.0) -> NDArray[np.float64]:
         """(n, h, w): each cluster's value on its blocks, ``outside`` elsewhere."""

@@ -10,7 +10,7 @@ from small_study import LESION_LPS_MM, small_study
 
 from KLIPCore.config import Config
 from KLIPCore.detection.simulated_scan import Scanner, trace_slice
-from KLIPCore.kl.signed import per_information
+from KLIPCore.maps.information import per_information
 from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.volume.framed_study import frame_study

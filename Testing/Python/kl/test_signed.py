@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.kl.signed import SCALES_PX, SignedSum, gaussian_blur, per_information
+from KLIPCore.kl.signed import SCALES_PX, SignedSum, gaussian_blur
+from KLIPCore.maps.information import per_information
 from KLIPCore.maps.trace import Layer
 
 EDGES = np.array([0.1, 0.2, 0.4])
