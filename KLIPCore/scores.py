@@ -78,6 +78,16 @@ SCORES: dict[str, Score] = {
             "that is darker than expected.",
         ),
         Score(
+            "unexpected",
+            "pushes",
+            "mean",
+            (0.08, 1.6),
+            None,
+            "What the prior did not expect, darker or brighter, centred on what health gives at such a place, and "
+            "judged by the prior's reference of health: a region's strength says how many as strong a healthy study "
+            "of this size would show. The map shows surprise: minus the logarithm of how rare a block is in health.",
+        ),
+        Score(
             "surprise", "cold", "mean", (0.08, 0.32), (3, 5),
             "Mean part of the KL at low temperature, wavelengths 16 to 64 pixels: what the prior did not expect, "
             "darker or brighter, with texture and edges "

@@ -320,6 +320,23 @@ class RegionConfig(Section):
         option="--fdr",
         slider=(0.01, 0.9),
     )
+    false_regions: float = setting(
+        1.0,
+        "acceptable false regions",
+        "False regions that are acceptable in a healthy study like this one.",
+        "Of the score unexpected, which a reference of health judges, unless a false-discovery rate is given.",
+        unit="regions",
+        ge=0.1,
+        le=10,
+        option="--false-regions",
+        slider=(0.1, 10.0),
+    )
+    sign: Literal["both", "darker", "brighter"] = setting(
+        "both",
+        "sign",
+        "Keep regions that are darker or brighter than expected; of the score unexpected.",
+        option="--sign",
+    )
     min_volume_mm3: float = setting(
         100.0, "smallest volume", "Smaller regions are dropped.", unit="mm³", ge=0, option="--min-volume"
     )

@@ -62,6 +62,28 @@ def priors(context: typer.Context) -> None:
         typer.echo(f"  licence  {card.licence}\n  sha256   {card.sha256}\n  use      {card.intended_use}")
 
 
+@priors_app.command("reference")
+def priors_reference(
+    train: Annotated[
+        list[Path], typer.Option("--train", help="Run of a training patient; repeat for each.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="NAME.reference.npz, beside the prior's weights.", show_default=False)
+    ],
+    unseen: Annotated[
+        list[Path] | None, typer.Option("--unseen", help="Run of a healthy patient outside training; repeat.")
+    ] = None,
+) -> None:
+    """Make a prior's reference of health from runs of klip detect on its training patients."""
+    from KLIPCore.lab.reference import fit_reference
+
+    made = fit_reference(train, unseen or [], tell=typer.echo)
+    digest = made.save(out)
+    for sign, factor in made.widening.items():
+        typer.echo(f"{sign}: {len(made.strengths[sign])} regions in {made.litres:.0f} litres, widened by {factor:.2f}")
+    typer.echo(f"Reference: {out} (sha256 {digest[:12]})")
+
+
 @dataclass(frozen=True)
 class Published:
     """What is known of a published network and not written in it."""

@@ -163,6 +163,7 @@ class Report:
     tested_mm3 : volume of the body that was tested; None when unknown.
     slices : number of slices in the study; None when unknown.
     false_discovery_rate : the rate that made voxels significant; None when regions were made otherwise.
+    false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
     warnings : sentences a reader must see before the numbers.
     readings : label of a region → what a reader said of it; empty when nobody has read the scan.
     disclaimer : what this is not.
@@ -175,6 +176,7 @@ class Report:
     tested_mm3: float | None = None
     slices: int | None = None
     false_discovery_rate: float | None = None
+    false_regions: float | None = None
     warnings: tuple[str, ...] = ()
     readings: Mapping[int, Reading] = field(default_factory=dict)
     disclaimer: str = DISCLAIMER
@@ -213,9 +215,30 @@ class Report:
         if self.false_discovery_rate is not None and n > 0:
             text += f" At most {100 * self.false_discovery_rate:g}\u00a0% of the flagged regions"
             text += " are expected to be chance, provided the null model holds."
+        if self.false_regions is not None:
+            text += f" {self.verdict()}"
         if self.omitted_mm3:
             text += f" {self.omitted_mm3 / 1000:.2f} mL of flagged voxels are too small or too many to be listed."
         return text
+
+    def verdict(self) -> str:
+        """Return a sentence on the whole study: how many of a hundred healthy ones look as unusual.
+
+        Of the strongest region's E, healthy regions being rare and independent: 1 − exp(−E) of them show one as
+        strong.
+        """
+        known = [region.expected for region in self.regions if region.expected is not None]
+        if not known:
+            return (
+                f"Healthy studies of this size show {self.false_regions:g} false regions on average at this setting;"
+                " this one shows none."
+            )
+        share = 100 * -math.expm1(-min(known))
+        text = "fewer than 1" if share < 1 else f"{share:.0f}"
+        return (
+            f"{text} of 100 healthy studies of this size would show a region as strong as the strongest here; "
+            f"{self.false_regions:g} false regions are to be expected at this setting."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: only str, int, float, bool, None, lists and dicts; NaN and infinity become None."""
@@ -227,6 +250,7 @@ class Report:
             "tested_mm3": json_ready(self.tested_mm3),
             "slices": json_ready(self.slices),
             "false_discovery_rate": json_ready(self.false_discovery_rate),
+            **({} if self.false_regions is None else {"false_regions": self.false_regions, "verdict": self.verdict()}),
             "settings": json_ready(self.settings),
             "provenance": json_ready(self.provenance),
             "warnings": list(self.warnings),

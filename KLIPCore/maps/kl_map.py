@@ -23,8 +23,10 @@ from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
 from KLIPCore.maps.combine import combine
 from KLIPCore.maps.null import BulkNull, twin_p_values
+from KLIPCore.maps.reference import FORMING, Reference, judge
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.trace import KLTrace
+from KLIPCore.maps.unexpected import Evidence, evidence_of
 from KLIPCore.scores import Score
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.volume import Volume
@@ -63,21 +65,29 @@ class KLMap:
     null: str
     width: float | None
 
+    def reported(self, config: RegionConfig) -> NDArray[np.bool_]:
+        """Return (n_clusters,) which clusters are reported: by what a healthy study would show where a reference
+        says so and no rate was given, by their false-discovery rate otherwise.
+        """
+        if self.clusters.expected is not None and config.fdr is None:
+            return self.clusters.expected <= config.false_regions
+        return self.clusters.q <= config.rate
+
     @property
     def image_nats(self) -> NDArray[np.float64]:
         """(n,) nats of each whole slice: the sum over its tested body."""
         return np.where(self.tested, self.cells, 0.0).sum((1, 2), dtype=np.float64)
 
-    def volumes(self, landing: Landing, fdr: float, kl_map: Volume | None = None) -> MapVolumes:
+    def volumes(self, landing: Landing, config: RegionConfig, kl_map: Volume | None = None) -> MapVolumes:
         """The map on the study's own grid; slices that were not sampled are 0.
 
         Parameters
         ----------
         landing : of the map's slices on their study.
-        fdr : clusters up to this false-discovery rate are reported.
+        config : which clusters are reported.
         kl_map : what :func:`on_study` made of the nats, where it is there already.
         """
-        reported = self.clusters.spread(self.clusters.q) <= fdr
+        reported = np.concatenate([[False], self.reported(config)])[self.clusters.labels]
         near = _dilated(
             np.where(reported, self.clusters.labels, 0)
         )  # interpolation may still exceed the threshold there
@@ -193,19 +203,27 @@ class MapMaker:
     trace : the sampled slices.
     study : their study.
     roi : (D, H, W) bool on the LPS grid; only blocks centred in it are tested.
+    reference : loads the prior's reference of health for some settings; only the score ``unexpected`` asks.
 
     Raises
     ------
     TraceError : the trace is empty.
     """
 
-    def __init__(self, trace: KLTrace, study: Framing, roi: NDArray[np.bool_] | None = None) -> None:
+    def __init__(
+        self,
+        trace: KLTrace,
+        study: Framing,
+        roi: NDArray[np.bool_] | None = None,
+        reference: Callable[[RegionConfig], Reference] | None = None,
+    ) -> None:
         if not trace.slices:
             raise TraceError("No slice has been sampled yet.", "Run detect first.")
         _check_fit(trace, study)
         self.trace = trace
         self.study = study
         self.roi = roi
+        self.reference = reference
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
 
@@ -234,6 +252,8 @@ class MapMaker:
         TraceError : the trace lacks the score's layer, or is too small for a null.
         """
         score = config.chosen
+        if score.layer == "pushes":
+            return self._judged_by_health(config, on_nats)
         places = np.array(self.trace.indices) - self.trace.indices[0]
         windows = self._nats(score)
         cells = np.sum(windows, axis=0) if len(windows) > 1 else windows[0]
@@ -284,6 +304,30 @@ class MapMaker:
             width,
         )
 
+    def _judged_by_health(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None) -> KLMap:
+        """The map of the score ``unexpected``."""
+        if self.reference is None:
+            raise TraceError(
+                "The score 'unexpected' needs the prior's reference of health, and there is none here.",
+                "Make one with klip priors reference, or choose another score.",
+            )
+        reference = self.reference(config)
+        surprise, clusters = judge(reference, self._evidence, self.tested, config.sign)
+        if on_nats is not None:
+            on_nats(surprise)
+        p = np.where(self.tested, (1 + surprise) * np.exp(-surprise.astype(np.float64)), 1.0)
+        cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
+        spacing = float(self.study.lps_grid.spacing[0])
+        forming = (1 + FORMING) * float(np.exp(-FORMING))
+        return KLMap(
+            tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.tested, p, clusters, forming,
+            config.chosen, config.block_mm, spacing, "reference", None,
+        )  # fmt: skip
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return evidence_of(self.trace, self.study)
+
     def volumes(
         self,
         config: RegionConfig,
@@ -305,7 +349,7 @@ class MapMaker:
         carrying: list[Future[Volume]] = []
         with ThreadPoolExecutor(1) as aside:
             made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
-            return made.volumes(self.landing, config.rate, carrying[0].result())
+            return made.volumes(self.landing, config, carrying[0].result())
 
     def _with_twin(self, score: Score, depth: float) -> NDArray[np.bool_]:
         """(n, 1, 1) which slices have a twin, whose blocks then stand for all.

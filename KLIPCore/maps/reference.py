@@ -39,7 +39,7 @@ QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.
 
 MEDIAN = QUANTILES.index(0.5)
 
-FORMING = 5.0
+FORMING = 8.0
 """Blocks with at least this surprise form regions."""
 
 FLOOR = 1e-4

@@ -75,6 +75,7 @@ class Region:
     slices : first and last slice it touches, both included, counted from the feet starting at 0.
     peak_slice : the slice of the peak, counted likewise.
     colour : RGB in 0..1.
+    expected : regions as strong that a healthy study of this size would show; None where no reference judged.
     """
 
     label: int
@@ -92,6 +93,7 @@ class Region:
     slices: tuple[int, int]
     peak_slice: int
     colour: RGB
+    expected: float | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -125,6 +127,7 @@ class Region:
             "slices_from_feet": list(self.slices),
             "peak_slice_from_feet": self.peak_slice,
             "voxels": int(self.mask.sum()),
+            **({} if self.expected is None else {"expected_in_healthy_study": self.expected}),
             "colour": self.hex_colour,
         }
 

@@ -1,16 +1,17 @@
 """The score ``unexpected``: pushes centred on what health gives, both signs, without knowledge of lesions.
 
-A trace keeps the mean pushes u_σ = x̂ − E D of a few noise levels with their sign (:mod:`KLIPCore.maps.pushes`). At low
-temperature the denoiser sees less noise than it is told, so healthy tissue has a mean push of its own. With c a class of
-the place, made of what the prior *expects* there (never of the pixel's own HU: a lesion shares its HU with bowel),
+A trace keeps the mean pushes u_σ = x̂ − E D of a few noise levels with their sign (:mod:`KLIPCore.maps.pushes`). At
+low temperature the denoiser sees less noise than it is told, so healthy tissue has a mean push of its own. With c a
+class of the place, made of what the prior *expects* there (never of the pixel's own HU: a lesion shares its HU with
+bowel),
 
     centred        u_σ − E[u_σ | c in health]                                       :func:`centred_pushes`
     pooled         G_xy(2.5 or 5 px) and G_z(3 mm) of it, with its sign
     statistic      S = Σ_block w Σ_σ max(± pooled, 0)² / σ²                          :func:`block_statistics`
 
-for each sign and for the small (0.08 to 0.32) and the large noise levels (0.32 to 1.6), w being what a place of average
-information would give (:mod:`KLIPCore.maps.information`). How unusual S is in health, class by class, says the reference
-of the prior (:mod:`KLIPCore.maps.reference`).
+for each sign and for the small (0.08 to 0.32) and the large noise levels (0.32 to 1.6), w being what a place of
+average information would give (:mod:`KLIPCore.maps.information`). How unusual S is in health, class by class, says the
+reference of the prior (:mod:`KLIPCore.maps.reference`).
 """
 
 from __future__ import annotations

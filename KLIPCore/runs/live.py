@@ -25,7 +25,7 @@ from KLIPCore.maps.kl_map import MapMaker
 from KLIPCore.maps.regions import Region
 from KLIPCore.maps.trace import DAMAGE, KLTrace
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.rerun import regions_of
+from KLIPCore.runs.rerun import reference_of, regions_of
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.selection import Box, box_mask
 from KLIPCore.volume.volume import Volume
@@ -93,7 +93,10 @@ class LiveMap:
     @cached_property
     def _maker(self) -> MapMaker:
         return MapMaker(
-            self.trace, self.framing, None if self.roi is None else box_mask(self.framing.lps_grid, self.roi)
+            self.trace,
+            self.framing,
+            None if self.roi is None else box_mask(self.framing.lps_grid, self.roi),
+            reference_of(self.run),
         )
 
     def update(self, settings: RegionConfig, over: LiveView | None = None) -> LiveView:

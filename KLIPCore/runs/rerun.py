@@ -24,6 +24,7 @@ from KLIPCore.errors import TraceError
 from KLIPCore.export.report import Report
 from KLIPCore.io.images import write_image
 from KLIPCore.maps.kl_map import KLMap, MapMaker, MapVolumes
+from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.folder import RunFolder
@@ -153,11 +154,11 @@ def finish(
     """
     run = folder.run()
     layer = settings.chosen.layer
-    trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
+    trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
     left_out = sorted(set(run["slices"]) - set(trace.indices))
     warnings = [*run["warnings"], *([_left_out(left_out, len(run["slices"]))] if left_out else [])]
     tell("map", SAMPLING_SHARE[1], "adding up nats")
-    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None)
+    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None, reference_of(run))
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
     regions = regions_of(volumes, settings)
     voxel = framing.grid.voxel_volume_mm3
@@ -169,7 +170,8 @@ def finish(
         significant_mm3=float(volumes.significant.sum() * voxel),
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
-        false_discovery_rate=settings.rate,
+        false_discovery_rate=None if by_health(volumes, settings) else settings.rate,
+        false_regions=settings.false_regions if by_health(volumes, settings) else None,
         warnings=tuple(warnings),
     )
     tell("export", 0.95, "writing results")
@@ -208,16 +210,48 @@ def read_regions(out: Path) -> tuple[list[Region], Grid]:
     framing = folder.read_framing()
     settings = Config.from_dict(folder.result()["settings"]).regions
     layer = settings.chosen.layer
-    trace = folder.trace(run["slices"], run["fingerprint"], (layer, f"twin-{layer}"))
+    trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
     box = _box(run.get("roi"))
-    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None)
+    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None, reference_of(run))
     return regions_of(maker.volumes(settings), settings), framing.grid
+
+
+def layers_read(layer: str) -> tuple[str, ...]:
+    """Return the layers of a trace that a score of this layer reads."""
+    return ("pushes", "path") if layer == "pushes" else (layer, f"twin-{layer}")
+
+
+def by_health(volumes: MapVolumes, settings: RegionConfig) -> bool:
+    """Return whether a reference of health decided what is reported."""
+    return volumes.cells.clusters.expected is not None and settings.fdr is None
+
+
+def reference_of(run: dict[str, Any]) -> Callable[[RegionConfig], Reference]:
+    """Return what loads the reference of a run's prior: beside its weights, ``NAME.reference.npz``.
+
+    The loader raises :class:`KLIPCore.errors.TraceError` where there is none, or where it does not hold.
+    """
+    named = Path(str(run["config"]["prior"]))
+    beside = named if named.suffix == ".safetensors" else Path(__file__).parents[1] / "priors" / "zoo" / named.name
+
+    def load(settings: RegionConfig) -> Reference:
+        path = beside.with_name(beside.name.removesuffix(".safetensors") + ".reference.npz")
+        if not path.is_file():
+            raise TraceError(
+                f"The prior {run['prior']['name']} has no reference of health, which the score 'unexpected' needs.",
+                "Make one with klip priors reference, or choose another score with --score.",
+            )
+        reference = Reference.load(path)
+        reference.check(str(run["prior"]["sha256"]), dict(run["config"]["measurement"]), settings.block_mm)
+        return reference
+
+    return load
 
 
 def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
     """One region a reported cluster."""
     clusters = volumes.cells.clusters
-    return find_regions(
+    found = find_regions(
         volumes.kl_map,
         None,
         clusters.p,
@@ -227,7 +261,15 @@ def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
         q_values=clusters.q,
         minimum_volume_mm3=settings.min_volume_mm3,
         maximum_regions=settings.max_regions,
+        order_by="total" if clusters.expected is None else "peak",
     )
+    if clusters.expected is None:
+        return found
+    numbers = [int(volumes.labels[region.box][region.mask][0]) for region in found]
+    return [
+        replace(region, expected=float(clusters.expected[number - 1]))
+        for region, number in zip(found, numbers, strict=True)
+    ]
 
 
 def reconstruction_volume(trace: KLTrace, framed: Framing, card: ModelCard) -> Volume:

@@ -160,13 +160,13 @@ def _report(results: SceneResults, chosen: list[Region]) -> tuple[Report, MapVol
     """What there is to say of the checked regions under the present settings, and the map it comes from."""
     from KLIPCore.export.report import Report
     from KLIPCore.maps.kl_map import MapMaker
-    from KLIPCore.runs.rerun import provenance
+    from KLIPCore.runs.rerun import by_health, provenance, reference_of
     from KLIPCore.volume.selection import box_mask
 
     live, settings = results.live, results.settings
     framing = live.framing
     roi = None if live.roi is None else box_mask(framing.lps_grid, live.roi)
-    volumes = MapMaker(live.trace, framing, roi).volumes(settings)
+    volumes = MapMaker(live.trace, framing, roi, reference_of(live.run)).volumes(settings)
     voxel = framing.grid.voxel_volume_mm3
     left = [region for region in results.regions if region not in chosen]
     warnings = list(live.run["warnings"])
@@ -181,7 +181,8 @@ def _report(results: SceneResults, chosen: list[Region]) -> tuple[Report, MapVol
         significant_mm3=float(volumes.significant.sum() * voxel) - sum(region.volume_mm3 for region in left),
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
-        false_discovery_rate=settings.rate,
+        false_discovery_rate=None if by_health(volumes, settings) else settings.rate,
+        false_regions=settings.false_regions if by_health(volumes, settings) else None,
         warnings=tuple(warnings),
         readings=results.readings.ofAll(chosen, framing.grid),
     )
