@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from KLIPCore.cli.options import DATA, DEVICE, OUT, PROGRESS, ProgressStyle, reading
+from KLIPCore.cli.options import DEVICE, OUT, PROGRESS, Preset, ProgressStyle, given_options, reading
 from KLIPCore.errors import ConfigError
 
 
+@dataclass(frozen=True)
+class WholeVolumes:
+    """How whole volumes are evaluated; a YAML file may say the first two, and must say the others itself."""
+
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="Score to measure; may be repeated.", rich_help_panel="Whole volumes"),
+    ] = None
+    preset: Annotated[
+        Preset | None, typer.Option(help="How much work a slice gets.", rich_help_panel="Whole volumes")
+    ] = None
+    lesion: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="FOLDER: label that is lesion; may be repeated. Every label above 0 when not given.",
+            rich_help_panel="Whole volumes",
+        ),
+    ] = None
+    healthy: Annotated[
+        bool,
+        typer.Option("--healthy", help="FOLDER: scans without a mask are healthy.", rich_help_panel="Whole volumes"),
+    ] = False
+
+
+@reading
 def evaluate(
-    config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/eval_lits_dev.yaml.", show_default=False)],
-    data: DATA,
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="YAML file, e.g. configs/eval_lits_dev.yaml; or a folder of whole scans with their masks: "
+            "NAME.nii.gz and NAME_label.nii.gz (or _seg, _mask).",
+            show_default=False,
+        ),
+    ],
     out: OUT,
+    volumes: WholeVolumes,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder below which the configuration's files lie.")
+    ] = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(help="Shipped name or .safetensors file instead of the configuration's; several are compared."),
@@ -27,8 +64,22 @@ def evaluate(
     from KLIPCore.lab.evaluation.localization import evaluate as run_evaluation
     from KLIPCore.lab.evaluation.measured import MeasuredConfig, evaluate_measured, is_measured
     from KLIPCore.lab.evaluation.measured_table import measured_markdown
+    from KLIPCore.lab.evaluation.volumes.config import is_volumes
     from KLIPCore.progress import show_progress
 
+    if is_volumes(config):
+        _evaluate_volumes(config, data, out, prior or [], volumes, progress)
+        return
+    given = given_options(volumes)
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} says how whole volumes are evaluated, and {config.name} is none of these.",
+            "Leave it out, or give a folder or a file of kind: volumes.",
+        )
+    if data is None:
+        raise ConfigError(
+            "No data folder was named.", "Give --data FOLDER, below which the configuration's files lie."
+        )
     if is_measured(config):
         if prior is not None and len(prior) > 1:
             raise ConfigError("Measured scans are evaluated with one prior at a time.", "Give --prior once.")
@@ -39,6 +90,37 @@ def evaluate(
     with show_progress(progress.value) as tell:
         table = run_evaluation(EvaluationConfig.load(config), data, out, tell, tuple(prior or ()))
     typer.echo(markdown(table))
+
+
+def _evaluate_volumes(
+    where: Path, data: Path | None, out: Path, priors: list[str], asked: WholeVolumes, progress: ProgressStyle
+) -> None:
+    """What :func:`evaluate` does with a folder of scans, or a file of ``kind: volumes``."""
+    from KLIPCore.config import Config
+    from KLIPCore.lab.evaluation.volumes.command import evaluate_volumes
+    from KLIPCore.lab.evaluation.volumes.config import VolumesConfig
+    from KLIPCore.lab.evaluation.volumes.folder import folder_config
+    from KLIPCore.lab.evaluation.volumes.table import volumes_markdown
+    from KLIPCore.progress import show_progress
+
+    if len(priors) > 1:
+        raise ConfigError("Whole volumes are evaluated with one prior at a time.", "Give --prior once.")
+    if where.is_dir():
+        if data is not None:
+            raise ConfigError("A folder of scans needs no --data.", "Leave it out.")
+        config = folder_config(where, Config(), tuple(asked.score or ()), tuple(asked.lesion or ()), asked.healthy)
+    else:
+        if asked.lesion or asked.healthy:
+            raise ConfigError(
+                "--lesion and --healthy are for a folder of scans.", "Write lesion_values and healthy into the file."
+            )
+        config = VolumesConfig.load(where, data or where.parent)
+    config = config.changed(
+        tuple(asked.score or ()), asked.preset.value if asked.preset else None, priors[0] if priors else None
+    )
+    with show_progress(progress.value) as tell:
+        table = evaluate_volumes(config, out, tell, f"klip {shlex.join(sys.argv[1:])}")
+    typer.echo(volumes_markdown(table))
 
 
 def score(
