@@ -202,7 +202,7 @@ def plot_froc(table: dict[str, Any], path: Path) -> Path:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=8)
-    panels[0].set_ylabel(f"part of the lesions > {table['lesion_mm']:g} mm found, mean over patients")
+    panels[0].set_ylabel(f"part of the lesions > {table['lesion_mm']:g} mm found")
     with written(path) as part:
         figure.savefig(part, format="png", dpi=120)
     return path
