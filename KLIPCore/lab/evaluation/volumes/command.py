@@ -16,7 +16,7 @@ from typing import Any
 from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.detection.detect import detect
-from KLIPCore.errors import Cancelled, InputError, KlipError, OutputError, TraceError
+from KLIPCore.errors import Cancelled, InputError, KlipError, OutputError, ResourceError, TraceError
 from KLIPCore.export.report import json_ready
 from KLIPCore.io.images import write_image
 from KLIPCore.io.study import read_study
@@ -75,8 +75,8 @@ def evaluate_volumes(
             made.add(scan, *score_scan(scan, folder, config))
         except Cancelled:
             raise
-        except KlipError as error:
-            made.fail(scan, "", error)
+        except (KlipError, OSError, MemoryError) as error:
+            made.fail(scan, "", error if isinstance(error, KlipError) else _told(scan, error))
     table = _table(made, time.monotonic() - started, command)
     write_outcome(table, made.figures, out)
     if not made.figures:
@@ -139,12 +139,23 @@ def _detected(scan: Scan, out: Path, config: Config, sha256: str, tell: Tell) ->
     if _finished(folder, config.fingerprint(sha256, volume_hash(volume))):
         return folder
     try:
-        detect(image, folder.path, config, progress=lambda s, f, d: tell(s, DETECTION_SHARE * f, d))
+        series = None if scan.changed else scan.series
+        detect(image, folder.path, config, series=series, progress=lambda s, f, d: tell(s, DETECTION_SHARE * f, d))
     except OutputError as error:
         if "other settings" not in error.message:
             raise
         raise OutputError(error.message, "Choose another folder with -o; finished runs are kept.") from error
     return folder
+
+
+def _told(scan: Scan, error: OSError | MemoryError) -> KlipError:
+    """What the machine refused for one scan, as a sentence."""
+    if isinstance(error, MemoryError):
+        return ResourceError(
+            f"{scan.name}: the memory does not suffice.", "Close other programs, or read fewer slices."
+        )
+    why = error.strerror or type(error).__name__
+    return InputError(f"{scan.name}: a file operation was refused ({why}).", "Check its files and their permissions.")
 
 
 def _finished(folder: RunFolder, fingerprint: str) -> bool:

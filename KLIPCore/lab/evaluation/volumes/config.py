@@ -26,6 +26,7 @@ class Scan:
     image : file or DICOM folder; None where there is a finished run.
     mask : file of labels; None for a healthy study.
     run : folder that ``klip detect`` wrote, instead of an image.
+    series : which DICOM series, where there are several: its UID, number or place in the listing.
     healthy : it shows no lesion: whatever is reported is false.
     lesion_values : labels that are lesion; empty takes those of the evaluation.
     slope, intercept : HU = slope · stored + intercept.
@@ -39,6 +40,7 @@ class Scan:
     image: Path | None = None
     mask: Path | None = None
     run: Path | None = None
+    series: str | None = None
     healthy: bool = False
     lesion_values: tuple[int, ...] = ()
     slope: float = 1.0
@@ -195,7 +197,7 @@ def _scan(values: dict[str, Any], data: Path) -> Scan:
     if "name" not in fields:
         where = Path(fields.get("image") or fields.get("run") or "")
         fields["name"] = where.name.removesuffix(image_format(where)) if image_format(where) else where.name
-    for key in ("name", "patient"):
-        if key in fields:
+    for key in ("name", "patient", "series"):
+        if fields.get(key) is not None:
             fields[key] = str(fields[key])
     return Scan(**fields)

@@ -33,7 +33,7 @@ def read_scan(scan: Scan) -> Volume:
     """
     assert scan.image is not None
     _present(scan, scan.image)
-    stored = read_study(scan.image)
+    stored = read_study(scan.image, scan.series)
     if not scan.changed:
         return stored
     array = _cut(scan, stored.array) * np.float32(scan.slope) + np.float32(scan.intercept)

@@ -237,7 +237,7 @@ def score_scan(
     for score in config.scores:
         try:
             figures.append(examined.figures(score, config))
-        except TraceError as error:
+        except KlipError as error:
             failed.append((score, error))
     return figures, failed
 

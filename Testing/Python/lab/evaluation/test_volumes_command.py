@@ -23,6 +23,7 @@ from KLIPCore.io.images import read_image, write_image
 from KLIPCore.lab.evaluation.volumes.command import evaluate_volumes
 from KLIPCore.lab.evaluation.volumes.config import Scan, VolumesConfig
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions
+from KLIPCore.lab.evaluation.volumes.reading import read_mask
 from KLIPCore.runs.folder import RunFolder
 
 N_SLICES = 2
@@ -193,6 +194,27 @@ def test_a_run_with_other_settings_is_kept(folder: Path, evaluated: Path, tmp_pa
         evaluate_volumes(config, out)
     assert "--overwrite" not in refused.value.remedy
     assert (out / "runs" / "well" / "run.json").read_bytes() == before
+
+
+def test_what_the_machine_refuses_does_not_stop_the_others(
+    evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = evaluated / "runs" / "well"
+    faults = {"a": PermissionError(13, "Permission denied"), "b": MemoryError()}
+
+    def read(scan: Scan, *rest: Any) -> Any:
+        if scan.name in faults:
+            raise faults[scan.name]
+        return read_mask(scan, *rest)
+
+    monkeypatch.setattr("KLIPCore.lab.evaluation.volumes.scoring.read_mask", read)
+    config = VolumesConfig("three", tuple(Scan(name, run=run, healthy=True) for name in "abc"))
+    made = evaluate_volumes(config, tmp_path / "out")
+    assert [f["message"] for f in made["failed"]] == [
+        "a: a file operation was refused (Permission denied).",
+        "b: the memory does not suffice.",
+    ]
+    assert made["n_evaluated"] == 1
 
 
 @pytest.mark.parametrize(
