@@ -67,6 +67,8 @@ def evaluate(
     from KLIPCore.lab.evaluation.volumes.config import is_volumes
     from KLIPCore.progress import show_progress
 
+    if not config.exists():
+        raise ConfigError(f"There is nothing at {config}.", "Check the path of the configuration, or of the scans.")
     if is_volumes(config):
         _evaluate_volumes(config, data, out, prior or [], volumes, progress)
         return

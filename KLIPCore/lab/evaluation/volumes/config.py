@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,25 @@ class Scan:
             raise ConfigError(
                 f"{self.name}: a finished run's image cannot be changed.", "Give the image, or the run alone."
             )
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Refuse numbers of the wrong kind, see :class:`KLIPCore.errors.ConfigError`."""
+        _check_labels(self.lesion_values)
         if type(self.every) is not int or self.every < 1:
             raise ConfigError(f"{self.name}: every {self.every} slices is impossible.", "Give a whole number from 1.")
         if not isinstance(self.healthy, bool):
             raise ConfigError(f"{self.name}: healthy is true or false.", f"Compare {EXAMPLE}.")
-        if self.spacing_mm is not None and (len(self.spacing_mm) != 3 or min(self.spacing_mm) <= 0):
+        if not _numbers(self.slope, self.intercept):
+            raise ConfigError(f"{self.name}: slope and intercept are numbers.", "HU = slope · stored + intercept.")
+        edges = self.spacing_mm
+        if edges is not None and (len(edges) != 3 or not _numbers(*edges) or min(edges) <= 0):
             raise ConfigError(
-                f"{self.name}: a voxel of {self.spacing_mm} mm is impossible.",
-                "Give three edges above 0: slice, row, column.",
+                f"{self.name}: a voxel of {edges} mm is impossible.", "Give three edges above 0: slice, row, column."
+            )
+        if self.slices is not None and (len(self.slices) != 2 or any(type(k) is not int for k in self.slices)):
+            raise ConfigError(
+                f"{self.name}: {self.slices} is no range of slices.", "Give the first and the last-plus-one."
             )
 
     @property
@@ -102,6 +114,9 @@ class VolumesConfig:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_labels(self.lesion_values)
+        if not _numbers(self.lesion_mm) or self.lesion_mm < 0:
+            raise ConfigError(f"Lesions of {self.lesion_mm} mm are impossible.", "Give a diameter in mm, 0 or more.")
         object.__setattr__(self, "scores", tuple(dict.fromkeys(self.scores)) or (self.run.regions.score,))
         for score in self.scores:
             if score not in SCORES:
@@ -175,6 +190,24 @@ class VolumesConfig:
             raise ConfigError(
                 f"The evaluation configuration {path.name} cannot be used ({why}).", f"Compare it with {EXAMPLE}."
             ) from error
+
+
+def _numbers(*values: Any) -> bool:
+    """Whether all are finite numbers."""
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)
+
+
+def _check_labels(values: Any) -> None:
+    """Refuse what is no list of labels.
+
+    Raises
+    ------
+    ConfigError : it is none.
+    """
+    if not isinstance(values, tuple) or any(type(value) is not int or value == 0 for value in values):
+        raise ConfigError(
+            f"{values} is no list of labels.", "Write whole numbers, e.g. lesion_values: [2]; 0 is none."
+        )
 
 
 def is_volumes(path: Path) -> bool:

@@ -21,6 +21,11 @@ SAME_VOXEL = 0.5
 LEAST_INSIDE = 0.9
 """Part of a mask's box that must lie in the scan's, if it is to be of the same body."""
 
+ALL_INSIDE = 0.98
+"""The same both ways for a mask of as many voxels as the scan: turned axes leave the box where it is, a lost header
+does not.
+"""
+
 
 def read_scan(scan: Scan) -> Volume:
     """The image of a scan, changed as the scan says.
@@ -126,35 +131,47 @@ def _on_grid(scan: Scan, lesion: NDArray[np.bool_], own: Grid, grid: Grid) -> tu
         return np.ascontiguousarray(_cut(scan, lesion)), []  # a mask of the stored image is changed as the image was
     if _same(own, grid):
         return lesion, []
+    of_mask, of_scan = _shared(own, grid)
     remedy = "Save the mask with the geometry of its scan (same origin, spacing and directions)."
-    if own.shape == grid.shape:
+    if sorted(own.shape) == sorted(grid.shape) and min(of_mask, of_scan) < ALL_INSIDE:
         raise GeometryError(f"{scan.name}: the mask has as many voxels as the scan and lies elsewhere.", remedy)
-    corners = np.stack(np.meshgrid(*([-0.5, n - 0.5] for n in own.shape), indexing="ij"), -1).reshape(-1, 3)
-    at = grid.to_index(own.to_world(corners))
-    lo, hi = at.min(0), at.max(0)
-    shared = np.clip(np.minimum(hi, np.array(grid.shape) - 0.5) - np.maximum(lo, -0.5), 0, None) / (hi - lo)
-    if shared.prod() < LEAST_INSIDE:
-        raise GeometryError(
-            f"{scan.name}: only {100 * shared.prod():.0f} % of the mask's box lies in the scan.", remedy
-        )
-    made = _nearest(lesion, own, grid)
+    if of_mask < LEAST_INSIDE:
+        raise GeometryError(f"{scan.name}: only {100 * of_mask:.0f} % of the mask's box lies in the scan.", remedy)
+    across = np.linalg.solve(own.affine, grid.affine)  # from indices of the scan to indices of the mask
+    made = _nearest(lesion, np.asarray(across, np.float64), grid.shape)
     if lesion.any() and not made.any():
         raise GeometryError(f"{scan.name}: no lesion of the mask meets a voxel of the scan.", remedy)
-    return made, ["The mask is on another grid than the scan and was resampled to its nearest voxels."]
+    turned = np.allclose(across[:3, :3], np.round(across[:3, :3]), atol=1e-3) and own.shape == grid.shape
+    return made, [] if turned else ["The mask is on another grid than the scan: its nearest voxels were taken."]
 
 
 def _same(one: Grid, other: Grid) -> bool:
     return one.same_as(other, SAME_VOXEL * float(min(other.spacing)))
 
 
-def _nearest(mask: NDArray[np.bool_], own: Grid, grid: Grid) -> NDArray[np.bool_]:
-    """(D, H, W) a mask at the nearest of its voxels to each of a grid's; False outside. Slice by slice, for memory."""
-    out = np.zeros(grid.shape, bool)
-    across = np.linalg.solve(own.affine, grid.affine)  # from indices there to indices of the mask
-    rows, columns = np.meshgrid(np.arange(grid.shape[1]), np.arange(grid.shape[2]), indexing="ij")
-    for k in range(grid.shape[0]):
+def _shared(own: Grid, grid: Grid) -> tuple[float, float]:
+    """The parts of a mask's box and of the scan's that both share, along the scan's axes."""
+    corners = np.stack(np.meshgrid(*([-0.5, n - 0.5] for n in own.shape), indexing="ij"), -1).reshape(-1, 3)
+    at = grid.to_index(own.to_world(corners))
+    lo, hi, shape = at.min(0), at.max(0), np.array(grid.shape)
+    shared = np.clip(np.minimum(hi, shape - 0.5) - np.maximum(lo, -0.5), 0, None)
+    return float((shared / (hi - lo)).prod()), float((shared / shape).prod())
+
+
+def _nearest(mask: NDArray[np.bool_], across: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """(D, H, W) a mask at the nearest of its voxels to each of a grid's; False outside. Slice by slice, for memory.
+
+    Parameters
+    ----------
+    mask : on its own grid.
+    across : (4, 4) from indices of the grid to indices of the mask.
+    shape : of the grid.
+    """
+    out = np.zeros(shape, bool)
+    rows, columns = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
+    for k in range(shape[0]):
         index = np.stack([np.full(rows.shape, k), rows, columns], -1)
         at = np.floor(index @ across[:3, :3].T + across[:3, 3] + 0.5).astype(np.intp)
-        inside = ((at >= 0) & (at < own.shape)).all(-1)
+        inside = ((at >= 0) & (at < mask.shape)).all(-1)
         out[k][inside] = mask[tuple(at[inside].T)]
     return out

@@ -226,7 +226,7 @@ def test_what_the_machine_refuses_does_not_stop_the_others(
         (["VOLUMES", "--healthy"], "for a folder of scans"),
         (["PLAIN"], "No data folder"),
         (["PLAIN", "--data", "x", "--score", "klip"], "--score"),
-        (["MISSING", "--data", "x"], "no such file"),
+        (["MISSING"], "nothing at"),
     ],
 )
 def test_wrong_options_are_explained(

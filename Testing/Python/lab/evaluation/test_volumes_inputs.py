@@ -127,6 +127,12 @@ def test_layers_of_every_score_are_recorded(tmp_path: Path) -> None:
         ({"studies": [{"image": "a.nrrd", "spacing_mm": [1, 0, 1]}]}, "impossible"),
         ({"studies": [{"image": "a.nrrd"}], "run": {"sampling": {"n_steps": -1}}}, "steps"),
         ({"studies": [{"image": "a.nrrd"}], "preset": "huge"}, "huge"),
+        ({"studies": [{"image": "a.nrrd", "slope": "steep"}]}, "slope and intercept"),
+        ({"studies": [{"image": "a.nrrd", "slices": [1]}]}, "no range of slices"),
+        ({"studies": [{"image": "a.nrrd", "lesion_values": 2}]}, "no list of labels"),
+        ({"studies": [{"image": "a.nrrd"}], "lesion_values": [0]}, "no list of labels"),
+        ({"studies": [{"image": "a.nrrd"}], "lesion_mm": -1}, "Lesions of -1 mm"),
+        ({"studies": ["a.nrrd"]}, "cannot be used"),
     ],
 )
 def test_files_that_cannot_be_understood(tmp_path: Path, fields: dict, words: str) -> None:
@@ -161,7 +167,16 @@ def test_a_mask_on_another_grid_in_the_same_place_is_resampled(
     expected = np.zeros(grid().shape, bool)
     expected[2:6, 2:6, 2:6] = True
     assert (mask == expected).all()
-    assert "resampled" in notes[0]
+    assert "nearest voxels" in notes[0]
+
+
+def test_turned_axes_are_turned_back(tmp_path: Path) -> None:
+    """As many voxels in the same box, counted from other corners and along other axes: no voxel is interpolated."""
+    own = grid((20, 20, 20))
+    write_mask(tmp_path / "m.nrrd", own.oriented((1, 2, 0), (True, False, True)))
+    mask, notes = read_mask(Scan("a", image=tmp_path / "a.nrrd", mask=tmp_path / "m.nrrd"), own, ())
+    assert (mask == write_mask(tmp_path / "same.nrrd", own)).all()
+    assert notes == []
 
 
 def test_masks_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:
