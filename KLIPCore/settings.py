@@ -337,6 +337,13 @@ class RegionConfig(Section):
         "Keep regions that are darker or brighter than expected; of the score unexpected.",
         option="--sign",
     )
+    tissue: Literal["soft", "all"] = setting(
+        "soft",
+        "tissue",
+        "Where regions are sought: in soft tissue, or everywhere; of the score unexpected.",
+        "Everywhere takes in fat, lung and gas, where health varies most, and so asks more of a region.",
+        option="--tissue",
+    )
     min_volume_mm3: float = setting(
         100.0, "smallest volume", "Smaller regions are dropped.", unit="mm³", ge=0, option="--min-volume"
     )

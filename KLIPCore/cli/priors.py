@@ -79,8 +79,10 @@ def priors_reference(
 
     made = fit_reference(train, unseen or [], tell=typer.echo)
     digest = made.save(out)
-    for sign, factor in made.widening.items():
-        typer.echo(f"{sign}: {len(made.strengths[sign])} regions in {made.litres:.0f} litres, widened by {factor:.2f}")
+    for law in made.laws:
+        told = [f"{' '.join(kind)} widened by {factor:.2f}" for kind, factor in law.widening.items()]
+        typer.echo(f"blocks of {law.block_mm:g} mm: {', '.join(told)}")
+    typer.echo(f"{made.litres:.0f} litres of {len(train)} training patients")
     typer.echo(f"Reference: {out} (sha256 {digest[:12]})")
 
 

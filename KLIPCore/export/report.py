@@ -22,6 +22,7 @@ import numpy as np
 
 from KLIPCore.errors import OutputError
 from KLIPCore.maps.regions import Region
+from KLIPCore.maps.typicality import StudyFit
 
 DISCLAIMER = (
     "Research software. Not a medical device. It marks where a scan departs from the images its prior was trained on; "
@@ -47,6 +48,7 @@ class RegionRow:
     peak_nats : nats of the strongest block.
     total_nats : nats of the whole region.
     p_value, q_value : the region's, as :class:`KLIPCore.maps.regions.Region` explains.
+    expected : regions as strong that a healthy study would show; None where no reference of health judged.
     """
 
     label: int
@@ -63,6 +65,7 @@ class RegionRow:
     total_nats: float
     p_value: float
     q_value: float
+    expected: float | None = None
 
     @classmethod
     def of(cls, region: Region) -> RegionRow:
@@ -83,6 +86,7 @@ class RegionRow:
             total_nats=region.total_nats,
             p_value=region.p_value,
             q_value=region.q_value,
+            expected=region.expected,
         )
 
     def cells(self) -> dict[str, str]:
@@ -95,23 +99,12 @@ class RegionRow:
             "Volume [mL]": f"{self.volume_ml:.2f}",
             "Peak [nats]": number(self.peak_nats),
             "Total [nats]": number(self.total_nats),
-            "p": p_text(self.p_value),
-            "q": p_text(self.q_value),
+            **(
+                {"p": p_text(self.p_value), "q": p_text(self.q_value)}
+                if self.expected is None
+                else {"In health": expected_text(self.expected)}
+            ),
         }
-
-
-COLUMNS: tuple[str, ...] = (
-    "Region",
-    "Slices",
-    "Centroid LPS [mm]",
-    "Extent [mm]",
-    "Volume [mL]",
-    "Peak [nats]",
-    "Total [nats]",
-    "p",
-    "q",
-)
-"""The titles of :meth:`RegionRow.cells`, for tables without rows."""
 
 
 def number(value: float) -> str:
@@ -130,6 +123,14 @@ def p_text(p: float) -> str:
     if not math.isfinite(p):
         return "–"
     return f"{p:.3f}" if p >= 0.01 else f"{p:.4f}" if p >= 1e-3 else "0" if p == 0 else f"{p:.1e}"
+
+
+def expected_text(expected: float) -> str:
+    """How many regions as strong a healthy study would show, in a reader's words: 0.3 per study, 1 in 25 studies."""
+    if expected >= 0.2:
+        return f"{expected:.1f} per study"
+    studies = 1 / max(expected, 1e-3)
+    return f"1 in {studies:.0f} studies" if expected >= 1e-3 else "fewer than 1 in 1000 studies"
 
 
 VERDICTS = ("", "real", "normal variant", "artefact", "unsure")
@@ -164,6 +165,7 @@ class Report:
     slices : number of slices in the study; None when unknown.
     false_discovery_rate : the rate that made voxels significant; None when regions were made otherwise.
     false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
+    fit : whether the study as a whole belongs under the prior; None where that could not be judged.
     warnings : sentences a reader must see before the numbers.
     readings : label of a region → what a reader said of it; empty when nobody has read the scan.
     disclaimer : what this is not.
@@ -177,6 +179,7 @@ class Report:
     slices: int | None = None
     false_discovery_rate: float | None = None
     false_regions: float | None = None
+    fit: StudyFit | None = None
     warnings: tuple[str, ...] = ()
     readings: Mapping[int, Reading] = field(default_factory=dict)
     disclaimer: str = DISCLAIMER
@@ -194,7 +197,12 @@ class Report:
         return rest if rest > 1e-6 * max(self.significant_mm3, 1.0) else 0.0
 
     def summary(self) -> str:
-        """Two or three plain sentences for somebody who reads nothing else."""
+        """Two or three plain sentences for somebody who reads nothing else; the study as a whole comes first."""
+        whole = f"{self.fit.sentence()} " if self.fit is not None and not self.fit.belongs else ""
+        return whole + self.findings()
+
+    def findings(self) -> str:
+        """What was found, whether or not the study belongs under the prior."""
         n = len(self.regions)
         if n == 0:
             text = "No region stands out from what the prior expects."
@@ -228,17 +236,12 @@ class Report:
         strong.
         """
         known = [region.expected for region in self.regions if region.expected is not None]
+        promise = f"A healthy study of this size shows {self.false_regions:g} at this setting."
         if not known:
-            return (
-                f"Healthy studies of this size show {self.false_regions:g} false regions on average at this setting;"
-                " this one shows none."
-            )
+            return promise
         share = 100 * -math.expm1(-min(known))
-        text = "fewer than 1" if share < 1 else f"{share:.0f}"
-        return (
-            f"{text} of 100 healthy studies of this size would show a region as strong as the strongest here; "
-            f"{self.false_regions:g} false regions are to be expected at this setting."
-        )
+        text = "Fewer than 1" if share < 1 else "Most" if share >= 99.5 else f"{share:.0f}"
+        return f"{text} of 100 healthy studies of this size would show one as strong as the strongest here. {promise}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: only str, int, float, bool, None, lists and dicts; NaN and infinity become None."""
@@ -251,6 +254,7 @@ class Report:
             "slices": json_ready(self.slices),
             "false_discovery_rate": json_ready(self.false_discovery_rate),
             **({} if self.false_regions is None else {"false_regions": self.false_regions, "verdict": self.verdict()}),
+            "study_fit": None if self.fit is None else json_ready(self.fit) | {"belongs": self.fit.belongs},
             "settings": json_ready(self.settings),
             "provenance": json_ready(self.provenance),
             "warnings": list(self.warnings),
@@ -263,19 +267,24 @@ class Report:
         return {} if reading is None else {"reading": json_ready(reading)}
 
     def text_table(self) -> str:
-        """The table as aligned plain text, names left and numbers right; slices are counted from the feet, from 0."""
-        cells = [list(row.cells().values()) for row in self.rows()]
-        if not cells:
+        """The summary, and the table as aligned plain text, names left and numbers right; slices are counted from the
+        feet, from 0.
+        """
+        rows = [row.cells() for row in self.rows()]
+        if not rows:
             return self.summary()
-        widths = [max(len(title), *(len(line[c]) for line in cells)) for c, title in enumerate(COLUMNS)]
-        lines = [list(COLUMNS), ["─" * width for width in widths], *cells]
-        return "\n".join(
+        titles = list(rows[0])
+        cells = [list(row.values()) for row in rows]
+        widths = [max(len(title), *(len(line[c]) for line in cells)) for c, title in enumerate(titles)]
+        lines = [titles, ["─" * width for width in widths], *cells]
+        table = "\n".join(
             "  ".join(
                 text.ljust(w) if c == 0 else text.rjust(w)
                 for c, (text, w) in enumerate(zip(line, widths, strict=True))
             )
             for line in lines
         )
+        return f"{self.summary()}\n\n{table}"
 
     def write_json(self, path: Path) -> Path:
         """Write :meth:`to_dict`; the file appears only when it is whole.

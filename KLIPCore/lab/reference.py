@@ -9,34 +9,32 @@ until what is promised is what is found in them. A rate is never narrowed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.maps.reference import (
-    FLOOR,
-    LAWS,
-    MEDIAN,
-    QUANTILES,
-    Reference,
-    litres_of,
-    regions_of_sign,
-)
+from KLIPCore.maps.block_laws import FLOOR, QUANTILES, BlockLaws, surprise_of
+from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.resample import Landing
+from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import (
+    KINDS,
     N_BLOCK_CLASSES,
     SIGNS,
+    TISSUES,
     Evidence,
     block_classes,
     block_statistics,
+    cell_nats,
     evidence_of,
     mean_pushes,
 )
+from KLIPCore.maps.verdict import litres_of, regions_of_sign
 from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.health import schedule_of
 
 FOLDS = 3
 """Parts of the training patients for the cross-fit."""
@@ -44,17 +42,50 @@ FOLDS = 3
 SHRINK = 500.0
 """Blocks by which the law of a class is drawn towards that of all."""
 
-LEAST = 50
-"""Blocks a class needs for a law of its own."""
+KEPT = 600
+"""Strongest regions of a kind that are kept: weaker ones are expected more than ten times in any study."""
 
 PROMISE = 3.0
 """Expected regions at which the widening is read: fewer are too few to count in some patients."""
 
-Study = tuple[Evidence, NDArray[np.bool_]]
+Nats = dict[tuple[str, str], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    """A run, as far as laws are made of it."""
+
+    evidence: Evidence
+    tested: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, path: Path) -> _Study:
+        """Read a run folder."""
+        folder = RunFolder(path)
+        run = folder.run()
+        trace, framing = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes")), folder.read_framing()
+        evidence = evidence_of(trace, framing)
+        return cls(evidence, Landing(framing, tuple(trace.indices), evidence.weight.shape[-1]).tested())
+
+    def cells(self, mean_push: NDArray[np.float32]) -> Nats:
+        """Terms of the statistics of all kinds."""
+        return {kind: own for tissue in TISSUES for kind, own in cell_nats(self.evidence, mean_push, tissue).items()}
+
+    def strengths(self, fields: Nats) -> dict[tuple[str, str], NDArray[np.float64]]:
+        """Strengths of the regions of each kind."""
+        return {kind: regions_of_sign(own, self.tested, self.evidence.places)[1] for kind, own in fields.items()}
+
+    @property
+    def litres(self) -> float:
+        """Body examined."""
+        return litres_of(self.evidence, self.tested)
 
 
 def fit_reference(
-    train: Sequence[Path], unseen: Sequence[Path], block_mm: float = 12.0, tell: Callable[[str], None] = print
+    train: Sequence[Path],
+    unseen: Sequence[Path],
+    blocks_mm: Sequence[float] = BLOCKS_MM,
+    tell: Callable[[str], None] = print,
 ) -> Reference:
     """Return the reference of the prior that made some runs.
 
@@ -62,96 +93,101 @@ def fit_reference(
     ----------
     train : run folders of the prior's training patients, three at least.
     unseen : run folders of healthy patients outside training.
-    block_mm : edge of the blocks.
+    blocks_mm : rising block sizes that get laws of their own.
     tell : called with a line as work goes on.
 
     Raises
     ------
-    ConfigError : too few runs, or runs of different priors or measurements.
+    ConfigError : too few runs, or runs of different priors, measurements or schedules.
     TraceError : a run is not there, or recorded no pushes.
     """
     if len(train) < FOLDS:
         raise ConfigError(f"A reference needs runs of at least {FOLDS} training patients.", "Run klip detect on more.")
     notes = [RunFolder(path).run() for path in (*train, *unseen)]
-    sha = {note["prior"]["sha256"] for note in notes}
-    measured = [_measurement(note) for note in notes]
-    if len(sha) > 1 or any(own != measured[0] for own in measured):
-        raise ConfigError("The runs are of different priors or measurements.", "Make all of them with one command.")
+    made_by = [
+        (note["prior"]["sha256"], dict(note["config"]["measurement"]), schedule_of(note["config"])) for note in notes
+    ]
+    if any(own != made_by[0] for own in made_by):
+        raise ConfigError(
+            "The runs are of different priors, measurements or schedules.", "Make all of them with one command."
+        )
     tell(f"reading {len(notes)} runs")
-    studies = [_study(path) for path in train]
-    strengths: dict[str, list[NDArray[np.float64]]] = {sign: [] for sign in SIGNS}
-    empty = {sign: np.zeros(0, np.float32) for sign in SIGNS}
-    common: dict[str, Any] = {
-        "litres": sum(litres_of(*study) for study in studies),
-        "widening": dict.fromkeys(SIGNS, 1.0),
-        "block_mm": block_mm,
-        "settings": measured[0],
-        "prior_sha256": sha.pop(),
-        "patients": {"train": [path.name for path in train], "unseen": [path.name for path in unseen]},
-    }
+    studies, others = [_Study.of(path) for path in train], [_Study.of(path) for path in unseen]
+    sha256, measurement, schedule = made_by[0]
+    mean_push = mean_pushes([study.evidence for study in studies])
+    laws = _all_laws(studies, others, mean_push, blocks_mm, tell)
+    return Reference(
+        mean_push,
+        laws,
+        sum(study.litres for study in studies),
+        measurement,
+        schedule,
+        sha256,
+        {"train": [path.name for path in train], "unseen": [path.name for path in unseen]},
+        Typicality.fit(
+            [(study.evidence.images, study.evidence.body) for study in studies],
+            [(study.evidence.images, study.evidence.body) for study in others],
+        ),
+    )
+
+
+def _all_laws(
+    studies: Sequence[_Study],
+    others: Sequence[_Study],
+    mean_push: NDArray[np.float32],
+    blocks_mm: Sequence[float],
+    tell: Callable[[str], None],
+) -> tuple[BlockLaws, ...]:
+    """The laws of each block size, cross-fitted and widened."""
+    strengths: list[dict[tuple[str, str], list[NDArray[np.float64]]]] = [{k: [] for k in KINDS} for _ in blocks_mm]
     for fold in range(FOLDS):
         tell(f"cross-fit {fold + 1} of {FOLDS}")
-        laws = _laws([study for n, study in enumerate(studies) if n % FOLDS != fold], block_mm)
-        own = Reference(*laws, empty, **common)
-        for evidence, tested in studies[fold::FOLDS]:
-            for sign, field in own.surprise(evidence, tested).items():
-                strengths[sign].append(regions_of_sign(field, tested, evidence.places)[1])
-    falling = {sign: np.sort(np.concatenate(values))[::-1].astype(np.float32) for sign, values in strengths.items()}
-    made = Reference(*_laws(studies, block_mm), falling, **common)
-    return replace(made, widening=_widening(made, [_study(path) for path in unseen])) if unseen else made
+        fitted = [study for n, study in enumerate(studies) if n % FOLDS != fold]
+        pushes = mean_pushes([study.evidence for study in fitted])
+        cells = [study.cells(pushes) for study in studies]
+        fitted_cells = [own for n, own in enumerate(cells) if n % FOLDS != fold]
+        for size, block_mm in enumerate(blocks_mm):
+            quantiles = _quantiles_of(fitted, fitted_cells, block_mm)
+            for study, own in zip(studies[fold::FOLDS], cells[fold::FOLDS], strict=True):
+                fields = surprise_of(own, study.evidence, quantiles, block_mm)
+                for kind, values in study.strengths(fields).items():
+                    strengths[size][kind].append(values)
+    tell("laws of all")
+    cells = [study.cells(mean_push) for study in studies]
+    others_cells = [study.cells(mean_push) for study in others]
+    litres, out = sum(study.litres for study in studies), []
+    for size, block_mm in enumerate(blocks_mm):
+        falling = {k: np.sort(np.concatenate(v))[::-1][:KEPT].astype(np.float32) for k, v in strengths[size].items()}
+        made = BlockLaws(block_mm, _quantiles_of(studies, cells, block_mm), falling, dict.fromkeys(KINDS, 1.0))
+        out.append(replace(made, widening=_widening(made, others, others_cells, litres)) if others else made)
+    return tuple(out)
 
 
-def _measurement(note: dict[str, Any]) -> dict[str, Any]:
-    """What a reference holds for: how the study was measured."""
-    return dict(note["config"]["measurement"])
-
-
-def _study(path: Path) -> Study:
-    """A run's evidence, and its tested blocks."""
-    folder = RunFolder(path)
-    run = folder.run()
-    trace, framing = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes")), folder.read_framing()
-    evidence = evidence_of(trace, framing)
-    return evidence, Landing(framing, tuple(trace.indices), evidence.weight.shape[-1]).tested()
-
-
-def _laws(studies: Sequence[Study], block_mm: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(4, classes) mean pushes and (4, block classes, quantiles) laws of some studies."""
-    mean_push = mean_pushes([evidence for evidence, _ in studies])
-    numbers = [block_classes(evidence, block_mm)[tested] for evidence, tested in studies]
-    classes = np.concatenate(numbers)
-    stats = [block_statistics(evidence, mean_push, block_mm) for evidence, _ in studies]
-    laws = np.zeros((len(LAWS), N_BLOCK_CLASSES, len(QUANTILES)), np.float32)
-    for place, law in enumerate(LAWS):
-        logs = [np.log(own[law][tested] + FLOOR) for own, (_, tested) in zip(stats, studies, strict=True)]
-        laws[place] = _quantiles(np.concatenate(logs), classes)
-        # every study at the level of all, as it will be when it is judged
-        level = [own - np.median(own - laws[place][c, MEDIAN]) for own, c in zip(logs, numbers, strict=True)]
-        laws[place] = _quantiles(np.concatenate(level), classes)
-    return mean_push, laws
-
-
-def _quantiles(logs: NDArray[np.floating], classes: NDArray[np.intp]) -> NDArray[np.float32]:
-    """(classes, quantiles) of ln(S + floor), rare classes drawn towards all."""
-    everywhere = np.quantile(logs, QUANTILES)
-    out = np.tile(everywhere, (N_BLOCK_CLASSES, 1))
-    order = np.argsort(classes, kind="stable")
-    bounds = np.searchsorted(classes[order], np.arange(N_BLOCK_CLASSES + 1))
-    for number in range(N_BLOCK_CLASSES):
-        own = logs[order[bounds[number] : bounds[number + 1]]]
-        if len(own) > LEAST:
+def _quantiles_of(studies: Sequence[_Study], cells: Sequence[Nats], block_mm: float) -> NDArray[np.float32]:
+    """(kinds, block classes, quantiles) laws of some studies."""
+    classes = np.concatenate([block_classes(study.evidence)[study.tested] for study in studies])
+    stats = [block_statistics(own, study.evidence, block_mm) for own, study in zip(cells, studies, strict=True)]
+    out = np.zeros((len(KINDS), N_BLOCK_CLASSES, len(QUANTILES)), np.float32)
+    for place, kind in enumerate(KINDS):
+        logs = np.concatenate([np.log(s[kind][study.tested] + FLOOR) for s, study in zip(stats, studies, strict=True)])
+        everywhere = np.quantile(logs, QUANTILES)
+        for number in range(N_BLOCK_CLASSES):
+            own = logs[classes == number]
             share = len(own) / (len(own) + SHRINK)
-            out[number] = share * np.quantile(own, QUANTILES) + (1 - share) * everywhere
-    return np.asarray(np.maximum.accumulate(out, 1), np.float32)
+            law = share * np.quantile(own, QUANTILES) + (1 - share) * everywhere if len(own) else everywhere
+            out[place, number] = np.maximum.accumulate(law)
+    return out
 
 
-def _widening(made: Reference, unseen: Sequence[Study]) -> dict[str, float]:
-    """By sign: found over promised regions in healthy patients outside training, at least 1."""
-    found, promised = dict.fromkeys(SIGNS, 0), dict.fromkeys(SIGNS, 0.0)
-    for evidence, tested in unseen:
-        litres = litres_of(evidence, tested)
-        for sign, field in made.surprise(evidence, tested).items():
-            strength = regions_of_sign(field, tested, evidence.places)[1]
-            found[sign] += int((made.expected(strength, sign, litres) <= PROMISE).sum())
-            promised[sign] += PROMISE / len(SIGNS)
-    return {sign: max(1.0, found[sign] / promised[sign]) for sign in SIGNS}
+def _widening(
+    made: BlockLaws, others: Sequence[_Study], cells: Sequence[Nats], litres: float
+) -> dict[tuple[str, str], float]:
+    """By kind: found over promised regions in healthy patients outside training, at least 1."""
+    found, promised = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0.0)
+    for study, own in zip(others, cells, strict=True):
+        fields = surprise_of(own, study.evidence, made.quantiles, made.block_mm)
+        for kind, strength in study.strengths(fields).items():
+            expected = made.regions_as_strong(strength, kind) * study.litres / litres
+            found[kind] += int((expected <= PROMISE / len(SIGNS)).sum())
+            promised[kind] += PROMISE / len(SIGNS)
+    return {kind: max(1.0, found[kind] / promised[kind]) for kind in KINDS}

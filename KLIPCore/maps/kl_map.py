@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,10 +23,11 @@ from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
 from KLIPCore.maps.combine import combine
 from KLIPCore.maps.null import BulkNull, twin_p_values
-from KLIPCore.maps.reference import FORMING, Reference, judge
+from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.trace import KLTrace
-from KLIPCore.maps.unexpected import Evidence, evidence_of
+from KLIPCore.maps.unexpected import SIGNS, Evidence, cell_nats, evidence_of, own_pushes
+from KLIPCore.maps.verdict import FORMING, judge
 from KLIPCore.scores import Score
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.volume import Volume
@@ -50,6 +51,7 @@ class KLMap:
     block_mm, depth_mm : the block's edges; depth is one slice's spacing at least.
     null : name of the null.
     width : robust standard deviation of the transformed nats under the study null; None for the twin null.
+    rests_on : a sentence on what the verdict rests on, where that is not what its score promises; else empty.
     """
 
     indices: tuple[int, ...]
@@ -64,6 +66,7 @@ class KLMap:
     depth_mm: float
     null: str
     width: float | None
+    rests_on: str = ""
 
     def reported(self, config: RegionConfig) -> NDArray[np.bool_]:
         """Return (n_clusters,) which clusters are reported: by what a healthy study would show where a reference
@@ -203,7 +206,8 @@ class MapMaker:
     trace : the sampled slices.
     study : their study.
     roi : (D, H, W) bool on the LPS grid; only blocks centred in it are tested.
-    reference : loads the prior's reference of health for some settings; only the score ``unexpected`` asks.
+    reference : loads the prior's reference of health, or says why it does not hold for this run; only the score
+        ``unexpected`` asks.
 
     Raises
     ------
@@ -215,7 +219,7 @@ class MapMaker:
         trace: KLTrace,
         study: Framing,
         roi: NDArray[np.bool_] | None = None,
-        reference: Callable[[RegionConfig], Reference] | None = None,
+        reference: Callable[[], Reference | str] = lambda: "No reference of health was given.",
     ) -> None:
         if not trace.slices:
             raise TraceError("No slice has been sampled yet.", "Run detect first.")
@@ -226,6 +230,7 @@ class MapMaker:
         self.reference = reference
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
+        self._centred: dict[str, dict[tuple[str, str], NDArray[np.float32]]] = {}
 
     @cached_property
     def landing(self) -> Landing:
@@ -252,10 +257,13 @@ class MapMaker:
         TraceError : the trace lacks the score's layer, or is too small for a null.
         """
         score = config.chosen
+        why_not = ""
         if score.layer == "pushes":
-            return self._judged_by_health(config, on_nats)
+            why_not = self._without_reference(config)
+            if not why_not:
+                return self._judged_by_health(config, on_nats)
         places = np.array(self.trace.indices) - self.trace.indices[0]
-        windows = self._nats(score)
+        windows = self._own_nats(config) if score.layer == "pushes" else self._nats(score)
         cells = np.sum(windows, axis=0) if len(windows) > 1 else windows[0]
         spacing = float(self.study.lps_grid.spacing[0])
         depth = max(1.0, config.depth_mm / spacing)
@@ -302,31 +310,82 @@ class MapMaker:
             depth * spacing,
             config.null,
             width,
+            why_not,
         )
+
+    def _without_reference(self, config: RegionConfig) -> str:
+        """Why a reference of health does not judge a map, and what does instead; empty where it does.
+
+        Raises
+        ------
+        TraceError : twins were asked for, which hold no pushes.
+        """
+        if config.null == "twin":
+            raise TraceError(
+                "The score 'unexpected' has no twins to compare with.", "Choose the null study, or another score."
+            )
+        why = ""
+        if isinstance(self._reference, str):
+            why = self._reference
+        elif config.window is not None:
+            why = "The reference of health holds for the score's own σ window only."
+        elif config.depth_mm > float(self.study.lps_grid.spacing[0]) * 1.001:
+            why = "The reference of health holds for blocks of one slice's depth."
+        return why and (
+            f"{why} The verdict rests on the bulk of this study itself, and on a false-discovery rate of "
+            f"{config.rate:g}: it cannot say what healthy studies would show."
+        )
+
+    @cached_property
+    def _reference(self) -> Reference | str:
+        return self.reference()
 
     def _judged_by_health(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None) -> KLMap:
         """The map of the score ``unexpected``."""
-        if self.reference is None:
-            raise TraceError(
-                "The score 'unexpected' needs the prior's reference of health, and there is none here.",
-                "Make one with klip priors reference, or choose another score.",
-            )
-        reference = self.reference(config)
-        surprise, clusters = judge(reference, self._evidence, self.tested, config.sign)
+        reference = self._reference
+        assert isinstance(reference, Reference)
+        config, note = self._promised(config)
+        fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
+        surprise, clusters = judge(reference, fields, self._evidence, self.tested, config)
         if on_nats is not None:
             on_nats(surprise)
-        p = np.where(self.tested, (1 + surprise) * np.exp(-surprise.astype(np.float64)), 1.0)
+        p = np.where(self.tested, np.exp(-surprise.astype(np.float64)), 1.0)
         cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
         spacing = float(self.study.lps_grid.spacing[0])
-        forming = (1 + FORMING) * float(np.exp(-FORMING))
+        forming = float(np.exp(-FORMING))
         return KLMap(
             tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.tested, p, clusters, forming,
-            config.chosen, config.block_mm, spacing, "reference", None,
+            config.chosen, config.block_mm, spacing, "reference", None, note,
         )  # fmt: skip
+
+    def _promised(self, config: RegionConfig) -> tuple[RegionConfig, str]:
+        """The settings with the signs for which the reference can keep its promise, and a sentence, or nothing."""
+        if config.sign == "darker" or not self._too_bright:
+            return config, ""
+        note = (
+            "Soft tissue is brighter in this study than in those the prior has learned from, as in another contrast "
+            "phase. Nothing can be promised then for what is brighter than expected: "
+        )
+        if config.sign == "brighter":
+            return config, note + "healthy organs and vessels are marked, too."
+        return replace(config, sign="darker"), note + "it is left out. Choose the sign brighter to see it."
+
+    @cached_property
+    def _too_bright(self) -> bool:
+        assert isinstance(self._reference, Reference)
+        return self._reference.typicality.too_bright(self._evidence.images, self._evidence.body)
 
     @cached_property
     def _evidence(self) -> Evidence:
         return evidence_of(self.trace, self.study)
+
+    def _centred_cells(self, tissue: str) -> dict[tuple[str, str], NDArray[np.float32]]:
+        """Nats of pushes centred on the reference's, or where there is none on the study's own; kept by tissue."""
+        if tissue not in self._centred:
+            known = self._reference
+            mean_push = own_pushes(self._evidence) if isinstance(known, str) else known.mean_push
+            self._centred[tissue] = cell_nats(self._evidence, mean_push, tissue)
+        return self._centred[tissue]
 
     def volumes(
         self,
@@ -368,6 +427,12 @@ class MapMaker:
                 "sampling.twin_every: 1.",
             )
         return having[:, None, None]
+
+    def _own_nats(self, config: RegionConfig) -> list[NDArray[np.float32]]:
+        """Nats of centred pushes, of the signs asked for together."""
+        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        cells = self._centred_cells(config.tissue)
+        return [np.asarray(np.sum([cells[config.tissue, sign] for sign in signs], 0), np.float32)]
 
     def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
         """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last

@@ -3,21 +3,22 @@
 A trace keeps the mean pushes u_σ = x̂ − E D of a few noise levels with their sign (:mod:`KLIPCore.maps.pushes`). At
 low temperature the denoiser sees less noise than it is told, so healthy tissue has a mean push of its own. With c a
 class of the place, made of what the prior *expects* there (never of the pixel's own HU: a lesion shares its HU with
-bowel),
+bowel), and g the tissue filter, which is 1 everywhere or the share of soft tissue in the posterior mean,
 
-    centred        u_σ − E[u_σ | c in health]                                       :func:`centred_pushes`
-    pooled         G_xy(2.5 or 5 px) and G_z(3 mm) of it, with its sign
+    centred        v_σ = g · (u_σ − E[u_σ | c in health])
+    pooled         G_xy(2.5 px) and G_z(3 mm) of it, with its sign                  :func:`centred_pushes`
     statistic      S = Σ_block w Σ_σ max(± pooled, 0)² / σ²                          :func:`block_statistics`
 
-for each sign and for the small (0.08 to 0.32) and the large noise levels (0.32 to 1.6), w being what a place of
-average information would give (:mod:`KLIPCore.maps.information`). How unusual S is in health, class by class, says the
-reference of the prior (:mod:`KLIPCore.maps.reference`).
+for each sign, at the two small noise levels, w being what a place of average information would give
+(:mod:`KLIPCore.maps.information`). How unusual S is in health says the reference of the prior
+(:mod:`KLIPCore.maps.reference`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -25,36 +26,45 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.blocks import block_nats
+from KLIPCore.maps.half_size import study_images
 from KLIPCore.maps.information import per_information
 from KLIPCore.maps.pushes import STEP
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.volume.framed_study import Framing
 
-NODES = (0.107, 0.239, 0.450, 1.139)
-"""Noise levels that are asked: two Gauss–Legendre nodes of each interval; the nearest recorded ones are taken."""
+NODES = (0.107, 0.239)
+"""Noise levels that are asked: two Gauss–Legendre nodes of 0.08 to 0.32; the nearest recorded ones are taken."""
 
-WINDOWS = {"small": (0, 1), "large": (2, 3)}
-"""Which nodes are added up, and the name of each sum."""
-
-SCALES_PX = (2.5, 2.5, 5.0, 5.0)
-"""Standard deviation of each node's in-plane Gaussian in frame pixels."""
+SCALE_PX = 2.5
+"""Standard deviation of the in-plane Gaussian in frame pixels."""
 
 POOL_MM = 3.0
 """Standard deviation of the Gaussian across slices."""
 
 SIGNS = {"darker": -1.0, "brighter": 1.0}
 
+TISSUES = ("soft", "all")
+"""Filters on what is looked at: soft tissue, or everything."""
+
+SOFT = (0.25, 0.4)
+"""Intensity below which a place counts as fat or gas, and from which as soft tissue, on which the filter rises: of a
+window of −160 to 240 HU, −60 to 0 HU."""
+
+KINDS = [(tissue, sign) for tissue in TISSUES for sign in SIGNS]
+"""Kinds of statistics, each with laws of its own."""
+
 EXPECTATION_BINS = 32
 GRADIENTS = (0.008, 0.02, 0.05)
 """Classes of a pixel: bins of the expectation D, and of its gradient per 2 px."""
 
-BLOCK_EXPECTATIONS = (0.15, 0.3, 0.36, 0.41, 0.45, 0.49, 0.53, 0.57, 0.61, 0.66, 0.72, 0.8)
-BLOCK_SPREADS = (0.02, 0.04, 0.07, 0.12)
 BLOCK_WEIGHTS = (1.0, 2.5)
-"""Classes of a block: its mean expectation, the expectation's spread within some 24 mm, and its information weight."""
+"""Classes of a block: how little the scan informs where it lies."""
+
+LEAST_PIXELS = 50
+"""A class with fewer pixels of the study is not centred."""
 
 N_PIXEL_CLASSES = EXPECTATION_BINS * (len(GRADIENTS) + 1)
-N_BLOCK_CLASSES = (len(BLOCK_EXPECTATIONS) + 1) * (len(BLOCK_SPREADS) + 1) * (len(BLOCK_WEIGHTS) + 1)
+N_BLOCK_CLASSES = len(BLOCK_WEIGHTS) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +73,9 @@ class Evidence:
 
     Attributes
     ----------
-    pushes : (n, 4, H, W) float32, u at :data:`NODES`, intensity.
+    pushes : (n, 2, H, W) float32, u at :data:`NODES`, intensity.
     expectation : (n, H, W) float32.
+    images : (n, H, W) float32, posterior mean, intensity.
     body : (n, H, W) bool.
     weight : (n, h, w) float32, of the base cells.
     places : (n,) slice numbers.
@@ -73,6 +84,7 @@ class Evidence:
 
     pushes: NDArray[np.float32]
     expectation: NDArray[np.float32]
+    images: NDArray[np.float32]
     body: NDArray[np.bool_]
     weight: NDArray[np.float32]
     places: NDArray[np.intp]
@@ -98,23 +110,23 @@ def evidence_of(trace: KLTrace, study: Framing) -> Evidence:
     ------
     TraceError : pushes, or the chain's information, were not recorded.
     """
-    pushes, expectations, weights, bodies = [], [], [], []
-    for s in trace.slices:
-        if s.pushes is None or "path" not in s.layers:
+    pushes, expectations, weights = [], [], []
+    for piece in trace.slices:
+        if piece.pushes is None or "path" not in piece.layers:
             raise TraceError(
                 "This run did not record pushes, which the score 'unexpected' reads.",
                 "Run detect again, or choose another score.",
             )
-        size = len(s.reconstruction)
-        pushes.append(s.pushes.push[[s.pushes.nearest(sigma) for sigma in NODES]])
-        expectations.append(s.pushes.expectation)
-        weights.append(per_information(s.layers["path"], size // s.layers["path"].energy.shape[-1]))
-        mask = study.mask(s.index)
-        bodies.append(mask.reshape(size // STEP, STEP, size // STEP, STEP).mean((1, 3)) >= 0.5)
+        pushes.append(piece.pushes.push[[piece.pushes.nearest(sigma) for sigma in NODES]])
+        expectations.append(piece.pushes.expectation)
+        energy = piece.layers["path"].energy
+        weights.append(per_information(piece.layers["path"], len(piece.reconstruction) // energy.shape[-1]))
+    images, body = study_images(trace, study)
     return Evidence(
         np.stack(pushes),
         np.stack(expectations),
-        np.stack(bodies),
+        images,
+        body,
         np.stack(weights),
         np.array(trace.indices),
         study.frame.pixel_mm,
@@ -129,66 +141,89 @@ def pixel_classes(expectation: NDArray[np.float32]) -> NDArray[np.intp]:
     return bins * (len(GRADIENTS) + 1) + np.digitize(gradient, GRADIENTS)
 
 
-def block_classes(evidence: Evidence, block_mm: float) -> NDArray[np.intp]:
+def block_classes(evidence: Evidence) -> NDArray[np.intp]:
     """Return the class of each block, (n, h, w) in 0 … :data:`N_BLOCK_CLASSES` − 1."""
-    expectation, body = evidence.expectation, evidence.body.astype(np.float32)
-    reach = 12.0 / (evidence.pixel_mm * STEP)
-    share = np.maximum(_blurred(body, reach), 0.05)
-    mean = _blurred(expectation * body, reach) / share
-    square = _blurred(expectation**2 * body, reach) / share
-    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    n_cells = evidence.weight.shape[-1]
-    cells = block_mm / evidence.cell_mm
-    count = block_nats(np.ones((1, n_cells, n_cells), np.float32), cells)
-    block = block_nats(_per_cell(expectation, n_cells, np.mean), cells) / count
-    made = np.digitize(block, BLOCK_EXPECTATIONS) * (len(BLOCK_SPREADS) + 1)
-    made = made + np.digitize(_per_cell(spread, n_cells, np.mean), BLOCK_SPREADS)
-    return made * (len(BLOCK_WEIGHTS) + 1) + np.digitize(evidence.weight, BLOCK_WEIGHTS)
+    return np.digitize(evidence.weight, BLOCK_WEIGHTS)
 
 
-def centred_pushes(evidence: Evidence, mean_push: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return (n, 4, H, W) pushes less what health of the same class gives, pooled with their sign.
+def centred_pushes(evidence: Evidence, mean_push: NDArray[np.floating], tissue: str) -> NDArray[np.float32]:
+    """Return (n, 2, H, W) pushes less what health of the same class gives, filtered, pooled with their sign.
 
     Parameters
     ----------
     evidence : of the study.
-    mean_push : (4, :data:`N_PIXEL_CLASSES`) mean push of health.
+    mean_push : (2, :data:`N_PIXEL_CLASSES`) mean push of health.
+    tissue : one of :data:`TISSUES`.
     """
     classes = pixel_classes(evidence.expectation)
+    share = np.where(evidence.body, soft_share(evidence.images) if tissue == "soft" else 1.0, 0.0)
     out = np.empty_like(evidence.pushes)
     depth = POOL_MM / evidence.spacing_mm
-    for k, scale in enumerate(SCALES_PX):
-        own = np.where(evidence.body, evidence.pushes[:, k] - mean_push[k][classes], 0.0).astype(np.float32)
-        own = _blurred(own, scale / STEP)
+    for k in range(len(NODES)):
+        own = _blurred(share * (evidence.pushes[:, k] - mean_push[k][classes]), SCALE_PX / STEP)
         for run in evidence.runs():
             pooled = ndi.gaussian_filter1d(own[run], depth, axis=0, mode="nearest") if depth > 0.3 else own[run]
             out[run, k] = pooled
     return out
 
 
-def block_statistics(
-    evidence: Evidence, mean_push: NDArray[np.floating], block_mm: float
+def soft_share(images: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return how far each place counts as soft tissue, 0 to 1."""
+    low, high = SOFT
+    return np.asarray(np.clip((images - low) / (high - low), 0, 1), np.float32)
+
+
+def cell_nats(
+    evidence: Evidence, mean_push: NDArray[np.floating], tissue: str
 ) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """Return S of every block, (n, h, w), by sign and window.
+    """Return the terms of S, per base cell, (n, h, w), by kind.
 
     Parameters
     ----------
     evidence : of the study.
-    mean_push : (4, :data:`N_PIXEL_CLASSES`) mean push of health.
-    block_mm : edge of a block within a slice.
+    mean_push : (2, :data:`N_PIXEL_CLASSES`) mean push of health.
+    tissue : one of :data:`TISSUES`.
     """
-    pooled = centred_pushes(evidence, mean_push)
-    n_cells, cells = evidence.weight.shape[-1], block_mm / evidence.cell_mm
+    pooled, n_cells = centred_pushes(evidence, mean_push, tissue), evidence.weight.shape[-1]
     out = {}
     for sign, factor in SIGNS.items():
-        for window, nodes in WINDOWS.items():
-            nats = sum(np.maximum(factor * pooled[:, k], 0.0) ** 2 / NODES[k] ** 2 for k in nodes)
-            out[sign, window] = block_nats(_per_cell(np.asarray(nats), n_cells, np.sum) * evidence.weight, cells)
+        nats = sum(np.maximum(factor * pooled[:, k], 0.0) ** 2 / NODES[k] ** 2 for k in range(len(NODES)))
+        out[tissue, sign] = _per_cell(np.asarray(nats), n_cells) * evidence.weight
     return out
 
 
-def mean_pushes(studies: Sequence[Evidence], least: float = 50.0) -> NDArray[np.float32]:
-    """Return (4, :data:`N_PIXEL_CLASSES`): the mean push of each class over some healthy studies.
+def block_statistics(
+    cells: dict[tuple[str, str], NDArray[np.float32]], evidence: Evidence, block_mm: float
+) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """Return S of every block, (n, h, w), by kind.
+
+    Parameters
+    ----------
+    cells : of :func:`cell_nats`.
+    evidence : of the study.
+    block_mm : edge of a block within a slice.
+    """
+    return {kind: block_nats(own, block_mm / evidence.cell_mm) for kind, own in cells.items()}
+
+
+def own_pushes(evidence: Evidence) -> NDArray[np.float32]:
+    """Return (2, :data:`N_PIXEL_CLASSES`): the median push of each class in the study itself, which stands in for
+    health where a prior has no reference; a lesion hardly moves a median.
+    """
+    classes = pixel_classes(evidence.expectation)[evidence.body]
+    order = np.argsort(classes, kind="stable")
+    bounds = np.searchsorted(classes[order], np.arange(N_PIXEL_CLASSES + 1))
+    out = np.zeros((len(NODES), N_PIXEL_CLASSES), np.float32)
+    for k in range(len(NODES)):
+        values = evidence.pushes[:, k][evidence.body][order]
+        for number, (start, stop) in enumerate(pairwise(bounds)):
+            if stop - start >= LEAST_PIXELS:
+                out[k, number] = np.median(values[start:stop])
+    return out
+
+
+def mean_pushes(studies: Sequence[Evidence], least: float = LEAST_PIXELS) -> NDArray[np.float32]:
+    """Return (2, :data:`N_PIXEL_CLASSES`): the mean push of each class over some healthy studies.
 
     Parameters
     ----------
@@ -210,8 +245,8 @@ def _blurred(images: NDArray[np.floating], scale: float) -> NDArray[np.float32]:
     return np.asarray(ndi.gaussian_filter1d(out, scale, axis=2, mode="nearest"), np.float32)
 
 
-def _per_cell(images: NDArray[np.floating], n_cells: int, how: object) -> NDArray[np.float32]:
-    """(n, H, W) → (n, n_cells, n_cells) sums or means."""
+def _per_cell(images: NDArray[np.floating], n_cells: int) -> NDArray[np.float32]:
+    """(n, H, W) → (n, n_cells, n_cells) sums."""
     step = images.shape[-1] // n_cells
     shaped = images.reshape(len(images), n_cells, step, n_cells, step)
-    return np.asarray(how(shaped, axis=(2, 4)), np.float32)  # type: ignore[operator]
+    return np.asarray(shaped.sum((2, 4)), np.float32)

@@ -24,8 +24,10 @@ from KLIPCore.errors import TraceError
 from KLIPCore.maps.kl_map import MapMaker
 from KLIPCore.maps.regions import Region
 from KLIPCore.maps.trace import DAMAGE, KLTrace
+from KLIPCore.maps.typicality import StudyFit
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.rerun import reference_of, regions_of
+from KLIPCore.runs.health import judge_study, reference_of
+from KLIPCore.runs.rerun import regions_of
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.selection import Box, box_mask
 from KLIPCore.volume.volume import Volume
@@ -44,12 +46,14 @@ class LiveView:
     kl_map : float32 nats of the block centred at each voxel, on the study's own grid.
     labels : (D, H, W) int32 like it; ``region.label`` where a region is, 0 elsewhere.
     regions : what stands out, strongest first.
+    rests_on : a sentence on what the verdict rests on, where that is not what the score promises; else empty.
     """
 
     settings: RegionConfig
     kl_map: Volume
     labels: NDArray[np.int32]
     regions: tuple[Region, ...]
+    rests_on: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +95,11 @@ class LiveMap:
         return None if box is None else ((box[0][0], box[0][1]), (box[1][0], box[1][1]), (box[2][0], box[2][1]))
 
     @cached_property
+    def fit(self) -> StudyFit | None:
+        """Whether the study as a whole belongs under the prior; None where that cannot be said."""
+        return judge_study(self.run, self.trace, self.framing)[0]
+
+    @cached_property
     def _maker(self) -> MapMaker:
         return MapMaker(
             self.trace,
@@ -118,7 +127,7 @@ class LiveMap:
         labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
         for region in regions:
             labels[region.box][region.mask] = region.label
-        return LiveView(settings, volumes.kl_map, labels, regions)
+        return LiveView(settings, volumes.kl_map, labels, regions, volumes.cells.rests_on)
 
     def to_bytes(self) -> bytes:
         """Everything :meth:`update` needs, as one zip archive of the run folder's own files."""

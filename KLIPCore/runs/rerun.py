@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,10 +24,10 @@ from KLIPCore.errors import TraceError
 from KLIPCore.export.report import Report
 from KLIPCore.io.images import write_image
 from KLIPCore.maps.kl_map import KLMap, MapMaker, MapVolumes
-from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.health import judge_study, reference_of
 from KLIPCore.runs.outputs import write_map, write_report, write_result
 from KLIPCore.volume.framed_study import FramedStudy, Framing
 from KLIPCore.volume.grid import Grid
@@ -156,24 +156,11 @@ def finish(
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
     left_out = sorted(set(run["slices"]) - set(trace.indices))
-    warnings = [*run["warnings"], *([_left_out(left_out, len(run["slices"]))] if left_out else [])]
+    warnings = [_left_out(left_out, len(run["slices"]))] if left_out else []
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None, reference_of(run))
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
-    regions = regions_of(volumes, settings)
-    voxel = framing.grid.voxel_volume_mm3
-    config = replace(Config.from_dict(run["config"]), regions=settings)
-    made = Report(
-        regions=tuple(regions),
-        settings=config.to_dict(),
-        provenance=provenance(run, trace, volumes.cells),
-        significant_mm3=float(volumes.significant.sum() * voxel),
-        tested_mm3=float(volumes.tested.sum() * voxel),
-        slices=framing.lps_grid.shape[0],
-        false_discovery_rate=None if by_health(volumes, settings) else settings.rate,
-        false_regions=settings.false_regions if by_health(volumes, settings) else None,
-        warnings=tuple(warnings),
-    )
+    made = report_of(run, trace, volumes, regions_of(volumes, settings), settings, warnings)
     tell("export", 0.95, "writing results")
     for name in ("report.html", "regions.dcm"):  # of other regions: they must not stay
         folder.file(name).unlink(missing_ok=True)
@@ -187,6 +174,44 @@ def finish(
         made = write_report(folder, made, volumes.cells, volumes, framing, reconstruction, card)
     write_result(folder, made, volumes.cells, framing.grid)
     return Detection(made, volumes.cells, volumes, framing, folder)
+
+
+def report_of(
+    run: dict[str, Any],
+    trace: KLTrace,
+    volumes: MapVolumes,
+    regions: Sequence[Region],
+    settings: RegionConfig,
+    warnings: Sequence[str] = (),
+) -> Report:
+    """What there is to say of a map.
+
+    Parameters
+    ----------
+    run : the run's record.
+    trace : its slices.
+    volumes : the map.
+    regions : of it, those that are to be named.
+    settings : of the map.
+    warnings : sentences beyond those that the run itself noted.
+    """
+    framing, kl_map = volumes.landing.framing, volumes.cells
+    voxel = framing.grid.voxel_volume_mm3
+    healthy = by_health(volumes, settings)
+    fit, approximate = judge_study(run, trace, framing)
+    notes = [kl_map.rests_on, approximate if healthy else ""]
+    return Report(
+        regions=tuple(regions),
+        settings=replace(Config.from_dict(run["config"]), regions=settings).to_dict(),
+        provenance=provenance(run, trace, kl_map),
+        significant_mm3=float(volumes.significant.sum() * voxel),
+        tested_mm3=float(volumes.tested.sum() * voxel),
+        slices=framing.lps_grid.shape[0],
+        false_discovery_rate=None if healthy else settings.rate,
+        false_regions=settings.false_regions if healthy else None,
+        fit=fit,
+        warnings=(*run["warnings"], *(note for note in notes if note), *warnings),
+    )
 
 
 def _left_out(indices: list[int], n: int) -> str:
@@ -224,28 +249,6 @@ def layers_read(layer: str) -> tuple[str, ...]:
 def by_health(volumes: MapVolumes, settings: RegionConfig) -> bool:
     """Return whether a reference of health decided what is reported."""
     return volumes.cells.clusters.expected is not None and settings.fdr is None
-
-
-def reference_of(run: dict[str, Any]) -> Callable[[RegionConfig], Reference]:
-    """Return what loads the reference of a run's prior: beside its weights, ``NAME.reference.npz``.
-
-    The loader raises :class:`KLIPCore.errors.TraceError` where there is none, or where it does not hold.
-    """
-    named = Path(str(run["config"]["prior"]))
-    beside = named if named.suffix == ".safetensors" else Path(__file__).parents[1] / "priors" / "zoo" / named.name
-
-    def load(settings: RegionConfig) -> Reference:
-        path = beside.with_name(beside.name.removesuffix(".safetensors") + ".reference.npz")
-        if not path.is_file():
-            raise TraceError(
-                f"The prior {run['prior']['name']} has no reference of health, which the score 'unexpected' needs.",
-                "Make one with klip priors reference, or choose another score with --score.",
-            )
-        reference = Reference.load(path)
-        reference.check(str(run["prior"]["sha256"]), dict(run["config"]["measurement"]), settings.block_mm)
-        return reference
-
-    return load
 
 
 def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:

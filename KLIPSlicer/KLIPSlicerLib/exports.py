@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KLIPCore import __version__
-from KLIPCore.config import Config
 from KLIPCore.errors import InputError, KlipError, OutputError
 from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.volume import Volume
@@ -158,34 +157,22 @@ def _writeJson(results: SceneResults, chosen: list[Region], path: Path) -> Path:
 
 def _report(results: SceneResults, chosen: list[Region]) -> tuple[Report, MapVolumes]:
     """What there is to say of the checked regions under the present settings, and the map it comes from."""
-    from KLIPCore.export.report import Report
     from KLIPCore.maps.kl_map import MapMaker
-    from KLIPCore.runs.rerun import by_health, provenance, reference_of
+    from KLIPCore.runs.health import reference_of
+    from KLIPCore.runs.rerun import report_of
     from KLIPCore.volume.selection import box_mask
 
     live, settings = results.live, results.settings
     framing = live.framing
     roi = None if live.roi is None else box_mask(framing.lps_grid, live.roi)
     volumes = MapMaker(live.trace, framing, roi, reference_of(live.run)).volumes(settings)
-    voxel = framing.grid.voxel_volume_mm3
     left = [region for region in results.regions if region not in chosen]
-    warnings = list(live.run["warnings"])
-    if left:
-        warnings.append(
-            f"Left out by hand: {', '.join(region.name for region in left)} of {len(results.regions)} regions."
-        )
-    report = Report(
-        regions=tuple(chosen),
-        settings=replace(Config.from_dict(live.run["config"]), regions=settings).to_dict(),
-        provenance=provenance(live.run, live.trace, volumes.cells),
-        significant_mm3=float(volumes.significant.sum() * voxel) - sum(region.volume_mm3 for region in left),
-        tested_mm3=float(volumes.tested.sum() * voxel),
-        slices=framing.lps_grid.shape[0],
-        false_discovery_rate=None if by_health(volumes, settings) else settings.rate,
-        false_regions=settings.false_regions if by_health(volumes, settings) else None,
-        warnings=tuple(warnings),
-        readings=results.readings.ofAll(chosen, framing.grid),
-    )
+    names = ", ".join(region.name for region in left)
+    warnings = [f"Left out by hand: {names} of {len(results.regions)} regions."] if left else []
+    made = report_of(live.run, live.trace, volumes, chosen, settings, warnings)
+    significant = float(made.significant_mm3 or 0.0) - sum(region.volume_mm3 for region in left)
+    readings = results.readings.ofAll(chosen, framing.grid)
+    report = replace(made, significant_mm3=significant, readings=readings)
     return report, volumes
 
 

@@ -1,8 +1,8 @@
-"""The controls that act at once: block size, σ window, false-discovery rate, threshold and opacity.
+"""The controls that act at once: block size, σ window, acceptable false regions, threshold and opacity.
 
-Nothing is sampled again. Block size, rate and score are connected with the parameter node by Slicer; the window, which
-has a list of names beside its numbers, is connected here. Whatever was moved, the results in the scene are asked for
-another view of the same trace after a pause that a person does not notice.
+Nothing is sampled again. Block size, false regions, rate and score are connected with the parameter node by Slicer;
+the window, which has a list of names beside its numbers, is connected here. Whatever was moved, the results in the
+scene are asked for another view of the same trace after a pause that a person does not notice.
 """
 
 from __future__ import annotations
@@ -79,6 +79,13 @@ class LiveControls:
         parameters, names = self.parameters, self._ui.windowComboBox
         names.currentIndex = names.findData(parameters.windowName)
         self._letRateFollow()
+        healthy = choices.judgedByHealth(parameters)
+        for name in ("falseRegionsSlider", "signComboBox", "tissueComboBox"):
+            getattr(self._ui, name).setVisible(healthy)
+        for name in ("falseRegionsLabel", "signLabel", "tissueLabel"):
+            getattr(self._ui, name).setVisible(healthy)
+        for name in ("fdrLabel", "fdrSlider"):
+            getattr(self._ui, name).setVisible(not healthy)
         low, high = choices.windowOf(parameters) or SCORES[parameters.score].window
         self._ui.windowRangeWidget.setValues(low, high)
 

@@ -63,7 +63,9 @@ class KLIPSlicerParameterNode:
     prior - name of a shipped prior, or path of a weights file.
     blockSize, blockDepth - edges of a block in mm, in plane and across slices (0: one slice).
     windowName, windowLow, windowHigh - the interval of noise levels; the numbers count when the name is "custom".
-    fdr - part of the flagged regions that may be chance; follows the score unless it was moved by hand.
+    falseRegions, sign, tissue - of the score unexpected: false regions that are acceptable in a healthy study, and
+        what is sought where.
+    fdr - of the others: part of the flagged regions that may be chance; follows the score unless it was moved by hand.
     opacity - of the overlay. Its threshold lives in the map's display node.
     preset, views, geometry, dose, samples, steps, seed, device, score - the simulated scan and its examination.
     weightsFolder - folder with weights of the user's own.
@@ -80,6 +82,9 @@ class KLIPSlicerParameterNode:
     windowLow: float = 0.08
     windowHigh: float = 0.32
     fdr: Annotated[float, WithinRange(*rangeOf(REGIONS["fdr"]))] = SCORES[DEFAULT_SCORE].fdr
+    falseRegions: Annotated[float, WithinRange(*rangeOf(REGIONS["false_regions"]))] = REGIONS["false_regions"].default
+    sign: Annotated[str, Choice(list(REGIONS["sign"].choices))] = REGIONS["sign"].default
+    tissue: Annotated[str, Choice(list(REGIONS["tissue"].choices))] = REGIONS["tissue"].default
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     preset: Annotated[str, Choice(list(PRESETS))] = RUN["preset"].default
     views: Annotated[int, WithinRange(*rangeOf(MEASUREMENT["n_views"]))] = MEASUREMENT["n_views"].default
@@ -100,6 +105,11 @@ def windowOf(parameters: KLIPSlicerParameterNode) -> tuple[float, float] | None:
     return (parameters.windowLow, parameters.windowHigh)
 
 
+def judgedByHealth(parameters: KLIPSlicerParameterNode) -> bool:
+    """Whether the score states its strength as what healthy studies show, instead of a false-discovery rate."""
+    return SCORES[parameters.score].layer == "pushes"
+
+
 def regionConfigOf(parameters: KLIPSlicerParameterNode) -> RegionConfig:
     """What the live controls say.
 
@@ -112,7 +122,10 @@ def regionConfigOf(parameters: KLIPSlicerParameterNode) -> RegionConfig:
         window=windowOf(parameters),
         block_mm=round(float(parameters.blockSize), 3),
         depth_mm=round(float(parameters.blockDepth), 3),
-        fdr=round(float(parameters.fdr), 4),
+        fdr=None if judgedByHealth(parameters) else round(float(parameters.fdr), 4),
+        false_regions=round(float(parameters.falseRegions), 2),
+        sign=parameters.sign,
+        tissue=parameters.tissue,
     )
 
 

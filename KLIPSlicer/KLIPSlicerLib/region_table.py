@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SWATCH = 12
 """Pixels of a color's square."""
 
+PROBABILITIES, IN_HEALTH = (3, 4), 7
+"""Columns of p and q, and of what healthy studies show: a score has one or the other."""
+
 
 def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
     """Heading, tooltip, value to sort by and text of each column.
@@ -72,6 +75,15 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
             _("First and last slice, counted from the feet, from 0."),
             lambda r: r.slices,
             lambda r: f"{r.slices[0]}–{r.slices[1]}" if r.slices[1] > r.slices[0] else f"{r.slices[0]}",
+        ),
+        (
+            _("In health"),
+            _(
+                "How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. "
+                "Empty where no reference of health judged; then see p and q."
+            ),
+            lambda r: math.inf if r.expected is None else r.expected,
+            lambda r: _inHealth(r.expected),
         ),
     ]
 
@@ -134,6 +146,10 @@ class RegionTable:
         :param said: label of a region → what the reader says of it, as a mark and in words.
         """
         self._regions, self._visible, self._said = regions, visible, said
+        healthy = any(region.expected is not None for region in regions)
+        for n in PROBABILITIES:
+            self._widget.setColumnHidden(n, healthy)
+        self._widget.setColumnHidden(IN_HEALTH, not healthy)
         self._fill()
 
     @property
@@ -231,6 +247,13 @@ def _number(value: float) -> str:
     if not math.isfinite(value):
         return "–"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _inHealth(expected: float | None) -> str:
+    """How many regions as strong a healthy study shows: 0.4, or 1:25."""
+    if expected is None:
+        return "–"
+    return f"{expected:.1f}" if expected >= 0.2 else f"1:{1 / max(expected, 1e-3):.0f}"
 
 
 def _probability(value: float) -> str:

@@ -12,6 +12,9 @@ from .reading_controls import ReadingControls, shortly, verdictNames
 from .region_table import RegionTable
 
 if TYPE_CHECKING:
+    from KLIPCore.config import RegionConfig
+    from KLIPCore.maps.typicality import StudyFit
+
     from .scene_results import SceneResults
 
 
@@ -41,7 +44,9 @@ class ResultsList:
         self._fillTable()
         self._export.refresh()
         self._summaryLabel.text = (
-            summary(regions, results.settings.rate) if results is not None else _("Nothing has been examined yet.")
+            summary(regions, results.settings, results.live.fit)
+            if results is not None
+            else _("Nothing has been examined yet.")
         )
 
     def _fillTable(self) -> None:
@@ -84,14 +89,22 @@ class ResultsList:
             self._export.refresh()
 
 
-def summary(regions: Any, fdr: float) -> str:
-    """How much was found, and how much of it may be chance."""
+def summary(regions: Any, settings: RegionConfig, fit: StudyFit | None) -> str:
+    """Whether the study belongs under the prior, how much was found, and how much of it health would show.
+
+    :param fit: None where nobody can say whether the study belongs.
+    """
+    healthy = settings.fdr is None and all(region.expected is not None for region in regions)
     if not regions:
-        return _("Nothing stands out from what chance would mark. That does not mean that nothing is there.")
-    volume = sum(region.volume_ml for region in regions)
-    text = _("1 region, {ml} mL.") if len(regions) == 1 else _("{n} regions, {ml} mL together.")
-    return (
-        text.format(n=len(regions), ml=f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}")
-        + " "
-        + _("At most {fdr} % of what is marked is expected to be chance.").format(fdr=round(100 * fdr))
-    )
+        text = _("Nothing stands out from what chance would mark. That does not mean that nothing is there.")
+    else:
+        volume = sum(region.volume_ml for region in regions)
+        text = _("1 region, {ml} mL.") if len(regions) == 1 else _("{n} regions, {ml} mL together.")
+        text = text.format(n=len(regions), ml=f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}") + " "
+        if healthy:
+            text += _("A healthy study of this size shows {n}.").format(n=f"{settings.false_regions:g}")
+        else:
+            text += _("At most {fdr} % of what is marked is expected to be chance.").format(
+                fdr=round(100 * settings.rate)
+            )
+    return text if fit is None or fit.belongs else f"{fit.sentence()}\n{text}"

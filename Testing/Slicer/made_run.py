@@ -108,7 +108,7 @@ def make_run(
     centers = [study.grid.to_world(index) for index in balls]
     run_folder = RunFolder(folder)
     config = replace(
-        Config.from_preset("quick"), regions=RegionConfig(fdr=0.05)
+        Config.from_preset("quick"), regions=RegionConfig(score="hypodense", fdr=0.05)
     )  # the default reports chance clusters, too
     run = {
         "version": KLIPCore.__version__,

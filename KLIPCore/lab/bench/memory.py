@@ -35,7 +35,6 @@ from KLIPCore.lab.bench.child import ChildRun, run_klip
 from KLIPCore.lab.bench.table import NOT_MEASURED, Section
 from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.scores import DEFAULT_SCORE
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
@@ -97,7 +96,7 @@ def memory_section(
     threads: int,
     tell: Callable[[str], None],
     prior: str | None = None,
-    score: str = DEFAULT_SCORE,
+    score: str = "hypodense",
 ) -> Section:
     """The peaks.
 

@@ -12,7 +12,7 @@ import numpy as np
 from KLIPCore.kl.bands import DEFAULT_CUTOFFS
 from KLIPCore.maps.trace import KLTrace, Layer, SliceTrace
 from KLIPCore.runs.live import LiveMap
-from KLIPCore.scores import DEFAULT_SCORE, SCORES
+from KLIPCore.scores import SCORES
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
@@ -25,7 +25,7 @@ EDGES = (0.08, 0.16, 0.32)
 
 def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMap:
     """A study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace with the
-    layer of the default score.
+    layer of the score ``hypodense``.
     """
     voxel = 400.0 / size
     affine = np.zeros((4, 4))
@@ -36,7 +36,7 @@ def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMa
     inside = (axis[:, None] / 120.0) ** 2 + (axis[None, :] / (WIDTH_MM / 2)) ** 2 <= 1
     body = np.repeat(inside[None], n_slices, 0)
     framing = Framing(grid, orientation, body, Frame.of_body(body, (voxel, voxel), FRAME, 0.875))
-    layer = SCORES[DEFAULT_SCORE].layer
+    layer = SCORES["hypodense"].layer
     rng = np.random.default_rng(seed)
     k, row, column = np.mgrid[0:n_slices, 0:CELLS, 0:CELLS].astype(np.float32)
     factor = np.ones(k.shape, np.float32)

@@ -6,7 +6,9 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from KLIPCore.config import RegionConfig
@@ -31,15 +33,46 @@ def test_the_verdict_is_said_in_words(run: Detection, tmp_path: Path) -> None:
     assert len(fewer.report.regions) <= len(found.report.regions)
 
 
-def test_other_blocks_are_refused(run: Detection) -> None:
+def test_the_block_size_moves_freely(run: Detection) -> None:
     live = LiveMap.open(run.folder.path)
-    live.update(RegionConfig(score="unexpected"))
-    with pytest.raises(TraceError, match="12 mm"):
-        live.update(RegionConfig(score="unexpected", block_mm=20.0))
+    for block_mm in (5.0, 12.0, 20.0, 40.0):
+        view = live.update(RegionConfig(score="unexpected", block_mm=block_mm, false_regions=10.0))
+        assert view.rests_on == ""
+        assert all(region.expected is not None for region in view.regions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"), [({"depth_mm": 12.0}, "one slice's depth"), ({"window": (0.08, 0.32)}, "own σ window")]
+)
+def test_what_the_reference_does_not_hold_for_rests_on_the_study(
+    run: Detection, changes: dict[str, Any], why: str
+) -> None:
+    view = LiveMap.open(run.folder.path).update(RegionConfig(score="unexpected", **changes))
+    assert why in view.rests_on
+    assert "bulk of this study" in view.rests_on
+    assert all(region.expected is None for region in view.regions)
 
 
 def test_a_prior_without_a_reference_says_so(run: Detection) -> None:
     live = LiveMap.open(run.folder.path)
     other = {**live.run, "config": {**live.run["config"], "prior": "discs-128"}}
-    with pytest.raises(TraceError, match="no reference of health"):
-        replace(live, run=other).update(RegionConfig(score="unexpected"))
+    view = replace(live, run=other).update(RegionConfig(score="unexpected"))
+    assert "no reference of health" in view.rests_on
+    assert "false-discovery rate of 0.5" in view.rests_on
+    assert replace(live, run=other).fit is None
+
+
+def test_twins_hold_no_pushes(run: Detection) -> None:
+    with pytest.raises(TraceError, match="no twins"):
+        LiveMap.open(run.folder.path).update(RegionConfig(score="unexpected", null="twin"))
+
+
+def test_tissue_and_sign_are_filters(run: Detection) -> None:
+    live = LiveMap.open(run.folder.path)
+    both = live.update(RegionConfig(score="unexpected", tissue="all"))
+    soft = live.update(RegionConfig(score="unexpected"))
+    assert (soft.kl_map.array > 0).sum() < (both.kl_map.array > 0).sum()
+    dark, bright = (live.update(RegionConfig(score="unexpected", sign=sign)) for sign in ("darker", "brighter"))
+    np.testing.assert_allclose(
+        np.maximum(dark.kl_map.array, bright.kl_map.array).max(), soft.kl_map.array.max(), rtol=1e-5
+    )

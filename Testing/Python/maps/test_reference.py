@@ -8,28 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from KLIPCore.config import Config
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
-from KLIPCore.maps.reference import (
-    FORMING,
-    LAWS,
-    QUANTILES,
-    Reference,
-    judge,
-    rarity,
-    regions_of_sign,
-)
+from KLIPCore.maps.block_laws import QUANTILES, BlockLaws, rarity
+from KLIPCore.maps.reference import BLOCKS_MM, Reference
+from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import (
+    KINDS,
     N_BLOCK_CLASSES,
     N_PIXEL_CLASSES,
     NODES,
     SIGNS,
+    TISSUES,
     Evidence,
     block_statistics,
+    cell_nats,
     mean_pushes,
+    own_pushes,
     pixel_classes,
+    soft_share,
 )
+from KLIPCore.maps.verdict import FORMING, judge, regions_of_sign
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
+from KLIPCore.runs.health import schedule_of
 
 ZOO = Path(__file__).resolve().parents[3] / "KLIPCore" / "priors" / "zoo"
 RNG = np.random.default_rng
@@ -44,18 +45,26 @@ def evidence(n: int = 6, seed: int = 0, size: int = 64) -> Evidence:
     pushes = noise + 0.05 * (expectation[:, None] - 0.6)
     body = np.ones((n, size, size), bool)
     weight = np.ones((n, size // 2, size // 2), np.float32)
-    return Evidence(pushes.astype(np.float32), expectation, body, weight, np.arange(n), 1.5, 5.0)
+    return Evidence(pushes.astype(np.float32), expectation, expectation.copy(), body, weight, np.arange(n), 1.5, 5.0)
 
 
-def reference(block_mm: float = 12.0) -> Reference:
-    """A reference whose laws are those of ln S for S = exp of a standard normal."""
+def laws(block_mm: float = 12.0, strongest: float = 20.0) -> BlockLaws:
+    """Laws of ln S for S = exp of a standard normal."""
     from scipy.special import ndtri
 
-    laws = np.tile(ndtri(np.array(QUANTILES)), (len(LAWS), N_BLOCK_CLASSES, 1)).astype(np.float32)
-    strengths = {sign: np.linspace(20, 8, 200).astype(np.float32) for sign in SIGNS}
-    mean_push = mean_pushes([evidence()])
+    quantiles = np.tile(ndtri(np.array(QUANTILES)), (len(KINDS), N_BLOCK_CLASSES, 1)).astype(np.float32)
+    strengths = {kind: np.linspace(strongest, 8, 200).astype(np.float32) for kind in KINDS}
+    return BlockLaws(block_mm, quantiles, strengths, dict.fromkeys(KINDS, 1.0))
+
+
+def reference(*made: BlockLaws) -> Reference:
+    """A reference with these laws."""
     settings = Config().to_dict()["measurement"]
-    return Reference(mean_push, laws, strengths, 100.0, dict.fromkeys(SIGNS, 1.0), block_mm, settings, "ab", {})
+    drawn = RNG(3).random((3, 40, 64, 64)).astype(np.float32)
+    typical = Typicality.fit([(images, np.ones(images.shape, bool)) for images in drawn])
+    return Reference(
+        mean_pushes([evidence()]), made or (laws(),), 100.0, settings, {"n_samples": 2}, "ab", {}, typical
+    )
 
 
 def test_the_class_mean_is_found_and_taken_out() -> None:
@@ -64,38 +73,54 @@ def test_the_class_mean_is_found_and_taken_out() -> None:
     assert table.shape == (len(NODES), N_PIXEL_CLASSES)
     left = pixel_classes(study.expectation)[0, 5, 5]
     assert table[0, left] == pytest.approx(-0.005, abs=1e-3)
-    centred = block_statistics(study, table, 12.0)
-    plain = block_statistics(study, np.zeros_like(table), 12.0)
-    assert centred["darker", "small"].sum() < 0.5 * plain["darker", "small"].sum()
+    centred = block_statistics(cell_nats(study, table, "soft"), study, 12.0)
+    plain = block_statistics(cell_nats(study, np.zeros_like(table), "soft"), study, 12.0)
+    assert centred["soft", "darker"].sum() < 0.5 * plain["soft", "darker"].sum()
 
 
 def test_rarity_is_exponential_where_the_law_holds() -> None:
     drawn = np.exp(RNG(1).normal(size=(40, 64, 64)))
-    rare = rarity(drawn, np.zeros(drawn.shape, np.intp), reference().quantiles[0], np.ones(drawn.shape, bool))
+    rare = rarity(drawn, np.zeros(drawn.shape, np.intp), laws().quantiles[0])
     for u in (1.0, 2.0, 3.0, 4.0):
         assert (rare > u).mean() == pytest.approx(np.exp(-u), rel=0.1)
 
 
-def test_a_studys_own_level_is_taken_out() -> None:
-    drawn = np.exp(RNG(2).normal(size=(8, 32, 32)))
-    law, everywhere = reference().quantiles[0], np.ones(drawn.shape, bool)
-    classes = np.zeros(drawn.shape, np.intp)
-    np.testing.assert_allclose(
-        rarity(drawn, classes, law, everywhere), rarity(7 * drawn, classes, law, everywhere), atol=0.01
-    )
+def test_fat_and_gas_do_not_count_as_soft_tissue() -> None:
+    study = evidence()
+    study.pushes[:, :, 20:30, 10:20] -= np.float32(0.3)
+    study.images[:, 20:30, 10:20] = 0.1
+    table = np.zeros((len(NODES), N_PIXEL_CLASSES), np.float32)
+    soft, everything = (cell_nats(study, table, tissue)[tissue, "darker"][:, 12, 7].max() for tissue in TISSUES)
+    assert everything > 100 * soft
+    np.testing.assert_allclose(soft_share(np.array([0.0, 0.25, 0.325, 0.4, 1.0])), [0, 0, 0.5, 1, 1], atol=1e-6)
+
+
+def test_without_a_reference_the_study_centres_itself() -> None:
+    study = evidence()
+    study.pushes[2, :, 10:14, 10:14] += 0.5  # a lesion does not move a median
+    np.testing.assert_allclose(own_pushes(study)[:, 16 * 4], mean_pushes([evidence()])[:, 16 * 4], atol=1e-3)
 
 
 def test_expected_regions_are_those_that_were_counted() -> None:
-    made = reference()
-    assert made.expected(np.array([8.0]), "darker", 100.0) == pytest.approx(2 * 200)  # both signs are looked at
-    assert made.expected(np.array([8.0]), "darker", 10.0) == pytest.approx(2 * 20)
-    levels = made.expected(np.linspace(8, 40, 300), "brighter", 100.0)
+    made, kind = reference(), ("soft", "darker")
+    assert made.expected(np.array([8.0]), kind, 100.0, 12.0) == pytest.approx(200)
+    assert made.expected(np.array([8.0]), kind, 10.0, 12.0) == pytest.approx(20)
+    levels = made.expected(np.linspace(8, 40, 300), kind, 100.0, 12.0)
     assert (np.diff(levels) <= 1e-9).all()
     assert 0 < levels[-1] < 0.01
-    wide = replace(made, widening={"darker": 3.0, "brighter": 1.0})
-    assert wide.expected(np.array([15.0]), "darker", 1.0) == pytest.approx(
-        3 * made.expected(np.array([15.0]), "darker", 1.0)
+    wide = replace(laws(), widening={**dict.fromkeys(KINDS, 1.0), kind: 3.0})
+    assert reference(wide).expected(np.array([15.0]), kind, 1.0, 12.0) == pytest.approx(
+        3 * made.expected(np.array([15.0]), kind, 1.0, 12.0)
     )
+
+
+def test_between_two_block_sizes_laws_are_interpolated() -> None:
+    made, kind, strength = reference(laws(10.0), laws(40.0, 30.0)), ("all", "brighter"), np.array([15.0])
+    low, high = (made.expected(strength, kind, 1.0, size) for size in (10.0, 40.0))
+    assert low < high
+    assert made.expected(strength, kind, 1.0, 20.0) == pytest.approx(np.sqrt(low * high))  # half-way in ln size
+    assert made.expected(strength, kind, 1.0, 5.0) == low
+    assert made.expected(strength, kind, 1.0, 80.0) == high
 
 
 @pytest.mark.parametrize("sign", list(SIGNS))
@@ -103,9 +128,11 @@ def test_a_planted_push_becomes_a_region_of_its_sign(sign: str) -> None:
     study = evidence()
     rows, columns = np.ogrid[:64, :64]
     disc = (rows - 30) ** 2 + (columns - 20) ** 2 < 36
-    study.pushes[2:4][:, :, disc] += np.float32(0.15 * SIGNS[sign])
+    study.pushes[2:4][:, :, disc] += np.float32(0.5 * SIGNS[sign])
     tested = np.ones(study.weight.shape, bool)
-    surprise, found = judge(reference(), study, tested, "both")
+    made = reference()
+    fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
+    surprise, found = judge(made, fields, study, tested, RegionConfig())
     assert found.expected is not None
     best = int(np.argmin(found.expected))
     place = np.argwhere(found.labels == best + 1)
@@ -113,48 +140,54 @@ def test_a_planted_push_becomes_a_region_of_its_sign(sign: str) -> None:
     assert found.expected[best] < 1
     assert surprise.max() > FORMING
     other = next(name for name in SIGNS if name != sign)
-    _, without = judge(reference(), study, tested, other)
+    _, without = judge(made, fields, study, tested, RegionConfig(sign=other))
     assert without.expected is not None
     assert not (without.expected < 1).any()
-    _, kept = judge(reference(), study, tested, sign)
+    _, kept = judge(made, fields, study, tested, RegionConfig(sign=sign))
     assert kept.expected is not None
-    assert kept.expected.min() == pytest.approx(found.expected[best])  # a filter changes no strength
+    assert kept.expected.min() == pytest.approx(found.expected[best] / 2)  # one sign instead of two is looked at
 
 
 def test_a_gap_between_slices_stays_a_gap() -> None:
-    field, tested = np.full((2, 4, 4), FORMING + 1, np.float32), np.ones((2, 4, 4), bool)
+    field, tested = np.full((2, 4, 4), 7, np.float32), np.ones((2, 4, 4), bool)
     assert len(regions_of_sign(field, tested, np.array([3, 4]))[1]) == 1
     assert len(regions_of_sign(field, tested, np.array([3, 5]))[1]) == 2
 
 
 def test_a_reference_is_read_back(tmp_path: Path) -> None:
-    made = reference()
+    made = reference(laws(), laws(24.0, 30.0))
     digest = made.save(tmp_path / "x.reference.npz")
     back = Reference.load(tmp_path / "x.reference.npz")
     assert len(digest) == 64
     assert back.settings == made.settings
-    np.testing.assert_allclose(back.quantiles, made.quantiles, atol=2e-3)
+    for law, again in zip(made.laws, back.laws, strict=True):
+        np.testing.assert_allclose(again.quantiles, law.quantiles, atol=2e-3)
+        assert again.widening == law.widening
+        for kind in KINDS:
+            np.testing.assert_array_equal(again.strengths[kind], law.strengths[kind])
+    np.testing.assert_allclose(back.typicality.slices, made.typicality.slices, atol=1 / 500)
+    assert back.typicality.mean == pytest.approx(made.typicality.mean)
     (tmp_path / "x.reference.npz").write_bytes(b"no archive")
     with pytest.raises(TraceError, match="damaged"):
         Reference.load(tmp_path / "x.reference.npz")
 
 
-def test_what_it_was_not_made_for_is_refused() -> None:
+def test_what_it_was_not_made_for_is_said() -> None:
     made, settings = reference(), Config().to_dict()["measurement"]
-    made.check("ab", settings, 12.0)
-    with pytest.raises(TraceError, match="other weights"):
-        made.check("cd", settings, 12.0)
-    with pytest.raises(TraceError, match="n_views 60"):
-        made.check("ab", settings | {"n_views": 24}, 12.0)
-    with pytest.raises(TraceError, match="blocks of 12 mm"):
-        made.check("ab", settings, 20.0)
+    assert made.refusal("ab", settings) is None
+    assert "other weights" in str(made.refusal("cd", settings))
+    assert "n_views 60" in str(made.refusal("ab", settings | {"n_views": 24}))
+    assert made.approximation({"n_samples": 2}) is None
+    assert "samples 2" in str(made.approximation({"n_samples": 8}))
 
 
 def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
     path = ZOO / f"{DEFAULT_PRIOR}.reference.npz"
     assert path.stat().st_size <= 300_000
     made = Reference.load(path)
-    made.check(load_prior().card.sha256, Config().to_dict()["measurement"], Config().regions.block_mm)
+    assert made.refusal(load_prior().card.sha256, Config().to_dict()["measurement"]) is None
+    assert made.approximation(schedule_of(Config().to_dict())) is None
+    assert tuple(law.block_mm for law in made.laws) == BLOCKS_MM
     assert len(made.patients["train"]) == 11
     assert not set(made.patients["train"]) & set(made.patients["unseen"])
-    assert all((np.diff(law, axis=-1) >= 0).all() for law in made.quantiles)
+    assert all((np.diff(law.quantiles, axis=-1) >= 0).all() for law in made.laws)

@@ -1,0 +1,23 @@
+"""A run's images and body masks at half the frame's resolution, the size at which pushes are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.maps.pushes import STEP
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.volume.framed_study import Framing
+
+
+def study_images(trace: KLTrace, study: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a run's posterior mean, (n, H/2, W/2) intensity, and its body masks."""
+    images = [halved(s.reconstruction) for s in trace.slices]
+    body = [halved(study.mask(s.index).astype(np.float32)) >= 0.5 for s in trace.slices]
+    return np.stack(images).astype(np.float32), np.stack(body)
+
+
+def halved(image: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the means of 2 × 2 pixels."""
+    n = len(image) // STEP
+    return np.asarray(image.reshape(n, STEP, n, STEP).mean((1, 3)))

@@ -1,0 +1,70 @@
+"""What a run's prior knows of health: its reference, whether it holds for the run, and whether the study belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from KLIPCore.maps.half_size import study_images
+from KLIPCore.maps.reference import Reference
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.maps.typicality import StudyFit
+from KLIPCore.volume.framed_study import Framing
+
+SCHEDULE = {"sampling": ("n_samples",), "record": ("n_nodes", "n_pairs", "temperature")}
+"""Settings, by section, that decide about the size of a push."""
+
+
+def reference_file(prior: str) -> Path:
+    """Return where the reference of a prior lies: beside its weights, ``NAME.reference.npz``.
+
+    Parameters
+    ----------
+    prior : shipped prior's name, or a ``.safetensors`` file, as ``Config.prior`` has it.
+    """
+    named = Path(prior)
+    beside = named if named.suffix == ".safetensors" else Path(__file__).parents[1] / "priors" / "zoo" / named.name
+    return beside.with_name(beside.name.removesuffix(".safetensors") + ".reference.npz")
+
+
+def reference_of(run: dict[str, Any]) -> Callable[[], Reference | str]:
+    """Return what loads the reference of a run's prior, or says why there is none that holds for the run.
+
+    The loader raises :class:`KLIPCore.errors.TraceError` where the file is damaged.
+    """
+
+    def load() -> Reference | str:
+        path = reference_file(str(run["config"]["prior"]))
+        if not path.is_file():
+            return f"The prior {run['prior']['name']} has no reference of health (klip priors reference makes one)."
+        reference = Reference.load(path)
+        return reference.refusal(str(run["prior"]["sha256"]), dict(run["config"]["measurement"])) or reference
+
+    return load
+
+
+def schedule_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run that decide about the size of its pushes, as a reference notes them."""
+    return {name: config[section][name] for section, names in SCHEDULE.items() for name in names}
+
+
+def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[StudyFit | None, str]:
+    """Return whether a study belongs under its prior, and what must be said of the reference, or nothing.
+
+    Parameters
+    ----------
+    run : the run's record.
+    trace : its slices.
+    framing : where they lie.
+
+    Returns
+    -------
+    None where there is no reference that holds, or too little of the study was examined; and a sentence, or ``""``.
+    """
+    reference = reference_of(run)()
+    if isinstance(reference, str):
+        return None, ""
+    images, body = study_images(trace, framing)
+    fit = reference.typicality.judge(images, body, float(framing.lps_grid.spacing[0]))
+    return fit, reference.approximation(schedule_of(run["config"])) or ""
