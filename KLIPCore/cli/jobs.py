@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.detection.reconstruct import dice, htc_scores, otsu_threshold, reconstruct
-from KLIPCore.errors import ConfigError, OutputError
+from KLIPCore.errors import ConfigError, InputError, OutputError
 from KLIPCore.export.files import written
 from KLIPCore.io.images import FORMATS, image_format, write_image
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram
@@ -21,6 +22,9 @@ from KLIPCore.volume.geometry import Geometry, ImageGrid2D
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.untrusted import check_name
 from KLIPCore.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from KLIPCore.runs.rerun import Detection
 
 
 def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size: int, pixel_mm: float | None) -> str:
@@ -123,14 +127,16 @@ def _image(geometry: Geometry, size: int, pixel_mm: float | None) -> ImageGrid2D
     return ImageGrid2D((size, size), pixel_mm if pixel_mm is not None else fitted)
 
 
-def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
+def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | None = None) -> list[Path]:
     """Write the regions of a finished run in other formats.
 
     Parameters
     ----------
     out : folder of the run.
     folder : where to.
-    kinds : of ``nifti`` (labels), ``nrrd`` (labels), ``stl``, ``obj``, ``vtp`` (surfaces, LPS mm).
+    kinds : of ``nifti`` (labels), ``nrrd`` (labels), ``stl``, ``obj``, ``vtp`` (surfaces, LPS mm),
+        ``dicom`` (segmentation, parametric map and structured report).
+    study : where the study is now, if it has moved; read for ``dicom`` only.
 
     Returns
     -------
@@ -140,18 +146,21 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
     ------
     ConfigError : an unknown kind.
     OutputError : the folder cannot be made: a file of that name is there.
+    InputError : DICOM results of what is no DICOM series.
+    TraceError : no finished run in ``out``, or another study than the run's in ``study``.
     """
     from KLIPCore.export.labels import write_labels
     from KLIPCore.export.mesh import write_meshes
-    from KLIPCore.runs.rerun import read_regions
+    from KLIPCore.runs.rerun import read_finished
 
-    known = {"nifti", "nrrd", "stl", "obj", "vtp"}
+    known = {"nifti", "nrrd", "stl", "obj", "vtp", "dicom"}
     if not kinds or set(kinds) - known:
         raise ConfigError(
             f"Unknown export formats: {', '.join(sorted(set(kinds) - known)) or 'none given'}.",
             f"Choose from {', '.join(sorted(known))}.",
         )
-    regions, grid = read_regions(out)
+    found = read_finished(out)
+    regions, grid = found.report.regions, found.study.grid
     check_name(folder, OutputError)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,10 +170,28 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
         ) from error
     files: list[Path] = []
     for kind in kinds:
-        if kind in ("nifti", "nrrd"):
+        if kind == "dicom":
+            files += _export_dicom(found, folder, study)
+        elif kind in ("nifti", "nrrd"):
             files.append(
                 write_labels(regions, grid, folder / ("regions.nii.gz" if kind == "nifti" else "regions.nrrd"))
             )
         else:
             files += write_meshes(regions, grid, folder, file_format=kind)  # type: ignore[arg-type]
     return files
+
+
+def _export_dicom(found: Detection, folder: Path, study: Path | None) -> list[Path]:
+    """Read the study of a finished run again and write its DICOM results."""
+    from KLIPCore.detection.detect_measured import is_scan
+    from KLIPCore.runs.dicom_results import write_dicom_results
+    from KLIPCore.runs.rerun import reopen_study
+
+    run = found.folder.run()
+    if is_scan(study or Path(run["study"]["path"])):
+        raise InputError(
+            "DICOM results must refer to DICOM slices, and this run examined measured projections.",
+            "Choose nifti, nrrd or a surface format.",
+        )
+    reopened = reopen_study(run, found.study, study)
+    return write_dicom_results(folder, found.report, found.volumes, reopened.study)

@@ -79,7 +79,7 @@ def regions(
     report: Annotated[
         bool,
         typer.Option(
-            "--report/--no-report", help="Write report.html and the DICOM SEG again too; takes some seconds."
+            "--report/--no-report", help="Write report.html and the DICOM results again too; takes some seconds."
         ),
     ] = False,
     progress: PROGRESS = ProgressStyle.none,
@@ -112,13 +112,21 @@ def export(
     out: RUN,
     folder: Annotated[Path, typer.Option("--to", help="Folder for the exported files.", show_default=False)],
     formats: Annotated[
-        str, typer.Option(help="Comma-separated: nifti, nrrd (labels), stl, obj, vtp (surfaces).")
+        str,
+        typer.Option(
+            help="Comma-separated: nifti, nrrd (labels), stl, obj, vtp (surfaces), "
+            "dicom (segmentation, parametric map and structured report, for a PACS)."
+        ),
     ] = "nifti,stl",
+    study: Annotated[
+        Path | None, typer.Option(help="Where the study is now, if it has moved; read for dicom only.")
+    ] = None,
 ) -> None:
     """Write the regions of a finished run in other formats."""
     from KLIPCore.cli.jobs import export_regions
 
-    for path in export_regions(out, folder, [kind.strip() for kind in formats.split(",") if kind.strip()]):
+    kinds = [kind.strip() for kind in formats.split(",") if kind.strip()]
+    for path in export_regions(out, folder, kinds, study):
         typer.echo(str(path))
 
 

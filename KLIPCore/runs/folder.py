@@ -10,6 +10,7 @@
       kl_map.nrrd           nats of the block centred at each voxel, float32, on the study's grid
       regions.seg.nrrd      flagged regions for 3D Slicer
       regions.dcm           the same as DICOM SEG, for a DICOM study with regions
+      kl_map.dcm report.dcm map and numbers as DICOM Parametric Map and Structured Report, for a DICOM study
       report.html  result.json
 
 Every file is written beside its place and renamed: what is there is whole. A slice's file carries the run's
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, GeometryError, OutputError, TraceError
 from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
+from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
@@ -45,7 +47,7 @@ OWN_FILES = (
     "reconstruction.nrrd",
     "kl_map.nrrd",
     "regions.seg.nrrd",
-    "regions.dcm",
+    *DICOM_FILES,
     "report.html",
     "result.json",
 )

@@ -1,4 +1,4 @@
-"""Everything a finished run hands over: segments, DICOM SEG, report, result.json."""
+"""Everything a finished run hands over: segments, report, result.json, and DICOM results of a DICOM study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.errors import InputError
 from KLIPCore.export.report import Report, json_ready
@@ -15,6 +14,7 @@ from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.io.images import write_image
 from KLIPCore.maps.image_score import largest_block
 from KLIPCore.maps.kl_map import KLMap, MapVolumes
+from KLIPCore.runs.dicom_results import write_dicom_results
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.grid import Grid
@@ -63,32 +63,23 @@ def write_report(
     reconstruction: Volume,
     card: ModelCard,
 ) -> Report:
-    """Write ``report.html`` and, for a DICOM study with regions, ``regions.dcm``.
+    """Write ``report.html`` and, for a DICOM study, the files of :mod:`KLIPCore.runs.dicom_results`.
 
     Returns
     -------
-    the report, with a warning more where the study's headers allow no DICOM SEG.
+    the report, with a warning more where the study's headers allow no DICOM results.
 
     Raises
     ------
     OutputError : a file cannot be written.
     """
-    from KLIPCore.export.dicom_seg import (
-        write_dicom_seg,
-    )  # highdicom and matplotlib: a second that maps without a report need not wait
-    from KLIPCore.export.html import write_html
+    from KLIPCore.export.html import write_html  # matplotlib: a second that maps without a report need not wait
 
     if framed.study.source.is_dicom:
         try:
-            write_dicom_seg(
-                report.regions,
-                framed.study,
-                folder.file("regions.dcm"),
-                version=__version__,
-                parameters=_parameters(kl_map),
-            )
-        except InputError as error:  # the headers of this study allow no SEG: that must not cost the rest of the run
-            report = replace(report, warnings=(*report.warnings, f"No DICOM SEG was written. {error}"))
+            write_dicom_results(folder.path, report, volumes, framed.study)
+        except InputError as error:  # the headers of this study allow none: that must not cost the rest of the run
+            report = replace(report, warnings=(*report.warnings, f"No DICOM results were written. {error}"))
     write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), folder.file("report.html"))
     return report
 
@@ -136,14 +127,3 @@ def report_inputs(
         measurement=simulation if report.provenance["simulated"] else str(report.provenance["measurement"]),
         prior=f"{card.name}: {card.anatomy}",
     )
-
-
-def _parameters(kl_map: KLMap) -> dict[str, str]:
-    """Settings named in the DICOM SEG's algorithm identification."""
-    lo, hi = kl_map.score.window
-    return {
-        "score": kl_map.score.name,
-        "block_mm": f"{kl_map.block_mm:g}",
-        "sigma_window": f"{lo:g}-{hi:g}",
-        "null": kl_map.null,
-    }

@@ -26,11 +26,11 @@ from KLIPCore.io.images import write_image
 from KLIPCore.maps.kl_map import KLMap, MapMaker, MapVolumes
 from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.maps.trace import KLTrace
+from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import judge_study, reference_of
 from KLIPCore.runs.outputs import write_map, write_report, write_result
 from KLIPCore.volume.framed_study import FramedStudy, Framing
-from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.selection import Box, box_mask
 from KLIPCore.volume.volume import Volume
@@ -108,7 +108,7 @@ def redo_regions(
     config : new settings; those of the run when None.
     study : where the study is now, when it has moved.
     roi : LPS box in mm instead of the run's own.
-    report : whether to write the HTML report and the DICOM SEG again, for which the study is read; without,
+    report : whether to write the HTML report and the DICOM results again, for which the study is read; without,
         old ones are removed.
     progress : called as work goes on.
     reopen : how the study is read; measured projections have a way of their own
@@ -155,14 +155,12 @@ def finish(
     run = folder.run()
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
-    left_out = sorted(set(run["slices"]) - set(trace.indices))
-    warnings = [_left_out(left_out, len(run["slices"]))] if left_out else []
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None, reference_of(run))
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
-    made = report_of(run, trace, volumes, regions_of(volumes, settings), settings, warnings)
+    made = report_of(run, trace, volumes, regions_of(volumes, settings), settings)
     tell("export", 0.95, "writing results")
-    for name in ("report.html", "regions.dcm"):  # of other regions: they must not stay
+    for name in ("report.html", *DICOM_FILES):  # of other regions: they must not stay
         folder.file(name).unlink(missing_ok=True)
     if isinstance(framing, FramedStudy):
         reconstruction = reconstruction_volume(trace, framing, card)
@@ -199,7 +197,9 @@ def report_of(
     voxel = framing.grid.voxel_volume_mm3
     healthy = by_health(volumes, settings)
     fit, approximate = judge_study(run, trace, framing)
-    notes = [kl_map.rests_on, approximate if healthy else ""]
+    left_out = sorted(set(run["slices"]) - set(trace.indices))
+    incomplete = _left_out(left_out, len(run["slices"])) if left_out else ""
+    notes = [incomplete, kl_map.rests_on, approximate if healthy else ""]
     return Report(
         regions=tuple(regions),
         settings=replace(Config.from_dict(run["config"]), regions=settings).to_dict(),
@@ -223,8 +223,8 @@ def _left_out(indices: list[int], n: int) -> str:
     )
 
 
-def read_regions(out: Path) -> tuple[list[Region], Grid]:
-    """The regions of a finished run, found again from its trace with its last settings, and the study's grid.
+def read_finished(out: Path) -> Detection:
+    """A finished run, made again from its trace with its last settings; nothing is written.
 
     Raises
     ------
@@ -238,7 +238,8 @@ def read_regions(out: Path) -> tuple[list[Region], Grid]:
     trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
     box = _box(run.get("roi"))
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None, reference_of(run))
-    return regions_of(maker.volumes(settings), settings), framing.grid
+    volumes = maker.volumes(settings)
+    return Detection(report_of(run, trace, volumes, regions_of(volumes, settings), settings), volumes.cells, volumes, framing, folder)
 
 
 def layers_read(layer: str) -> tuple[str, ...]:

@@ -37,9 +37,13 @@ volume           |                                                      | numpy 
 io               | volume                                               | numpy scipy SimpleITK pydicom
 maps             | volume config scores settings declare                | numpy scipy
 export           | maps io volume                                       | numpy SimpleITK pydicom matplotlib PIL jinja2
+export.dicom_codes | scores                                             |
 export.dicom_seg |                                                      | highdicom
+export.parametric_map |                                                 | highdicom
+export.structured_report |                                              | highdicom
 export.mesh      |                                                      | vtkmodules
 runs             | export maps io volume config scores settings declare | numpy
+runs.dicom_results |                                                    | pydicom
 
 physics          | volume                                               | numpy scipy torch
 priors           | physics volume                                       | numpy scipy torch monai safetensors

@@ -1,0 +1,155 @@
+"""The KL map → a DICOM Parametric Map: the very float32 numbers of ``kl_map.nrrd`` over the original series.
+
+One frame an image of the series, of the same rows, columns, orientation and position, in the study's own frame of
+reference: on these terms OHIF and Slicer lay it over the CT. Numbers are stored as FloatPixelData, without slope, so
+none is rounded; their unit and quantity stand in the Real World Value Mapping, a window from 0 to the map's brightest
+thousandth beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from KLIPCore.errors import GeometryError, InputError
+from KLIPCore.export.dicom_codes import KL_BLOCK, NATS, scheme_identification
+from KLIPCore.export.files import written
+from KLIPCore.export.source_series import SourceSeries, making
+from KLIPCore.volume.volume import Volume
+
+SERIES_DESCRIPTION = "KLIP map in nats (research)"
+CONTENT_DESCRIPTION = "Nats of the block centred at each voxel; 0 where not examined"
+BRIGHTEST = 99.9
+"""Percentile of the map's positive numbers at the upper end of its window."""
+
+BODY = Code("123037004", "SCT", "Body structure")
+BODY_PARTS = {
+    "ABDOMEN": codes.SCT.Abdomen,
+    "ABDOMENPELVIS": codes.SCT.AbdomenAndPelvis,
+    "CHEST": codes.SCT.Chest,
+    "CHESTABDOMEN": codes.SCT.ChestAndAbdomen,
+    "CHESTABDPELVIS": codes.SCT.ChestAbdomenAndPelvis,
+    "PELVIS": codes.SCT.Pelvis,
+}
+"""What the series' Body Part Examined is in SNOMED CT (PS3.16 annex L); other parts are just *body structure*."""
+
+LARGEST = 2**32 - 2
+"""Bytes that a value in explicit little endian can have (PS3.5 section 7.1.1)."""
+
+
+def parametric_map(
+    kl_map: Volume, study: Volume, *, version: str, quantity: Code = KL_BLOCK, series: SourceSeries | None = None
+) -> hd.pm.ParametricMap:
+    """The map as a DICOM Parametric Map object.
+
+    Parameters
+    ----------
+    kl_map : (D, H, W) nats on the study's grid (or on its in-plane crop).
+    study : the CT; only its grid and source are used. Its files must still be there.
+    version : KLIPCore's version.
+    quantity : what the numbers are (:func:`KLIPCore.export.dicom_codes.quantity_of`).
+    series : the study's series, where its files were opened already.
+
+    Returns
+    -------
+    The object, ready to be saved.
+
+    Raises
+    ------
+    InputError : the study is not a classic DICOM series (one file a slice), its header fields cannot be carried
+        over, or the map is larger than one DICOM object can be.
+    UnreadableFileError : a source file is gone or damaged.
+    GeometryError : the files are not the slices of this volume, or the map is not on the study's grid.
+    """
+    if not kl_map.grid.same_as(study.grid):
+        raise GeometryError("The KL map does not lie on the study's grid.", "Bring it onto the study's grid first.")
+    series = series or SourceSeries.of(study)
+    pixels = series.on_images(kl_map.array)
+    if pixels.nbytes > LARGEST:
+        raise InputError(
+            f"A map of {pixels.nbytes / 2**30:.1f} GiB is larger than a DICOM object can be.",
+            "Use kl_map.nrrd, or examine a part of the study.",
+        )
+    top = float(pixels.max())
+    positive = pixels[pixels > 0]
+    window = float(np.percentile(positive, BRIGHTEST)) if positive.size else 1.0
+    with making("a DICOM Parametric Map"):
+        made = hd.pm.ParametricMap(
+            source_images=series.headers,
+            pixel_array=pixels,
+            series_instance_uid=hd.UID(),
+            series_number=10000 + series.number % 1000,  # behind the segmentation
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="KLIPSlicer",
+            manufacturer_model_name="KLIP",
+            software_versions=version,
+            device_serial_number="none",
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[_mapping(float(pixels.min()), top, quantity)],
+            voi_lut_transformations=[
+                hd.VOILUTTransformation(
+                    window_center=window / 2,
+                    window_width=window,
+                    voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT,  # LINEAR asks for a width of 1 or more
+                )
+            ],
+            content_label="KLIP_MAP",
+            content_description=CONTENT_DESCRIPTION,
+            series_description=SERIES_DESCRIPTION,
+        )
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy(series)]
+    made.ContentCreatorName = ""  # must be there; no person made it
+    made.CodingSchemeIdentificationSequence = scheme_identification()
+    return made
+
+
+def write_parametric_map(
+    kl_map: Volume, study: Volume, path: Path, *, version: str, quantity: Code = KL_BLOCK
+) -> Path:
+    """Write :func:`parametric_map` to ``path``, whole or not at all.
+
+    Raises
+    ------
+    OutputError : the file cannot be written; else as :func:`parametric_map`.
+    """
+    made = parametric_map(kl_map, study, version=version, quantity=quantity)
+    with written(path) as part:
+        made.save_as(part)
+    return path
+
+
+def _mapping(lowest: float, highest: float, quantity: Code) -> hd.pm.RealWorldValueMapping:
+    """Stored numbers are the real ones."""
+    return hd.pm.RealWorldValueMapping(
+        lut_label="NATS",
+        lut_explanation="Stored values are nats",
+        unit=NATS,
+        value_range=(min(lowest, 0.0), max(highest, 1.0)),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=quantity,
+    )
+
+
+def _anatomy(series: SourceSeries) -> Dataset:
+    """Item of the Frame Anatomy Sequence, without which readers built on DCMTK do not open a map."""
+    item = Dataset()
+    part = str(series.headers[0].get("BodyPartExamined") or "").upper()
+    item.AnatomicRegionSequence = [hd.sr.CodedConcept.from_code(BODY_PARTS.get(part, BODY))]
+    item.FrameLaterality = "U"  # a slice through the trunk is no member of a pair
+    return item
+
+
+def frame_numbers(made: hd.pm.ParametricMap, series: SourceSeries) -> dict[int, int]:
+    """Slice of the study's array → number of the frame, from 1, that shows it."""
+    slice_at = {tuple(float(v) for v in header.ImagePositionPatient): k for k, header in enumerate(series.headers)}
+    return {
+        slice_at[tuple(float(v) for v in groups.PlanePositionSequence[0].ImagePositionPatient)]: n
+        for n, groups in enumerate(made.PerFrameFunctionalGroupsSequence, start=1)
+    }
