@@ -1,7 +1,8 @@
 """The KL map → a DICOM Parametric Map: the very float32 numbers of ``kl_map.nrrd`` over the original series.
 
 One frame an image of the series, of the same rows, columns, orientation and position, in the study's own frame of
-reference: on these terms OHIF and Slicer lay it over the CT. Numbers are stored as FloatPixelData, without slope, so
+reference, and frames in the order of growing position along rows × columns: on these terms OHIF, which takes frames
+as they come, and Slicer lay it over the CT. Numbers are stored as FloatPixelData, without slope, so
 none is rounded; their unit and quantity stand in the Real World Value Mapping, a window from 0 to the map's brightest
 thousandth beside it.
 """
@@ -103,10 +104,11 @@ def parametric_map(
             content_description=CONTENT_DESCRIPTION,
             series_description=SERIES_DESCRIPTION,
         )
+    _sort_frames(made, series)
     made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy(series)]
     made.ContentCreatorName = ""  # must be there; no person made it
     made.CodingSchemeIdentificationSequence = scheme_identification()
-    return made
+    return hd.pm.ParametricMap.from_dataset(made, copy=False)  # what it knows of its frames, anew
 
 
 def write_parametric_map(
@@ -135,6 +137,18 @@ def _mapping(lowest: float, highest: float, quantity: Code) -> hd.pm.RealWorldVa
         intercept=0.0,
         quantity_definition=quantity,
     )
+
+
+def _sort_frames(made: hd.pm.ParametricMap, series: SourceSeries) -> None:
+    """Put the frames in the order in which viewers stack the slices of a CT; highdicom writes the opposite one."""
+    along = np.array([header.ImagePositionPatient for header in series.headers], float) @ series.normal
+    numbers = frame_numbers(made, series)
+    order = [numbers[int(k)] - 1 for k in np.argsort(along)]
+    frames = np.frombuffer(made.FloatPixelData, "<f4").reshape(len(order), -1)
+    made.FloatPixelData = frames[order].tobytes()
+    made.PerFrameFunctionalGroupsSequence = [made.PerFrameFunctionalGroupsSequence[n] for n in order]
+    for n, groups in enumerate(made.PerFrameFunctionalGroupsSequence, start=1):
+        groups.FrameContentSequence[0].DimensionIndexValues = [n]
 
 
 def _anatomy(series: SourceSeries) -> Dataset:

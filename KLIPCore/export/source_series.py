@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
+import highdicom as hd
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
@@ -93,6 +94,12 @@ class SourceSeries:
         """UID of the series."""
         return str(self.headers[0].SeriesInstanceUID)
 
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """(3,) rows × columns: the direction, in LPS, in which viewers stack the slices."""
+        orientation = np.array(self.headers[0].ImageOrientationPatient, float)
+        return np.cross(orientation[:3], orientation[3:])
+
     def on_images(self, array: NDArray[Any]) -> NDArray[Any]:
         """(D, H, W) on the study's grid → (D, rows, columns) of whole images, 0 outside an in-plane crop; the
         array itself where there is nothing to add.
@@ -166,10 +173,22 @@ def source_headers(source: Source) -> list[Dataset]:
                 setattr(header, keyword, "")
         if header.PatientSex not in ("M", "F", "O"):
             header.PatientSex = ""
+        if not _is_one_character_set(header.get("SpecificCharacterSet")):
+            header.SpecificCharacterSet = "ISO_IR 192"  # Unicode holds what was decoded above
         if headers:  # differences below the reader's tolerance, which the object has no place for
             header.ImageOrientationPatient = headers[0].ImageOrientationPatient
         headers.append(header)
     return headers
+
+
+def _is_one_character_set(value: Any) -> bool:
+    """Whether derived objects can say the same: none at all, or one that highdicom knows. Several at once and those
+    with code extensions (Japanese, Korean), as well as misspelt ones, it refuses.
+    """
+    try:
+        return not value or not hd.SpecificCharacterSetValues(value).value.startswith("ISO 2022")
+    except (ValueError, TypeError):
+        return False
 
 
 def _place_in_slice(header: Dataset, grid: Grid, k: int) -> tuple[int, int]:

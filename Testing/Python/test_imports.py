@@ -40,6 +40,7 @@ export           | maps io volume                                       | numpy 
 export.dicom_codes | scores                                             |
 export.dicom_seg |                                                      | highdicom
 export.parametric_map |                                                 | highdicom
+export.source_series |                                                  | highdicom
 export.structured_report |                                              | highdicom
 export.mesh      |                                                      | vtkmodules
 runs             | export maps io volume config scores settings declare | numpy
