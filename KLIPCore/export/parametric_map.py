@@ -13,6 +13,7 @@ from pathlib import Path
 
 import highdicom as hd
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -76,9 +77,7 @@ def parametric_map(
             f"A map of {pixels.nbytes / 2**30:.1f} GiB is larger than a DICOM object can be.",
             "Use kl_map.nrrd, or examine a part of the study.",
         )
-    top = float(pixels.max())
-    positive = pixels[pixels > 0]
-    window = float(np.percentile(positive, BRIGHTEST)) if positive.size else 1.0
+    window = _brightest(pixels)
     with making("a DICOM Parametric Map"):
         made = hd.pm.ParametricMap(
             source_images=series.headers,
@@ -92,7 +91,7 @@ def parametric_map(
             software_versions=version,
             device_serial_number="none",
             contains_recognizable_visual_features=False,
-            real_world_value_mappings=[_mapping(float(pixels.min()), top, quantity)],
+            real_world_value_mappings=[_mapping(float(pixels.min()), float(pixels.max()), quantity)],
             voi_lut_transformations=[
                 hd.VOILUTTransformation(
                     window_center=window / 2,
@@ -126,6 +125,12 @@ def write_parametric_map(
     return path
 
 
+def _brightest(pixels: NDArray[np.float32]) -> float:
+    """Where the window ends; 1 for a map of zeros."""
+    positive = pixels[pixels > 0]
+    return float(np.percentile(positive, BRIGHTEST, overwrite_input=True)) if positive.size else 1.0
+
+
 def _mapping(lowest: float, highest: float, quantity: Code) -> hd.pm.RealWorldValueMapping:
     """Stored numbers are the real ones."""
     return hd.pm.RealWorldValueMapping(
@@ -145,7 +150,7 @@ def _sort_frames(made: hd.pm.ParametricMap, series: SourceSeries) -> None:
     numbers = frame_numbers(made, series)
     order = [numbers[int(k)] - 1 for k in np.argsort(along)]
     frames = np.frombuffer(made.FloatPixelData, "<f4").reshape(len(order), -1)
-    made.FloatPixelData = frames[order].tobytes()
+    made.FloatPixelData = b"".join(frames[n].data for n in order)
     made.PerFrameFunctionalGroupsSequence = [made.PerFrameFunctionalGroupsSequence[n] for n in order]
     for n, groups in enumerate(made.PerFrameFunctionalGroupsSequence, start=1):
         groups.FrameContentSequence[0].DimensionIndexValues = [n]

@@ -38,7 +38,7 @@ def write_dicom_results(
 
     Returns
     -------
-    the files; without regions there is no segmentation, because that cannot be empty, and an old one is removed.
+    the files; without regions there is no segmentation, because that cannot be empty.
 
     Raises
     ------
@@ -60,12 +60,10 @@ def write_dicom_results(
     document = structured_report(report, referenced, version=__version__, parameters=settings)
     files = []
     for name, made in ((SEGMENTATION, segmentation), (MAP, kl_map), (REPORT, document)):
-        if made is None:
-            (folder / name).unlink(missing_ok=True)  # of other regions
-            continue
-        with written(folder / name) as part:
-            made.save_as(part)
-        files.append(folder / name)
+        if made is not None:
+            with written(folder / name) as part:
+                made.save_as(part)
+            files.append(folder / name)
     return files
 
 

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 if TYPE_CHECKING:
     from .scene_results import SceneResults
 
-FOLDER_KINDS = ("stl",)
+FOLDER_KINDS = ("dicom", "stl")
 """Kinds that are several files: a folder is asked for."""
 
 
@@ -44,6 +44,12 @@ def kinds() -> list[tuple[str, str, str, str]]:
             _("DICOM SEG (.dcm)…"),
             _("For a PACS: refers to the original images. Needs a volume that was loaded from DICOM and not changed."),
             "*.dcm",
+        ),
+        (
+            "dicom",
+            _("DICOM results: SEG, map and report…"),
+            _("For a PACS: the segmentation, the map as Parametric Map and the numbers as Structured Report."),
+            "",
         ),
         ("stl", _("Surfaces (.stl)…"), _("One surface a region, for 3-D programs."), ""),
         ("report", _("Report (.html)…"), _("One page with pictures, regions, readings and all settings."), "*.html"),
@@ -100,7 +106,7 @@ class ExportMenu:
             return _("Nothing has been examined yet.")
         if kind not in WITHOUT_REGIONS and not results.visibleRegions:
             return _("No region is checked.")
-        return reasonAgainstDicomSeg(results) if kind == "dicom-seg" else ""
+        return reasonAgainstDicomSeg(results) if kind in ("dicom-seg", "dicom") else ""
 
     def export(self, kind: str, pattern: str) -> None:
         """Ask where to, and write."""

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from KLIPCore.maps.regions import Region
     from KLIPSlicerLib.scene_results import SceneResults
 
-KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "stl", "report", "json")
+KINDS = ("scene", "seg.nrrd", "nifti", "dicom-seg", "dicom", "stl", "report", "json")
 
-WITHOUT_REGIONS = ("report", "json")
+WITHOUT_REGIONS = ("dicom", "report", "json")
 """Kinds that also make sense when no region is checked."""
 
 
@@ -45,12 +45,12 @@ def exportRegions(
     ----------
     results : a detection.
     kind : one of :data:`KINDS`.
-    path : the file to write; a folder for ``"stl"``; not needed for ``"scene"``.
+    path : the file to write; a folder for ``"stl"`` and ``"dicom"``; not needed for ``"scene"``.
     keep : places of the regions in ``results.regions``; those that are visible when None.
 
     Returns
     -------
-    the file; for ``"stl"`` the files, for ``"scene"`` the new segmentation node.
+    the file; for ``"stl"`` and ``"dicom"`` the files, for ``"scene"`` the new segmentation node.
 
     Raises
     ------
@@ -136,6 +136,15 @@ def _writeDicomSeg(results: SceneResults, chosen: list[Region], path: Path) -> P
     return written
 
 
+def _writeDicom(results: SceneResults, chosen: list[Region], folder: Path) -> list[Path]:
+    """Segmentation, map and structured report, which refer to each other."""
+    from KLIPCore.runs.dicom_results import write_dicom_results
+
+    study = sourceStudy(results)
+    report, volumes = _report(results, chosen)
+    return write_dicom_results(folder, report, volumes, study)
+
+
 def _writeReport(results: SceneResults, chosen: list[Region], path: Path) -> Path:
     """The page that `klip detect` writes, with the present settings and the checked regions."""
     from KLIPCore.export.html import write_html
@@ -201,14 +210,14 @@ def sourceStudy(results: SceneResults) -> Volume:
     found = None if node is None else dicomStudyOf(node, nodes.volumeFromNode(node))
     if found is None or not found.grid.same_as(grid):
         raise InputError(
-            "A DICOM SEG must refer to the DICOM images it was drawn on, and those are not to be found.",
+            "DICOM results must refer to the DICOM images they were made from, and those are not to be found.",
             "Load the study through the DICOM module and run the detection again, or use the .seg.nrrd.",
         )
     return found
 
 
 def reasonAgainstDicomSeg(results: SceneResults) -> str:
-    """Why no DICOM SEG can be written of a detection, in a sentence; empty when it can. No pixel is read."""
+    """Why no DICOM results can be written of a detection, in a sentence; empty when they can. No pixel is read."""
     from KLIPSlicerLib.dicom_origin import reasonAgainstOrigin
 
     recorded = results.live.run["study"]
@@ -231,6 +240,7 @@ _WRITERS = {
     "nifti": _writeNifti,
     "stl": _writeStl,
     "dicom-seg": _writeDicomSeg,
+    "dicom": _writeDicom,
     "report": _writeReport,
     "json": _writeJson,
 }

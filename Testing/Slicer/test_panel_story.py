@@ -108,7 +108,7 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     for row in others:
         person.click_checkbox(ui.regionTable, row)
     enabled = {action.objectName: action.enabled for action in ui.exportButton.menu().actions()}
-    assert [name for name, on in enabled.items() if on] == ["export report", "export json"]
+    assert [name for name, on in enabled.items() if on] == ["export dicom", "export report", "export json"]
     for row in (0, *others):
         person.click_checkbox(ui.regionTable, row)
     assert results.isRegionVisible(0)

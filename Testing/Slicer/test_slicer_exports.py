@@ -78,6 +78,28 @@ def test_dicom_seg_is_of_the_source_study_and_the_same_segments(
         np.testing.assert_allclose(found, wanted, atol=0.02)
 
 
+def test_dicom_results_are_of_the_checked_regions_and_the_map_shown(
+    of_dicom: SceneResults, dicom: tuple[Path, MadeRun], tmp_path: Path
+) -> None:
+    files = exportRegions(of_dicom, "dicom", tmp_path / "to", keep=[0])
+    assert [file.name for file in files] == ["regions.dcm", "kl_map.dcm", "report.dcm"]
+    segmentation, kl_map = (pydicom.dcmread(file) for file in files[:2])
+    uids = read_dicom(dicom[0]).source.sop_uids
+    nats = slicer.util.arrayFromVolume(of_dicom.mapNode)
+    stored = np.frombuffer(kl_map.FloatPixelData, "<f4").reshape(-1, kl_map.Rows, kl_map.Columns)
+    grid = of_dicom.live.framing.grid
+    assert len(stored) == len(uids) == len(nats)
+    assert stored.max() == nats.max() > 0
+    for groups in kl_map.PerFrameFunctionalGroupsSequence:
+        position = [float(v) for v in groups.PlanePositionSequence[0].ImagePositionPatient]
+        k = round(float(grid.to_index(position)[0]))
+        assert groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID == uids[k]
+    (group,) = hd.sr.srread(files[2]).content.get_volumetric_roi_measurement_groups()
+    assert group.tracking_uid == segmentation.SegmentSequence[0].TrackingUID
+    everything = exportRegions(of_dicom, "dicom", tmp_path / "none", keep=[])
+    assert [file.name for file in everything] == ["kl_map.dcm", "report.dcm"]
+
+
 def test_dicom_seg_lies_right_for_simpleitk_too(of_dicom: SceneResults, tmp_path: Path) -> None:
     """Its frames' positions, as ITK reads them, are slices of the source."""
     path = exportRegions(of_dicom, "dicom-seg", tmp_path / "regions.dcm", keep=[0])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from KLIPCore.cli.jobs import export_regions, reconstruct_file, reconstruct_folder
-from KLIPCore.errors import ConfigError, OutputError, TraceError
+from KLIPCore.errors import ConfigError, InputError, KlipError, OutputError, TraceError
+from KLIPCore.io.dicom import read_dicom
+from KLIPCore.io.images import write_image
 from KLIPCore.io.sinogram import write_sinogram
 from KLIPCore.physics.ellipses import EllipsePhantom
+from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.rerun import Detection
 from KLIPCore.volume.geometry import FanBeam, ImageGrid2D
 
@@ -61,6 +67,34 @@ def test_export_writes_labels_and_surfaces(run: Detection, tmp_path: Path) -> No
         export_regions(run.folder.path, tmp_path / "to", ["dwg"])
     with pytest.raises(TraceError):
         export_regions(tmp_path, tmp_path / "to", ["stl"])
+
+
+def test_export_writes_dicom_results_of_a_finished_run(run: Detection, dicom_study: Path, tmp_path: Path) -> None:
+    files = export_regions(run.folder.path, tmp_path / "to", ["dicom"])
+    assert [file.name for file in files] == list(DICOM_FILES)
+    again, first = (pydicom.dcmread(folder / "kl_map.dcm") for folder in (tmp_path / "to", run.folder.path))
+    assert again.FloatPixelData == first.FloatPixelData
+    assert again.SOPInstanceUID != first.SOPInstanceUID
+    shutil.copytree(dicom_study, tmp_path / "moved")
+    shutil.copytree(run.folder.path, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    record["study"]["path"] = str(tmp_path / "gone")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError):
+        export_regions(tmp_path / "run", tmp_path / "to2", ["dicom"])
+    assert len(export_regions(tmp_path / "run", tmp_path / "to2", ["dicom"], tmp_path / "moved")) == 3
+
+
+def test_dicom_results_of_what_is_no_dicom_are_refused(run: Detection, dicom_study: Path, tmp_path: Path) -> None:
+    write_image(read_dicom(dicom_study), tmp_path / "ct.nii.gz")
+    with pytest.raises(KlipError):  # another grid frame, or no DICOM: never files
+        export_regions(run.folder.path, tmp_path / "to", ["dicom"], tmp_path / "ct.nii.gz")
+    image = ImageGrid2D((32, 32), 1.0)
+    geometry = FanBeam.sparse(30, image)
+    write_sinogram(tmp_path / "scan.npz", np.zeros(geometry.shape), geometry)
+    with pytest.raises(InputError, match="measured projections"):
+        export_regions(run.folder.path, tmp_path / "to", ["dicom"], tmp_path / "scan.npz")
+    assert not list((tmp_path / "to").iterdir())
 
 
 def test_export_to_an_existing_file_is_refused(run: Detection, tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from small_study import LESION_LPS_MM, LESION_RADIUS_MM
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.detection.detect import detect
 from KLIPCore.errors import ConfigError, OutputError, TraceError
+from KLIPCore.export.dicom_codes import PEAK
 from KLIPCore.io.dicom import read_dicom
+from KLIPCore.io.images import read_image
+from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import OWN_FILES, RunFolder
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection, redo_regions
@@ -75,6 +78,21 @@ def test_dicom_seg_points_at_the_source_images(run: Detection, dicom_study: Path
     assert segmentation.number_of_segments == len(run.report.regions)
 
 
+def test_dicom_map_and_report_hold_the_numbers_of_the_other_files(run: Detection, dicom_study: Path) -> None:
+    plain, uids = pydicom.dcmread(run.folder.file("kl_map.dcm")), read_dicom(dicom_study).source.sop_uids
+    stored = np.frombuffer(plain.FloatPixelData, "<f4").reshape(-1, plain.Rows, plain.Columns)
+    nats = read_image(run.folder.file("kl_map.nrrd")).array
+    assert len(stored) == len(nats)
+    for frame, groups in zip(stored, plain.PerFrameFunctionalGroupsSequence, strict=True):
+        uid = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        np.testing.assert_array_equal(frame, nats[uids.index(uid)])
+    content = hd.sr.srread(run.folder.file("report.dcm")).content
+    peaks = [g.get_measurements(name=PEAK)[0].value for g in content.get_volumetric_roi_measurement_groups()]
+    assert peaks == [region.peak_nats for region in sorted(run.report.regions, key=lambda region: region.label)]
+    listed = json.loads(run.folder.file("result.json").read_text(encoding="utf-8"))["files"]
+    assert {"regions.dcm", "kl_map.dcm", "report.dcm"} <= set(listed)
+
+
 def test_report_is_one_file_and_says_what_is_simulated(run: Detection) -> None:
     page = run.folder.file("report.html").read_text(encoding="utf-8")
     assert "data:image/" in page
@@ -123,7 +141,7 @@ def test_regions_again_with_larger_blocks(run: Detection, tmp_path: Path) -> Non
     assert {p: p.stat().st_mtime_ns for p in (out / "trace").iterdir()} == stamps
     assert larger.kl_map.nats.max() > run.kl_map.nats.max()
     np.testing.assert_array_equal(larger.kl_map.cells, run.kl_map.cells)
-    assert not (out / "report.html").exists(), "a report of other regions must not stay"
+    assert not [n for n in ("report.html", *DICOM_FILES) if (out / n).exists()], "those of other regions must not stay"
 
 
 def test_a_roi_limits_what_is_tested(run: Detection, tmp_path: Path) -> None:
@@ -184,7 +202,7 @@ def test_a_nifti_gives_the_same_map_without_dicom_seg(run: Detection, dicom_stud
     path = tmp_path / "study.nii.gz"
     write_image(read_dicom(dicom_study), path)
     found = detect(path, tmp_path / "out", FAST, slices="1")
-    assert not found.folder.file("regions.dcm").exists()
+    assert not [name for name in DICOM_FILES if found.folder.file(name).exists()]
     np.testing.assert_allclose(found.kl_map.cells[0], run.kl_map.cells[1], rtol=1e-3, atol=1e-4)
 
 
