@@ -77,7 +77,6 @@ def parametric_map(
             f"A map of {pixels.nbytes / 2**30:.1f} GiB is larger than a DICOM object can be.",
             "Use kl_map.nrrd, or examine a part of the study.",
         )
-    window = _brightest(pixels)
     with making("a DICOM Parametric Map"):
         made = hd.pm.ParametricMap(
             source_images=series.headers,
@@ -92,13 +91,7 @@ def parametric_map(
             device_serial_number="none",
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[_mapping(float(pixels.min()), float(pixels.max()), quantity)],
-            voi_lut_transformations=[
-                hd.VOILUTTransformation(
-                    window_center=window / 2,
-                    window_width=window,
-                    voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT,  # LINEAR asks for a width of 1 or more
-                )
-            ],
+            voi_lut_transformations=[_window(pixels)],
             content_label="KLIP_MAP",
             content_description=CONTENT_DESCRIPTION,
             series_description=SERIES_DESCRIPTION,
@@ -125,10 +118,15 @@ def write_parametric_map(
     return path
 
 
-def _brightest(pixels: NDArray[np.float32]) -> float:
-    """Where the window ends; 1 for a map of zeros."""
+def _window(pixels: NDArray[np.float32]) -> hd.VOILUTTransformation:
+    """From 0 to :data:`BRIGHTEST`; to 1 for a map of zeros."""
     positive = pixels[pixels > 0]
-    return float(np.percentile(positive, BRIGHTEST, overwrite_input=True)) if positive.size else 1.0
+    top = float(np.percentile(positive, BRIGHTEST, overwrite_input=True)) if positive.size else 1.0
+    return hd.VOILUTTransformation(
+        window_center=top / 2,
+        window_width=top,
+        voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT,  # LINEAR asks for a width of 1 or more
+    )
 
 
 def _mapping(lowest: float, highest: float, quantity: Code) -> hd.pm.RealWorldValueMapping:

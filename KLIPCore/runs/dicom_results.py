@@ -1,7 +1,7 @@
 """Results for a PACS: segmentation, parametric map and structured report of one DICOM study.
 
-The three refer to each other, so they are made together, of one reading of the study's headers, and none is written
-before all are made.
+The report refers to the two others, so they are made together, of one reading of the study's headers, and none is
+written before all are made; but a segmentation is of use alone, where the others cannot be made.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from KLIPCore import __version__
+from KLIPCore.errors import InputError
 from KLIPCore.export.files import written
 from KLIPCore.export.report import Report
 from KLIPCore.maps.kl_map import KLMap, MapVolumes
 from KLIPCore.volume.volume import Volume
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
     from pydicom.sr.coding import Code
 
 SEGMENTATION, MAP, REPORT = "regions.dcm", "kl_map.dcm", "report.dcm"
@@ -43,7 +45,8 @@ def write_dicom_results(
     Raises
     ------
     InputError : the study is not a classic DICOM series, its header fields cannot be carried over, or its files
-        are gone or others (one of its descendants).
+        are gone or others (one of its descendants); or the map is larger than a DICOM object can be, and the
+        segmentation alone was written.
     OutputError : a file cannot be written.
     """
     from KLIPCore.export.dicom_codes import quantity_of
@@ -55,15 +58,24 @@ def write_dicom_results(
     series, settings = SourceSeries.of(study), parameters_of(volumes.cells)
     quantity = quantity_of(volumes.cells.score)
     segmentation = dicom_seg(report.regions, study, version=__version__, parameters=settings, series=series)
-    kl_map = parametric_map(volumes.kl_map, study, version=__version__, quantity=quantity, series=series)
-    referenced = Referenced(series, kl_map, segmentation, quantity, organs or {})
-    document = structured_report(report, referenced, version=__version__, parameters=settings)
+    try:
+        kl_map = parametric_map(volumes.kl_map, study, version=__version__, quantity=quantity, series=series)
+        referenced = Referenced(series, kl_map, segmentation, quantity, organs or {})
+        document = structured_report(report, referenced, version=__version__, parameters=settings)
+    except InputError:  # such as a map of more than 4 GiB
+        _write({folder / SEGMENTATION: segmentation})
+        raise
+    return _write({folder / SEGMENTATION: segmentation, folder / MAP: kl_map, folder / REPORT: document})
+
+
+def _write(objects: Mapping[Path, Dataset | None]) -> list[Path]:
+    """Write what is there; returns its files."""
     files = []
-    for name, made in ((SEGMENTATION, segmentation), (MAP, kl_map), (REPORT, document)):
+    for path, made in objects.items():
         if made is not None:
-            with written(folder / name) as part:
+            with written(path) as part:
                 made.save_as(part)
-            files.append(folder / name)
+            files.append(path)
     return files
 
 

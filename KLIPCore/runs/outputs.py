@@ -67,7 +67,7 @@ def write_report(
 
     Returns
     -------
-    the report, with a warning more where the study's headers allow no DICOM results.
+    the report, with a warning more where the study allows no, or not all, DICOM results.
 
     Raises
     ------
@@ -78,8 +78,8 @@ def write_report(
     if framed.study.source.is_dicom:
         try:
             write_dicom_results(folder.path, report, volumes, framed.study)
-        except InputError as error:  # the headers of this study allow none: that must not cost the rest of the run
-            report = replace(report, warnings=(*report.warnings, f"No DICOM results were written. {error}"))
+        except InputError as error:  # this study allows none, or not all: that must not cost the rest of the run
+            report = replace(report, warnings=(*report.warnings, f"Not all DICOM results were written. {error}"))
     write_html(report_inputs(report, kl_map, volumes, framed, reconstruction, card), folder.file("report.html"))
     return report
 

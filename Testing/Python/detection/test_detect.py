@@ -18,6 +18,7 @@ from small_study import LESION_LPS_MM, LESION_RADIUS_MM
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.detection.detect import detect
 from KLIPCore.errors import ConfigError, OutputError, TraceError
+from KLIPCore.export import parametric_map
 from KLIPCore.export.dicom_codes import PEAK
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.images import read_image
@@ -91,6 +92,17 @@ def test_dicom_map_and_report_hold_the_numbers_of_the_other_files(run: Detection
     assert peaks == [region.peak_nats for region in sorted(run.report.regions, key=lambda region: region.label)]
     listed = json.loads(run.folder.file("result.json").read_text(encoding="utf-8"))["files"]
     assert {"regions.dcm", "kl_map.dcm", "report.dcm"} <= set(listed)
+
+
+def test_a_map_too_large_for_dicom_costs_neither_the_run_nor_the_segmentation(
+    run: Detection, dicom_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(run.folder.path, out)
+    monkeypatch.setattr(parametric_map, "LARGEST", 1000)
+    found = detect(dicom_study, out, FAST)
+    assert [name for name in DICOM_FILES if (out / name).exists()] == ["regions.dcm"]
+    assert "larger than a DICOM object" in found.report.warnings[-1]
 
 
 def test_report_is_one_file_and_says_what_is_simulated(run: Detection) -> None:
