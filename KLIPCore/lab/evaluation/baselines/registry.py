@@ -8,34 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.evaluation.baselines import (
-    anoddpm,
-    blob,
-    classical_residual,
-    denoising_residual,
-    diffpath,
-    elbo,
-    feature_distance,
-    hu_threshold,
-    plain_kl,
-    reconstruction_residual,
-)
+from KLIPCore.lab.evaluation.baselines import classical, diffusion
 from KLIPCore.lab.evaluation.baselines.view import SliceView
 
 Baseline = Callable[[SliceView], NDArray[np.float32]]
 """A slice → non-negative scores (H, W) per pixel, or (h, w) per base cell; blocks add them up."""
 
 BASELINES: dict[str, Baseline] = {
-    "reconstruction-residual": reconstruction_residual.score,
-    "denoising-residual": denoising_residual.score,
-    "anoddpm": anoddpm.score,
-    "plain-kl": plain_kl.score,
-    "elbo": elbo.score,
-    "diffpath": diffpath.score,
-    "classical-residual": classical_residual.score,
-    "feature-distance": feature_distance.score,
-    "blob": blob.score,
-    "hu-threshold": hu_threshold.score,
+    "reconstruction-residual": classical.reconstruction_residual,
+    "denoising-residual": diffusion.denoising_residual,
+    "anoddpm": diffusion.anoddpm,
+    "plain-kl": diffusion.plain_kl,
+    "elbo": diffusion.elbo,
+    "diffpath": diffusion.diffpath,
+    "classical-residual": classical.classical_residual,
+    "feature-distance": classical.feature_distance,
+    "blob": classical.blob,
+    "hu-threshold": classical.hu_threshold,
 }
 
 NEEDS_SCAN = frozenset({"reconstruction-residual", "classical-residual"})
@@ -43,7 +32,7 @@ NEEDS_SCAN = frozenset({"reconstruction-residual", "classical-residual"})
 
 
 def baseline(name: str) -> Baseline:
-    """The baseline of that name.
+    """Return the baseline of that name.
 
     Raises
     ------
