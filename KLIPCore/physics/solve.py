@@ -25,6 +25,9 @@ ITERATIONS_SAVED = 4
 (docs/performance.md has the figures).
 """
 
+ROUNDING = 8.0
+"""A residual below so many units of rounding is noise; where A has a null space, a further step would follow it there."""
+
 
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor],
@@ -44,7 +47,7 @@ def conjugate_gradients(
     n_iterations : iterations, each one ``apply``.
     x0 : start; zeros when None (which saves one ``apply``).
     batch_dims : number of leading dimensions that are samples.
-    relative_tolerance : stop when every sample's ‖b − M x‖ is at most this part of ‖b‖.
+    relative_tolerance : a sample stays as it is once its ‖b − M x‖ is at most this part of ‖b‖.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def conjugate_gradients(
             break
         m_p = apply(p)
         curvature = dot(p, m_p)
-        alive = (rr > 0) & (curvature > 0)  # 0/0 once a sample has converged exactly
+        alive = (rr > enough) & (curvature > 0)  # 0/0 once a sample has converged exactly
         step = torch.where(alive, rr / torch.where(alive, curvature, 1.0), 0.0)
         x = torch.addcmul(x, step, p)
         if i + 1 == n_iterations:
@@ -207,5 +210,10 @@ def least_squares(
     with torch.no_grad():
         b = A.T(w * y)
         return conjugate_gradients(
-            lambda d: A.normal(d, w) + damping * d, b, n_iterations, x0, batch_dims=b.ndim - len(A.domain_shape)
+            lambda d: A.normal(d, w) + damping * d,
+            b,
+            n_iterations,
+            x0,
+            batch_dims=b.ndim - len(A.domain_shape),
+            relative_tolerance=ROUNDING * torch.finfo(b.dtype).eps,
         )

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.physics.fourier import UndersampledFourier
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
 from KLIPCore.physics.projector import Projector
@@ -99,3 +100,16 @@ def test_least_squares_is_tikhonov() -> None:
     assert misfit == sorted(misfit, reverse=True)
     with pytest.raises(ConfigError):
         least_squares(measurement, 5, damping=-1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_least_squares_stays_where_it_has_converged(dtype: torch.dtype) -> None:
+    """Two singular values and a null space: solved in two steps, and twenty more must not leave it."""
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[:, 6:10] = True
+    A = UndersampledFourier(mask)
+    image = torch.rand(16, 16, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    measurement = Measurement(A(image), A, noise=GaussianNoise(0.02), simulated=True)
+    few, many = (least_squares(measurement, n) for n in (3, 24))
+    assert torch.allclose(few, many, atol=1e-5)
+    assert float(many.abs().max()) < 2
