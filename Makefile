@@ -21,7 +21,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test test-slicer search check lint types docs-images slicer-images clean
+.PHONY: help setup demo test test-slicer search check lint types docs docs-images slicer-images clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module
 search: .stamps/test ## run the property tests (hypothesis) on new random inputs; `make test` takes the same ones every time
 	HYPOTHESIS_PROFILE=free QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest -m hypothesis Testing/Python $(ARGS)
 
-check: lint types test ## everything a change must pass: style, types, tests, who may import whom
+check: lint types test docs ## everything a change must pass: style, types, tests, who may import whom, the site
 
 lint: .stamps/dev ## style (ruff)
 	$(BIN)/ruff check .
@@ -50,6 +50,10 @@ lint: .stamps/dev ## style (ruff)
 
 types: .stamps/dev ## types of KLIPCore (mypy)
 	$(BIN)/mypy
+
+docs: .stamps/docs ## build the site of the documents, the gallery and the API reference: site/index.html
+	MPLBACKEND=agg OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m sphinx -b html -W --keep-going -q -d .sphinx docs site || { rm -rf .sphinx; exit 1; }
+	@echo "Ready: site/index.html"
 
 docs-images: demo ## draw the pictures of the documents again, and the tables of the examples
 	$(BIN)/python docs/make_images.py
@@ -62,7 +66,8 @@ slicer-images: demo .stamps/test ## draw the panel and the slice views of the Sl
 	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
 
 clean: ## remove what these commands made, .venv included
-	rm -rf .venv .slicer-* .stamps demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .slicer-* .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf docs/generated docs/gallery docs/__pycache__
 	find KLIPCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/pyvenv.cfg:
@@ -91,7 +96,7 @@ clean: ## remove what these commands made, .venv included
 	@$(PIP) --no-deps --target .slicer-$(SLICER_CORE) 'slicer-core==$(SLICER_CORE)' 'vtk==$(SLICER_VTK)'
 	@touch $@
 
-.stamps/test .stamps/dev: .stamps/%: .stamps/torch pyproject.toml
+.stamps/test .stamps/dev .stamps/docs: .stamps/%: .stamps/torch pyproject.toml
 	@echo "Installing KLIPCore and what its $* needs"
 	@$(PIP) --editable '.[$*]'
 	@touch $@

@@ -79,7 +79,7 @@ class EllipsePhantom:
         object.__setattr__(self, "ellipses", tuple(ellipses))
 
     def image(self, grid: ImageGrid2D, supersampling: int = 4) -> Array:
-        """(H, W) mean density of each pixel, from ``supersampling``² points in it."""
+        """(H, W) mean density of each pixel, from a square of ``supersampling`` points a side in it."""
         if supersampling < 1:
             raise ConfigError("A pixel needs at least one sample.", "Give a supersampling of at least 1.")
         fine = grid.refined(supersampling)

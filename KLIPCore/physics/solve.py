@@ -26,7 +26,7 @@ ITERATIONS_SAVED = 4
 """
 
 ROUNDING = 8.0
-"""A residual below so many units of rounding is noise; where A has a null space, a further step would follow it there."""
+"""A residual below so many units of rounding is noise; a further step would follow it into A's null space."""
 
 
 def conjugate_gradients(
