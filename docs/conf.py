@@ -18,7 +18,7 @@ import site_pages  # noqa: E402
 from KLIPCore import __version__  # noqa: E402
 
 project = "KLIPSlicer"
-author = "KLIPSlicer contributors"
+author = copyright = "KLIPSlicer contributors"
 release = version = __version__
 language = "en"
 
@@ -36,7 +36,7 @@ myst_enable_extensions = ["dollarmath"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc's sections say the types, with shapes and units
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

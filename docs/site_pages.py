@@ -29,6 +29,8 @@ TOCTREE = "```{toctree}\n:hidden:\n"
 
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
+NAME = re.compile(r"(?<![`}])`(KLIPCore(?:\.\w+)+)`(?!`)")
+
 PACKAGES = {
     "volume": "Studies and their geometry",
     "io": "Reading and writing studies",
@@ -65,10 +67,11 @@ def relinked(text: str, source: Path, page: Path) -> str:
 
 
 def lead_links(app: Any, name: str, content: list[str]) -> None:
-    """Relink a page as Sphinx reads it (its event ``source-read``)."""
+    """Relink a page as Sphinx reads it (its event ``source-read``), and lead names in code to the reference."""
     page = Path(app.srcdir) / f"{name}.md"
-    if page.is_file() and GENERATED not in page.parents:
-        content[0] = relinked(content[0], page, page)
+    if page.is_file():
+        text = content[0] if GENERATED in page.parents else relinked(content[0], page, page)
+        content[0] = NAME.sub(r"{py:obj}`\1`", text)
 
 
 def left_out(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
@@ -167,8 +170,7 @@ def reference() -> dict[str, str]:
         if name.startswith("cli."):
             continue  # its options are on the page of settings
         modules[name.split(".")[0] if "." in name else "top"].append(name)
-        full = f"KLIPCore.{name}"
-        pages[f"{name}.rst"] = f"{full}\n{'=' * len(full)}\n\n.. automodule:: {full}\n"
+        pages[f"{name}.rst"] = f"{name}\n{'=' * len(name)}\n\n.. automodule:: KLIPCore.{name}\n"
     for package, title in {**PACKAGES, "top": "Settings, scores, errors"}.items():
         names = modules[package]
         heading = f"KLIPCore.{package}: {title}" if package != "top" else title

@@ -23,7 +23,7 @@ from KLIPCore.config import Config
 from KLIPCore.scores import SCORES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])  # not the site's pages below docs/
 SOURCES = sorted(REPOSITORY.glob("KLIPCore/**/*.py"))
 
 NAME = re.compile(r"\bKLIPCore(?:\.\w+)+")
