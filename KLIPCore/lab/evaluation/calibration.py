@@ -26,10 +26,3 @@ def fire_rates(p_values: Sequence[NDArray[np.floating]], levels: Sequence[float]
     """
     kept = [np.asarray(p, float).ravel() for p in p_values if np.size(p)]
     return [bootstrap_mean([float(np.mean(p < level)) for p in kept]) for level in levels]
-
-
-def false_regions_per_slice(labels: Sequence[NDArray[np.integer]]) -> Interval:
-    """Distinct reported regions on healthy slices: mean a slice, with a bootstrap interval; 0 in a label
-    array is no region.
-    """
-    return bootstrap_mean([float(len(np.unique(own[own > 0]))) for own in labels])

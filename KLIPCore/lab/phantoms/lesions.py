@@ -9,8 +9,7 @@ and a label array.
     weight     0 … 1, rises from −edge/2 to +edge/2 of depth, smoothly: ½ on the outline
 
 The kinds have a module each: :mod:`tumours <KLIPCore.lab.phantoms.tumour>`, :mod:`stars
-<KLIPCore.lab.phantoms.star>`, :mod:`metal <KLIPCore.lab.phantoms.metal>`, :mod:`shifts
-<KLIPCore.lab.phantoms.shifts>` of intensities and anatomy; photographs have scars and patches
+<KLIPCore.lab.phantoms.star>`, :mod:`metal <KLIPCore.lab.phantoms.metal>`; images that are no CT have scars
 (:mod:`KLIPCore.lab.phantoms.photo`).
 """
 
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 from KLIPCore.errors import ConfigError, GeometryError
 from KLIPCore.lab.phantoms.metal import MetalRod
 from KLIPCore.lab.phantoms.shape import Array, Lesion, Point, require
-from KLIPCore.lab.phantoms.shifts import IntensityShift, Swelling, mirrored
 from KLIPCore.lab.phantoms.star import Star
 from KLIPCore.lab.phantoms.tumour import PUSH_REACH, Outline, Tumour
 from KLIPCore.volume.body import body_masks
@@ -37,15 +35,12 @@ from KLIPCore.volume.volume import Volume
 
 __all__ = [
     "PUSH_REACH",
-    "IntensityShift",
     "Lesion",
     "MetalRod",
     "Outline",
     "Star",
-    "Swelling",
     "Tumour",
     "implant",
-    "mirrored",
     "place_tumours",
     "tissue_mask",
 ]

@@ -1,4 +1,4 @@
-"""Scars and patches for photographs: the anomalies of KLIP's deblurring tests, with exact masks.
+"""Scars for images that are no CT: the anomaly of KLIP's deblurring tests, with an exact mask.
 
 Images here are arrays (H, W) or (H, W, C) with values 0 to 1; nothing is a patient, nothing has millimetres.
 """
@@ -58,45 +58,3 @@ class Scar:
             np.asarray(image, np.float64) + self.shade * weight.reshape(height, width, *[1] * (image.ndim - 2)), 0, 1
         )
         return changed, distance <= 0.5 * self.width
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A rectangle of the image pasted somewhere else in it (Li et al., CutPaste, CVPR 2021).
-
-    Attributes
-    ----------
-    height, width : of the rectangle in pixels.
-    quarter_turns : it is turned by a random multiple of 90 degrees.
-    """
-
-    height: int
-    width: int
-    quarter_turns: bool = True
-
-    def __post_init__(self) -> None:
-        require(self.height >= 1 and self.width >= 1, "A patch needs a size.", "Give whole numbers of pixels above 0.")
-
-    def draw(self, image: NDArray[np.floating], seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The image with a patch of itself where it does not belong, and the rectangle it covers."""
-        rng = np.random.default_rng(np.random.SeedSequence([seed, 0xCA]))
-        rows, columns = image.shape[:2]
-        require(
-            max(self.height, self.width) * 2 <= min(rows, columns),
-            "The patch is too large for the image.",
-            "Choose at most half its side.",
-        )
-        top, left = rng.integers(0, rows - self.height + 1), rng.integers(0, columns - self.width + 1)
-        piece = np.rot90(
-            image[top : top + self.height, left : left + self.width], int(rng.integers(4)) if self.quarter_turns else 0
-        )
-        h, w = piece.shape[:2]
-        while True:  # half the image is free of the source: this ends
-            r, c = int(rng.integers(0, rows - h + 1)), int(rng.integers(0, columns - w + 1))
-            if abs(r - top) >= max(h, self.height) or abs(c - left) >= max(w, self.width):
-                break
-        changed = np.array(image, np.float64)
-        changed[r : r + h, c : c + w] = piece
-        mask = np.zeros((rows, columns), bool)
-        mask[r : r + h, c : c + w] = True
-        return changed, mask

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.evaluation.auroc import auroc
-from KLIPCore.lab.evaluation.calibration import false_regions_per_slice, fire_rates
+from KLIPCore.lab.evaluation.calibration import fire_rates
 from KLIPCore.lab.evaluation.froc import ImageMarks, find_marks, froc, match_marks, region_marks, whole_scan
 from KLIPCore.lab.evaluation.precision import average_precision
 from KLIPCore.lab.evaluation.quality import psnr, ssim
@@ -146,7 +146,6 @@ def test_calibration_of_uniform_p_values() -> None:
         assert rate.lo - 0.004 <= level <= rate.hi + 0.004
         assert rate.n == 20
     assert fire_rates([np.zeros(0), np.full(4, 0.01)], (0.05,))[0].mean == 1.0
-    assert false_regions_per_slice([np.array([[0, 3, 3], [7, 0, 0]]), np.zeros((2, 2), int)]).mean == 1.0
 
 
 def test_regions_are_marks_at_their_strongest_block() -> None:

@@ -14,7 +14,6 @@ from scipy.spatial.transform import Rotation
 from KLIPCore.errors import ConfigError, GeometryError
 from KLIPCore.lab.phantoms.lesions import (
     PUSH_REACH,
-    IntensityShift,
     Lesion,
     MetalRod,
     Outline,
@@ -166,13 +165,6 @@ def test_rod_replaces_what_was_there() -> None:
     assert (labels == 1).sum() * volume.grid.voxel_volume_mm3 == pytest.approx(math.pi * 9 * rod.length_mm, rel=0.02)
     assert (made.array[labels == 1] == 2500).all()
     np.testing.assert_array_equal(made.array[labels == 0], volume.array[labels == 0])
-
-
-def test_shift_moves_tissue_and_no_air() -> None:
-    made, labels = implant(BLOCK, [IntensityShift(25.0)])
-    tissue = tissue_mask(BLOCK)
-    np.testing.assert_array_equal(labels == 1, tissue)
-    np.testing.assert_array_equal(made.array, BLOCK.array + 25 * tissue)
 
 
 def test_rim_lies_just_inside_the_outline() -> None:
