@@ -23,7 +23,17 @@ DOCUMENTS = {
     REPOSITORY / "CHANGELOG.md": GENERATED / "changelog.md",
     **{card: GENERATED / "cards" / card.name for card in sorted((REPOSITORY / "KLIPCore/priors/zoo").glob("*.md"))},
 }
-"""File in the repository → page of the site."""
+"""File in the repository → page of the site that holds its text."""
+
+GALLERY = REPOSITORY / "examples" / "gallery"
+
+PLACES = {
+    GALLERY: REPOSITORY / "docs" / "gallery" / "index.rst",
+    REPOSITORY / "KLIPCore" / "__init__.py": GENERATED / "api" / "index.md",
+    **{script: REPOSITORY / "docs" / "gallery" / f"{script.stem}.rst" for script in GALLERY.glob("plot_*.py")},
+    **DOCUMENTS,
+}
+"""File or folder in the repository → page that a link to it leads to."""
 
 TOCTREE = "```{toctree}\n:hidden:\n"
 
@@ -61,7 +71,7 @@ def relinked(text: str, source: Path, page: Path) -> str:
         if re.match(r"\w+:", link):
             return match[0]
         file = (source.parent / link).resolve()
-        return before + os.path.relpath(DOCUMENTS.get(file, file), page.parent).replace(os.sep, "/") + after
+        return before + os.path.relpath(PLACES.get(file, file), page.parent).replace(os.sep, "/") + after
 
     return LINK.sub(target, text)
 

@@ -148,6 +148,8 @@ def test_links_lead_somewhere(path: Path) -> None:
         link.split("#")[0] for link in LINK.findall(path.read_text(encoding="utf-8")) if not re.match(r"\w+:|#", link)
     ]
     assert [link for link in local if not (path.parent / link).exists()] == []
+    made = [link for link in local if re.match(r"(docs/)?(generated|gallery)/", link)]
+    assert made == [], "the site's own pages are not in the repository: link to what they are made of"
 
 
 def test_documents_that_the_code_mentions_exist() -> None:

@@ -97,6 +97,10 @@ def test_links_out_of_docs_lead_to_pages_of_the_site(pages: ModuleType) -> None:
     assert pages.relinked(text, page, page) == (
         "[a](generated/readme.md#when-not-to-trust-it) [b](slicer.md) ![c](images/demo.png) [d](https://example.org/x)"
     )
+    text = "[g](../examples/gallery) [n](../KLIPCore/__init__.py) [s](../examples/gallery/plot_5_cone_beam.py)"
+    assert pages.relinked(text, page, page) == (
+        "[g](gallery/index.rst) [n](generated/api/index.md) [s](gallery/plot_5_cone_beam.rst)"
+    )
     readme = pages.relinked("[m](docs/method.md)", REPOSITORY / "README.md", pages.GENERATED / "readme.md")
     assert readme == "[m](../method.md)"
 
