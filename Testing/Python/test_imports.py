@@ -302,6 +302,12 @@ def test_lower_bounds_only_and_met(text: str) -> None:
         assert requirement.specifier.contains(version(requirement.name), prereleases=True)
 
 
+@pytest.mark.parametrize("text", asked_for("docs"))
+def test_what_builds_the_site_has_lower_bounds_only(text: str) -> None:
+    """It need not be installed where the tests run."""
+    assert {specifier.operator for specifier in Requirement(text).specifier} == {">="}
+
+
 def test_python_version_is_said_once_and_the_same() -> None:
     assert project()["requires-python"] == ">=3.11"
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import KLIPCore as klip
+from KLIPCore.lab.evaluation.config import EvaluationConfig
 from KLIPCore.priors.stationary import StationaryGaussianPrior
 
 mpl.use("agg")
@@ -73,6 +74,16 @@ def test_the_researchers_tutorial_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     study = re.findall(r"```python\n(.*?)```", text.split("## A study in Python")[1], re.DOTALL)[0]
     assert study in readme
+
+
+def test_the_example_of_an_evaluation_can_be_read(tmp_path: Path) -> None:
+    text = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "eval_ours.yaml"
+    file.write_text(example, encoding="utf-8")
+    loaded = EvaluationConfig.load(file)
+    assert loaded.patients == ["P01"]
+    assert (loaded.organ_values, loaded.lesion_values) == ((1, 2), (2,))  # as the page says
 
 
 def test_every_public_name_is_on_the_front_page_of_the_reference(pages: ModuleType) -> None:

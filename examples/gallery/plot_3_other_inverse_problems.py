@@ -50,7 +50,7 @@ image = torch.from_numpy(scarred)
 # Samples and maps
 # ----------------
 # The same two calls for every operator. A map shows where the prior was overruled, and no more: with three columns
-# of k-space out of four missing, the scar's aliases are as likely as the scar, and get their share of the nats.
+# of k-space out of four missing, the scar's aliases are nearly as likely as the scar, and get their share.
 
 window = gauss_legendre_nodes(6, 0.03, 0.5)
 noise = klip.GaussianNoise(0.02)
