@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from KLIPCore.declare import Section, Setting, documented, known_values, require, section_of, setting, settings_of
 from KLIPCore.errors import ConfigError
@@ -62,6 +62,13 @@ class Config(Section):
     regions: RegionConfig = field(default_factory=RegionConfig)
     device: str = setting(
         "auto", "device", "auto (all GPUs, or the CPU), cpu, cuda, cuda:1 or cuda:all.", option="--device"
+    )
+    precision: Literal["auto", "bfloat16", "float32", "float16"] = setting(
+        "auto",
+        "precision",
+        "Arithmetic of the network; auto is the fastest on this computer.",
+        "Measured once and remembered. A run that is continued keeps the precision that it began with.",
+        option="--precision",
     )
 
     def check(self) -> None:
@@ -163,7 +170,11 @@ class Config(Section):
         return Config.from_dict(merged)
 
     def fingerprint(self, *extra: str) -> str:
-        """Return a hash of all that decides the trace (not regions, not device), and of ``extra`` identifiers."""
+        """Return a hash of all that decides the trace (not regions, not device), and of ``extra`` identifiers.
+
+        What ``auto`` stands for differs between computers: the precision that is really taken is such an identifier
+        where it is not the one that the network was trained in (:mod:`KLIPCore.detection.run_precision`).
+        """
         values = self.to_dict()
         decisive = {
             "measurement": values["measurement"],

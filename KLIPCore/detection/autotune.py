@@ -15,28 +15,21 @@ there are to share out.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import platform
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
 from KLIPCore.detection.batching import MOST_IMAGES, images_that_fit
+from KLIPCore.detection.user_cache import cache_folder, key_of, measuring, read_entries, write_entries
 from KLIPCore.detection.workers import Arrangement, arithmetic
 from KLIPCore.priors.prior import Prior
-
-SWITCH = "KLIP_TUNING"
-"""Environment variable that turns measuring off."""
 
 WORTHWHILE = 600
 """Network evaluations from which a measurement pays."""
@@ -75,18 +68,17 @@ def arrange(
     cache : folder instead of the user's own (:func:`cache_folder`).
     tell : called before something is measured.
     """
-    if n_evaluations < WORTHWHILE or n_slices < 2 or os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
+    if n_evaluations < WORTHWHILE or n_slices < 2 or not measuring():
         return Arrangement.plain()
     file = (cache or cache_folder()) / "tuning.json"
     key = _key(prior, device, n_samples)
-    found = _read(file).get(key)
-    if found is None:
+    known = read_entries(file, lambda entry: Arrangement(**entry))
+    if key not in known:
         if tell is not None:
             tell("measuring how this computer works fastest; done once")
-        made = measure(prior, device, n_samples)
-        _remember(file, key, made)
-    else:
-        made = found
+        known[key] = measure(prior, device, n_samples)
+        write_entries(file, {k: asdict(v) for k, v in known.items()})
+    made = known[key]
     return Arrangement(min(made.workers, n_slices, _affordable_workers()), made.threads, made.batch)
 
 
@@ -181,39 +173,9 @@ def _affordable_workers() -> int:
     return max(1, int(psutil.virtual_memory().available // 2 // WORKER_BYTES))
 
 
-def cache_folder() -> Path:
-    """Where this user's programs keep what they can find out again."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "klip"
-
-
 def _key(prior: Prior, device: torch.device, n_samples: int) -> str:
     """Everything that the answer depends on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() + platform.machine()
     machine = (platform.node(), name, psutil.cpu_count(), torch.get_num_threads(), torch.__version__)
-    facts: Sequence[Any] = (*machine, prior.card.sha256, prior.card.size, n_samples)
-    return hashlib.sha256(json.dumps([str(fact) for fact in facts]).encode()).hexdigest()[:16]
-
-
-def _read(file: Path) -> dict[str, Arrangement]:
-    """What was measured before; nothing where the file is missing or is not ours."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        return {str(key): Arrangement(**value) for key, value in values.items()}
-    except Exception:  # whatever is wrong with it, it can be measured again
-        return {}
-
-
-def _remember(file: Path, key: str, made: Arrangement) -> None:
-    """Add one measurement; a cache that cannot be written is no reason to stop."""
-    values = {k: asdict(v) for k, v in _read(file).items()} | {key: asdict(made)}
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        part.replace(file)
+    way = (getattr(prior, "precision", ""), getattr(prior, "channels_last", ""))
+    return key_of((*machine, prior.card.sha256, prior.card.size, n_samples, *way))

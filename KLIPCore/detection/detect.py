@@ -21,6 +21,8 @@ from KLIPCore.config import Config
 from KLIPCore.detection.autotune import arrange
 from KLIPCore.detection.detect_measured import detect_scan, is_scan
 from KLIPCore.detection.devices import check_memory, choose_devices, configure_process
+from KLIPCore.detection.precision import EXACT
+from KLIPCore.detection.run_precision import settle
 from KLIPCore.detection.simulated_scan import Scanner
 from KLIPCore.detection.workers import Arrangement, crew, cut, trace_all
 from KLIPCore.errors import Cancelled, ConfigError, KlipError
@@ -99,17 +101,21 @@ def _detect(
     volume = read_study(study, series)
     warnings = check_ct(volume)
     check_memory(volume.grid)
-    prior = load_prior(config.prior, devices[0])
+    exact = load_prior(config.prior, devices[0], EXACT)
     tell("frame", 0.02, "finding the body")
-    framed = frame_study(volume, prior.card)
+    framed = frame_study(volume, exact.card)
     indices = chosen_slices(framed, slices, roi)
 
-    fingerprint = config.fingerprint(prior.card.sha256, volume_hash(volume))
+    identity = (exact.card.sha256, volume_hash(volume))
+    prior, choice, fingerprint = settle(
+        folder, config, exact, identity, overwrite, lambda detail: tell("sample", SAMPLING_SHARE[0], detail)
+    )
     work = work or _work_before(folder, fingerprint, devices[0]) or _arranged(config, prior, devices, indices, tell)
     run = _run_record(
         study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings]
     )
-    folder.open(run | {"work": asdict(work) | {"device": devices[0].type}}, overwrite)
+    made_with = {"work": asdict(work) | {"device": devices[0].type}, "precision": choice.to_dict()}
+    folder.open(run | made_with, overwrite)
     folder.write_framing(framed)
     seconds = sample_slices(folder, framed, config, prior, devices, indices, fingerprint, tell, work)
     result = finish(folder, framed, config.regions, prior.card, tell, roi)
@@ -164,7 +170,8 @@ def sample_slices(
     if batches:
         tell("sample", lo, f"{count} of {len(indices)} slices were done before" if done else "setting up the scanner")
         scanner = Scanner.build(config, prior, framed.frame.pixel_mm, devices[0])
-        priors = [(devices[0], prior), *((other, load_prior(config.prior, other)) for other in devices[1:])]
+        way = (getattr(prior, "precision", None), getattr(prior, "channels_last", True))  # the same for all
+        priors = [(devices[0], prior), *((other, load_prior(config.prior, other, *way)) for other in devices[1:])]
         try:
             trace_all(crew(scanner, priors, work)[: len(batches)], framed, batches, wanted, work.threads, before, save)
         except KeyboardInterrupt as stop:

@@ -20,6 +20,8 @@ from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
+from KLIPCore.detection.precision import EXACT
+from KLIPCore.detection.run_precision import settle
 from KLIPCore.errors import TraceError
 from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
 from KLIPCore.physics.solve import least_squares
@@ -69,9 +71,16 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
     tell("read", 0.0, "reading the scan")
     configure_process()
     device = choose_device(config.device)
-    prior = load_prior(config.prior, device)
-    scan, digest = _prepare(path, config, prior, device)
-    fingerprint = config.fingerprint("measured", prior.card.sha256, digest)
+    exact = load_prior(config.prior, device, EXACT)
+    scan, digest = _prepare(path, config, exact, device)
+    prior, choice, fingerprint = settle(
+        folder,
+        config,
+        exact,
+        ("measured", exact.card.sha256, digest),
+        overwrite,
+        lambda detail: tell("sample", SAMPLING_SHARE[0], detail),
+    )
     n_views, arc = len(scan.measurement.y), config.measurement.arc_deg or 360.0
     told = (
         f"MEASURED by a scanner: {n_views} views over {arc:g}°, {scan.photons:.0f} photons per ray (estimated), "
@@ -86,6 +95,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
             "study": {"path": str(path.resolve()), "series": None, "hash": digest, "shape": [1, *scan.image.shape]},
             "config": config.to_dict(),
             "prior": card,
+            "precision": choice.to_dict(),
             "slices_asked": None,
             "slices": [0],
             "roi": None,

@@ -93,8 +93,19 @@ def check_prior_name(name: str) -> None:
         )
 
 
-def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> UNetPrior:
+def load_prior(
+    name_or_path: str | Path = DEFAULT_PRIOR,
+    device: torch.device | str = "cpu",
+    precision: str | None = None,
+    channels_last: bool = True,
+) -> UNetPrior:
     """A shipped prior by name, or anybody's by the path of its ``.safetensors``.
+
+    Parameters
+    ----------
+    name_or_path : which.
+    device, precision, channels_last : how it computes, as for :class:`KLIPCore.priors.unet.UNetPrior`.
+        :func:`KLIPCore.detection.precision.load_fastest` finds out what is fastest on this computer.
 
     Raises
     ------
@@ -102,7 +113,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
     """
     path = Path(name_or_path)
     if path.suffix == ".safetensors":
-        return _load(path, device)
+        return UNetPrior(*_load(path), device=device, own=True, precision=precision, channels_last=channels_last)
     shipped = files("KLIPCore.priors.zoo") / f"{name_or_path}.safetensors"
     if not shipped.is_file():
         names = ", ".join(
@@ -117,7 +128,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
             f"Choose one of: {names}; or give the path of a .safetensors file.",
         )
     with as_file(shipped) as real, as_file(files("KLIPCore.priors.zoo") / f"{name_or_path}.json"):
-        return _load(real, device)
+        return UNetPrior(*_load(real), device=device, own=True, precision=precision, channels_last=channels_last)
 
 
 def shipped_cards() -> list[ModelCard]:
@@ -129,7 +140,8 @@ def shipped_cards() -> list[ModelCard]:
     return [ModelCard.from_dict(json.loads(f.read_text(encoding="utf-8"))) for f in cards]
 
 
-def _load(path: Path, device: torch.device | str) -> UNetPrior:
+def _load(path: Path) -> tuple[nn.Module, ModelCard]:
+    """A network in float32 and its card; see :func:`load_prior`."""
     card_path = path.with_suffix(".json")
     if not path.is_file() or not card_path.is_file():
         raise PriorError(
@@ -161,7 +173,7 @@ def _load(path: Path, device: torch.device | str) -> UNetPrior:
             f"{path.name} cannot be loaded ({type(error).__name__}).",
             "Copy weights and card again, or choose another prior.",
         ) from error
-    return UNetPrior(network, card, device=device, own=True)
+    return network, card
 
 
 def _check_tensors(path: Path) -> None:

@@ -24,6 +24,9 @@ from KLIPCore.volume.model_card import ModelCard
 NORM_GROUPS, HEAD_CHANNELS = 8, 16
 """Groups of the group normalisation, and channels of an attention head."""
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Precisions that a network can compute in, by name."""
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -137,6 +140,17 @@ class EDMUNet(nn.Module):
         return c_skip(s) * x + c_out(s) * F.pixel_shuffle(raw.float(), self.config.unshuffle)
 
 
+def usual_precision(device: torch.device) -> str:
+    """What is fastest as a rule for a network that was trained in bfloat16: that on GPUs and on processors with
+    instructions for it, else float32.
+    """
+    if device.type != "cpu":
+        return "bfloat16"
+    has = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    wide = "AVX512" in torch.backends.cpu.get_cpu_capability()  # less where ATEN_CPU_CAPABILITY says so
+    return "bfloat16" if wide and any(ask is not None and ask() for ask in has) else "float32"
+
+
 class UNetPrior:
     """A network with its card, as a :class:`KLIPCore.priors.prior.Prior`.
 
@@ -145,24 +159,49 @@ class UNetPrior:
     network : the trained network: :class:`EDMUNet`, or another module called as (x, sigma, position) that
         returns the denoised images.
     card : what it was trained for.
-    device : where it runs; networks that were trained in bfloat16 (``mixed_precision``) run in it, others in float32.
+    device : where it runs.
     own : whether the prior may keep the very network and convert it in place, which saves a copy; it is nobody
         else's then. Otherwise the prior works with a copy of its own, and the network given stays as it is.
+    precision : of convolutions and linear layers, one of :data:`DTYPES`; None: for a network that was trained in
+        bfloat16 (``mixed_precision``) the :func:`usual_precision` of the device, float32 for others. A network that
+        was converted once does not get its digits back.
+    channels_last : whether the channels of a pixel lie beside each other in memory.
+
+    Raises
+    ------
+    PriorError : there is no such precision.
     """
 
     def __init__(
-        self, network: nn.Module, card: ModelCard, *, device: torch.device | str = "cpu", own: bool = False
+        self,
+        network: nn.Module,
+        card: ModelCard,
+        *,
+        device: torch.device | str = "cpu",
+        own: bool = False,
+        precision: str | None = None,
+        channels_last: bool = True,
     ) -> None:
         self._card = card
         self.device = torch.device(device)
+        self.native = "bfloat16" if getattr(network, "mixed_precision", False) else "float32"
+        self.precision = precision or (usual_precision(self.device) if self.native != "float32" else self.native)
+        if self.precision not in DTYPES:
+            raise PriorError(f"There is no precision called '{precision}'.", f"Choose one of: {', '.join(DTYPES)}.")
+        self.channels_last = channels_last
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
         network = network if own else copy.deepcopy(network)
-        self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mixed = bool(getattr(network, "mixed_precision", False))
+        self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=self._layout)  # type: ignore[call-overload]
         if self.mixed:  # what autocast would otherwise do again in every evaluation, with the same result
             for module in network.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
-                    module.to(torch.bfloat16)
+                    module.to(DTYPES[self.precision])
         self.position = position_channels(card.size).to(self.device)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether convolutions and linear layers have fewer digits than the rest."""
+        return self.precision != "float32"
 
     @property
     def card(self) -> ModelCard:
@@ -177,7 +216,9 @@ class UNetPrior:
         position = self.position.expand(len(x), -1, -1, -1)
         with (
             torch.set_grad_enabled(x.requires_grad),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed),
+            torch.autocast(
+                self.device.type, DTYPES[self.precision] if self.mixed else torch.bfloat16, enabled=self.mixed
+            ),
         ):
-            denoised: Tensor = self.network(x.contiguous(memory_format=torch.channels_last), sigma.to(x), position)
+            denoised: Tensor = self.network(x.contiguous(memory_format=self._layout), sigma.to(x), position)
             return denoised.float()

@@ -300,6 +300,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "software": f"KLIPCore {__version__}",
         "python": platform.python_version(),
         "torch": _installed("torch"),
+        "precision": precision_told(run),
         "prior": run["prior"]["name"],
         "prior_sha256": run["prior"]["sha256"],
         "prior_anatomy": run["prior"]["anatomy"],
@@ -316,6 +317,14 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "seconds_sampling": round(sum(i.get("seconds", 0.0) for i in infos), 1),
         "network_evaluations_per_slice": round(float(np.mean([i.get("network_evaluations", 0) for i in infos])), 1),
     } | ({"psnr_db_median": round(float(np.median(psnr)), 2)} if psnr else {})
+
+
+def precision_told(run: dict[str, Any]) -> str:
+    """In which precision a run's network computed, and why in that one."""
+    noted = run.get("precision")
+    told = [noted.get(name) for name in ("precision", "reason")] if isinstance(noted, dict) else []
+    parts = [part for part in told if isinstance(part, str) and part]
+    return ": ".join(parts) or "as the network was trained"  # runs of earlier versions did not choose
 
 
 def _installed(package: str) -> str:

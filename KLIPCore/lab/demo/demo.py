@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from KLIPCore.config import PRESETS, Config
 from KLIPCore.detection.detect import detect
 from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.precision import load_fastest
 from KLIPCore.export.report import number
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.io.dicom_series import write_dicom_series
@@ -43,7 +44,6 @@ from KLIPCore.lab.phantoms.abdomen import Abdomen
 from KLIPCore.lab.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
 from KLIPCore.lab.phantoms.patient import N_STEPS, draw_patient
 from KLIPCore.maps.regions import Region, region_colour
-from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.rerun import Detection
 from KLIPCore.volume.grid import Grid
@@ -105,7 +105,7 @@ def run_demo(
     tell = progress or (lambda stage, fraction, detail: None)
     config = config or PRESETS["quick"]
     configure_process()
-    prior = load_prior(config.prior, choose_device(config.device))
+    prior = load_fastest(config.prior, choose_device(config.device), config.precision)
     folder = DemoFolder(Path(out))
     recipe = {
         "recipe": RECIPE,

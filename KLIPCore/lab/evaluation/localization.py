@@ -19,6 +19,7 @@ import torch
 from KLIPCore import __version__
 from KLIPCore.config import RegionConfig
 from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.precision import load_fastest
 from KLIPCore.lab.bench.machine import machine
 from KLIPCore.lab.evaluation.auroc import bootstrap_mean
 from KLIPCore.lab.evaluation.backbones import plot_priors, prior_rows, priors_markdown
@@ -112,7 +113,7 @@ def _vary(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[s
     started = time.monotonic()
     configure_process()
     device = choose_device(config.run.device)
-    prior = load_prior(config.run.prior, device)
+    prior = load_fastest(config.run.prior, device, config.run.precision)
     points = [Point(setting) for setting in plan(config.variations, config.run, config.block_mm, config.scores)]
     for n, case in enumerate(config.cases):
         study = LabelledStudy.read(config, case, data, prior)
@@ -155,7 +156,7 @@ def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
     """All scores and baselines of all cases with one prior."""
     configure_process()
     device = choose_device(config.run.device)
-    prior = load_prior(config.run.prior, device)
+    prior = load_fastest(config.run.prior, device, config.run.precision)
     made = _Measured()
     started = time.monotonic()
     for n, case in enumerate(config.cases):

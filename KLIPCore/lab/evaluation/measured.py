@@ -32,7 +32,9 @@ from KLIPCore import __version__
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
+from KLIPCore.detection.precision import load_fastest
 from KLIPCore.detection.reconstruct import dice
+from KLIPCore.detection.run_precision import precision_mark
 from KLIPCore.errors import ConfigError, EmptyInputError, TraceError
 from KLIPCore.io.sinogram import read_htc2022
 from KLIPCore.kl.bands import cell_sums
@@ -51,7 +53,6 @@ from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.physics.tv import gradient, tv_reconstruction
-from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.scores import SCORES
 from KLIPCore.volume.untrusted import read_yaml
@@ -253,7 +254,7 @@ class ScanRun:
         )
         self.truth = ScanTruth.of(truth, self.scan, config.run.record.cell)
         digest = hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=8).hexdigest()
-        self.fingerprint = config.run.fingerprint("measured", prior.card.sha256, digest)
+        self.fingerprint = config.run.fingerprint("measured", prior.card.sha256, digest, *precision_mark(prior))
         self.file = out / "scans" / name / f"{chosen.name.replace(' ', '-').replace('°', '').replace(',', '')}.npz"
 
     def trace(self) -> SliceTrace:
@@ -327,7 +328,7 @@ def evaluate_measured(
     tell = progress or (lambda stage, fraction, detail: None)
     configure_process()
     device = choose_device(config.run.device)
-    prior = load_prior(prior_name or config.run.prior, device)
+    prior = load_fastest(prior_name or config.run.prior, device, config.run.precision)
     todo = [(group, name, s) for s in config.selections for group, names in config.scans.items() for name in names]
     started, rows, pictures = time.monotonic(), [], []
     for n, (group, name, selection) in enumerate(todo):

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from KLIPCore.detection.detect import sample_slices
+from KLIPCore.detection.run_precision import precision_mark
 from KLIPCore.detection.simulated_scan import Scanner, measure_slice, slice_generator
 from KLIPCore.kl.bands import cell_sums
 from KLIPCore.lab.evaluation.baselines.registry import NEEDS_SCAN, baseline
@@ -65,7 +66,8 @@ class CaseRun:
         self.study, self.prior, self.device = study, prior, device
         self.config = study.config.run
         self.folder = RunFolder(folder)
-        self.fingerprint = self.config.fingerprint(prior.card.sha256, volume_hash(study.framed.study))
+        identity = (prior.card.sha256, volume_hash(study.framed.study), *precision_mark(prior))
+        self.fingerprint = self.config.fingerprint(*identity)
         self._scanner: Scanner | None = None
 
     @property

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from KLIPCore.detection import autotune as tuning
-from KLIPCore.detection.autotune import arrange, cache_folder, candidates_for, core_shares, images_per_second, measure
+from KLIPCore.detection import user_cache
+from KLIPCore.detection.autotune import arrange, candidates_for, core_shares, images_per_second, measure
+from KLIPCore.detection.user_cache import cache_folder
 from KLIPCore.detection.workers import Arrangement
 from KLIPCore.priors.networks import build_network, network_fields
 from KLIPCore.priors.unet import UNetConfig, UNetPrior
@@ -43,7 +45,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Arrangement(2, 2, None)
 
     monkeypatch.setattr(tuning, "measure", fake)
-    monkeypatch.delenv(tuning.SWITCH, raising=False)
+    monkeypatch.delenv(user_cache.SWITCH, raising=False)
     return calls
 
 
@@ -69,7 +71,7 @@ def test_a_long_run_is_measured_once(prior: UNetPrior, tmp_path: Path, measured:
 def test_it_can_be_turned_off(
     prior: UNetPrior, tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(tuning.SWITCH, "off")
+    monkeypatch.setenv(user_cache.SWITCH, "off")
     assert arrange(prior, CPU, 2, 10**6, 50, tmp_path) == Arrangement.plain()
     assert not measured
 

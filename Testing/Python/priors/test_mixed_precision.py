@@ -17,7 +17,7 @@ def test_converted_once_is_converted_every_time() -> None:
         for p in network.parameters():  # MONAI starts its last convolution at zero
             p.add_(0.05 * torch.randn_like(p))
     plain = copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    prior = UNetPrior(network, ModelCard("tiny", "nothing", Window(-160, 240), size=32))
+    prior = UNetPrior(network, ModelCard("tiny", "nothing", Window(-160, 240), size=32), precision="bfloat16")
     x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.1, 1.0])
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         expected = plain(

@@ -21,7 +21,8 @@ def prior() -> UNetPrior:
     for parameter in network.parameters():
         if parameter.abs().max() == 0:
             torch.nn.init.normal_(parameter, std=0.05)
-    return UNetPrior(network, ModelCard("tiny", "nothing", Window(-160, 240), size=32, network=network_fields(shape)))
+    card = ModelCard("tiny", "nothing", Window(-160, 240), size=32, network=network_fields(shape))
+    return UNetPrior(network, card, precision="bfloat16")
 
 
 IMAGES = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
