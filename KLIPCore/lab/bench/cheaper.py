@@ -178,7 +178,7 @@ def cheaper_section(
     leave_out : ways that are not tried.
     """
     ways: dict[str, Callable[[], Evaluate]] = {
-        "bfloat16, as it runs": lambda: prior.denoise,
+        f"{prior.precision}, as it runs": lambda: prior.denoise,
         "float32": lambda: float32_copy(prior).denoise,
         "torch.compile": lambda: compiled(prior),
         "OpenVINO, bfloat16": lambda: openvino(prior, images),

@@ -46,6 +46,8 @@ COLUMNS = {
     "peak_gib": "peak memory",
     "goal_gib": "goal",
     "trace_mib": "trace, MiB",
+    "native_seconds": "this processor",
+    "avx2_seconds": "simulated: AVX2 alone",
     "speed_ratio": "times as fast",
     "ready_seconds": "until ready",
     "network_seconds": "in the network",
