@@ -10,53 +10,36 @@ Enhanced file's functional groups are flattened to one header a frame first.
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
-from KLIPCore.io.listing import (
-    DAMAGE,
-    ENHANCED_CLASSES,
-    SeriesInfo,
-    choose_series,
-    list_series,
-    number,
-    quiet_pydicom,
-    read_header,
-    text,
-)
-from KLIPCore.io.stack import Plane, stack
+from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
+from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
+from KLIPCore.io.pixels import only_stored_bits, stored_pixels
+from KLIPCore.io.stack import Plane, main_stack, stack
+from KLIPCore.volume.outside import AIR_HU, air_outside
 from KLIPCore.volume.volume import Source, Volume
 
 __all__ = ["AIR_HU", "SeriesInfo", "list_series", "read_dicom"]
 
 log = logging.getLogger(__name__)
 
-AIR_HU = -1024.0
-"""Lowest HU kept: 12-bit scanners store -1024..3071. Padding outside the field of view becomes this value."""
 TISSUE_PADDING_HU = -500.0
 """A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with
 a warning.
 """
-
-PLANE_TAGS = (
-    "SOPInstanceUID",
-    "Rows",
-    "Columns",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SpacingBetweenSlices",
-    "SliceThickness",
-    "FrameOfReferenceUID",
-    "GantryDetectorTilt",
+HU_WORDS = frozenset(
+    {"HU", "HUMOD", "US", "HOUNSFIELD", "HOUNSFIELDS", "HOUNSFIELDUNIT", "HOUNSFIELDUNITS", "CTNUMBER"}
 )
+"""Rescale types that are Hounsfield units, letters only; US is "unspecified": plausibility is judged later."""
+
 PIXEL_TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
@@ -64,80 +47,142 @@ PIXEL_TAGS = (
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
     "PixelRepresentation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
 )
+SINGLE_FRAMES = "Export the study as classic single-frame CT images."
 
 
-def read_dicom(path: Path, series: str | None = None) -> Volume:
+def read_dicom(path: Path, series: str | None = None, member: Path | None = None) -> Volume:
     """The CT series of a folder as a volume in HU.
 
     Parameters
     ----------
     path : folder, searched with all folders below it.
     series : which series, see :func:`KLIPCore.io.listing.choose_series`; None for the only CT.
+    member : a file in that folder whose series is meant, where ``series`` is None. A file that holds all slices of an
+        Enhanced CT stands for itself.
 
     Returns
     -------
     Volume (D, H, W) with k increasing along row × column (for axial slices: from the feet), and a source that
-    names every instance in array order. An Enhanced CT has one instance for all slices, so its source names none.
+    names every instance in array order, and what was assumed or left out. An Enhanced CT has one instance for all
+    slices, so its source names none.
 
     Raises
     ------
     EmptyInputError, UnreadableFileError, NotCTError, AmbiguousSeriesError, GeometryError, IntensityError :
         see :mod:`KLIPCore.errors`; each says which file or slice, and what to do.
     """
-    info = choose_series(list_series(path), series)
-    return _read_enhanced(Path(path), info) if info.sop_class in ENHANCED_CLASSES else _read_classic(Path(path), info)
+    info = choose_series(list_series(path), series, member)
+    if info.sop_class in ENHANCED_CLASSES:
+        files = (member,) if series is None and member in info.files and member is not None else info.files
+        return _read_enhanced(Path(path), info, files)
+    return _read_classic(Path(path), info)
 
 
 def _read_classic(path: Path, info: SeriesInfo) -> Volume:
-    headers = [read_header(file, PLANE_TAGS) or Dataset() for file in info.files]
-    order, grid = stack([_plane(h, file) for h, file in zip(headers, info.files, strict=True)])
+    planes, files, headers, notes = _planes(info)
+    _check_single_frames(headers, files)
+    stacked = stack(planes)
+    order, grid = stacked.order, stacked.grid
     array = np.empty(grid.shape, np.float32)
     tally = _Tally()
     for k, index in enumerate(order):
-        file = info.files[index]
+        file = files[index]
         dataset = _load(file)
-        array[k] = hounsfield(_pixels(dataset, file.name, grid.shape[1:]), dataset, file.name, tally)
-    tally.report()
+        array[k] = hounsfield(stored_pixels(dataset, file.name, grid.shape[1:]), dataset, file.name, tally)
+    array, filled = air_outside(array)
+    notes += [*stacked.notes, *tally.notes(), *filled]
+    uids = tuple(text(headers[i], "SOPInstanceUID") for i in order)
+    if len(set(uids)) < len(uids):
+        notes.append(
+            "Several slices share one instance UID, as after anonymization: no DICOM object can refer to them."
+        )
+        uids = ()
     source = Source(
         str(path),
         info.study_uid,
         info.series_uid,
-        tuple(text(headers[i], "SOPInstanceUID") for i in order),
-        tuple(str(info.files[i]) for i in order),
+        uids,
+        tuple(str(files[i]) for i in order) if uids else (),
         info.modality,
         info.description,
+        tuple(dict.fromkeys(notes)),
+        info.choice,
     )
     return Volume(array, grid, source)
+
+
+def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], list[str]]:
+    """The slices of a series' one large stack, their files and headers; and what was left out of it."""
+    notes = []
+    if not info.series_uid:
+        notes.append(
+            "The series instance UID is empty; all images of one study and series number are read as one series."
+        )
+    if info.copies:
+        notes.append(f"{len(info.copies)} files hold an instance that another file holds too; they are left out.")
+    sizes = [(number(h, "Rows"), number(h, "Columns")) for h in info.headers]
+    usual, n_usual = Counter(sizes).most_common(1)[0]
+    planes: list[Plane] = []
+    kept: list[int] = []
+    strays: list[int] = []
+    for index, (header, file) in enumerate(zip(info.headers, info.files, strict=True)):
+        try:
+            planes.append(_plane(header, file))
+            kept.append(index)
+        except GeometryError:  # a picture of another size that has no place is no slice
+            if sizes[index] == usual or n_usual <= len(info.files) / 2:
+                raise
+            strays.append(index)
+    large, beside = main_stack(planes)
+    strays += [kept[i] for i in beside]
+    if strays:
+        names = ", ".join(info.files[i].name for i in strays[:3]) + (", …" if len(strays) > 3 else "")
+        images = "1 image is" if len(strays) == 1 else f"{len(strays)} images are"
+        notes.append(
+            f"{images} left out ({names}): of another orientation or size than the stack of {len(large)} slices,"
+            " as localizers are."
+        )
+    chosen = [kept[i] for i in large]
+    return [planes[i] for i in large], [info.files[i] for i in chosen], [info.headers[i] for i in chosen], notes
 
 
 def _plane(header: Dataset, file: Path) -> Plane:
     try:
         if not text(header, "SOPInstanceUID"):
-            raise UnreadableFileError(
-                f"{file.name} is damaged: it has no instance UID.", "Copy or export that file again."
-            )
+            raise UnreadableFileError(f"{file.name} is damaged: it has no instance UID.", AGAIN)
         return Plane.of_header(header, file.name)
     except GeometryError:
         if "PixelData" not in _load(file):  # the fields are missing because the file ends before them
-            raise UnreadableFileError(
-                f"{file.name} is damaged or cut short.", "Copy or export that file again."
-            ) from None
+            raise UnreadableFileError(f"{file.name} is damaged or cut short.", AGAIN) from None
         raise
 
 
-def _read_enhanced(path: Path, info: SeriesInfo) -> Volume:
-    if len(info.files) > 1:
+def _check_single_frames(headers: Sequence[Dataset], files: Sequence[Path]) -> None:
+    """Raise for a classic CT file with several frames: it has one position for all of them."""
+    for header, file in zip(headers, files, strict=True):
+        frames = int(number(header, "NumberOfFrames") or 1)
+        if frames > 1:
+            raise GeometryError(
+                f"{file.name} holds {frames} frames in one file of the classic CT kind, which gives one position "
+                "for all of"
+                " them: where each slice lies is not known.",
+                "Export the study as classic single-frame CT images, or as Enhanced CT.",
+            )
+
+
+def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volume:
+    if len(files) > 1:
         raise GeometryError(
-            f"This Enhanced CT series is spread over {len(info.files)} multi-frame files.",
-            "Export the study as classic single-frame CT images.",
+            f"This Enhanced CT series is spread over {len(files)} multi-frame files.",
+            f"Give one of its files by name. {SINGLE_FRAMES.replace('Export', 'Or export')}",
         )
-    file = info.files[0]
+    file = files[0]
     dataset = _load(file)
-    damaged = UnreadableFileError(
-        f"The functional groups of {file.name} are damaged or missing.",
-        "Export the study as classic single-frame CT images.",
-    )
+    damaged = UnreadableFileError(f"The functional groups of {file.name} are damaged or missing.", SINGLE_FRAMES)
     try:
         with quiet_pydicom():
             frames = frame_headers(dataset)
@@ -145,16 +190,25 @@ def _read_enhanced(path: Path, info: SeriesInfo) -> Volume:
         raise damaged from error
     if not frames:
         raise damaged
-    order, grid = stack([Plane.of_header(frame, f"frame {n} of {file.name}") for n, frame in enumerate(frames, 1)])
-    stored = _pixels(
-        dataset, file.name, (len(frames), *grid.shape[1:]) if len(frames) > 1 else grid.shape[1:]
-    ).reshape(len(frames), *grid.shape[1:])
+    stacked = stack([Plane.of_header(frame, f"frame {n} of {file.name}") for n, frame in enumerate(frames, 1)])
+    order, grid = stacked.order, stacked.grid
+    announced = (len(frames), *grid.shape[1:]) if len(frames) > 1 else grid.shape[1:]
+    stored = stored_pixels(dataset, file.name, announced).reshape(len(frames), *grid.shape[1:])
     array = np.empty(grid.shape, np.float32)
     tally = _Tally()
     for k, index in enumerate(order):
         array[k] = hounsfield(stored[index], frames[index], f"frame {index + 1} of {file.name}", tally)
-    tally.report()
-    source = Source(str(path), info.study_uid, info.series_uid, modality=info.modality, description=info.description)
+    array, filled = air_outside(array)
+    notes = (*stacked.notes, *tally.notes(), *filled)
+    source = Source(
+        str(path if len(info.files) == 1 else file),
+        info.study_uid,
+        info.series_uid,
+        modality=info.modality,
+        description=info.description,
+        notes=tuple(dict.fromkeys(notes)),
+        choice=info.choice if len(info.files) == 1 else "",
+    )
     return Volume(array, grid, source)
 
 
@@ -172,14 +226,7 @@ def frame_headers(dataset: Dataset) -> list[Dataset]:
         "PixelValueTransformationSequence",
         "CTImageFrameTypeSequence",
     )
-    top = (
-        "Rows",
-        "Columns",
-        "FrameOfReferenceUID",
-        "PixelRepresentation",
-        "PixelPaddingValue",
-        "PixelPaddingRangeLimit",
-    )
+    top = ("Rows", "Columns", "FrameOfReferenceUID", *PIXEL_TAGS[3:])
     shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
     headers = []
     for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
@@ -204,69 +251,35 @@ def _load(file: Path) -> Dataset:
                 dataset.get(keyword)  # pydicom parses late; a damaged field shall be found here
             return dataset
     except DAMAGE as error:
-        raise UnreadableFileError(
-            f"{file.name} is damaged or cut short.", "Copy or export that file again."
-        ) from error
-
-
-def _pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArray[np.integer]:
-    """Stored values as they are encoded, decompressed where a decoder is installed.
-
-    Raises
-    ------
-    UnreadableFileError : no decoder for this compression, or the pixels are cut short.
-    """
-    if (
-        "TransferSyntaxUID" not in dataset.file_meta
-    ):  # files from before the preamble: pydicom found the encoding by trying
-        dataset.file_meta.TransferSyntaxUID = (
-            ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
-        )
-    with quiet_pydicom():
-        syntax = dataset.file_meta.TransferSyntaxUID
-        try:
-            decodable = get_decoder(syntax).is_available
-        except NotImplementedError:
-            decodable = False
-    if not decodable:
-        raise UnreadableFileError(
-            f"{label} is compressed as “{syntax.name}”, and no decoder for that is installed.",
-            'Run pip install "pylibjpeg[all]" (or python-gdcm), '
-            "or export the study uncompressed (Explicit VR Little Endian).",
-        )
-    try:
-        with quiet_pydicom():
-            stored = dataset.pixel_array
-    except Exception as error:  # decoders of three projects raise what they like on a damaged stream
-        raise UnreadableFileError(
-            f"The pixels of {label} are damaged or cut short ({error}).", "Copy or export that file again."
-        ) from error
-    if stored.shape != shape:
-        raise UnreadableFileError(
-            f"{label} holds pixels of shape {stored.shape} where {shape} was announced.",
-            "Copy or export that file again.",
-        )
-    return stored
+        raise UnreadableFileError(f"{file.name} is damaged or cut short.", AGAIN) from error
 
 
 class _Tally:
     """What was set to air on the way, to be told once a volume and not once a slice."""
 
     def __init__(self) -> None:
-        self.padding = self.below = 0
+        self.padding = self.below = self.masked = 0
         self.lowest = AIR_HU
         self.padding_hu = -np.inf
+        self.comma = False
 
-    def report(self) -> None:
+    def notes(self) -> list[str]:
+        """What a reader of the report should know; what is usual goes to the log."""
         if self.padding:
             log.info("%d padding pixels outside the field of view are set to air (%g HU).", self.padding, AIR_HU)
-        if self.padding_hu > TISSUE_PADDING_HU:
-            log.warning(
-                "The padding value is %g HU: tissue of just this value is taken for padding, as the header demands.",
-                self.padding_hu,
-            )
         if self.below:
             log.info("%d pixels down to %g HU are clipped to %g HU.", self.below, self.lowest, AIR_HU)
+        said = []
+        if self.padding_hu > TISSUE_PADDING_HU:
+            value = f"The padding value is {self.padding_hu:g} HU"
+            said.append(f"{value}: tissue of just this value is taken for padding, as the header demands.")
+        if self.masked:
+            said.append(
+                f"{self.masked} pixels hold bits beyond those stored, as of an old overlay; these are left out."
+            )
+        if self.comma:
+            said.append("Numbers in the headers are written with a decimal comma and are read so.")
+        return said
 
 
 def hounsfield(
@@ -287,27 +300,34 @@ def hounsfield(
     remedy = "Export the original CT series, not a derived or spectral one."
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
     if not slope or intercept is None:
-        raise IntensityError(
-            f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units.", remedy
-        )
+        problem = f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units."
+        raise IntensityError(problem, remedy)
     kind = (text(header, "RescaleType") or "HU").upper()
-    if kind not in ("HU", "HU_MOD", "US"):  # US is "unspecified"; plausibility is judged later
+    if "".join(filter(str.isalpha, kind)) not in HU_WORDS:
         raise IntensityError(f"{label} is rescaled to {kind[:40]}, not to Hounsfield units.", remedy)
     tally = tally if tally is not None else _Tally()
-    hu = stored.astype(np.float64) * slope + intercept
+    tally.comma |= any(has_decimal_comma(header, keyword) for keyword in PIXEL_TAGS[:2])
+    values = only_stored_bits(stored, header)
+    hu = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     padding = _padding(header)
+    padded = None
     if padding is not None:
-        padded = (stored >= padding[0]) & (stored <= padding[1])
+        padded = (values >= padding[0]) & (values <= padding[1])
+        if values is not stored:  # a padding value beyond the stored bits, as some scanners write
+            padded |= (stored >= padding[0]) & (stored <= padding[1])
         tally.padding += int(padded.sum())
         if padded.any():
             tally.padding_hu = max(tally.padding_hu, padding[1] * slope + intercept)
         hu[padded] = AIR_HU
+    if values is not stored:
+        beyond = values != stored
+        tally.masked += int((beyond if padded is None else beyond & ~padded).sum())
     below = hu < AIR_HU
     if below.any():
         tally.below += int(below.sum())
         tally.lowest = min(tally.lowest, float(hu.min()))
         hu[below] = AIR_HU
-    return hu.astype(np.float32)
+    return hu
 
 
 def _padding(header: Dataset) -> tuple[int, int] | None:

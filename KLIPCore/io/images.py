@@ -1,7 +1,8 @@
-"""NIfTI, NRRD and MetaImage files ↔ volumes, through SimpleITK.
+"""NIfTI, NRRD and MetaImage files ↔ volumes; all but the reading of NIfTI through SimpleITK.
 
 ITK and this project agree on the world: LPS millimetres. NIfTI says RAS on disk and ITK negates x and y on the way, so
-nothing here flips anything. What ITK does not notice about a damaged file, :mod:`KLIPCore.io.integrity` does.
+nothing here flips anything. What ITK does not notice about a damaged file, :mod:`KLIPCore.io.integrity` does; what it
+decides without a word about a NIfTI file, :mod:`KLIPCore.io.nifti` does.
 """
 
 from __future__ import annotations
@@ -17,46 +18,70 @@ from numpy.typing import NDArray
 from KLIPCore.errors import GeometryError, IntensityError, NotCTError, OutputError, UnreadableFileError
 from KLIPCore.io.headers import check_header
 from KLIPCore.io.integrity import check_integrity, damaged
+from KLIPCore.io.nifti import read_nifti
 from KLIPCore.io.silence import silenced
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.outside import air_outside
 from KLIPCore.volume.untrusted import check_name
 from KLIPCore.volume.volume import Source, Volume
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """File extensions read and written; .mhd keeps its numbers in a second file beside it."""
+PAIRS = (".hdr.gz", ".img.gz", ".hdr", ".img")
+"""NIfTI in two files: either names both."""
+READ_FORMATS = (*FORMATS, ".nhdr", *PAIRS)
+"""File extensions read."""
 SHEAR_TOLERANCE = 1e-3
 """Largest deviation of the direction matrix from orthonormality that still passes for right angles."""
 
 
-def image_format(path: Path) -> str:
-    """The extension of :data:`FORMATS` that a path ends with (in any case), or "" when it is none of them."""
+def image_format(path: Path, formats: tuple[str, ...] = FORMATS) -> str:
+    """The extension of ``formats`` that a path ends with (in any case), or "" when it is none of them."""
     name = Path(path).name.lower()
-    return next((f for f in FORMATS if name.endswith(f) and len(name) > len(f)), "")
+    return next((f for f in formats if name.endswith(f) and len(name) > len(f)), "")
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: Path, fill_outside: bool = False) -> Volume:
     """A 3-D scalar image as float32 on its grid; its unit is what :func:`write_image` noted, else HU.
 
     Parameters
     ----------
-    path : .nii, .nii.gz, .nrrd, .mha or .mhd. A fourth axis of length 1 is dropped.
+    path : one of :data:`READ_FORMATS`. A fourth axis of length 1 is dropped.
+    fill_outside : set what lies outside a CT's field of view to air, see :func:`KLIPCore.volume.outside.air_outside`.
 
     Raises
     ------
     UnreadableFileError : unknown extension, damaged or cut short.
-    GeometryError : 2-D or 4-D, or sheared axes.
+    GeometryError : 2-D or 4-D, sheared axes, or two spacings that contradict each other.
     NotCTError : colour or vector voxels.
     IntensityError : NaN or infinite voxels.
     """
     path = Path(path)
-    suffix = image_format(path)
+    suffix = image_format(path, READ_FORMATS)
     if not suffix:
-        raise UnreadableFileError(
-            f"{path.name} is of an unknown format.", f"Give a DICOM folder or one of {', '.join(FORMATS)}."
-        )
+        problem = f"{path.name} is of an unknown format."
+        raise UnreadableFileError(problem, f"Give a DICOM folder or one of {', '.join(READ_FORMATS)}.")
     check_name(path, UnreadableFileError)
     check_header(path)
-    check_integrity(path)
+    unit = "HU"
+    notes: list[str] = []
+    if suffix in (".nii", ".nii.gz", *PAIRS):
+        array, grid, notes = read_nifti(path)
+    else:
+        check_integrity(path)
+        array, grid, unit = _parts(_read_itk(path))
+    try:
+        if fill_outside and unit == "HU":
+            array, said = air_outside(array)
+            notes = [*notes, *said]
+        source = Source(path=str(path), description=path.name[: -len(suffix)], notes=tuple(notes))
+        return Volume(array, grid, source, unit)
+    except IntensityError as error:
+        raise IntensityError(f"{path.name}: {error.message}", error.remedy) from error
+
+
+def _read_itk(path: Path) -> sitk.Image:
+    """The 3-D scalar image of an NRRD or MetaImage file."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -65,23 +90,16 @@ def read_image(path: Path) -> Volume:
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
-    if (
-        components > 1
-        or "vector" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
-        or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    ):
-        raise NotCTError(
-            f"{path.name} has {components} numbers a voxel (colour, vectors or complex numbers).",
-            "Give a volume of single Hounsfield units.",
-        )
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if components > 1 or "vector" in kind or "complex" in kind:
+        problem = f"{path.name} has {components} numbers a voxel (colour, vectors or complex numbers)."
+        raise NotCTError(problem, "Give a volume of single Hounsfield units.")
     if len(size) == 2:
-        raise GeometryError(
-            f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume.", "Give a 3-D CT volume."
-        )
+        problem = f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume."
+        raise GeometryError(problem, "Give a 3-D CT volume.")
     if len(size) > 3 and max(size[3:]) > 1:
-        raise GeometryError(
-            f"{path.name} has {len(size)} dimensions {size}.", "Save one time point or phase as a 3-D volume."
-        )
+        problem = f"{path.name} has {len(size)} dimensions {size}."
+        raise GeometryError(problem, "Save one time point or phase as a 3-D volume.")
     try:
         with silenced():
             image = reader.Execute()
@@ -89,11 +107,7 @@ def read_image(path: Path) -> Volume:
         raise _unreadable(path, error) from error
     while image.GetDimension() > 3:
         image = image[..., 0]
-    source = Source(path=str(path), description=path.name[: -len(suffix)])
-    try:
-        return from_sitk(image, source)
-    except IntensityError as error:
-        raise IntensityError(f"{path.name}: {error.message}", error.remedy) from error
+    return image
 
 
 def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | GeometryError:
@@ -106,12 +120,18 @@ def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | Geomet
     return damaged(path)
 
 
-def from_sitk(image: sitk.Image, source: Source | None = None) -> Volume:
-    """A 3-D scalar SimpleITK image → volume (D, H, W) float32, unit from the image's "klip_unit" entry, else HU."""
+def _parts(image: sitk.Image) -> tuple[NDArray[np.float32], Grid, str]:
+    """Numbers, grid and unit of a 3-D scalar image."""
     array = sitk.GetArrayViewFromImage(image)
     grid = Grid.from_itk(array.shape, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     unit = image.GetMetaData("klip_unit")[:20] if image.HasMetaDataKey("klip_unit") else "HU"
-    return Volume(array.astype(np.float32), grid, source or Source(), unit)
+    return array.astype(np.float32), grid, unit
+
+
+def from_sitk(image: sitk.Image, source: Source | None = None) -> Volume:
+    """A 3-D scalar SimpleITK image → volume (D, H, W) float32, unit from the image's "klip_unit" entry, else HU."""
+    array, grid, unit = _parts(image)
+    return Volume(array, grid, source or Source(), unit)
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

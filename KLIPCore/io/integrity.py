@@ -1,16 +1,12 @@
 """Damage to volume files that ITK does not notice.
 
-A NIfTI file that was cut short is filled with zeros, and the checksums inside compressed NRRD and MetaImage files
-are not looked at: one flipped bit on a disk, and thousands of voxels are other plausible HU. Both are
-found here, before ITK reads, at the price of unpacking a compressed file twice.
+The checksums inside compressed NRRD and MetaImage files are not looked at: one flipped bit on a disk, and thousands of
+voxels are other plausible HU. It is found here, before ITK reads, at the price of unpacking a compressed file twice.
 """
 
 from __future__ import annotations
 
-import gzip
-import math
 import re
-import struct
 import zlib
 from pathlib import Path
 
@@ -22,19 +18,16 @@ AGAIN = "Copy or export that file again."
 
 
 def check_integrity(path: Path) -> None:
-    """Raise where a .nii, .nii.gz, .nrrd, .mha or .mhd file is cut short or fails its own checksum.
+    """Raise where an .nrrd, .nhdr, .mha or .mhd file is cut short or fails its own checksum.
 
     Raises
     ------
-    UnreadableFileError : it does, or it is NIfTI-2, which ITK cannot read.
+    UnreadableFileError : it does, or its numbers are in another file that is not there.
     """
     try:
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            sound = _nifti_is_sound(path)
-        else:
-            packed = _packed_numbers(path)
-            sound = packed is None or _stream_is_sound(*packed)
-    except (EOFError, OSError, zlib.error, struct.error, ValueError, OverflowError) as error:
+        packed = _packed_numbers(path)
+        sound = packed is None or _stream_is_sound(*packed)
+    except (EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
         raise damaged(path) from error
     if not sound:
         raise damaged(path)
@@ -45,48 +38,46 @@ def damaged(path: Path) -> UnreadableFileError:
     return UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
 
 
-def _nifti_is_sound(path: Path) -> bool:
-    """Whether a NIfTI-1 file holds as many bytes as its own header announces, and gzip's checksum where
-    there is one.
-    """
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as file:
-        header = file.read(348)
-        order = "<" if header[:4] in (b"\x5c\1\0\0", b"\x1c\2\0\0") else ">"
-        size = struct.unpack(order + "i", header[:4])[0]
-        if size == 540:
-            raise UnreadableFileError(
-                f"{path.name} is in NIfTI-2 format, which is not read.", "Save it as NIfTI-1 or NRRD."
-            )
-        dims, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
-        offset = int(struct.unpack_from(order + "f", header, 108)[0])
-        held = len(header)
-        while block := file.read(BLOCK) if packed else b"":  # to the end, where gzip keeps its checksum
-            held += len(block)
-    expected = offset + math.prod(max(d, 1) for d in dims[1 : 1 + dims[0]]) * bits // 8
-    return size == 348 and (held if packed else path.stat().st_size) >= expected
-
-
 def _packed_numbers(path: Path) -> tuple[Path, int] | None:
     """File and offset of the compressed numbers of an NRRD or MetaImage file; None where they are not compressed."""
     with path.open("rb") as file:
         start = file.read(LONGEST_HEADER)
     if start.startswith(b"NRRD"):
-        end = re.search(rb"\r?\n\r?\n", start)
-        if (
-            end is None
-            or re.search(rb"^data ?file:", start[: end.start()], re.M)
-            or not re.search(rb"^encoding: *gz", start[: end.start()], re.M)
-        ):
-            return None
-        return path, end.end()
+        end = re.search(rb"\r?\n\r?\n|\Z", start)
+        fields = start[: end.start()] if end else start
+        packed = re.search(rb"^encoding: *gz", fields, re.M) is not None
+        detached = re.search(rb"^data ?file: *([^\r\n]+)", fields, re.M)
+        if detached is None:
+            return (path, end.end()) if end and packed else None
+        beside = _beside(path, detached[1])
+        return (
+            (beside, 0) if beside and packed and not re.search(rb"^(line|byte) ?skip: *[^0\s]", fields, re.M) else None
+        )
     local = re.search(rb"^ElementDataFile *= *([^\r\n]+?) *\r?\n", start, re.M)
-    if local is None or not re.search(rb"^CompressedData *= *True", start[: local.start()], re.M):
+    if local is None:
         return None
+    packed = re.search(rb"^CompressedData *= *True", start[: local.start()], re.M) is not None
     if local[1] == b"LOCAL":
-        return path, local.end()
-    return path.parent / local[1].decode(), 0
+        return (path, local.end()) if packed else None
+    beside = _beside(path, local[1])
+    return (beside, 0) if beside and packed else None
+
+
+def _beside(path: Path, named: bytes) -> Path | None:
+    """The file of numbers that a header names; None where it names several (a list, or a pattern).
+
+    Raises
+    ------
+    UnreadableFileError : it is not there.
+    """
+    name = named.decode("utf-8", "surrogateescape").strip()
+    if name.startswith("LIST") or "%" in name:
+        return None
+    beside = path.parent / name
+    if not beside.is_file():
+        problem = f"{path.name} is a header only: its data file “{Path(name).name}” is not there."
+        raise UnreadableFileError(problem, "Put both files into one folder, under the names they had.")
+    return beside
 
 
 def _stream_is_sound(path: Path, offset: int) -> bool:

@@ -8,18 +8,13 @@ listing costs little and never holds a patient's name.
 from __future__ import annotations
 
 import logging
-import math
-import struct
-import warnings
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -29,13 +24,18 @@ from pydicom.uid import (
 )
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, NotCTError, UnreadableFileError
+from KLIPCore.io.acquisitions import TAGS as ACQUISITION_TAGS
+from KLIPCore.io.acquisitions import Acquisition, acquisitions
+from KLIPCore.io.fields import AGAIN, DAMAGE, number, quiet_pydicom, read_header, text
+
+__all__ = ["DAMAGE", "SeriesInfo", "choose_series", "list_series", "number", "quiet_pydicom", "read_header", "text"]
 
 log = logging.getLogger(__name__)
 
 ENHANCED_CLASSES = frozenset({EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
 CT_CLASSES = frozenset({CTImageStorage}) | ENHANCED_CLASSES
 
-HEADER_TAGS = (
+SERIES_TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
@@ -49,19 +49,20 @@ HEADER_TAGS = (
     "SamplesPerPixel",
     "NumberOfFrames",
 )
-DAMAGE = (
-    InvalidDicomError,
-    BytesLengthException,
-    EOFError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    OSError,
-    struct.error,
+PLANE_TAGS = (
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+    "FrameOfReferenceUID",
+    "GantryDetectorTilt",
 )
-"""What pydicom raises on files that are cut short or overwritten."""
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+HEADER_TAGS = tuple(dict.fromkeys((*SERIES_TAGS, *PLANE_TAGS, *ACQUISITION_TAGS)))
+"""All that is read of a file before its pixels are: the series, the place, and what tells acquisitions apart."""
+INDEX_NAME = re.compile(r"(dicomdir|dirfile)\b", re.IGNORECASE)
+"""Indexes of a medium: DICOMDIR by the standard, DIRFILE by Philips."""
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class SeriesInfo:
     sop_class : SOP class UID of the first file.
     localizer : whether these are scout views.
     samples : samples per pixel, 3 for colour pictures.
+    acquisition : what chooses this stack among several of one series UID, empty when it is the only one.
+    label : what tells it from those others, e.g. "acquisition 2, at 12:05:00".
+    copies : files left out because their instance is there already.
+    headers : the fields :data:`HEADER_TAGS` of the files.
     """
 
     series_uid: str
@@ -93,6 +98,15 @@ class SeriesInfo:
     sop_class: str
     localizer: bool
     samples: int
+    acquisition: str = ""
+    label: str = ""
+    copies: tuple[Path, ...] = ()
+    headers: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def choice(self) -> str:
+        """What picks this one again with ``--series``: its UID, and its acquisition where there are several."""
+        return f"{self.series_uid}/{self.acquisition}" if self.acquisition else self.series_uid
 
     @property
     def is_ct(self) -> bool:
@@ -109,76 +123,24 @@ class SeriesInfo:
         kind = f"{self.modality} localizer" if self.localizer else self.modality
         number = "without a number" if self.number is None else f"number {self.number}"
         size = f", {self.n_images} images of {self.shape[0]}x{self.shape[1]}" if self.n_images else ", no images"
-        return f"{number}: {self.description or 'no description'} ({kind}{size})"
+        which = f", {self.label}" if self.label else ""
+        return f"{number}{which}: {self.description or 'no description'} ({kind}{size})"
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Scanners bend the standard in a thousand harmless ways; pydicom's warnings about them help no user of ours."""
-    logger = logging.getLogger("pydicom")  # it warns twice, here and by the warnings module
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+def is_index(path: Path) -> bool:
+    """Whether a file is named as the index of a medium (DICOMDIR, DIRFILE), which holds no image."""
+    return INDEX_NAME.match(path.name) is not None
 
 
-def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
-    """The named fields of a DICOM file, or None when the file is of another kind.
-
-    Raises
-    ------
-    UnreadableFileError : the file says it is DICOM and is not, or ends within its header.
-    """
-    remedy = "Copy or export that file again."
-    try:
-        with path.open("rb") as file:
-            start = file.read(132)
-    except OSError as error:
-        raise UnreadableFileError(
-            f"{path.name} cannot be opened ({error.strerror}).", "Check the file and its permissions."
-        ) from error
-    if start[128:] != b"DICM" and start[:2] not in (
-        b"\x08\x00",
-        b"\x02\x00",
-    ):  # the latter: old files without a preamble
-        if path.suffix.lower() in DICOM_SUFFIXES:
-            raise UnreadableFileError(
-                f"{path.name} is named as a DICOM file and is not one.",
-                remedy + " If it is no part of the study, move it away.",
-            )
-        return None
-    try:
-        with quiet_pydicom():
-            header = pydicom.dcmread(
-                path, stop_before_pixels=True, force=start[128:] != b"DICM", specific_tags=list(tags)
-            )
-            header.decode()
-    except (*DAMAGE, TypeError, RecursionError, MemoryError, OverflowError) as error:
-        raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", remedy) from error
-    return header
-
-
-def number(header: Dataset, keyword: str) -> float | None:
-    """A field as one finite number; None when it is absent, empty, several values or text."""
-    try:
-        value = float(header[keyword].value)
-    except (*DAMAGE, TypeError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def text(header: Dataset, keyword: str) -> str:
-    """A field as one string without padding; empty when it is absent or several values (a stray backslash)."""
-    value = header.get(keyword)
-    return str(value).strip() if isinstance(value, str) else ""
+def is_archive(path: Path) -> bool:
+    """Whether a file is named as an archive of other files."""
+    return path.name.lower().endswith(ARCHIVES)
 
 
 def list_series(folder: Path) -> list[SeriesInfo]:
-    """All series below a folder, by study, number and UID. Localizers inside a series are listed apart from it.
+    """All series below a folder, by study, number and UID.
+
+    Localizers inside a series are listed apart from it, and so are several acquisitions under one series UID.
 
     Raises
     ------
@@ -188,32 +150,70 @@ def list_series(folder: Path) -> list[SeriesInfo]:
     folder = Path(folder)
     if not folder.is_dir():
         raise EmptyInputError(f"There is no folder {folder}.", "Check the path.")
-    groups: dict[tuple[str, bool], list[tuple[Path, Dataset]]] = defaultdict(list)
+    groups: dict[tuple, list[tuple[Path, Dataset]]] = defaultdict(list)
+    packed = ""
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(".") or not path.is_file():  # ._x.dcm is macOS's shadow of x.dcm
             continue
-        header = read_header(path, HEADER_TAGS)
-        if header is None:
-            continue
-        sop_class, series_uid = text(header, "SOPClassUID"), text(header, "SeriesInstanceUID")
-        if sop_class == MediaStorageDirectoryStorage:  # a DICOMDIR
-            continue
-        if not sop_class or not series_uid or (sop_class in CT_CLASSES and "Rows" not in header):
-            raise UnreadableFileError(
-                f"The DICOM header of {path.name} is damaged or cut short.", "Copy or export that file again."
-            )
-        localizer = "LOCALIZER" in (header.get("ImageType") or ())
-        groups[series_uid, localizer].append((path, header))
+        packed = packed or (path.name if is_archive(path) else "")
+        found = _image(path)
+        if found is not None:
+            groups[found[0]].append((path, found[1]))
     if not groups:
-        raise EmptyInputError(
-            f"No DICOM file was found in {folder}.",
-            "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file.",
-        )
-    infos = [_info(members, localizer) for (_, localizer), members in groups.items()]
+        if packed:
+            raise EmptyInputError(f"No DICOM file was found in {folder}, but {packed}.", f"Unpack {packed} first.")
+        remedy = "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file."
+        raise EmptyInputError(f"No DICOM file was found in {folder}.", remedy)
+    infos = []
+    for (*_, localizer), members in groups.items():
+        stacked = sop_class_of(members[0][1]) == CTImageStorage and not localizer
+        parts = acquisitions(members) if stacked else [Acquisition(members)]
+        infos += [_info(part, localizer) for part in parts]
     return sorted(infos, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.series_uid, s.localizer))
 
 
-def _info(members: list[tuple[Path, Dataset]], localizer: bool) -> SeriesInfo:
+def _image(path: Path) -> tuple[tuple, Dataset] | None:
+    """What a file's series is, and its header; None for a file that is no image and no part of a series.
+
+    Raises
+    ------
+    UnreadableFileError : it is DICOM and damaged.
+    """
+    try:
+        header = read_header(path, HEADER_TAGS)
+    except UnreadableFileError:
+        if is_index(path):
+            return None
+        raise
+    if header is None:
+        return None
+    sop_class, series_uid = sop_class_of(header), text(header, "SeriesInstanceUID")
+    if sop_class == MediaStorageDirectoryStorage or (is_index(path) and "Rows" not in header):
+        return None
+    is_image = number(header, "Rows") is not None
+    if not series_uid and not is_image and sop_class not in CT_CLASSES and _is_known(text(header, "SOPClassUID")):
+        return None  # a palette, a hanging protocol
+    if not sop_class or not (series_uid or is_image) or (sop_class in CT_CLASSES and not is_image):
+        raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", AGAIN)
+    localizer = "LOCALIZER" in (header.get("ImageType") or ())
+    named = (
+        (series_uid,) if series_uid else ("", *(str(header.get(k, "")) for k in ("StudyInstanceUID", "SeriesNumber")))
+    )
+    return (named, localizer), header
+
+
+def sop_class_of(header: Dataset) -> str:
+    """The SOP class; where an export emptied it, that of the file's meta header, or CT for an image of a CT."""
+    with quiet_pydicom():
+        stated = text(header, "SOPClassUID") or text(
+            getattr(header, "file_meta", Dataset()), "MediaStorageSOPClassUID"
+        )
+    is_ct_image = text(header, "Modality") == "CT" and number(header, "Rows") is not None
+    return stated or (str(CTImageStorage) if is_ct_image else "")
+
+
+def _info(part: Acquisition, localizer: bool) -> SeriesInfo:
+    members = part.members
     first = members[0][1]
     series_number = number(first, "SeriesNumber")
     return SeriesInfo(
@@ -225,9 +225,13 @@ def _info(members: list[tuple[Path, Dataset]], localizer: bool) -> SeriesInfo:
         n_images=sum(int(number(h, "NumberOfFrames") or 1) for _, h in members if number(h, "Rows")),
         shape=(int(number(first, "Rows") or 0), int(number(first, "Columns") or 0)),
         files=tuple(path for path, _ in members),
-        sop_class=text(first, "SOPClassUID"),
+        sop_class=sop_class_of(first),
         localizer=localizer,
         samples=max(int(number(h, "SamplesPerPixel") or 1) for _, h in members),
+        acquisition=part.name,
+        label=part.label,
+        copies=part.copies,
+        headers=tuple(header for _, header in members),
     )
 
 
@@ -236,20 +240,24 @@ def listing(infos: Sequence[SeriesInfo]) -> str:
     return "\n".join(f"  #{i} {info}" for i, info in enumerate(infos, 1))
 
 
-def choose_series(infos: Sequence[SeriesInfo], series: str | None = None) -> SeriesInfo:
+def choose_series(infos: Sequence[SeriesInfo], series: str | None = None, member: Path | None = None) -> SeriesInfo:
     """The series meant by ``series``, or the only CT among them.
 
     Parameters
     ----------
     infos : what :func:`list_series` found.
-    series : a series instance UID; a series number ("4"); a place in the listing ("#2", or "2" where no series has
-        number 2); or None for the only CT series that is not a localizer.
+    series : a series instance UID; a series number ("4"); either with an acquisition ("4/2") where a series has
+        several; a place in the listing ("#2", or "2" where no series has number 2); or None for the only CT
+        series that is not a localizer.
+    member : a file whose series is meant, where ``series`` is None.
 
     Raises
     ------
     NotCTError : no CT series, or the one asked for is none.
     AmbiguousSeriesError : several fit, or none has that name; the message lists all.
     """
+    if series is None and member is not None:
+        infos = [info for info in infos if member in info.files or member in info.copies] or infos
     named = list(infos) if series is None else _named(infos, series.strip())
     candidates = [info for info in named if info.is_ct]
     if len(candidates) == 1:
@@ -261,15 +269,24 @@ def choose_series(infos: Sequence[SeriesInfo], series: str | None = None) -> Ser
         raise AmbiguousSeriesError(f"No series is called {series!r}. The study holds:\n{listing(infos)}", remedy)
     if not candidates:
         raise _not_ct(named)
-    raise AmbiguousSeriesError(
-        f"{len(candidates)} CT series were found and none was chosen:\n{listing(infos)}", remedy
-    )
+    acquired = [info for info in candidates if info.acquisition]
+    if acquired:
+        names = [info.acquisition if info.number is None else f"{info.number}/{info.acquisition}" for info in acquired]
+        remedy = f"Choose one with --series, by #place or number and acquisition ({', '.join(names[:4])})."
+    if len({info.series_uid for info in candidates}) == 1 and len(acquired) == len(candidates):
+        problem = f"One series holds {len(candidates)} acquisitions of the same place and none was chosen"
+    else:
+        problem = f"{len(candidates)} CT series were found and none was chosen"
+    raise AmbiguousSeriesError(f"{problem}:\n{listing(infos)}", remedy)
 
 
 def _named(infos: Sequence[SeriesInfo], series: str) -> list[SeriesInfo]:
-    by_uid = [info for info in infos if info.series_uid == series]
-    if by_uid:
-        return by_uid
+    exact = [info for info in infos if series and series in (info.series_uid, info.choice)]
+    if exact:
+        return exact
+    name, _, acquisition = series.partition("/")
+    if acquisition:
+        return [info for info in _named(infos, name) if info.acquisition == acquisition.strip()]
     digits = series.removeprefix("#")
     if not digits.isascii() or not digits.isdigit():
         return []
@@ -285,6 +302,12 @@ def _not_ct(infos: Sequence[SeriesInfo]) -> NotCTError:
         return NotCTError(f"Only localizers (scout views) were found:\n{listing(infos)}", remedy)
     kinds = ", ".join(sorted({f"{info.modality} ({_class_name(info.sop_class)})" for info in infos}))
     return NotCTError(f"No CT slices were found, only {kinds}:\n{listing(infos)}", remedy)
+
+
+def _is_known(sop_class: str) -> bool:
+    """Whether the standard names such a class: what is cut short within its own class is none."""
+    with quiet_pydicom():
+        return UID(sop_class).type == "SOP Class"
 
 
 def _class_name(sop_class: str) -> str:

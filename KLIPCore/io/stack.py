@@ -8,19 +8,17 @@ is checked before one is formed: a stack that breaks one is refused with a sente
 
 from __future__ import annotations
 
-import logging
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import GeometryError
-from KLIPCore.io.listing import DAMAGE, number, text
+from KLIPCore.io.fields import decimals, has_decimal_comma, number, numbers, text
 from KLIPCore.volume.grid import Grid
-
-log = logging.getLogger(__name__)
 
 DIRECTION_TOLERANCE = 1e-3
 """Largest deviation of direction cosines between slices, and from orthonormality: scanners write six digits
@@ -33,7 +31,13 @@ LATERAL_TOLERANCE_PIXELS = 0.1
 RIGHT_ANGLE = 1e-4
 """A k step further off the normal than this (part of its length) is laid onto it: no file format keeps a shear."""
 STEP_TOLERANCE = 0.05
-"""How far a slice may lie from its place on the even grid, as part of the step: positions rounded to 0.1 mm pass."""
+"""How far a slice may lie from its place on the even grid, as part of the step."""
+ROUNDED_STEP_TOLERANCE = 0.25
+"""The same where the decimals that positions are written with explain it: far below half a step, so no gap passes."""
+ROUNDED_DIRECTION = 0.025
+"""Deviation of direction cosines from right angles that two decimals explain."""
+LEAST_STACK, STACK_TO_STRAYS = 3, 4
+"""A stack has so many slices at least, and so many for each image that is left out beside it."""
 
 REGULARIZE = (
     "Resample the study to a regular grid first, e.g. in 3D Slicer with “Acquisition geometry regularization” on "
@@ -52,9 +56,12 @@ class Plane:
     position : (3,) LPS mm of the centre of pixel (0, 0).
     along_row, along_column : (3,) unit LPS vectors of increasing column index i, and of increasing row index j.
     spacing : (2,) mm between rows (step of j) and between columns (step of i).
-    thickness : mm between slices by the header's word, used for a single slice only; None when absent.
+    thickness : mm between slices by the header's word; None when absent.
     frame_uid : frame of reference UID.
     tilt_deg : gantry tilt by the header's word, None when absent.
+    rounding_mm : half a unit of the last decimal of the position; 0 when not known.
+    rounding : the same for direction cosines that are not exactly along an axis.
+    oddities : what was unusual about the header, one sentence each.
     """
 
     label: str
@@ -66,6 +73,9 @@ class Plane:
     thickness: float | None = None
     frame_uid: str = ""
     tilt_deg: float | None = None
+    rounding_mm: float = 0.0
+    rounding: float = 0.0
+    oddities: tuple[str, ...] = field(default=())
 
     @classmethod
     def of_header(cls, header: Dataset, label: str) -> Plane:
@@ -76,67 +86,121 @@ class Plane:
         GeometryError : position, orientation or spacing is missing or is no number.
         """
         values: dict[str, NDArray[np.float64]] = {}
-        for keyword, n in (
-            ("ImagePositionPatient", 3),
-            ("ImageOrientationPatient", 6),
-            ("PixelSpacing", 2),
-            ("Rows", 1),
-            ("Columns", 1),
-        ):
-            try:
-                values[keyword] = np.atleast_1d(np.array(header[keyword].value, np.float64))
-            except (*DAMAGE, TypeError):
-                values[keyword] = np.empty(0)
-            if values[keyword].shape != (n,) or not np.isfinite(values[keyword]).all():
-                raise GeometryError(
-                    f"{label} has no usable {keyword}: its place in the patient is unknown.",
-                    "Export the original axial series.",
-                )
-        row, column, spacing = (
-            values["ImageOrientationPatient"][:3],
-            values["ImageOrientationPatient"][3:],
-            values["PixelSpacing"],
-        )
-        axes = np.column_stack([row, column])
+        for keyword, n in PLACE.items():
+            found = numbers(header, keyword, n)
+            if found is None or len(found) != n:
+                problem = f"{label} has no usable {keyword}: its place in the patient is unknown."
+                raise GeometryError(problem, "Export the original axial series.")
+            values[keyword] = np.array(found, np.float64)
+        axes = values["ImageOrientationPatient"].reshape(2, 3).T
+        spacing = values["PixelSpacing"]
         skew = np.abs(axes.T @ axes - np.eye(2)).max()
-        if skew > DIRECTION_TOLERANCE or (spacing <= 0).any():
-            raise GeometryError(
-                f"The orientation or pixel spacing of {label} is not one of square axes.",
-                "Export the original axial series.",
+        if skew > ROUNDED_DIRECTION or (spacing <= 0).any():
+            problem = f"The orientation or pixel spacing of {label} is not one of square axes."
+            raise GeometryError(problem, "Export the original axial series.")
+        oddities = []
+        if any(has_decimal_comma(header, keyword) for keyword in PLACE):
+            oddities.append("Numbers in the headers are written with a decimal comma and are read so.")
+        if skew > DIRECTION_TOLERANCE:
+            u, _, vh = np.linalg.svd(axes, full_matrices=False)
+            axes = u @ vh
+            oddities.append(
+                "The slices' orientation is not at right angles, as if rounded; the nearest that is, is taken."
             )
         thickness = next(
             (t for t in (number(header, "SpacingBetweenSlices"), number(header, "SliceThickness")) if t), None
         )
+        along_an_axis = np.isin(np.abs(axes), (0.0, 1.0)).all()
         return cls(
             label,
             (int(values["Rows"][0]), int(values["Columns"][0])),
             values["ImagePositionPatient"],
-            row,
-            column,
+            axes[:, 0],
+            axes[:, 1],
             spacing,
             abs(thickness) if thickness else None,
             text(header, "FrameOfReferenceUID"),
             number(header, "GantryDetectorTilt"),
+            _half_unit(header, "ImagePositionPatient"),
+            0.0 if along_an_axis else _half_unit(header, "ImageOrientationPatient"),
+            tuple(oddities),
         )
 
 
-def stack(planes: Sequence[Plane]) -> tuple[list[int], Grid]:
+PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1, "Columns": 1}
+"""Fields that place a slice, and how many numbers each has."""
+
+
+def _half_unit(header: Dataset, keyword: str) -> float:
+    places = decimals(header, keyword)
+    return 0.0 if places is None else 0.5 * 10.0**-places
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Slices in order, and what had to be assumed about them.
+
+    Attributes
+    ----------
+    order : indices of the slices with increasing position along row × column.
+    grid : k along that order, j along columns, i along rows.
+    notes : one sentence each.
+    """
+
+    order: list[int]
+    grid: Grid
+    notes: list[str]
+
+
+def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
+    """Indices of the slices that form one large stack, and of the few images beside it.
+
+    Localizers do not always call themselves so. An image that is turned otherwise than the stack, or that differs both
+    in size and in pixel spacing, is none of its slices. Where there is no one large stack, all belong to it, and
+    :func:`stack` says what is wrong.
+    """
+    kinds: dict[int, list[int]] = defaultdict(list)
+    examples: list[Plane] = []
+    for index, plane in enumerate(planes):
+        kind = next((n for n, other in enumerate(examples) if not _foreign(plane, other)), len(examples))
+        if kind == len(examples):
+            examples.append(plane)
+        kinds[kind].append(index)
+    large = max(kinds.values(), key=len)
+    strays = sorted(set(range(len(planes))) - set(large))
+    if len(large) >= max(LEAST_STACK, STACK_TO_STRAYS * len(strays)):
+        return large, strays
+    return list(range(len(planes))), []
+
+
+def _turn(one: Plane, other: Plane) -> float:
+    turned = (one.along_row - other.along_row, one.along_column - other.along_column)
+    return float(max(np.abs(turned[0]).max(), np.abs(turned[1]).max()))
+
+
+def _foreign(one: Plane, other: Plane) -> bool:
+    if _turn(one, other) > 0.1:
+        return True
+    return one.shape != other.shape and not np.allclose(one.spacing, other.spacing, rtol=0.01, atol=0)
+
+
+def stack(planes: Sequence[Plane]) -> Stack:
     """The order of slices along their normal, and the grid they form.
+
+    The k step is (last − first) / (n − 1); where positions are so rounded that it would not fit the even grid, the
+    header's slice spacing if all positions agree with it, else the best fit.
 
     Parameters
     ----------
     planes : the slices in any order.
-
-    Returns
-    -------
-    order : indices into ``planes`` with increasing position along row × column.
-    grid : k along that order, j along columns, i along rows; the k step is (last − first) / (n − 1).
 
     Raises
     ------
     GeometryError : mixed sizes, orientations or spacings; doubles; gantry tilt; missing or uneven slices.
     """
     _check_alike(planes)
+    notes = [said for said, _ in Counter(o for p in planes for o in p.oddities).items()]
+    notes += _frames(planes)
     first = planes[0]
     normal = np.cross(first.along_row, first.along_column)
     normal /= np.linalg.norm(normal)
@@ -149,17 +213,67 @@ def stack(planes: Sequence[Plane]) -> tuple[list[int], Grid]:
         step = normal * first.thickness
     else:
         steps = np.diff(heights)
+        rounding = float(np.abs(normal).sum()) * min(p.rounding_mm for p in planes)
         _check_doubles(planes, heights, steps)
-        _check_tilt(planes, heights, normal)
-        _check_spacing(planes, heights, steps)
+        notes += _check_line(planes, heights, normal)
+        _check_spacing(planes, heights, steps, rounding)
         step = (planes[-1].position - planes[0].position) / (len(planes) - 1)
         along = normal * (step @ normal)
-        if np.abs(step - along).max() > RIGHT_ANGLE * np.linalg.norm(step):  # a few slices with rounded positions
+        fitted = _fitted(planes, heights, rounding)
+        if fitted is not None:
+            step = normal * fitted
+            notes.append(f"The slices' positions are rounded; they fit steps of {fitted:.4g} mm, which are taken.")
+        elif np.abs(step - along).max() > RIGHT_ANGLE * np.linalg.norm(step):  # a few slices with rounded positions
             step = along
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([step, first.along_column * first.spacing[0], first.along_row * first.spacing[1]])
     affine[:3, 3] = planes[0].position
-    return order, Grid((len(planes), *first.shape), affine, first.frame_uid)
+    return Stack(order, Grid((len(planes), *first.shape), affine, _frame_uid(planes)), notes)
+
+
+def _fitted(planes: Sequence[Plane], heights: NDArray[np.float64], rounding: float) -> float | None:
+    """The step of slices whose rounded positions are off the even grid between the first and the last; else None."""
+    n = len(heights)
+    index = np.arange(n)
+    step = (heights[-1] - heights[0]) / (n - 1)
+    if np.abs(heights - heights[0] - index * step).max() <= STEP_TOLERANCE * step:
+        return None
+    stated = {p.thickness for p in planes}
+    by_header = stated.pop() if len(stated) == 1 else None
+    if by_header and np.ptp(heights - index * by_header) <= 2.02 * rounding:
+        return by_header
+    return float(np.polyfit(index, heights, 1)[0])
+
+
+def _frame_uid(planes: Sequence[Plane]) -> str:
+    uids = {p.frame_uid for p in planes if p.frame_uid}
+    return uids.pop() if len(uids) == 1 else ""
+
+
+def _frames(planes: Sequence[Plane]) -> list[str]:
+    """A note where anonymization gave each slice a frame of reference of its own, or took it from some.
+
+    Raises
+    ------
+    GeometryError : the slices fall into several frames of reference: they are of several acquisitions.
+    """
+    uids = Counter(p.frame_uid for p in planes)
+    if len(uids) == 1:
+        return []
+    stated = [uid for uid in uids if uid]
+    if len(stated) == 1:
+        return [f"{uids['']} slices name no frame of reference; they are taken to share that of the others."]
+    if len(uids) == len(planes) >= LEAST_STACK:
+        return [
+            "Each slice names a frame of reference of its own, as after anonymization; they are taken to share one."
+        ]
+    first = planes[0]
+    other = next(p for p in planes if p.frame_uid != first.frame_uid)
+    raise GeometryError(
+        f"{first.label} and {other.label} do not share a frame of reference ({len(stated)} frames in {len(planes)} "
+        "slices).",
+        "Give the slices of one acquisition: move the others away, or choose with --series.",
+    )
 
 
 def _check_alike(planes: Sequence[Plane]) -> None:
@@ -172,10 +286,7 @@ def _check_alike(planes: Sequence[Plane]) -> None:
                 f"{other.shape[0]}x{other.shape[1]}.",
                 remedy,
             )
-        turn = max(
-            np.abs(other.along_row - first.along_row).max(), np.abs(other.along_column - first.along_column).max()
-        )
-        if turn > DIRECTION_TOLERANCE:
+        if _turn(first, other) > DIRECTION_TOLERANCE:
             raise GeometryError(f"Slices differ in orientation ({first.label} and {other.label}).", remedy)
         if not np.allclose(other.spacing, first.spacing, rtol=1e-4, atol=0):
             raise GeometryError(
@@ -183,8 +294,6 @@ def _check_alike(planes: Sequence[Plane]) -> None:
                 f"{other.label}.",
                 remedy,
             )
-        if other.frame_uid != first.frame_uid:
-            raise GeometryError(f"{first.label} and {other.label} do not share a frame of reference.", remedy)
 
 
 def _check_doubles(planes: Sequence[Plane], heights: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
@@ -199,38 +308,65 @@ def _check_doubles(planes: Sequence[Plane], heights: NDArray[np.float64], steps:
         )
 
 
-def _check_tilt(planes: Sequence[Plane], heights: NDArray[np.float64], normal: NDArray[np.float64]) -> None:
+def _check_line(planes: Sequence[Plane], heights: NDArray[np.float64], normal: NDArray[np.float64]) -> list[str]:
+    """Raise where slices do not lie above each other: the gantry was tilted, or the table moved sideways."""
     positions = np.array([p.position for p in planes])
-    off = positions - positions[0] - np.outer(heights - heights[0], normal)
+    rise = heights - heights[0]
+    off = positions - positions[0] - np.outer(rise, normal)
     wander = np.linalg.norm(off, axis=1)
-    if wander.max() > LATERAL_TOLERANCE_PIXELS * planes[0].spacing.min():
-        angle = np.degrees(np.arctan2(wander.max(), heights[int(wander.argmax())] - heights[0]))
-        by_header = f" (header: {planes[0].tilt_deg:+.1f}°)" if planes[0].tilt_deg else ""
+    rounding_mm = min(*(p.rounding_mm for p in planes), 0.05)
+    explained = np.sqrt(3) * (2 * rounding_mm + min(p.rounding for p in planes) * rise)
+    allowed = np.maximum(LATERAL_TOLERANCE_PIXELS * planes[0].spacing.min(), explained)
+    if (wander > allowed).any():
+        lean = off.T @ rise / (rise @ rise)
         travel = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-        uneven = (
-            f" The table moved unevenly too: {travel.min():.2f} to {travel.max():.2f} mm."
-            if np.ptp(travel) > STEP_TOLERANCE * travel.min()
-            else ""
+        if np.linalg.norm(off - np.outer(rise, lean), axis=1).max() > max(allowed.min(), 0.05 * wander.max()):
+            raise _moved(planes, off)
+        angle = np.degrees(np.arctan(np.linalg.norm(lean)))
+        by_header = f" (header: {planes[0].tilt_deg:+.1f}°)" if planes[0].tilt_deg else ""
+        uneven = ""
+        if np.ptp(travel) > STEP_TOLERANCE * travel.min():
+            uneven = f" The table moved unevenly too: {travel.min():.2f} to {travel.max():.2f} mm."
+        problem = (
+            f"The gantry was tilted by {angle:.1f}°{by_header}: slices are stacked askew of their normal.{uneven}"
         )
-        raise GeometryError(
-            f"The gantry was tilted by {angle:.1f}°{by_header}: slices are stacked askew of their normal.{uneven}",
-            REGULARIZE,
-        )
-    if planes[0].tilt_deg:
-        log.warning(
-            "The header names a gantry tilt of %+.1f°, but the slice positions show none; positions are trusted.",
-            planes[0].tilt_deg,
-        )
+        raise GeometryError(problem, REGULARIZE)
+    if not planes[0].tilt_deg:
+        return []
+    named = f"The header names a gantry tilt of {planes[0].tilt_deg:+.1f}°, but the slice positions show none"
+    return [f"{named}; positions are trusted."]
 
 
-def _check_spacing(planes: Sequence[Plane], heights: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
+def _moved(planes: Sequence[Plane], off: NDArray[np.float64]) -> GeometryError:
+    """The error for slices that are shifted within their plane: where, and by how much."""
+    jumps = np.linalg.norm(np.diff(off, axis=0), axis=1)
+    at = int(jumps.argmax())
+    several = int((jumps > 0.5 * jumps.max()).sum())
+    more = f" and in {several - 1} more places" if several > 1 else ""
+    return GeometryError(
+        f"The table or the patient's picture moved sideways by {jumps[at]:.2f} mm between {planes[at].label} and"
+        f" {planes[at + 1].label}{more}: the slices do not lie above each other.",
+        "Give the slices on one side of that place, or resample the study to a regular grid first and save it as "
+        "NRRD.",
+    )
+
+
+def _check_spacing(
+    planes: Sequence[Plane], heights: NDArray[np.float64], steps: NDArray[np.float64], rounding: float
+) -> None:
     n = len(heights)
-    even = heights[0] + (heights[-1] - heights[0]) * np.arange(n) / (n - 1)
-    if np.abs(heights - even).max() <= STEP_TOLERANCE * (even[1] - even[0]):
+    mean = (heights[-1] - heights[0]) / (n - 1)
+    even = heights[0] + mean * np.arange(n)
+    if np.abs(heights - even).max() <= STEP_TOLERANCE * mean:
         return
-    multiples = np.rint(steps / steps.min())
+    step = _fitted(planes, heights, rounding) or mean
+    if np.ptp(heights - step * np.arange(n)) <= min(2.3 * rounding, 2 * ROUNDED_STEP_TOLERANCE * mean):
+        return  # each position, rounded as it is, can be that of an even grid
+    multiples = np.rint(steps / np.median(steps[steps < 1.5 * steps.min()]))
     base = float(steps.sum() / multiples.sum())
-    if (np.abs(steps - multiples * base) <= STEP_TOLERANCE * multiples * base).all() and (multiples > 1).any():
+    slack = min(2 * rounding, ROUNDED_STEP_TOLERANCE * base)
+    near = np.abs(steps - multiples * base) <= np.maximum(STEP_TOLERANCE * multiples * base, slack)
+    if near.all() and (multiples > 1).any():
         gaps = [
             f"{int(multiples[g]) - 1} between {heights[g]:.2f} and {heights[g + 1]:.2f} mm ({planes[g].label} and "
             f"{planes[g + 1].label})"

@@ -23,6 +23,8 @@ class Source:
     files : (D,) the files those instances were read from, in array order.
     modality : DICOM modality, "CT" for formats that do not say.
     description : the series description or the file's name.
+    notes : what the reader had to assume, repair or leave out: one sentence each.
+    choice : what picks this series (or acquisition) again among several at ``path``; empty where there is no choice.
     """
 
     path: str = ""
@@ -32,6 +34,8 @@ class Source:
     files: tuple[str, ...] = ()
     modality: str = "CT"
     description: str = ""
+    notes: tuple[str, ...] = ()
+    choice: str = ""
 
     @property
     def is_dicom(self) -> bool:

@@ -11,10 +11,9 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder
 from pydicom.uid import (
     EnhancedCTImageStorage,
-    JPEGLosslessSV1,
+    HTJ2KLossless,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
     SecondaryCaptureImageStorage,
@@ -197,8 +196,10 @@ def test_gantry_tilt(series: list[Path], edit: Edit, header: bool) -> None:
 
 
 def test_mixed_orientation(series: list[Path], edit: Edit) -> None:
-    edit(series[6], lambda d: setattr(d, "ImageOrientationPatient", [1, 0, 0, 0, 0, -1]))
-    refused(series[0].parent, GeometryError, "differ in orientation", series[6].name, remedy="one axial series")
+    """Too many for localizers beside a stack: two of seven."""
+    for file in series[5:]:
+        edit(file, lambda d: setattr(d, "ImageOrientationPatient", [1, 0, 0, 0, 0, -1]))
+    refused(series[0].parent, GeometryError, "differ in orientation", series[5].name, remedy="one axial series")
 
 
 def test_mixed_size(series: list[Path], edit: Edit) -> None:
@@ -250,23 +251,17 @@ def test_spectral_units(series: list[Path], edit: Edit) -> None:
 
 
 def test_compression_without_a_decoder(series: list[Path], edit: Edit) -> None:
-    if get_decoder(JPEGLosslessSV1).is_available:
-        pytest.skip("a decoder for JPEG Lossless is installed here")
+    """High-Throughput JPEG 2000 is known neither to pydicom's decoders here nor to GDCM."""
 
     def compress(d: Dataset) -> None:
-        d.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+        d.PixelData = encapsulate([b"\xff\x4f\xff\xd9"])
         d["PixelData"].VR = "OB"
-        d.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        d.file_meta.TransferSyntaxUID = HTJ2KLossless
 
     for file in series:
         edit(file, compress)
     refused(
-        series[0].parent,
-        UnreadableFileError,
-        series[0].name,
-        "JPEG Lossless",
-        "no decoder",
-        remedy='pip install "pylibjpeg[all]"',
+        series[0].parent, UnreadableFileError, series[0].name, "High-Throughput", "no decoder", remedy="Explicit VR"
     )
 
 

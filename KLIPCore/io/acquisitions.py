@@ -1,0 +1,214 @@
+"""What lies under one series UID although it is not one stack of slices.
+
+The same instance stored twice (a folder copied into itself, a "copy of", two downloads) is one slice. Several phases,
+energies or reconstructions that share a series UID are several stacks at the same places, and only a user can
+say which is meant: so they are told apart, by the header field that does it, and named.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from KLIPCore.errors import UnreadableFileError
+from KLIPCore.io.fields import DAMAGE, number, numbers, quiet_pydicom, text
+from KLIPCore.io.pixels import stored_pixels
+
+Members = list[tuple[Path, Dataset]]
+
+NAMES = {
+    "AcquisitionNumber": "acquisition {}",
+    "TemporalPositionIdentifier": "temporal position {}",
+    "NominalPercentageOfCardiacPhase": "{} % of the cardiac cycle",
+    "TriggerTime": "{} ms after the trigger",
+    "AcquisitionTime": "at {}",
+    "AcquisitionDateTime": "at {}",
+    "ContrastBolusAgent": "contrast agent {}",
+    "KVP": "{} kV",
+    "ConvolutionKernel": "kernel {}",
+    "FilterType": "filter {}",
+    "SliceThickness": "{} mm thick",
+    "SeriesDescription": "“{}”",
+    "ProtocolName": "protocol “{}”",
+    "SeriesTime": "series at {}",
+    "ContentTime": "images at {}",
+    "ImageType": "{}",
+    "Rows": "{} rows",
+    "PixelSpacing": "pixels of {} mm",
+}
+"""Fields that tell acquisitions or reconstructions of one series apart, the surest first, and how they are written."""
+TAGS = (*NAMES, "InstanceNumber", "SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "Columns")
+"""What this module reads of a header."""
+TIMES = ("AcquisitionTime", "AcquisitionDateTime", "ContentTime", "SeriesTime")
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One stack of a series.
+
+    Attributes
+    ----------
+    members : its files and their headers.
+    name : what chooses it after the series' own name and a slash, e.g. "2"; empty when it is the whole series.
+    label : what tells it from the others: "acquisition 2, at 12:05:00"; empty when it is the whole series.
+    copies : files left out because they hold instances that are there already.
+    """
+
+    members: Members
+    name: str = ""
+    label: str = ""
+    copies: tuple[Path, ...] = field(default=())
+
+
+def acquisitions(members: Members) -> list[Acquisition]:
+    """The stacks that a series' images form: one, unless places are taken several times and a field says why.
+
+    Parameters
+    ----------
+    members : files and headers of the images of one series.
+    """
+    members, copies = _without_copies(members)
+    places = [_place(header) for _, header in members]
+    if None in places or len(set(places)) == len(places):
+        return [Acquisition(members, copies=copies)]
+    split = _by_field(members) or _by_order(members)
+    if split is None:
+        return [Acquisition(members, copies=copies)]
+    keys, groups = split
+    numbers_of = [_written(group[0][1], "AcquisitionNumber") for group in groups]
+    by_number = all(numbers_of) and len(set(numbers_of)) == len(groups)
+    names = numbers_of if by_number else [str(n) for n in range(1, len(groups) + 1)]
+    return [
+        Acquisition(group, name, _label(group, groups, keys), copies)
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def _place(header: Dataset) -> tuple | None:
+    """Where an image lies, to 0.01 mm, and which way it is turned; None when its header does not say."""
+    position = numbers(header, "ImagePositionPatient", 3)
+    turn = numbers(header, "ImageOrientationPatient", 6)
+    if position is None or turn is None:
+        return None
+    return tuple(np.round(position, 2)), tuple(np.round(turn, 2)), number(header, "Rows"), number(header, "Columns")
+
+
+def _without_copies(members: Members) -> tuple[Members, tuple[Path, ...]]:
+    """The members without those that hold an instance which another holds too, and the files left out.
+
+    Some anonymizers give every slice the same instance UID: only what also lies at the same place is compared,
+    and only what holds the same pixels is a copy.
+    """
+    seen: dict[tuple, list[tuple[Path, Dataset]]] = defaultdict(list)
+    copies = []
+    for path, header in sorted(members, key=lambda member: (len(member[0].name), member[0])):
+        uid = text(header, "SOPInstanceUID")
+        others = seen[uid, _place(header)] if uid else []
+        if any(_same_image(path, other) for other, _ in others):
+            copies.append(path)
+        else:
+            others.append((path, header))
+    left_out = set(copies)
+    return [member for member in members if member[0] not in left_out], tuple(sorted(copies))
+
+
+def _same_image(one: Path, other: Path) -> bool:
+    if filecmp.cmp(one, other, shallow=False):
+        return True
+    try:
+        with quiet_pydicom():
+            images = [pydicom.dcmread(path, force=True) for path in (one, other)]
+        shapes = [(int(image.Rows), int(image.Columns)) for image in images]
+        first, second = (stored_pixels(i, p.name, s) for i, p, s in zip(images, (one, other), shapes, strict=True))
+    except (UnreadableFileError, *DAMAGE, TypeError):
+        return False
+    rescales = [(number(image, "RescaleSlope"), number(image, "RescaleIntercept")) for image in images]
+    return shapes[0] == shapes[1] and rescales[0] == rescales[1] and bool(np.array_equal(first, second))
+
+
+def _written(header: Dataset, keyword: str) -> str:
+    value = header.get(keyword)
+    if value is None:
+        return ""
+    if isinstance(value, str | int | float):
+        return str(value).strip()
+    try:
+        return "\\".join(str(v) for v in value)
+    except TypeError:
+        return str(value)
+
+
+def _by_field(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
+    """The first field, or pair of fields, whose values divide the images into stacks without doubles."""
+    for keys in (*((key,) for key in NAMES), *combinations(NAMES, 2)):
+        groups = _grouped(members, lambda header, keys=keys: tuple(_written(header, key) for key in keys))  # type: ignore[misc]
+        if 1 < len(groups) <= len(members) / 2 and all(_no_doubles(group) for group in groups):
+            return keys, groups
+    return None
+
+
+def _grouped(members: Members, key: Callable[[Dataset], tuple]) -> list[Members]:
+    groups: dict[tuple, Members] = defaultdict(list)
+    for member in members:
+        groups[key(member[1])].append(member)
+    return [groups[value] for value in sorted(groups, key=lambda value: [_number_first(part) for part in value])]
+
+
+def _number_first(part: str) -> tuple[float, str]:
+    try:
+        return float(part), part
+    except ValueError:
+        return float("inf"), part
+
+
+def _no_doubles(group: Members) -> bool:
+    return len({_place(header) for _, header in group}) == len(group)
+
+
+def _by_order(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
+    """Stacks that were numbered one after the other: a new one begins where a place is taken again."""
+    ordered = sorted(members, key=lambda member: number(member[1], "InstanceNumber") or 0.0)
+    groups: list[Members] = [[]]
+    taken: set = set()
+    for member in ordered:
+        place = _place(member[1])
+        if place in taken:
+            groups.append([])
+            taken = set()
+        taken.add(place)
+        groups[-1].append(member)
+    places = [{_place(header) for _, header in group} for group in groups]
+    together = all(2 * len(places[0] & other) >= min(len(places[0]), len(other)) for other in places[1:])
+    sizes = sorted(len(group) for group in groups)
+    return ((), groups) if len(groups) > 1 and together and sizes[0] >= max(2, sizes[-1] / 2) else None
+
+
+def _label(group: Members, groups: Sequence[Members], keys: tuple[str, ...]) -> str:
+    """Number, time and whatever else tells a stack from the others of its series."""
+    first = group[0][1]
+    words = []
+    for key, name in NAMES.items():
+        value = _written(first, key)
+        constant = key in TIMES or all(_written(header, key) == value for _, header in group)
+        telling = {_written(other[0][1], key) for other in groups} != {value}
+        if value and (key in keys or key == "AcquisitionNumber" or (constant and telling) or key == "AcquisitionTime"):
+            words.append(name.format(_clock(value) if key in TIMES else value.replace("\\", "/")))
+    if not keys:
+        of = [number(header, "InstanceNumber") for _, header in group]
+        known = [int(n) for n in of if n is not None]
+        words.append(f"images {min(known)} to {max(known)}" if known else "in the order of their names")
+    return ", ".join(words[:5])
+
+
+def _clock(value: str) -> str:
+    """``"120500"`` → ``"12:05:00"``, of the last six digits before a fraction."""
+    digits = value.partition(".")[0].partition("+")[0][-6:]
+    return f"{digits[:2]}:{digits[2:4]}:{digits[4:6]}" if digits.isdigit() and len(digits) == 6 else value

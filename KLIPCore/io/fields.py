@@ -1,0 +1,147 @@
+"""Single fields of a DICOM header, as forgiving as is safe.
+
+Headers are read with pydicom, and a field is asked for by its keyword. What is absent, empty or of the wrong kind
+becomes None or an empty string here, so that the caller can name the file and the cause. Numbers written with a
+decimal comma, as some exports in continental locales do, are understood.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+from KLIPCore.errors import UnreadableFileError
+
+DAMAGE = (
+    InvalidDicomError,
+    BytesLengthException,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    OSError,
+    struct.error,
+)
+"""What pydicom raises on files that are cut short or overwritten."""
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+AGAIN = "Copy or export that file again."
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Scanners bend the standard in a thousand harmless ways; pydicom's warnings about them help no user of ours."""
+    logger = logging.getLogger("pydicom")  # it warns twice, here and by the warnings module
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
+    """The named fields of a DICOM file, or None when the file is of another kind.
+
+    Raises
+    ------
+    UnreadableFileError : the file says it is DICOM and is not, or ends within its header.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError as error:
+        problem = f"{path.name} cannot be opened ({error.strerror})."
+        raise UnreadableFileError(problem, "Check the file and its permissions.") from error
+    if start[128:] != b"DICM" and start[:2] not in (b"\x08\x00", b"\x02\x00"):  # the latter: files without a preamble
+        if path.suffix.lower() in DICOM_SUFFIXES:
+            remedy = f"{AGAIN} If it is no part of the study, move it away."
+            raise UnreadableFileError(f"{path.name} is named as a DICOM file and is not one.", remedy)
+        return None
+    bare = start[128:] != b"DICM"
+    try:
+        with quiet_pydicom():
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=bare, specific_tags=list(tags))
+            header.decode()
+    except (*DAMAGE, TypeError, RecursionError, MemoryError, OverflowError) as error:
+        raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", AGAIN) from error
+    return header
+
+
+def text(header: Dataset, keyword: str) -> str:
+    """A field as one string without padding; empty when it is absent or several values (a stray backslash)."""
+    value = header.get(keyword)
+    return str(value).strip() if isinstance(value, str) else ""
+
+
+def number(header: Dataset, keyword: str) -> float | None:
+    """A field as one finite number; None when it is absent, empty, several values or text."""
+    values = numbers(header, keyword)
+    return values[0] if values is not None and len(values) == 1 else None
+
+
+def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:
+    """A field as finite numbers; None when it is absent, empty or holds something else.
+
+    Parameters
+    ----------
+    header : the header.
+    keyword : the field.
+    count : how many numbers are expected, where that is known: one text such as "0.8,0.8" is then two numbers.
+    """
+    items = _items(header, keyword)
+    if count and len(items) == 1 and isinstance(items[0], str) and items[0].count(",") == count - 1 > 0:
+        items = items[0].split(",")
+    try:
+        values = [float(_with_point(item) if isinstance(item, str) else item) for item in items]
+    except (*DAMAGE, TypeError):
+        return None
+    return values if values and all(map(math.isfinite, values)) else None
+
+
+def has_decimal_comma(header: Dataset, keyword: str) -> bool:
+    """Whether a field's numbers are written with a decimal comma."""
+    return any(isinstance(item, str) and _with_point(item) != item for item in _items(header, keyword))
+
+
+def decimals(header: Dataset, keyword: str) -> int | None:
+    """Most decimal places that a field's numbers are written with; None where that is not known."""
+    places = []
+    for item in _items(header, keyword):
+        written = _with_point(str(getattr(item, "original_string", item)).strip())
+        if "e" in written.lower():
+            return None
+        places.append(len(written.partition(".")[2].rstrip("0")))
+    return max(places, default=None)
+
+
+def _items(header: Dataset, keyword: str) -> list[Any]:
+    try:
+        value = header[keyword].value
+    except (*DAMAGE, TypeError):
+        return []
+    if value is None or isinstance(value, bytes):
+        return []
+    if isinstance(value, str):
+        return [value] if value.strip() else []
+    try:
+        return list(value)
+    except TypeError:
+        return [value]
+
+
+def _with_point(written: str) -> str:
+    """``"0,8"`` → ``"0.8"``; anything else is left alone."""
+    return written.replace(",", ".") if written.count(",") == 1 and "." not in written else written

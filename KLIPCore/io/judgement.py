@@ -1,0 +1,186 @@
+"""Whether numbers are Hounsfield units of a body at all: the question that no header answers.
+
+An 8-bit picture of a CT, stored values without their rescale, or an MR volume in a file that does not name its
+modality have perfect geometry and would run through everything that follows, to a map that means nothing. The scale of
+Hounsfield fixes two points: air at -1000 and soft tissue around 0. Padding outside the field of view, which
+scanners set to any value below, must not stand in for that air. So a histogram without padding decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KLIPCore.errors import IntensityError, NotCTError
+from KLIPCore.volume.volume import Volume
+
+AIR_BELOW_HU = -700.0
+"""Voxels below this are air, outside or in the lung."""
+PADDING_BELOW_HU = -1100.0
+"""No tissue and no air lies below this."""
+LEAST_AIR = 0.001
+"""A volume with a smaller fraction of air was masked or cropped to an organ."""
+LEAST_RANGE_HU = 100.0
+"""Fat to muscle is about 150 HU; a volume that spans less was normalised."""
+HIGHEST_HU = 70000.0
+"""Above any metal on an extended 16-bit scale."""
+CLIPPED_FRACTION = 0.002
+"""A bound that this part of all voxels shares exactly is the edge of a window, not chance."""
+HIGHEST_WINDOW_HU = 600.0
+"""Abdominal and mediastinal windows end below this; real bone does not."""
+
+SOFT_HU = (-200, 300)
+"""Fat, organs, muscle, blood with contrast agent."""
+STORED_SHIFT = 1024
+"""What most scanners add to HU to store them without a sign."""
+LEAST_BODY = 0.005
+"""Part of all voxels that must be denser than air and lung for there to be a body."""
+LEAST_SOFT = 0.2
+"""Part of the body that must be soft tissue: a skull in a tight crop leaves more."""
+DARK_HU = -40
+"""Fat and air are darker; so is the lower edge of every usual window."""
+LEAST_DARK = 0.005
+"""Part of the voxels that must be darker than water: every body has fat, and every scan air."""
+
+REMEDY = (
+    "Export the CT in Hounsfield units (air near -1000, water 0), without normalisation or windowing to grey values."
+)
+MOST_SAMPLES = 4_000_000
+LOWEST_BIN, HIGHEST_BIN = -4096, 8191
+
+
+def check_ct(volume: Volume) -> list[str]:
+    """Whether the numbers can be Hounsfield units of a body.
+
+    Parameters
+    ----------
+    volume : what was read.
+
+    Returns
+    -------
+    The reader's notes and warnings, each one sentence: "Values are clipped to -160..240 HU.", "There is no air …".
+
+    Raises
+    ------
+    NotCTError : another modality or unit.
+    IntensityError : constant, normalised, 8-bit, not rescaled or otherwise impossible values.
+    """
+    source = volume.source
+    if source.modality != "CT" or volume.unit != "HU":
+        problem = f"The volume holds {source.modality} values in {volume.unit}, not CT in HU."
+        raise NotCTError(problem, "Give a CT volume in Hounsfield units.")
+    array = volume.array
+    lo, hi = float(array.min()), float(array.max())
+    span = f"The values run from {lo:g} to {hi:g}"
+    if lo == hi:
+        raise IntensityError(f"All voxels have the value {lo:g}.", REMEDY)
+    if hi - lo < LEAST_RANGE_HU:
+        raise IntensityError(f"{span}: they were normalised and are not Hounsfield units.", REMEDY)
+    if lo >= 0:
+        kind = "8-bit grey values" if hi <= 255 else "stored values without the rescale to HU, or another modality"
+        raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", REMEDY)
+    if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
+        raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
+    sample = _sample(array)
+    _check_tissue(Histogram.of(sample, lo, hi), span)
+    synthetic = "synthetic" in source.description.lower()
+    said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
+    return [*said, *source.notes, *_warnings(sample, lo, hi)]
+
+
+def _sample(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Every n-th pixel of every slice: at most about :data:`MOST_SAMPLES`, at least all of a small volume."""
+    step = 1
+    while array.size / step**2 > MOST_SAMPLES and step < 4:
+        step += 1
+    return array[:, ::step, ::step]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many voxels have which HU.
+
+    Attributes
+    ----------
+    counts : of HU rounded to integers, from ``LOWEST_BIN`` up, padding left out.
+    n_all : voxels counted, with padding.
+    padding_hu : the isolated lowest value that was left out, None where there is none.
+    """
+
+    counts: NDArray[np.int64]
+    n_all: int
+    padding_hu: float | None
+
+    @classmethod
+    def of(cls, sample: NDArray[np.float32], lo: float, hi: float) -> Histogram:
+        """The histogram of HU between ``lo`` and ``hi``, without padding at either end.
+
+        A plateau at the very lowest or highest value with nothing beside it is padding: clipped values have
+        neighbours.
+        """
+        place = np.clip(np.rint(sample), LOWEST_BIN, HIGHEST_BIN).astype(np.int32) - LOWEST_BIN
+        counts = np.bincount(place.ravel(), minlength=HIGHEST_BIN - LOWEST_BIN + 1)
+        counts[: int(PADDING_BELOW_HU) - LOWEST_BIN] = 0
+        padding = lo if lo < PADDING_BELOW_HU else None
+        for value, inward in ((lo, 1), (hi, -1)):
+            at = round(min(max(value, LOWEST_BIN), HIGHEST_BIN)) - LOWEST_BIN
+            beside = counts[at + 1 : at + 101] if inward > 0 else counts[max(at - 100, 0) : at]
+            if counts[at] > CLIPPED_FRACTION * sample.size and beside.sum() < 0.02 * counts[at]:
+                counts[at] = 0
+                padding = value if inward > 0 else padding
+        return cls(counts, sample.size, padding)
+
+    def between(self, low: float, high: float) -> int:
+        """Voxels with ``low`` ≤ HU < ``high``."""
+        return int(self.counts[max(int(low) - LOWEST_BIN, 0) : max(int(high) - LOWEST_BIN, 0)].sum())
+
+
+def _check_tissue(seen: Histogram, span: str) -> None:
+    """Raise where air and soft tissue are not where they belong."""
+    n = int(seen.counts.sum())
+    body = seen.between(-500, HIGHEST_BIN + 1)
+    if body < LEAST_BODY * seen.n_all:
+        problem = f"{span}, but nearly all voxels are air or padding: there is no soft tissue near 0 HU."
+        raise IntensityError(problem, REMEDY)
+    soft, air = seen.between(*SOFT_HU), seen.between(PADDING_BELOW_HU, AIR_BELOW_HU)
+    shifted = seen.between(STORED_SHIFT + SOFT_HU[0], STORED_SHIFT + SOFT_HU[1])
+    fat = seen.between(-300, -50)
+    looks_stored = shifted > LEAST_SOFT * body or (shifted > 0.05 * body and fat < 0.3 * shifted)
+    padded = "" if seen.padding_hu is None else f" apart from the padding at {seen.padding_hu:g}"
+    if looks_stored and air < 0.1 * shifted:
+        raise IntensityError(
+            f"{span}, but{padded} soft tissue lies near {STORED_SHIFT} and air near 0: these look like stored values"
+            " without the rescale to HU, not Hounsfield units.",
+            REMEDY,
+        )
+    if soft < LEAST_SOFT * body:
+        problem = (
+            f"{span}, but only {soft / body:.0%} of what is denser than air is soft tissue "
+            f"({SOFT_HU[0]}..{SOFT_HU[1]} HU)"
+        )
+        raise IntensityError(f"{problem}: these look like another unit or modality, not Hounsfield units.", REMEDY)
+    # a plateau may be the air of a phantom or the edge of a window, where what is brighter looks like a CT
+    edge = seen.padding_hu is not None and -1050 <= seen.padding_hu <= DARK_HU
+    wide = seen.between(SOFT_HU[1], HIGHEST_BIN + 1) > 0.05 * n
+    grey = seen.between(-5, 10) > 0.2 * n and seen.between(80, 256) > 0.2 * n
+    if seen.between(PADDING_BELOW_HU, DARK_HU) < LEAST_DARK * n and (not edge or wide or grey):
+        raise IntensityError(
+            f"{span}, but{padded} hardly any voxel is darker than water, as fat and air are: these look like another"
+            " modality such as MR, or a crop of one organ.",
+            REMEDY,
+        )
+
+
+def _warnings(sample: NDArray[np.float32], lo: float, hi: float) -> list[str]:
+    warnings = []
+    low_edge = lo > -900 and np.mean(sample == lo) > CLIPPED_FRACTION
+    high_edge = hi < HIGHEST_WINDOW_HU and np.mean(sample == hi) > CLIPPED_FRACTION / 10  # bone is rarer than air
+    if low_edge or high_edge:
+        warnings.append(f"Values are clipped to {lo:g}..{hi:g} HU.")
+    elif np.mean(sample < AIR_BELOW_HU) < LEAST_AIR:
+        warnings.append("There is no air in the volume: the body's outline may not be found.")
+    if lo < PADDING_BELOW_HU:
+        warnings.append(f"Values down to {lo:g} HU are padding, not tissue; they count as air.")
+    return warnings

@@ -1,0 +1,156 @@
+"""The stored values of a DICOM image: decompressed, and no more of them than the header says are stored.
+
+pydicom decodes what it has a decoder for. For the rest (above all JPEG Lossless, the usual compression of an archive)
+the image is handed to GDCM, which SimpleITK brings along: in a file that holds the pixels and nothing of the patient.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    UID,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from KLIPCore.errors import UnreadableFileError
+from KLIPCore.io.fields import AGAIN, number, quiet_pydicom
+
+UNKNOWN_TO_GDCM = frozenset({HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL})
+IMAGE_TAGS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+)
+
+
+def stored_pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArray[np.integer]:
+    """Stored values as they are encoded, all bits that were allocated; see :func:`only_stored_bits`.
+
+    Parameters
+    ----------
+    dataset : a whole image.
+    label : what to call it in a message.
+    shape : (rows, columns), or (frames, rows, columns), as announced by the header.
+
+    Raises
+    ------
+    UnreadableFileError : no decoder for this compression, or the pixels are cut short.
+    """
+    if (
+        "TransferSyntaxUID" not in dataset.file_meta
+    ):  # files from before the preamble: pydicom found the encoding by trying
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    with quiet_pydicom():
+        syntax = dataset.file_meta.TransferSyntaxUID
+        try:
+            decodable = get_decoder(syntax).is_available
+        except NotImplementedError:
+            decodable = False
+    if not decodable and (not syntax.is_transfer_syntax or syntax in UNKNOWN_TO_GDCM or not syntax.is_compressed):
+        raise UnreadableFileError(
+            f"{label} is compressed as “{syntax.name}”, and no decoder for that is installed.",
+            "Export the study uncompressed (Explicit VR Little Endian), or as JPEG Lossless.",
+        )
+    try:
+        by_pydicom = decodable and syntax != JPEGExtended12Bit  # of which Pillow knows the 8-bit half only
+        stored = _by_pydicom(dataset, syntax) if by_pydicom else _by_gdcm(dataset, syntax)
+    except Exception as error:  # decoders of four projects raise what they like on a damaged stream
+        raise UnreadableFileError(
+            f"The pixels of {label} are damaged or cut short ({_cause(error)}).", AGAIN
+        ) from error
+    if stored.shape != shape:
+        problem = f"{label} holds pixels of shape {stored.shape} where {shape} was announced."
+        raise UnreadableFileError(problem, AGAIN)
+    return stored
+
+
+def _cause(error: Exception) -> str:
+    """The last line of what a decoder says, without its own names and addresses."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return lines[-1].rpartition("): ")[2] if "ITK" in lines[-1] else lines[0]
+
+
+def _by_pydicom(dataset: Dataset, syntax: UID) -> NDArray[np.integer]:
+    with quiet_pydicom():
+        decoder = get_decoder(syntax)
+        if syntax.is_encapsulated:
+            return np.asarray(decoder.as_array(dataset)[0])
+        options: Any = {"correct_unused_bits": False}  # unused bits may hold the padding value
+        return np.asarray(decoder.as_array(dataset, **options)[0])
+
+
+def _by_gdcm(dataset: Dataset, syntax: UID) -> NDArray[np.integer]:
+    """Stored values as GDCM decodes them, without a rescale: it would apply one, so the file it gets names none."""
+    image = Dataset()
+    for keyword in IMAGE_TAGS:
+        if keyword in dataset:
+            image[keyword] = dataset[keyword]
+    image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    meta.TransferSyntaxUID = syntax
+    with tempfile.TemporaryDirectory(prefix="klip-pixels-") as folder:
+        file = Path(folder) / "image.dcm"
+        with quiet_pydicom():
+            FileDataset(str(file), image, file_meta=meta, preamble=b"\0" * 128).save_as(file, enforce_file_format=True)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(file))
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        try:
+            decoded = sitk.GetArrayFromImage(reader.Execute())
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+    return decoded if int(number(dataset, "NumberOfFrames") or 1) > 1 else decoded.reshape(decoded.shape[-2:])
+
+
+def only_stored_bits(values: NDArray[np.integer], header: Dataset) -> NDArray[np.integer]:
+    """The values without what lies in bits that are allocated but not stored (an old overlay, or waste).
+
+    Parameters
+    ----------
+    values : as decoded.
+    header : holds BitsAllocated, BitsStored, HighBit and PixelRepresentation; without them nothing is changed.
+
+    Returns
+    -------
+    values that BitsStored bits can hold, signed where PixelRepresentation says so (DICOM PS3.5, section 8.1.1).
+    """
+    stored = int(number(header, "BitsStored") or 0)
+    allocated = 8 * values.dtype.itemsize
+    high = number(header, "HighBit")
+    shift = 0 if high is None else int(high) + 1 - stored
+    signed = header.get("PixelRepresentation") == 1
+    if not 0 < stored < allocated or values.dtype.kind not in "iu":
+        return values
+    low, top = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if signed else (0, (1 << stored) - 1)
+    if not 0 < shift <= allocated - stored:
+        shift = 0
+        if values.min() >= low and values.max() <= top:
+            return values
+    bits = (values.astype(np.int64) >> shift) & ((1 << stored) - 1)
+    return np.where(bits > top, bits - (1 << stored), bits)

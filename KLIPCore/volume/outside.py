@@ -1,0 +1,103 @@
+"""What lies outside the scanner's field of view, and is not a number or not air.
+
+Resampling and research pipelines leave NaN, or a constant such as 0, where nothing was measured. As Hounsfield units,
+0 is water: the patient would grow into the corners of the picture. Both are recognised by where they lie (connected to
+the edge of a slice) and become air; a gap inside the patient is no such thing and is refused.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+
+from KLIPCore.errors import IntensityError
+
+AIR_HU = -1024.0
+"""Lowest HU kept: 12-bit scanners store -1024..3071. What lies outside the field of view becomes this value."""
+WINDOW_HU = -900.0
+"""A volume whose lowest value lies above this was clipped to a window: its lowest value then stands for air."""
+NOT_AIR_HU = -700.0
+"""A constant above this outside the field of view is not air."""
+LEAST_STEP_HU = 100.0
+"""It is filling, and not the lower edge of a window, when other voxels are darker by this much."""
+LEAST_SHARE = 0.005
+"""Part of all voxels that a constant must fill to count as filling."""
+
+
+def air_outside(array: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[str]]:
+    """Set what was not measured to air.
+
+    Parameters
+    ----------
+    array : (D, H, W) HU, possibly with NaN or infinite voxels.
+
+    Returns
+    -------
+    array : the same array, or a copy in which everything outside the field of view is air.
+    notes : what was changed, one sentence each.
+
+    Raises
+    ------
+    IntensityError : voxels that are no numbers inside a slice, or hardly anything else.
+    """
+    array, notes = _numbers(array)
+    value = _constant(array)
+    if value is not None:
+        outside = _touching_the_edge(array == value)
+        if outside.mean() >= LEAST_SHARE:
+            air = _air(array)
+            array = np.where(outside, np.float32(air), array)
+            notes.append(
+                f"{_share(outside)} of the voxels, outside the field of view, were filled with {value:g} HU;"
+                f" they are taken for air ({air:g} HU)."
+            )
+    return array, notes
+
+
+def _numbers(array: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[str]]:
+    missing = ~np.isfinite(array)
+    if not missing.any():
+        return array, []
+    remedy = "Export the study again, or replace those voxels by air (-1000 HU)."
+    inside = int(missing.sum()) - int(_touching_the_edge(missing).sum())
+    if inside or missing.mean() > 0.9:
+        where = f", {inside} of them inside the slices and not outside the field of view" if inside else ""
+        raise IntensityError(f"{int(missing.sum())} voxels are NaN or infinite{where}.", remedy)
+    air = _air(array[~missing])
+    note = f"{_share(missing)} of the voxels, outside the field of view, are NaN; they are taken for air ({air:g} HU)."
+    return np.where(missing, np.float32(air), array), [note]
+
+
+def _constant(array: NDArray[np.floating]) -> float | None:
+    """The value in all four corners of most slices, where it is neither air nor the lower edge of a window."""
+    corners = array[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    alike = corners[(corners == corners[:, :1]).all(1), 0]
+    if not len(alike):
+        return None
+    values, counts = np.unique(alike, return_counts=True)
+    value = float(values[np.argmax(counts)])
+    if 2 * counts.max() < len(array) or value <= NOT_AIR_HU:
+        return None
+    darker = float(array[:, ::4, ::4].min())  # enough to tell a field of view; noise is darker in more than one place
+    return value if value > darker + LEAST_STEP_HU else None
+
+
+def _touching_the_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected parts of each slice's mask that reach the edge of the slice."""
+    out = np.zeros_like(mask)
+    for k, image in enumerate(mask):
+        if image.any():
+            labels, _ = ndi.label(image)
+            rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+            out[k] = np.isin(labels, rim[rim > 0])
+    return out
+
+
+def _air(numbers: NDArray[np.floating]) -> float:
+    lowest = float(numbers.min())
+    return lowest if lowest > WINDOW_HU else AIR_HU
+
+
+def _share(mask: NDArray[np.bool_]) -> str:
+    return f"{100 * mask.mean():.2g} %"
