@@ -35,7 +35,7 @@ from KLIPCore.runs.rerun import SAMPLING_SHARE, Detection, Progress, finish, vol
 from KLIPCore.settings import refuse_for_scan
 from KLIPCore.volume.framed_study import FramedStudy, frame_study
 from KLIPCore.volume.model_card import ModelCard
-from KLIPCore.volume.selection import Box, box_mask, parse_slices
+from KLIPCore.volume.selection import Box, box_mask, check_slices, parse_slices
 from KLIPCore.volume.volume import Volume
 
 
@@ -95,6 +95,8 @@ def _detect(
     """What :func:`detect` does in a folder that nobody else works in."""
     tell = progress or (lambda stage, fraction, detail: None)
     config.require_layer()
+    check_slices(slices)
+    folder.check_free(config, overwrite)
     configure_process()
     devices = choose_devices(config.device)
     tell("read", 0.0, "reading the study")
@@ -270,7 +272,7 @@ def _run_record(
         "fingerprint": fingerprint,
         "study": {
             "path": str(path.resolve()),
-            "series": volume.source.series_uid or series,
+            "series": volume.source.choice or series,
             "hash": volume_hash(volume),
             "shape": list(volume.grid.shape),
         },

@@ -68,6 +68,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
     """What :func:`detect_scan` does in a folder that nobody else works in."""
     config.require_layer()
     config.measurement.require_scanner()
+    folder.check_free(config, overwrite, "measured")
     tell("read", 0.0, "reading the scan")
     configure_process()
     device = choose_device(config.device)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, NotCTError, UnreadableFileError
+from KLIPCore.io.headers import BOMB_BYTES, check_size
 from KLIPCore.io.integrity import BLOCK, damaged
 from KLIPCore.volume.grid import Grid
 
@@ -113,6 +114,7 @@ def read_nifti(path: Path) -> tuple[NDArray[np.float32], Grid, list[str]]:
         with _opened(header_file) as file:
             header = _header(file.read(348), path.name)
             shape = _shape(header, path.name)
+            check_size(path, image_file, shape, 8 * np.dtype(header.dtype).itemsize)
             if header.single:
                 file.seek(0)
                 stored = _numbers(file, header, shape)
@@ -249,6 +251,8 @@ def _numbers(file: BinaryIO, header: Header, shape: tuple[int, int, int]) -> NDA
     """
     left = math.prod(shape) * np.dtype(header.dtype).itemsize
     skip = max(header.offset, 352 if header.single else 0)
+    if skip > BOMB_BYTES:
+        return None
     while skip > 0 and (block := file.read(min(BLOCK, skip))):
         skip -= len(block)
     parts = bytearray()
@@ -257,8 +261,11 @@ def _numbers(file: BinaryIO, header: Header, shape: tuple[int, int, int]) -> NDA
         left -= len(block)
     if left > 0:
         return None
-    while isinstance(file, gzip.GzipFile) and file.read(BLOCK):
-        pass
+    rest = 0
+    while isinstance(file, gzip.GzipFile) and (block := file.read(BLOCK)):
+        rest += len(block)
+        if rest > BOMB_BYTES:  # nothing that belongs to the volume, and no end in sight
+            return None
     return np.frombuffer(parts, header.dtype).reshape(shape)
 
 

@@ -32,6 +32,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from KLIPCore.config import Config
 from KLIPCore.errors import ConfigError, GeometryError, OutputError, TraceError
 from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
@@ -154,19 +155,13 @@ class RunFolder:
         """
         self._make()
         self._sweep()
-        old = self.file("run.json")
-        if old.is_file():
+        if self.file("run.json").is_file():
             if self.run().get("fingerprint") != run["fingerprint"]:
                 if not overwrite:
-                    raise OutputError(
-                        f"{self.path} holds a run with other settings or of another study.",
-                        "Choose another folder with -o, or replace that run with --overwrite.",
-                    )
+                    raise self._other_run()
                 self.clear()
-        elif any(item.name not in BESIDE for item in self.path.iterdir()):
-            raise OutputError(
-                f"{self.path} is not empty and holds no earlier run.", "Choose a new or empty folder with -o."
-            )
+        else:
+            self._check_empty()
         self.write_json("run.json", run)
         try:
             self.trace_folder.mkdir(exist_ok=True)
@@ -174,6 +169,43 @@ class RunFolder:
             raise OutputError(
                 f"The folder {self.trace_folder} cannot be made ({error.strerror}).", "Choose another folder with -o."
             ) from error
+
+    def check_free(self, config: Config, overwrite: bool, *kind: str) -> None:
+        """Refuse, before a study is read, a folder in which :meth:`open` would refuse this run of any study.
+
+        Parameters
+        ----------
+        config : settings of the run to be.
+        overwrite : whether an old run may be replaced.
+        kind : what the fingerprint begins with, before the prior's and the study's hashes.
+
+        Raises
+        ------
+        OutputError : the folder holds something else, or a run with other settings.
+        """
+        self._sweep()
+        if not self.file("run.json").is_file():
+            self._check_empty()
+            return
+        if overwrite:
+            return
+        run = self.run()
+        hashes = (run.get("prior", {}).get("sha256"), run.get("study", {}).get("hash"))
+        known = all(isinstance(part, str) for part in hashes)
+        if known and config.fingerprint(*kind, *map(str, hashes)) != run.get("fingerprint"):
+            raise self._other_run()
+
+    def _other_run(self) -> OutputError:
+        return OutputError(
+            f"{self.path} holds a run with other settings or of another study.",
+            "Choose another folder with -o, or replace that run with --overwrite.",
+        )
+
+    def _check_empty(self) -> None:
+        if any(item.name not in BESIDE for item in self.path.iterdir()):
+            raise OutputError(
+                f"{self.path} is not empty and holds no earlier run.", "Choose a new or empty folder with -o."
+            )
 
     def _sweep(self) -> None:
         """Remove half-written files of a run that was killed: whatever our writers call them beside the name

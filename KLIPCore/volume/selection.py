@@ -11,6 +11,8 @@ from KLIPCore.volume.grid import Grid
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 """LPS mm intervals ((x0, x1), (y0, y1), (z0, z1))."""
 
+HOW_TO_RANGE = "Write --slices 12:17 (12 to 16), counted from the feet"
+
 
 def parse_slices(text: str | None, n_slices: int) -> list[int]:
     """Slice numbers that a Python-style range means, ``"12:17"`` or ``"-5:"`` or ``"7"``; all when None.
@@ -21,21 +23,39 @@ def parse_slices(text: str | None, n_slices: int) -> list[int]:
     """
     if text is None or text.strip() == "":
         return list(range(n_slices))
-    remedy = f"Write --slices 12:17 (12 to 16), counted from the feet; this study has slices 0 to {n_slices - 1}."
+    remedy = f"{HOW_TO_RANGE}; this study has slices 0 to {n_slices - 1}."
+    wanted = _range(text, remedy)
+    if isinstance(wanted, int):
+        chosen = [wanted % n_slices] if -n_slices <= wanted < n_slices else []
+    else:
+        chosen = list(range(n_slices))[wanted]
+    if not chosen:
+        raise ConfigError(f"The range '{text}' keeps no slice.", remedy)
+    return sorted(chosen)
+
+
+def check_slices(text: str | None) -> None:
+    """Refuse what is no range, before the study is read and its number of slices known.
+
+    Raises
+    ------
+    ConfigError : it is none.
+    """
+    if text is not None and text.strip():
+        _range(text, f"{HOW_TO_RANGE}.")
+
+
+def _range(text: str, remedy: str) -> slice | int:
+    """What a text means: one place, or a slice of places."""
     try:
         numbers = [int(part) if part.strip() else None for part in text.split(":")]
     except ValueError as error:
         raise ConfigError(f"'{text}' is no range of slices.", remedy) from error
     if len(numbers) == 1 and numbers[0] is not None:
-        index = numbers[0]
-        chosen = [index % n_slices] if -n_slices <= index < n_slices else []
-    elif 2 <= len(numbers) <= 3 and numbers[-1] != 0:
-        chosen = list(range(n_slices))[slice(*numbers)]
-    else:
-        raise ConfigError(f"'{text}' is no range of slices.", remedy)
-    if not chosen:
-        raise ConfigError(f"The range '{text}' keeps no slice.", remedy)
-    return sorted(chosen)
+        return numbers[0]
+    if len(numbers) == 2 or (len(numbers) == 3 and numbers[2] != 0):
+        return slice(*numbers)
+    raise ConfigError(f"'{text}' is no range of slices.", remedy)
 
 
 def parse_box(text: str | None) -> Box | None:
