@@ -11,7 +11,7 @@ import filecmp
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,10 @@ NAMES = {
 """Fields that tell acquisitions or reconstructions of one series apart, the surest first, and how they are written."""
 TAGS = (*NAMES, "InstanceNumber", "SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "Columns")
 """What this module reads of a header."""
+TELLING = ("AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "KVP", "ConvolutionKernel")
+"""Fields that are the same in all slices of one stack that another lies in."""
+LEAST_PHASE = 3
+"""Slices of a stack that lies in another, at least."""
 TIMES = ("AcquisitionTime", "AcquisitionDateTime", "ContentTime", "SeriesTime")
 
 
@@ -77,11 +81,13 @@ def acquisitions(members: Members) -> list[Acquisition]:
     """
     members, copies = _without_copies(members)
     places = [_place(header) for _, header in members]
-    if None in places or len(set(places)) == len(places):
+    if None in places:
         return [Acquisition(members, copies=copies)]
-    split = _by_field(members) or _by_order(members)
+    single = len(set(places)) == len(places)
+    split = _interleaved(members) if single else _by_field(members) or _by_order(members)
     if split is None:
-        return [Acquisition(members, copies=copies)]
+        members, more = _without_copies(members, under_any_uid=True)
+        return [Acquisition(members, copies=tuple(sorted((*copies, *more))))]
     keys, groups = split
     numbers_of = [_written(group[0][1], "AcquisitionNumber") for group in groups]
     by_number = all(numbers_of) and len(set(numbers_of)) == len(groups)
@@ -101,17 +107,18 @@ def _place(header: Dataset) -> tuple | None:
     return tuple(np.round(position, 2)), tuple(np.round(turn, 2)), number(header, "Rows"), number(header, "Columns")
 
 
-def _without_copies(members: Members) -> tuple[Members, tuple[Path, ...]]:
+def _without_copies(members: Members, under_any_uid: bool = False) -> tuple[Members, tuple[Path, ...]]:
     """The members without those that hold an instance which another holds too, and the files left out.
 
     Some anonymizers give every slice the same instance UID: only what also lies at the same place is compared,
-    and only what holds the same pixels is a copy.
+    and only what holds the same pixels is a copy; ``under_any_uid`` also when it got a new instance UID.
     """
     seen: dict[tuple, list[tuple[Path, Dataset]]] = defaultdict(list)
     copies = []
     for path, header in sorted(members, key=lambda member: (len(member[0].name), member[0])):
         uid = text(header, "SOPInstanceUID")
-        others = seen[uid, _place(header)] if uid else []
+        place = _place(header)
+        others = seen[place if under_any_uid else (uid, place)] if (place if under_any_uid else uid) else []
         if any(_same_image(path, other) for other, _ in others):
             copies.append(path)
         else:
@@ -155,6 +162,28 @@ def _by_field(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
     return None
 
 
+def _interleaved(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
+    """Stacks that lie in each other without a place in common, as a second phase does that began half a step on.
+
+    Together they would be one even stack of alternating phases.
+    """
+    first = members[0][1]
+    row, column = np.reshape(numbers(first, "ImageOrientationPatient", 6), (2, 3))
+    normal = np.cross(row, column)
+    for key in TELLING:
+        groups = _grouped(members, lambda header, key=key: (_written(header, key),))  # type: ignore[misc]
+        sizes = [len(group) for group in groups]
+        if len(groups) < 2 or min(sizes) < max(LEAST_PHASE, max(sizes) / 2):
+            continue
+        heights = [
+            np.array([numbers(header, "ImagePositionPatient", 3) for _, header in group]) @ normal for group in groups
+        ]
+        low, high = max(h.min() for h in heights), min(h.max() for h in heights)
+        if high - low > 0.5 * min(np.ptp(h) for h in heights):
+            return (key,), groups
+    return None
+
+
 def _grouped(members: Members, key: Callable[[Dataset], tuple]) -> list[Members]:
     groups: dict[tuple, Members] = defaultdict(list)
     for member in members:
@@ -175,7 +204,17 @@ def _no_doubles(group: Members) -> bool:
 
 def _by_order(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
     """Stacks that were numbered one after the other: a new one begins where a place is taken again."""
-    ordered = sorted(members, key=lambda member: number(member[1], "InstanceNumber") or 0.0)
+    for key in ("InstanceNumber", *TIMES):
+        if all(number(header, key) is not None for _, header in members):
+            groups = _in_order(sorted(members, key=lambda member: number(member[1], key) or 0.0))
+            values = [[number(header, key) or 0.0 for _, header in group] for group in groups or ()]
+            if groups and all(one[-1] < other[0] for one, other in pairwise(values)):
+                return ((key,) if key in TIMES else ()), groups
+    return None
+
+
+def _in_order(ordered: Members) -> list[Members] | None:
+    """What lies before and after a place is taken again; None where that gives no stacks of like size."""
     groups: list[Members] = [[]]
     taken: set = set()
     for member in ordered:
@@ -188,7 +227,7 @@ def _by_order(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
     places = [{_place(header) for _, header in group} for group in groups]
     together = all(2 * len(places[0] & other) >= min(len(places[0]), len(other)) for other in places[1:])
     sizes = sorted(len(group) for group in groups)
-    return ((), groups) if len(groups) > 1 and together and sizes[0] >= max(2, sizes[-1] / 2) else None
+    return groups if len(groups) > 1 and together and sizes[0] >= max(2, sizes[-1] / 2) else None
 
 
 def _label(group: Members, groups: Sequence[Members], keys: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ Enhanced file's functional groups are flattened to one header a frame first.
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,10 +36,10 @@ TISSUE_PADDING_HU = -500.0
 """A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with
 a warning.
 """
-HU_WORDS = frozenset(
-    {"HU", "HUMOD", "US", "HOUNSFIELD", "HOUNSFIELDS", "HOUNSFIELDUNIT", "HOUNSFIELDUNITS", "CTNUMBER"}
-)
+HU_WORDS = frozenset({"HU", "HUMOD", "US", "UNSPECIFIED", "CTNUMBER", "CTNUMBERS", "HUHU"})
 """Rescale types that are Hounsfield units, letters only; US is "unspecified": plausibility is judged later."""
+WRITTEN_OUT = re.compile("HOUNS?D?S?FIELD")
+"""The unit's name, also as it is often misspelt."""
 
 PIXEL_TAGS = (
     "RescaleSlope",
@@ -96,7 +97,9 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
     array, filled = air_outside(array)
     notes += [*stacked.notes, *tally.notes(), *filled]
     uids = tuple(text(headers[i], "SOPInstanceUID") for i in order)
-    if len(set(uids)) < len(uids):
+    if not info.series_uid:
+        uids = ()  # no DICOM object can refer to a series without a UID
+    elif len(set(uids)) < len(uids):
         notes.append(
             "Several slices share one instance UID, as after anonymization: no DICOM object can refer to them."
         )
@@ -119,9 +122,9 @@ def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], l
     """The slices of a series' one large stack, their files and headers; and what was left out of it."""
     notes = []
     if not info.series_uid:
-        notes.append(
-            "The series instance UID is empty; all images of one study and series number are read as one series."
-        )
+        several = any(text(header, "SeriesInstanceUID") for header in info.headers)
+        what = "Each image has a series instance UID of its own" if several else "The series instance UID is empty"
+        notes.append(f"{what}; all images of one study and series number are read as one series.")
     if info.copies:
         notes.append(f"{len(info.copies)} files hold an instance that another file holds too; they are left out.")
     sizes = [(number(h, "Rows"), number(h, "Columns")) for h in info.headers]
@@ -303,7 +306,7 @@ def hounsfield(
         problem = f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units."
         raise IntensityError(problem, remedy)
     kind = (text(header, "RescaleType") or "HU").upper()
-    if "".join(filter(str.isalpha, kind)) not in HU_WORDS:
+    if "".join(filter(str.isalpha, kind)) not in HU_WORDS and not WRITTEN_OUT.search(kind):
         raise IntensityError(f"{label} is rescaled to {kind[:40]}, not to Hounsfield units.", remedy)
     tally = tally if tally is not None else _Tally()
     tally.comma |= any(has_decimal_comma(header, keyword) for keyword in PIXEL_TAGS[:2])

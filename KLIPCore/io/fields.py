@@ -104,6 +104,9 @@ def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[flo
     items = _items(header, keyword)
     if count and len(items) == 1 and isinstance(items[0], str) and items[0].count(",") == count - 1 > 0:
         items = items[0].split(",")
+    elif count and len(items) == 1 and isinstance(items[0], str) and items[0].count(",") == 2 * count - 1:
+        parts = items[0].split(",")  # "0,8,0,8": every other comma is a decimal one
+        items = [f"{whole}.{part}" for whole, part in zip(parts[::2], parts[1::2], strict=True)]
     try:
         values = [float(_with_point(item) if isinstance(item, str) else item) for item in items]
     except (*DAMAGE, TypeError):
@@ -113,7 +116,8 @@ def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[flo
 
 def has_decimal_comma(header: Dataset, keyword: str) -> bool:
     """Whether a field's numbers are written with a decimal comma."""
-    return any(isinstance(item, str) and _with_point(item) != item for item in _items(header, keyword))
+    items = _items(header, keyword)
+    return any(isinstance(item, str) and (_with_point(item) != item or item.count(",") > 1) for item in items)
 
 
 def decimals(header: Dataset, keyword: str) -> int | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from KLIPCore.errors import UnreadableFileError
+from KLIPCore.errors import GeometryError, UnreadableFileError
 
 LONGEST_HEADER = 1 << 16
 LONGEST_LINE = 900
@@ -42,28 +42,40 @@ BITS = {
     "longlong": 64,
     "ulonglong": 64,
 }
+SPACES = re.compile(r"(left-posterior|right-anterior|left-anterior)-superior|LPS|RAS|LAS", re.IGNORECASE)
+"""Coordinates of a patient that NRRD names and ITK knows."""
+SIDES_ASSUMED = (
+    "The file does not say how the patient lies: left and right are assumed, as for a volume stored from the"
+    " patient's right to left, front to back and feet to head."
+)
 AGAIN = "Copy or export that file again."
 
 
-def check_header(path: Path) -> None:
+def check_header(path: Path) -> list[str]:
     """Refuse an .nrrd, .nhdr, .mha or .mhd whose header is dangerous or claims what the file cannot hold.
+
+    Returns
+    -------
+    what it leaves open and has to be assumed, one sentence each.
 
     Raises
     ------
     UnreadableFileError : it does.
+    GeometryError : it gives no spacing: a default of 1 mm would be taken, silently.
     """
     try:
         with path.open("rb") as file:
             start = file.read(LONGEST_HEADER)
         if start.startswith(b"NRRD"):
-            _check_nrrd(path, start)
-        elif path.name.lower().endswith((".mha", ".mhd")):
-            _check_meta(path, start)
+            return _check_nrrd(path, start)
+        if path.name.lower().endswith((".mha", ".mhd")):
+            return _check_meta(path, start)
+        return []
     except (OSError, ValueError, OverflowError) as error:
         raise UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN) from error
 
 
-def _check_nrrd(path: Path, start: bytes) -> None:
+def _check_nrrd(path: Path, start: bytes) -> list[str]:
     head = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
     lines = head.split(b"\n")
     if any(
@@ -82,9 +94,12 @@ def _check_nrrd(path: Path, start: bytes) -> None:
     data = _data_file(path, fields["datafile"]) if "datafile" in fields else path
     kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
     check_size(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64))
+    if "spacedirections" not in fields and not re.search(r"\d", fields.get("spacings", "")):
+        raise _no_spacing(path)
+    return [] if SPACES.match(fields.get("space", "")) and "spacedirections" in fields else [SIDES_ASSUMED]
 
 
-def _check_meta(path: Path, start: bytes) -> None:
+def _check_meta(path: Path, start: bytes) -> list[str]:
     fields: dict[str, str] = {}
     for line in start.split(b"\n"):
         name, found, value = line.decode("latin-1").partition("=")
@@ -103,6 +118,16 @@ def _check_meta(path: Path, start: bytes) -> None:
         fields.get("ElementType", "").removeprefix("MET_").removeprefix("U"), 64
     )
     check_size(path, data, _counts(fields.get("DimSize", "")), bits)
+    if not {"ElementSpacing", "ElementSize"} & set(fields):
+        raise _no_spacing(path)
+    return [] if {"TransformMatrix", "Rotation", "Orientation"} & set(fields) else [SIDES_ASSUMED]
+
+
+def _no_spacing(path: Path) -> GeometryError:
+    return GeometryError(
+        f"{path.name} gives no spacing between its voxels.",
+        "Save the volume again with its spacing (in 3D Slicer: Volumes, Image Spacing), or give the DICOM series.",
+    )
 
 
 def _data_file(path: Path, name: str) -> Path:

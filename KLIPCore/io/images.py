@@ -62,9 +62,8 @@ def read_image(path: Path, fill_outside: bool = False) -> Volume:
         problem = f"{path.name} is of an unknown format."
         raise UnreadableFileError(problem, f"Give a DICOM folder or one of {', '.join(READ_FORMATS)}.")
     check_name(path, UnreadableFileError)
-    check_header(path)
+    notes = check_header(path)
     unit = "HU"
-    notes: list[str] = []
     if suffix in (".nii", ".nii.gz", *PAIRS):
         array, grid, notes = read_nifti(path)
     else:

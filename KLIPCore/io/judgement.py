@@ -47,6 +47,14 @@ LEAST_DARK = 0.005
 REMEDY = (
     "Export the CT in Hounsfield units (air near -1000, water 0), without normalisation or windowing to grey values."
 )
+SIGNED_BYTES = (-128.0, 127.0)
+"""Bounds of 8-bit grey values stored with a sign."""
+LOWEST_PADDED_HU, MOST_BELOW = -1500.0, 0.05
+"""Below the former lies padding alone, of very few values: other values fill at most the latter part of all voxels."""
+DENSE_HU = 700
+"""Bone and metal: less of a body than soft tissue, even of a skull."""
+NARROW_HU = (-15, 20)
+"""Fat to organs cover ten times this: soft tissue all within was divided."""
 MOST_SAMPLES = 4_000_000
 LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
@@ -83,8 +91,12 @@ def check_ct(volume: Volume) -> list[str]:
         raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", REMEDY)
     if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
         raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
+    if (lo, hi) == SIGNED_BYTES:
+        raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
     sample = _sample(array)
-    _check_tissue(Histogram.of(sample, lo, hi), span)
+    seen = Histogram.of(sample, lo, hi)
+    _check_tissue(seen, span)
+    _check_scale(seen, sample, span)
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
     return [*said, *source.notes, *_warnings(sample, lo, hi)]
@@ -171,6 +183,23 @@ def _check_tissue(seen: Histogram, span: str) -> None:
             " modality such as MR, or a crop of one organ.",
             REMEDY,
         )
+
+
+def _check_scale(seen: Histogram, sample: NDArray[np.float32], span: str) -> None:
+    """Raise where tissue is found near 0, and yet a unit of the numbers is not 1 HU, or their sign is not."""
+    low = np.rint(sample[sample < LOWEST_PADDED_HU])
+    if low.size > MOST_BELOW * sample.size:  # several values are filled in at most: the rest varies
+        _, counts = np.unique(low, return_counts=True)
+        if low.size - np.sort(counts)[-3:].sum() > MOST_BELOW * sample.size:
+            raise IntensityError(f"{span}, and many different ones lie below air: no CT has such values.", REMEDY)
+    soft, dense = seen.between(*SOFT_HU), seen.between(DENSE_HU, HIGHEST_BIN + 1)
+    if dense > soft and seen.between(PADDING_BELOW_HU, AIR_BELOW_HU) < dense:
+        problem = f"{span}, and more voxels are as dense as bone or metal than are soft tissue"
+        raise IntensityError(f"{problem}: these look like another unit or modality, not Hounsfield units.", REMEDY)
+    tissue = seen.between(NARROW_HU[0] - 50, HIGHEST_BIN + 1)
+    if seen.between(LOWEST_BIN, -500) == 0 and seen.between(*NARROW_HU) > 0.8 * tissue:
+        problem = f"{span}, and fat, organs and muscle lie within {NARROW_HU[0]}..{NARROW_HU[1]}"
+        raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
 
 
 def _warnings(sample: NDArray[np.float32], lo: float, hi: float) -> list[str]:

@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, NotCTError, UnreadableFileError
 from KLIPCore.io.acquisitions import TAGS as ACQUISITION_TAGS
-from KLIPCore.io.acquisitions import Acquisition, acquisitions
+from KLIPCore.io.acquisitions import Acquisition, Members, acquisitions
 from KLIPCore.io.fields import AGAIN, DAMAGE, number, quiet_pydicom, read_header, text
 
 __all__ = ["DAMAGE", "SeriesInfo", "choose_series", "list_series", "number", "quiet_pydicom", "read_header", "text"]
@@ -62,7 +62,14 @@ HEADER_TAGS = tuple(dict.fromkeys((*SERIES_TAGS, *PLANE_TAGS, *ACQUISITION_TAGS)
 """All that is read of a file before its pixels are: the series, the place, and what tells acquisitions apart."""
 INDEX_NAME = re.compile(r"(dicomdir|dirfile)\b", re.IGNORECASE)
 """Indexes of a medium: DICOMDIR by the standard, DIRFILE by Philips."""
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso")
+ARCHIVE_STARTS = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Files that a folder may hold instead of DICOM slices, to be given by name."""
+LEAST_JOINED = 3
+"""So many single images of one study and number, each with a series UID of its own, are one series."""
+MOST_NAMED = 1000
+"""Files of other kinds that are remembered, to be named where there is no DICOM."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,14 @@ def is_index(path: Path) -> bool:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is named as an archive of other files."""
-    return path.name.lower().endswith(ARCHIVES)
+    """Whether a file is an archive or packed, by its name or its first bytes."""
+    if path.name.lower().endswith(ARCHIVES):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(ARCHIVE_STARTS)
+    except OSError:
+        return False
 
 
 def list_series(folder: Path) -> list[SeriesInfo]:
@@ -151,25 +164,49 @@ def list_series(folder: Path) -> list[SeriesInfo]:
     if not folder.is_dir():
         raise EmptyInputError(f"There is no folder {folder}.", "Check the path.")
     groups: dict[tuple, list[tuple[Path, Dataset]]] = defaultdict(list)
-    packed = ""
+    others: list[Path] = []
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(".") or not path.is_file():  # ._x.dcm is macOS's shadow of x.dcm
             continue
-        packed = packed or (path.name if is_archive(path) else "")
         found = _image(path)
         if found is not None:
             groups[found[0]].append((path, found[1]))
+        elif len(others) < MOST_NAMED:
+            others.append(path)
     if not groups:
-        if packed:
-            raise EmptyInputError(f"No DICOM file was found in {folder}, but {packed}.", f"Unpack {packed} first.")
-        remedy = "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file."
-        raise EmptyInputError(f"No DICOM file was found in {folder}.", remedy)
+        raise _no_dicom(folder, others)
     infos = []
-    for (*_, localizer), members in groups.items():
+    for (*_, localizer), members in _joined(groups).items():
         stacked = sop_class_of(members[0][1]) == CTImageStorage and not localizer
         parts = acquisitions(members) if stacked else [Acquisition(members)]
         infos += [_info(part, localizer) for part in parts]
     return sorted(infos, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.series_uid, s.localizer))
+
+
+def _no_dicom(folder: Path, others: Sequence[Path]) -> EmptyInputError:
+    """The error for a folder without DICOM, with what is there instead."""
+    problem = f"No DICOM file was found in {folder}"
+    for path in others:
+        if path.name.lower().endswith(VOLUMES):
+            return EmptyInputError(f"{problem}, but {path.name}.", f"Give that file: {path}.")
+        if is_archive(path):
+            return EmptyInputError(f"{problem}, but {path.name}.", f"Unpack {path.name} first.")
+    return EmptyInputError(f"{problem}.", "Give the folder that holds the slices, or a NIfTI, NRRD or MetaImage file.")
+
+
+def _joined(groups: dict[tuple, Members]) -> dict[tuple, Members]:
+    """The series, where anonymization gave every slice a series UID of its own joined to one a series number."""
+    single: dict[tuple, list[tuple]] = defaultdict(list)
+    for key, members in groups.items():
+        header = members[0][1]
+        if len(members) == 1 and not key[-1] and sop_class_of(header) == CTImageStorage:
+            same = ("StudyInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns", "PixelSpacing")
+            single[tuple(str(header.get(keyword, "")) for keyword in same)].append(key)
+    joined = dict(groups)
+    for keys in single.values():
+        if len(keys) >= LEAST_JOINED:
+            joined[("", *keys[0])] = [member for key in keys for member in joined.pop(key)]
+    return joined
 
 
 def _image(path: Path) -> tuple[tuple, Dataset] | None:
@@ -216,12 +253,13 @@ def _info(part: Acquisition, localizer: bool) -> SeriesInfo:
     members = part.members
     first = members[0][1]
     series_number = number(first, "SeriesNumber")
+    uids = {text(header, "SeriesInstanceUID") for _, header in members}
     return SeriesInfo(
-        series_uid=text(first, "SeriesInstanceUID"),
+        series_uid=uids.pop() if len(uids) == 1 else "",
         study_uid=text(first, "StudyInstanceUID"),
         number=None if series_number is None else int(series_number),
         description=text(first, "SeriesDescription"),
-        modality=text(first, "Modality") or "unknown",
+        modality=text(first, "Modality") or ("CT" if sop_class_of(first) in CT_CLASSES else "unknown"),
         n_images=sum(int(number(h, "NumberOfFrames") or 1) for _, h in members if number(h, "Rows")),
         shape=(int(number(first, "Rows") or 0), int(number(first, "Columns") or 0)),
         files=tuple(path for path, _ in members),

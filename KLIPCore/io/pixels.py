@@ -6,6 +6,7 @@ the image is handed to GDCM, which SimpleITK brings along: in a file that holds 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from pydicom.uid import (
 
 from KLIPCore.errors import UnreadableFileError
 from KLIPCore.io.fields import AGAIN, number, quiet_pydicom
+from KLIPCore.io.silence import silenced
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_TO_GDCM = frozenset({HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL})
 IMAGE_TAGS = (
@@ -78,19 +82,12 @@ def stored_pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArr
         by_pydicom = decodable and syntax != JPEGExtended12Bit  # of which Pillow knows the 8-bit half only
         stored = _by_pydicom(dataset, syntax) if by_pydicom else _by_gdcm(dataset, syntax)
     except Exception as error:  # decoders of four projects raise what they like on a damaged stream
-        raise UnreadableFileError(
-            f"The pixels of {label} are damaged or cut short ({_cause(error)}).", AGAIN
-        ) from error
+        log.debug("%s: %s", label, error)
+        raise UnreadableFileError(f"The pixels of {label} are damaged or cut short.", AGAIN) from error
     if stored.shape != shape:
         problem = f"{label} holds pixels of shape {stored.shape} where {shape} was announced."
         raise UnreadableFileError(problem, AGAIN)
     return stored
-
-
-def _cause(error: Exception) -> str:
-    """The last line of what a decoder says, without its own names and addresses."""
-    lines = str(error).strip().splitlines() or ["no reason given"]
-    return lines[-1].rpartition("): ")[2] if "ITK" in lines[-1] else lines[0]
 
 
 def _by_pydicom(dataset: Dataset, syntax: UID) -> NDArray[np.integer]:
@@ -119,12 +116,8 @@ def _by_gdcm(dataset: Dataset, syntax: UID) -> NDArray[np.integer]:
         reader = sitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(file))
-        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        try:
+        with silenced():
             decoded = sitk.GetArrayFromImage(reader.Execute())
-        finally:
-            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
     return decoded if int(number(dataset, "NumberOfFrames") or 1) > 1 else decoded.reshape(decoded.shape[-2:])
 
 

@@ -272,13 +272,13 @@ def _frames(planes: Sequence[Plane]) -> list[str]:
     raise GeometryError(
         f"{first.label} and {other.label} do not share a frame of reference ({len(stated)} frames in {len(planes)} "
         "slices).",
-        "Give the slices of one acquisition: move the others away, or choose with --series.",
+        "Give the slices of one frame of reference: move the others into another folder.",
     )
 
 
 def _check_alike(planes: Sequence[Plane]) -> None:
     first = planes[0]
-    remedy = "Give one axial series of one acquisition: move the other slices away, or choose with --series."
+    remedy = "Give the slices of one acquisition: move the others into another folder."
     for other in planes[1:]:
         if other.shape != first.shape:
             raise GeometryError(
