@@ -301,6 +301,8 @@ def _grid(header: Header, shape: tuple[int, int, int], name: str) -> tuple[Grid,
             "The file does not say how the patient lies (neither qform nor sform): left and right are assumed,"
             " as for a volume stored from the patient's left to right, back to front and feet to head."
         )
+        if _ones(header.pixdim):
+            notes.append("The spacing of 1 × 1 × 1 mm may stand for an unknown one: sizes and volumes depend on it.")
     else:
         affine, said = _spaced(affine, header, name)
         notes += said
@@ -348,7 +350,8 @@ def _spaced(affine: NDArray[np.float64], header: Header, name: str) -> tuple[NDA
     steps = _steps(affine)
     other = next((o for o in (header.pixdim, *_other(affine, header)) if _apart(o, steps) > ROUNDED_SPACING), None)
     if other is None or (other <= 0).any():
-        if _apart(header.pixdim, steps) <= SAME_SPACING:
+        rounded = _skew(affine) > RIGHT_ANGLE  # then the steps are, too
+        if _apart(header.pixdim, steps) <= (ROUNDED_SPACING if rounded else SAME_SPACING):
             affine[:3, :3] *= header.pixdim / steps
         return affine, []
     both = f"{name} gives two spacings: {_mm(steps)} in its affine and {_mm(other)} beside it"
