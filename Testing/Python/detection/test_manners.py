@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 from detection.test_interrupt import ARGUMENTS
+from pydicom.uid import generate_uid
 
-from KLIPCore.errors import OutputError
+from KLIPCore.config import Config
+from KLIPCore.detection.detect import detect
+from KLIPCore.errors import AmbiguousSeriesError, ConfigError, OutputError
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.images import write_image
 from KLIPCore.runs.folder import LOCK, RunFolder
@@ -98,3 +102,60 @@ def test_no_line_of_a_library_reaches_the_screen(dicom_study: Path, tmp_path: Pa
         done = klip("detect", str(study), "-o", str(tmp_path / f"out-{study.name}"), "--slices", "1:2", *ARGUMENTS)
         assert done.returncode == 0, done.stderr
         assert done.stderr == b""
+
+
+def test_slices_and_output_folder_are_checked_before_the_study_is_read(
+    run: Detection, dicom_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading takes half a minute; a mistake that needs none of it is told at once."""
+
+    def read(*arguments: object) -> None:
+        raise AssertionError("the study was read")
+
+    monkeypatch.setattr("KLIPCore.detection.detect.read_study", read)
+    config = Config.from_dict(run.folder.run()["config"])
+    with pytest.raises(ConfigError, match="no range of slices"):
+        detect(dicom_study, tmp_path / "new", config, slices="twelve")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        detect(dicom_study, tmp_path, config)
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder.path, copy)
+    other = config.updated({"sampling": {"n_samples": config.sampling.n_samples + 1}})
+    with pytest.raises(OutputError, match="other settings"):
+        detect(dicom_study, copy, other)
+    with pytest.raises(AssertionError):  # the same settings, or leave to replace: only the study can tell more
+        detect(dicom_study, copy, config)
+    with pytest.raises(AssertionError):
+        detect(dicom_study, copy, other, overwrite=True)
+
+
+def test_an_acquisition_is_chosen_and_found_again(run: Detection, dicom_study: Path, tmp_path: Path) -> None:
+    """Two phases under one series UID: the run remembers which of them it examined."""
+    folder = tmp_path / "ct"
+    shutil.copytree(dicom_study, folder)
+    for file in sorted(dicom_study.rglob("*.dcm")):
+        dataset = pydicom.dcmread(file)
+        dataset.SOPInstanceUID, dataset.AcquisitionNumber = generate_uid(), 2
+        dataset.PixelData = (dataset.pixel_array + 1).astype(dataset.pixel_array.dtype).tobytes()
+        dataset.save_as(folder / f"late-{file.name}")
+    config = Config.from_dict(run.folder.run()["config"])
+    with pytest.raises(AmbiguousSeriesError, match="2 acquisitions"):
+        detect(folder, tmp_path / "out", config)
+    found = detect(folder, tmp_path / "out", config, series="#2", slices="1:2")
+    assert found.folder.run()["study"]["series"].count("/") == 1
+    assert redo_regions(tmp_path / "out", report=True).folder.file("report.html").is_file()
+
+
+def test_slices_with_frames_of_reference_of_their_own_go_to_the_end(
+    run: Detection, dicom_study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ct"
+    shutil.copytree(dicom_study, folder)
+    for file in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        dataset.FrameOfReferenceUID = generate_uid()
+        dataset.save_as(file)
+    found = detect(folder, tmp_path / "out", Config.from_dict(run.folder.run()["config"]), slices="1:2")
+    assert any("frame of reference of its own" in said for said in found.report.warnings)
