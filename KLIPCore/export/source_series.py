@@ -23,7 +23,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.valuerep import format_number_as_ds
 
 from KLIPCore.errors import GeometryError, InputError, UnreadableFileError
-from KLIPCore.io.listing import quiet_pydicom
+from KLIPCore.io.fields import has_decimal_comma, numbers, quiet_pydicom
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 
@@ -43,6 +43,9 @@ TYPE_2 = (
     "StudyTime",
 )
 """Must be there but may be empty; files that lack them altogether are common."""
+
+PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "SliceThickness": 1}
+"""Numbers that a derived object takes over from the slices, and how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +174,7 @@ def source_headers(source: Source) -> list[Dataset]:
         for keyword in TYPE_2:
             if keyword not in header:
                 setattr(header, keyword, "")
+        _write_points(header)
         if header.PatientSex not in ("M", "F", "O"):
             header.PatientSex = ""
         if not _is_one_character_set(header.get("SpecificCharacterSet")):
@@ -179,6 +183,15 @@ def source_headers(source: Source) -> list[Dataset]:
             header.ImageOrientationPatient = headers[0].ImageOrientationPatient
         headers.append(header)
     return headers
+
+
+def _write_points(header: Dataset) -> None:
+    """Replace decimal commas, which were understood when the study was read, by the points of the standard."""
+    for keyword, count in PLACE.items():
+        values = numbers(header, keyword, count) if has_decimal_comma(header, keyword) else None
+        if values:
+            written_as = [format_number_as_ds(value) for value in values]
+            setattr(header, keyword, written_as if count > 1 else written_as[0])
 
 
 def _is_one_character_set(value: Any) -> bool:

@@ -14,6 +14,10 @@ import pydicom
 import pytest
 from export.examples import kl_map, two_regions
 from maps.grids import make_grid
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from KLIPCore.errors import GeometryError, InputError, OutputError, UnreadableFileError
 from KLIPCore.export.dicom_seg import ABNORMAL, SERIES_DESCRIPTION, dicom_seg, write_dicom_seg
@@ -239,3 +243,24 @@ def test_a_real_study(shared_data: Path, tmp_path: Path) -> None:
     check(path, regions, study)
     assert path.stat().st_size < 1e6  # 7 frames of 1 bit
     assert Source().is_dicom is False
+
+
+def test_slices_written_with_decimal_commas(tmp_path: Path) -> None:
+    """They are read, so the object at the end of a run must take them, too."""
+    axial = np.diag([2.5, 0.75, 0.75, 1.0])[:, [2, 1, 0, 3]]
+    hu = np.random.default_rng(0).integers(-1000, 1000, SHAPE).astype(np.float32)
+    for file in write_dicom_series(Volume(hu, Grid(SHAPE, axial)), tmp_path / "study", seed=3):
+        dataset = pydicom.dcmread(file)
+        commas = Dataset()
+        for keyword in ("PixelSpacing", "ImagePositionPatient", "SliceThickness"):
+            text = str(dataset[keyword].value).strip("[]").replace(", ", "\\").replace(".", ",").encode()
+            tag = Tag(tag_for_keyword(keyword))
+            commas._dict[tag] = RawDataElement(tag, "DS", len(text), text + b" " * (len(text) % 2), 0, False, True)
+        dataset.update(commas)
+        dataset.save_as(file)
+    study = read_dicom(tmp_path / "study")
+    assert "decimal comma" in " ".join(study.source.notes)
+    regions = two_regions(kl_map(study.grid, study.source))
+    path = write_dicom_seg(regions, study, tmp_path / "x.dcm", version="1")
+    assert path is not None
+    assert hd.seg.segread(path).number_of_segments == 2
