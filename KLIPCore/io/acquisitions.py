@@ -118,7 +118,8 @@ def _without_copies(members: Members, under_any_uid: bool = False) -> tuple[Memb
     for path, header in sorted(members, key=lambda member: (len(member[0].name), member[0])):
         uid = text(header, "SOPInstanceUID")
         place = _place(header)
-        others = seen[place if under_any_uid else (uid, place)] if (place if under_any_uid else uid) else []
+        key = ("" if under_any_uid else uid, place)
+        others = seen[key] if (place if under_any_uid else uid) else []
         if any(_same_image(path, other) for other, _ in others):
             copies.append(path)
         else:
@@ -167,9 +168,8 @@ def _interleaved(members: Members) -> tuple[tuple[str, ...], list[Members]] | No
 
     Together they would be one even stack of alternating phases.
     """
-    first = members[0][1]
-    row, column = np.reshape(numbers(first, "ImageOrientationPatient", 6), (2, 3))
-    normal = np.cross(row, column)
+    axes = np.array(numbers(members[0][1], "ImageOrientationPatient", 6), np.float64).reshape(2, 3)
+    normal = np.cross(axes[0], axes[1])
     for key in TELLING:
         groups = _grouped(members, lambda header, key=key: (_written(header, key),))  # type: ignore[misc]
         sizes = [len(group) for group in groups]
