@@ -88,12 +88,15 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
     _check_single_frames(headers, files)
     stacked = stack(planes)
     order, grid = stacked.order, stacked.grid
-    array = np.empty(grid.shape, np.float32)
+    array = np.empty(0, np.float32)
     tally = _Tally()
     for k, index in enumerate(order):
         file = files[index]
         dataset = _load(file)
-        array[k] = hounsfield(stored_pixels(dataset, file.name, grid.shape[1:]), dataset, file.name, tally)
+        slice_hu = hounsfield(stored_pixels(dataset, file.name, grid.shape[1:]), dataset, file.name, tally)
+        if k == 0:  # not before there are pixels: headers can claim any size
+            array = np.empty(grid.shape, np.float32)
+        array[k] = slice_hu
     array, filled = air_outside(array)
     notes += [*stacked.notes, *tally.notes(), *filled]
     uids = tuple(text(headers[i], "SOPInstanceUID") for i in order)

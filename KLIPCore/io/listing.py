@@ -47,6 +47,7 @@ SERIES_TAGS = (
     "Rows",
     "Columns",
     "SamplesPerPixel",
+    "PhotometricInterpretation",
     "NumberOfFrames",
 )
 PLANE_TAGS = (
@@ -87,7 +88,7 @@ class SeriesInfo:
     files : the files, sorted by name (not by place: that needs the geometry).
     sop_class : SOP class UID of the first file.
     localizer : whether these are scout views.
-    samples : samples per pixel, 3 for colour pictures.
+    samples : samples per pixel, 3 for colour pictures, those of a palette among them.
     acquisition : what chooses this stack among several of one series UID, empty when it is the only one.
     label : what tells it from those others, e.g. "acquisition 2, at 12:05:00".
     copies : files left out because their instance is there already.
@@ -265,12 +266,17 @@ def _info(part: Acquisition, localizer: bool) -> SeriesInfo:
         files=tuple(path for path, _ in members),
         sop_class=sop_class_of(first),
         localizer=localizer,
-        samples=max(int(number(h, "SamplesPerPixel") or 1) for _, h in members),
+        samples=max(_samples(header) for _, header in members),
         acquisition=part.name,
         label=part.label,
         copies=part.copies,
         headers=tuple(header for _, header in members),
     )
+
+
+def _samples(header: Dataset) -> int:
+    palette = text(header, "PhotometricInterpretation").startswith("PALETTE")
+    return 3 if palette else int(number(header, "SamplesPerPixel") or 1)
 
 
 def listing(infos: Sequence[SeriesInfo]) -> str:

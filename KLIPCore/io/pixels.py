@@ -7,6 +7,7 @@ the image is handed to GDCM, which SimpleITK brings along: in a file that holds 
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pydicom.uid import (
 
 from KLIPCore.errors import UnreadableFileError
 from KLIPCore.io.fields import AGAIN, number, quiet_pydicom
+from KLIPCore.io.headers import BOMB_BYTES, BOMB_RATIO
 from KLIPCore.io.silence import silenced
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,13 @@ def stored_pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArr
             f"{label} is compressed as “{syntax.name}”, and no decoder for that is installed.",
             "Export the study uncompressed (Explicit VR Little Endian), or as JPEG Lossless.",
         )
+    claimed, held = (
+        math.prod(shape) * float(number(dataset, "BitsAllocated") or 8) / 8,
+        len(dataset.get("PixelData", b"")),
+    )
+    if claimed > BOMB_BYTES and claimed > BOMB_RATIO * held:
+        problem = f"{label} has {held} bytes of pixels and says to hold {claimed:.3g}, which no CT does."
+        raise UnreadableFileError(problem, AGAIN)
     try:
         by_pydicom = decodable and syntax != JPEGExtended12Bit  # of which Pillow knows the 8-bit half only
         stored = _by_pydicom(dataset, syntax) if by_pydicom else _by_gdcm(dataset, syntax)

@@ -74,7 +74,7 @@ def load_npz(source: Path | IO[bytes], names: Collection[str] | None = None) -> 
                 if names is None or name in names:
                     wanted[name] = info
             _check_sizes(list(wanted.values()))
-            return {name: _array(archive, info, name) for name, info in wanted.items()}
+            return {name: _member(archive, info, name) for name, info in wanted.items()}
     except _Refused as error:
         raise ValueError(str(error)) from error
     except Exception as error:  # numpy, zipfile, zlib and the tokenizer raise what the bytes lead them to
@@ -93,27 +93,49 @@ def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
         raise _Refused("it is packed in a way that NumPy does not write")
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
-    """One member, its size compared with its own header before memory is taken."""
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
     with archive.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream, max_header_size=LONGEST_NUMPY_HEADER)
-        if dtype.hasobject:
-            raise _Refused(f"the array '{name}' holds Python objects, which are never read")
-        if dtype.kind not in _KINDS or min(shape, default=0) < 0:
-            raise _Refused(f"the array '{name}' holds neither numbers nor text")
-        count = math.prod(shape)
-        size = count * dtype.itemsize
-        if size > info.file_size:
-            raise _Refused(f"the array '{name}' says to be larger than what is stored")
-        data = bytearray(size)
-        view, filled = memoryview(data), 0
-        while filled < size and (block := stream.read(min(BLOCK, size - filled))):
-            view[filled : filled + len(block)] = block
-            filled += len(block)
-        if filled < size or stream.read(1):  # the checksum is compared at the end of the member
-            raise _Refused(f"the array '{name}' is of another size than it says")
+        return _array(stream, info.file_size, name)
+
+
+def load_npy(path: Path) -> NDArray[Any]:
+    """Return the array of a NumPy ``.npy`` file without trusting it.
+
+    Raises
+    ------
+    ValueError : no such file, damaged, with Python objects in it, or far larger than what is stored. The text
+        is one clause.
+    """
+    try:
+        with path.open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _array(stream, path.stat().st_size, path.name)
+    except _Refused as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # numpy and the tokenizer raise what the bytes lead them to
+        raise ValueError("it is no NumPy array, damaged or cut short") from error
+
+
+def _array(stream: IO[bytes], held: int, name: str) -> NDArray[Any]:
+    """An array of at most ``held`` bytes, its size compared with its own header before memory is taken."""
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(stream, max_header_size=LONGEST_NUMPY_HEADER)
+    if dtype.hasobject:
+        raise _Refused(f"the array '{name}' holds Python objects, which are never read")
+    if dtype.kind not in _KINDS or min(shape, default=0) < 0:
+        raise _Refused(f"the array '{name}' holds neither numbers nor text")
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    if size > held:
+        raise _Refused(f"the array '{name}' says to be larger than what is stored")
+    data = bytearray(size)
+    view, filled = memoryview(data), 0
+    while filled < size and (block := stream.read(min(BLOCK, size - filled))):
+        view[filled : filled + len(block)] = block
+        filled += len(block)
+    if filled < size or stream.read(1):  # the checksum is compared at the end of the member
+        raise _Refused(f"the array '{name}' is of another size than it says")
     if size == 0:
         return np.empty(shape, dtype)
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")

@@ -16,7 +16,7 @@ from KLIPCore.errors import ConfigError, GeometryError, UnreadableFileError
 from KLIPCore.io.images import read_image
 from KLIPCore.lab.published.artifact import Artifact
 from KLIPCore.lab.published.score import dataset_level, image_level, image_score, score_map
-from KLIPCore.maps.trace import DAMAGE
+from KLIPCore.volume.untrusted import load_npy
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -29,10 +29,10 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     """
     if path.suffix == ".npy":
         try:
-            values = np.load(path, allow_pickle=False)
-        except DAMAGE as error:
+            values = load_npy(path)
+        except ValueError as error:
             raise UnreadableFileError(
-                f"The mask {path.name} cannot be read ({type(error).__name__}).",
+                f"The mask {path.name} cannot be read: {error}.",
                 "Give a plain array saved by numpy.save, or an image.",
             ) from error
     else:
