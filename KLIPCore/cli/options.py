@@ -76,7 +76,10 @@ class Examine:
 
     series: Annotated[
         str | None,
-        typer.Option(help="DICOM series: its UID, number or place in the listing.", rich_help_panel="What to examine"),
+        typer.Option(
+            help="DICOM series: its UID, number (4; 4/2 is acquisition 2 of it) or place in the listing (#2).",
+            rich_help_panel="What to examine",
+        ),
     ] = None
     slices: Annotated[
         str | None,

@@ -118,6 +118,8 @@ def _check_meta(path: Path, start: bytes) -> list[str]:
         fields.get("ElementType", "").removeprefix("MET_").removeprefix("U"), 64
     )
     check_size(path, data, _counts(fields.get("DimSize", "")), bits)
+    if not {"DimSize", "ElementDataFile"} <= set(fields):
+        return []  # no MetaImage: ITK says so
     if not {"ElementSpacing", "ElementSize"} & set(fields):
         raise _no_spacing(path)
     return [] if {"TransformMatrix", "Rotation", "Orientation"} & set(fields) else [SIDES_ASSUMED]

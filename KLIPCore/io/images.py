@@ -61,12 +61,12 @@ def read_image(path: Path, fill_outside: bool = False) -> Volume:
     if not suffix:
         problem = f"{path.name} is of an unknown format."
         raise UnreadableFileError(problem, f"Give a DICOM folder or one of {', '.join(READ_FORMATS)}.")
-    check_name(path, UnreadableFileError)
     notes = check_header(path)
     unit = "HU"
     if suffix in (".nii", ".nii.gz", *PAIRS):
         array, grid, notes = read_nifti(path)
     else:
+        check_name(path, UnreadableFileError)
         check_integrity(path)
         array, grid, unit = _parts(_read_itk(path))
     try:

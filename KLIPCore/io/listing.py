@@ -233,7 +233,7 @@ def _image(path: Path) -> tuple[tuple, Dataset] | None:
         return None  # a palette, a hanging protocol
     if not sop_class or not (series_uid or is_image) or (sop_class in CT_CLASSES and not is_image):
         raise UnreadableFileError(f"The DICOM header of {path.name} is damaged or cut short.", AGAIN)
-    localizer = "LOCALIZER" in (header.get("ImageType") or ())
+    localizer = "LOCALIZER" in str(header.get("ImageType", "")).upper()
     named = (
         (series_uid,) if series_uid else ("", *(str(header.get(k, "")) for k in ("StudyInstanceUID", "SeriesNumber")))
     )

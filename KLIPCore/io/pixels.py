@@ -80,10 +80,9 @@ def stored_pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArr
             f"{label} is compressed as “{syntax.name}”, and no decoder for that is installed.",
             "Export the study uncompressed (Explicit VR Little Endian), or as JPEG Lossless.",
         )
-    claimed, held = (
-        math.prod(shape) * float(number(dataset, "BitsAllocated") or 8) / 8,
-        len(dataset.get("PixelData", b"")),
-    )
+    pixels = dataset.get("PixelData")
+    held = len(pixels) if isinstance(pixels, bytes) else 0
+    claimed = math.prod(shape) * (number(dataset, "BitsAllocated") or 8) / 8
     if claimed > BOMB_BYTES and claimed > BOMB_RATIO * held:
         problem = f"{label} has {held} bytes of pixels and says to hold {claimed:.3g}, which no CT does."
         raise UnreadableFileError(problem, AGAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import warnings
@@ -277,3 +278,19 @@ def test_the_cases_themselves(name: str, shared_cases: Path) -> None:
     assert found.grid.spacing[0] == pytest.approx(step, abs=1e-3)
     np.testing.assert_allclose(found.grid.spacing[1:], 3.2188, atol=1e-3)
     assert words in said
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_name_that_is_no_utf8(suffix: str, volume: Volume, tmp_path: Path) -> None:
+    """ITK ends the whole process on such a name: its formats are refused, NIfTI is read without it."""
+    named = tmp_path / (os.fsdecode(b"caf\xe9") + suffix)
+    try:
+        save(volume.array, tmp_path / f"x{suffix}").rename(named)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    if suffix.startswith(".nii"):
+        np.testing.assert_array_equal(read(named)[0].array, volume.array)
+        return
+    with pytest.raises(UnreadableFileError, match="not written in UTF-8") as caught:
+        read_study(named)
+    assert "Rename it" in caught.value.remedy
