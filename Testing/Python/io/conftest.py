@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +18,7 @@ from KLIPCore.volume.volume import Volume
 @pytest.fixture(scope="session")
 def shared_cases() -> Path:
     """The folder of small inputs after reports of users; tests that need it are skipped where it is not."""
-    beside = Path(__file__).resolve().parents[3].parent / "shared" / "cases"
-    folder = Path(os.environ.get("KLIP_CASES", beside))
+    folder = Path(__file__).resolve().parents[3].parent / "shared" / "cases"
     if not folder.is_dir():
         pytest.skip("needs the collected cases beside the checkout (../shared/cases)")
     return folder
