@@ -21,10 +21,11 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from KLIPCore.errors import AmbiguousSeriesError
+from KLIPCore.errors import AmbiguousSeriesError, GeometryError
 from KLIPCore.io.dicom import list_series, read_dicom
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import read_image, write_image
+from KLIPCore.io.study import read_study
 from KLIPCore.volume.volume import Volume
 
 Edit = Callable[[Path, Callable[[Dataset], None]], None]
@@ -240,6 +241,14 @@ def test_enhanced_multiframe_made_by_highdicom(volume: Volume, series: list[Path
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
     dataset.save_as(file)
     assert_same(read_dicom(file.parent), volume)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.9.2"
+    dataset.save_as(file.with_name("second.dcm"))
+    with pytest.raises(GeometryError, match="spread over 2 multi-frame files") as caught:
+        read_study(file.parent)
+    assert "by name" in caught.value.remedy
+    named = read_study(file)  # one file that holds a whole stack stands for itself
+    assert_same(named, volume)
+    assert Path(named.source.path) == file
 
 
 def test_a_single_slice_takes_its_thickness(volume: Volume, series: list[Path]) -> None:
