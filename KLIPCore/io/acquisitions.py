@@ -102,7 +102,7 @@ def _place(header: Dataset) -> tuple | None:
     """Where an image lies, to 0.01 mm, and which way it is turned; None when its header does not say."""
     position = numbers(header, "ImagePositionPatient", 3)
     turn = numbers(header, "ImageOrientationPatient", 6)
-    if position is None or turn is None:
+    if position is None or turn is None or len(position) != 3 or len(turn) != 6:
         return None
     return tuple(np.round(position, 2)), tuple(np.round(turn, 2)), number(header, "Rows"), number(header, "Columns")
 

@@ -55,6 +55,7 @@ PIXEL_TAGS = (
 SINGLE_FRAMES = "Export the study as classic single-frame CT images."
 
 
+@quiet_pydicom()  # it parses late, wherever a field is asked for
 def read_dicom(path: Path, series: str | None = None, member: Path | None = None) -> Volume:
     """The CT series of a folder as a volume in HU.
 
@@ -253,7 +254,7 @@ def _load(file: Path) -> Dataset:
     try:
         with quiet_pydicom():
             dataset = pydicom.dcmread(file, force=True)  # that it is DICOM was settled when the folder was listed
-            for keyword in PIXEL_TAGS:
+            for keyword in (*PIXEL_TAGS, "PixelData"):
                 dataset.get(keyword)  # pydicom parses late; a damaged field shall be found here
             return dataset
     except DAMAGE as error:

@@ -151,6 +151,7 @@ def is_archive(path: Path) -> bool:
         return False
 
 
+@quiet_pydicom()
 def list_series(folder: Path) -> list[SeriesInfo]:
     """All series below a folder, by study, number and UID.
 
