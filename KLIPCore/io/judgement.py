@@ -8,7 +8,9 @@ scanners set to any value below, must not stand in for that air. So a histogram 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +99,7 @@ def check_ct(volume: Volume) -> list[str]:
     seen = Histogram.of(sample, lo, hi)
     _check_tissue(seen, span)
     _check_scale(seen, sample, span)
+    _check_slices(sample, source.files)
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
     return [*said, *source.notes, *_warnings(sample, lo, hi)]
@@ -200,6 +203,26 @@ def _check_scale(seen: Histogram, sample: NDArray[np.float32], span: str) -> Non
     if seen.between(LOWEST_BIN, -500) == 0 and seen.between(*NARROW_HU) > 0.8 * tissue:
         problem = f"{span}, and fat, organs and muscle lie within {NARROW_HU[0]}..{NARROW_HU[1]}"
         raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
+
+
+def _check_slices(sample: NDArray[np.float32], files: Sequence[str]) -> None:
+    """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header."""
+    step = 1 if sample.size < MOST_SAMPLES / 2 else 2
+    sample = sample[:, ::step, ::step]
+
+    def share(low: float, high: float) -> NDArray[np.float64]:
+        return ((sample >= low) & (sample < high)).mean((1, 2))
+
+    shifted = share(STORED_SHIFT + SOFT_HU[0], STORED_SHIFT + SOFT_HU[1])
+    body, air, fat = share(-500, np.inf), share(PADDING_BELOW_HU, AIR_BELOW_HU), share(-300, -50)
+    plateau = np.array([(plane == plane.min()).mean() for plane in sample])  # padding is no air
+    air = np.where(sample.min((1, 2)) < AIR_BELOW_HU, air - plateau, air)
+    stored = (shifted > 0.15 * body) & (air < 0.1 * shifted) & (fat < 0.05 * shifted) & (body > LEAST_BODY)
+    if stored.any():
+        at = int(np.argmax(stored))
+        which = Path(files[at]).name if len(files) == len(sample) else f"slice {at} in the file's order"
+        problem = f"{int(stored.sum())} of {len(sample)} slices look like stored values without the rescale to HU"
+        raise IntensityError(f"{problem}, first {which}.", REMEDY)
 
 
 def _warnings(sample: NDArray[np.float32], lo: float, hi: float) -> list[str]:

@@ -283,6 +283,20 @@ def test_stored_values_behind_padding(padding: int, series: list[Path], edit: Ed
         read(series[0].parent)
 
 
+def test_one_slice_of_stored_values_among_others(series: list[Path], edit: Edit) -> None:
+    edit(series[4], lambda d: setattr(d, "RescaleIntercept", d.RescaleIntercept + 1024))
+    with pytest.raises(IntensityError, match=f"1 of 7 slices look like stored values.*first {series[4].name}"):
+        read(series[0].parent)
+
+
+@pytest.mark.parametrize("numbers", ["1\\0\\0\\0", "1\\0\\0\\0\\1\\0\\1\\0\\0\\0\\1\\0", "1"])
+def test_an_orientation_of_another_length(numbers: str, series: list[Path], edit: Edit) -> None:
+    for file in series:
+        edit(file, lambda d: written(d, "ImageOrientationPatient", numbers))
+    with pytest.raises(GeometryError, match="no usable ImageOrientationPatient"):
+        read_study(series[0].parent)
+
+
 @pytest.mark.parametrize("moved", [slice(4, None), slice(4, 5)])
 def test_a_table_that_moved_sideways_is_no_tilt(moved: slice, series: list[Path], edit: Edit) -> None:
     for file in series[moved]:
