@@ -7,6 +7,8 @@ decides without a word about a NIfTI file, :mod:`KLIPCore.io.nifti` does.
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -67,7 +69,6 @@ def read_image(path: Path, fill_outside: bool = False) -> Volume:
         array, grid, notes = read_nifti(path)
     else:
         check_name(path, UnreadableFileError)
-        check_integrity(path)
         array, grid, unit = _parts(_read_itk(path))
     try:
         if fill_outside and unit == "HU":
@@ -99,6 +100,8 @@ def _read_itk(path: Path) -> sitk.Image:
     if len(size) > 3 and max(size[3:]) > 1:
         problem = f"{path.name} has {len(size)} dimensions {size}."
         raise GeometryError(problem, "Save one time point or phase as a 3-D volume.")
+    bits = re.search(r"(\d+)-bit", kind)
+    check_integrity(path, math.prod(size) * (int(bits[1]) if bits else 8) // 8)
     try:
         with silenced():
             image = reader.Execute()

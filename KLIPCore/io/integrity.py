@@ -17,8 +17,13 @@ LONGEST_HEADER = 1 << 16
 AGAIN = "Copy or export that file again."
 
 
-def check_integrity(path: Path) -> None:
+def check_integrity(path: Path, expected: int) -> None:
     """Raise where an .nrrd, .nhdr, .mha or .mhd file is cut short or fails its own checksum.
+
+    Parameters
+    ----------
+    path : the file.
+    expected : bytes that its numbers take; ITK fills with zeros what a compressed stream lacks of them.
 
     Raises
     ------
@@ -26,7 +31,7 @@ def check_integrity(path: Path) -> None:
     """
     try:
         packed = _packed_numbers(path)
-        sound = packed is None or _stream_is_sound(*packed)
+        sound = packed is None or _stream_is_sound(*packed, expected)
     except (EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
         raise damaged(path) from error
     if not sound:
@@ -80,13 +85,18 @@ def _beside(path: Path, named: bytes) -> Path | None:
     return beside
 
 
-def _stream_is_sound(path: Path, offset: int) -> bool:
-    """Whether a zlib or gzip stream ends where it should and matches its checksum (a mismatch raises
-    ``zlib.error``).
+def _stream_is_sound(path: Path, offset: int, expected: int) -> bool:
+    """Whether a zlib or gzip stream holds as many bytes as expected, ends where it should and matches its checksum
+    (a mismatch raises ``zlib.error``).
     """
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    held = 0
     with path.open("rb") as file:
         file.seek(offset)
-        while not unpacker.eof and (block := file.read(BLOCK)):
-            unpacker.decompress(block)
-    return unpacker.eof
+        while (
+            not unpacker.eof and held <= expected + BLOCK and (block := unpacker.unconsumed_tail or file.read(BLOCK))
+        ):
+            held += len(unpacker.decompress(block, BLOCK))  # a block at a time, whatever it unpacks to
+    if not unpacker.eof and held <= expected:
+        held += len(unpacker.flush(1))  # what a full block held back
+    return unpacker.eof and held >= expected

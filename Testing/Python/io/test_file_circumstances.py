@@ -294,3 +294,19 @@ def test_a_name_that_is_no_utf8(suffix: str, volume: Volume, tmp_path: Path) -> 
     with pytest.raises(UnreadableFileError, match="not written in UTF-8") as caught:
         read_study(named)
     assert "Rename it" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("suffix", "size", "more"),
+    [(".mha", b"DimSize = 20 24 7", b"DimSize = 20 24 9"), (".nrrd", b"sizes: 20 24 7", b"sizes: 20 24 9")],
+)
+def test_a_compressed_stream_that_ends_before_the_volume(
+    suffix: str, size: bytes, more: bytes, volume: Volume, tmp_path: Path
+) -> None:
+    """ITK fills up with zeros, which are water."""
+    write_image(volume, tmp_path / f"x{suffix}")
+    data = (tmp_path / f"x{suffix}").read_bytes()
+    assert size in data
+    (tmp_path / f"x{suffix}").write_bytes(data.replace(size, more))
+    with pytest.raises(UnreadableFileError, match="damaged"):
+        read_study(tmp_path / f"x{suffix}")
