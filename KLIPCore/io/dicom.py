@@ -36,7 +36,7 @@ TISSUE_PADDING_HU = -500.0
 """A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with
 a warning.
 """
-HU_WORDS = frozenset({"HU", "HUMOD", "US", "UNSPECIFIED", "CTNUMBER", "CTNUMBERS", "HUHU"})
+HU_WORDS = frozenset({"HU", "HUMOD", "US", "UNSPECIFIED", "CTNUMBER", "CTNUMBERS"})
 """Rescale types that are Hounsfield units, letters only; US is "unspecified": plausibility is judged later."""
 WRITTEN_OUT = re.compile("HOUNS?D?S?FIELD")
 """The unit's name, also as it is often misspelt."""

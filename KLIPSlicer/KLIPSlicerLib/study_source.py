@@ -107,7 +107,7 @@ def dicomStudyOf(node: Any, volume: Volume) -> Volume | None:
         return None
     first = dicomFiles(node)[0]
     try:
-        read = read_study(first.parent, seriesOf(first))
+        read = read_study(first)  # its series, and of several acquisitions in that its own
         order = VoxelOrder.between(read.grid, volume.grid)
     except KlipError:
         return None
