@@ -239,7 +239,13 @@ def read_finished(out: Path) -> Detection:
     box = _box(run.get("roi"))
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None, reference_of(run))
     volumes = maker.volumes(settings)
-    return Detection(report_of(run, trace, volumes, regions_of(volumes, settings), settings), volumes.cells, volumes, framing, folder)
+    return Detection(
+        report_of(run, trace, volumes, regions_of(volumes, settings), settings),
+        volumes.cells,
+        volumes,
+        framing,
+        folder,
+    )
 
 
 def layers_read(layer: str) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def test_a_planted_push_becomes_a_region_of_its_sign(sign: str) -> None:
     study = evidence()
     rows, columns = np.ogrid[:64, :64]
     disc = (rows - 30) ** 2 + (columns - 20) ** 2 < 36
-    study.pushes[2:4][:, :, disc] += np.float32(0.5 * SIGNS[sign])
+    study.pushes[2:4][:, :, disc] += np.float32(2.0 * SIGNS[sign])
     tested = np.ones(study.weight.shape, bool)
     made = reference()
     fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
