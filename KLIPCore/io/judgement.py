@@ -133,7 +133,7 @@ class Histogram:
         """The histogram of HU between ``lo`` and ``hi``, without padding at either end.
 
         A plateau at the very lowest or highest value with nothing beside it is padding: clipped values have
-        neighbours.
+        neighbours. A highest value that soft tissue has is none: a phantom without noise looks like that.
         """
         place = np.clip(np.rint(sample), LOWEST_BIN, HIGHEST_BIN).astype(np.int32) - LOWEST_BIN
         counts = np.bincount(place.ravel(), minlength=HIGHEST_BIN - LOWEST_BIN + 1)
@@ -142,7 +142,8 @@ class Histogram:
         for value, inward in ((lo, 1), (hi, -1)):
             at = round(min(max(value, LOWEST_BIN), HIGHEST_BIN)) - LOWEST_BIN
             beside = counts[at + 1 : at + 101] if inward > 0 else counts[max(at - 100, 0) : at]
-            if counts[at] > CLIPPED_FRACTION * sample.size and beside.sum() < 0.02 * counts[at]:
+            tissue = inward < 0 and SOFT_HU[0] <= value < SOFT_HU[1]
+            if not tissue and counts[at] > CLIPPED_FRACTION * sample.size and beside.sum() < 0.02 * counts[at]:
                 counts[at] = 0
                 padding = value if inward > 0 else padding
         return cls(counts, sample.size, padding)

@@ -106,7 +106,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>What counts as a departure. hypodense: soft tissue darker than the prior expected, small and large; it finds liver lesions best and sees nothing bright, fatty or gaseous. darker: the same for all tissues, small ones only. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
+      <source>What counts as a departure. unexpected: darker or brighter than expected, judged by what healthy people show. hypodense: soft tissue darker than expected, small and large; it ranks liver lesions best and sees nothing bright, fatty or gaseous. darker: the same for all tissues, small ones only. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -139,6 +139,34 @@ healthy.&lt;/p&gt;
     </message>
     <message>
       <source>Up to which part of the marked regions may be chance (false-discovery rate). 0.5 marks generously; 0.05 marks only what hardly can be chance. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>False regions:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How many regions a healthy study of this size may show on average. 1 is a start; less marks only what is rare in health, more marks generously. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source> regions</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Sign:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Which departures are marked: darker than the prior expected, brighter, or both. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Tissue:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Where regions are sought. soft: organs, muscle, bowel wall, blood and bone. all: fat, lung and gas, too, where healthy people differ most, so that more is asked of a region. Acts at once.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -578,6 +606,14 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>DICOM results: SEG, map and report…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For a PACS: the segmentation, the map as Parametric Map and the numbers as Structured Report.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Surfaces (.stl)…</source>
       <translation type="unfinished" />
     </message>
@@ -768,6 +804,14 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>In health</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. Empty where no reference of health judged; then see p and q.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.</source>
       <translation type="unfinished" />
     </message>
@@ -788,6 +832,10 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>{n} regions, {ml} mL together.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A healthy study of this size shows {n}.</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -100,6 +100,9 @@ def test_a_region_of_interest_respects_transforms(widget: Any, made: Any) -> Non
 
 def test_the_live_settings_are_those_of_the_controls(widget: Any) -> None:
     p = widget._parameterNode
-    p.blockSize, p.fdr = 20.0, 0.1
+    p.blockSize, p.fdr, p.falseRegions, p.sign, p.tissue = 20.0, 0.1, 3.0, "darker", "all"
     settings = regionConfigOf(p)
-    assert (settings.block_mm, settings.fdr, settings.window, settings.depth_mm) == (20.0, 0.1, None, 0.0)
+    assert (settings.block_mm, settings.fdr, settings.window, settings.depth_mm) == (20.0, None, None, 0.0)
+    assert (settings.false_regions, settings.sign, settings.tissue) == (3.0, "darker", "all")
+    p.score = "hypodense"  # which no reference of health judges
+    assert regionConfigOf(p).fdr == 0.1

