@@ -164,11 +164,11 @@ class Report:
     tested_mm3 : volume of the body that was tested; None when unknown.
     slices : number of slices in the study; None when unknown.
     false_discovery_rate : the rate that made voxels significant; None when regions were made otherwise.
-    false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
-    fit : whether the study as a whole belongs under the prior; None where that could not be judged.
     warnings : sentences a reader must see before the numbers.
     readings : label of a region → what a reader said of it; empty when nobody has read the scan.
     disclaimer : what this is not.
+    false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
+    fit : whether the study as a whole belongs under the prior; None where that could not be judged.
     """
 
     regions: tuple[Region, ...]
@@ -178,11 +178,11 @@ class Report:
     tested_mm3: float | None = None
     slices: int | None = None
     false_discovery_rate: float | None = None
-    false_regions: float | None = None
-    fit: StudyFit | None = None
     warnings: tuple[str, ...] = ()
     readings: Mapping[int, Reading] = field(default_factory=dict)
     disclaimer: str = DISCLAIMER
+    false_regions: float | None = None
+    fit: StudyFit | None = None
 
     def rows(self) -> list[RegionRow]:
         """The table, strongest region first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from KLIPCore.errors import OutputError
-from KLIPCore.export.report import COLUMNS, DISCLAIMER, RegionRow, Report, json_ready, number, p_text
+from KLIPCore.export.report import DISCLAIMER, RegionRow, Report, expected_text, json_ready, number, p_text
 from KLIPCore.maps.regions import find_regions
+from KLIPCore.maps.typicality import StudyFit
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Volume
@@ -48,11 +50,40 @@ def test_rows_and_dict_and_text_agree() -> None:
     assert row.volume_mm3 == fields[0]["volume_mm3"] == pytest.approx(72 * 20)
     assert row.centroid == "-11.0, -11.0, 107.5"
     assert row.extent == "12 × 12 × 10"
-    assert tuple(row.cells()) == COLUMNS
-    table = report.text_table().splitlines()
+    assert tuple(row.cells())[-2:] == ("p", "q")
+    summary, table = report.text_table().split("\n\n")
+    assert summary == report.summary()
+    table = table.splitlines()
     assert len(table) == 3
     assert len({len(line) for line in table}) == 1
     assert all(text in table[2] for text in row.cells().values())
+
+
+def test_a_reference_of_health_speaks_of_healthy_studies() -> None:
+    regions = tuple(replace(region, expected=0.04) for region in example().regions)
+    report = replace(example(), regions=regions, false_regions=1.0, false_discovery_rate=None)
+    assert tuple(report.rows()[0].cells())[-1] == "In health"
+    assert report.rows()[0].cells()["In health"] == "1 in 25 studies"
+    assert "4 of 100 healthy studies" in report.verdict()
+    assert "4 of 100 healthy studies" in report.summary()
+    assert "false-discovery" not in report.summary()
+    assert report.to_dict()["verdict"] == report.verdict()
+    assert [expected_text(e) for e in (3.14, 0.2, 0.1, 0.0004)] == [
+        "3.1 per study",
+        "0.2 per study",
+        "1 in 10 studies",
+        "fewer than 1 in 1000 studies",
+    ]
+
+
+def test_a_study_that_does_not_belong_is_the_first_thing_said() -> None:
+    fit = StudyFit(0.003, ("left and right look exchanged",), {"left-right": 4.0}, 15)
+    report = replace(example(), fit=fit)
+    assert report.summary().startswith("This study does not belong under the prior: left and right look exchanged")
+    assert report.findings() in report.summary()
+    assert report.to_dict()["study_fit"]["belongs"] is False
+    fine = replace(report, fit=StudyFit(0.5, (), {}, 15))
+    assert fine.summary() == fine.findings()
 
 
 def test_one_slice_is_not_a_range() -> None:
