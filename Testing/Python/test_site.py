@@ -78,7 +78,8 @@ def test_the_researchers_tutorial_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_example_of_an_evaluation_can_be_read(tmp_path: Path) -> None:
     text = (DOCS / "evaluation.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    volumes, example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert "kind: volumes" in volumes
     file = tmp_path / "eval_ours.yaml"
     file.write_text(example, encoding="utf-8")
     loaded = EvaluationConfig.load(file)

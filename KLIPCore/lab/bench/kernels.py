@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from KLIPCore.config import Config
+from KLIPCore.config import Config, RegionConfig
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.lab.bench.astra import AstraProjector, astra_projector
 from KLIPCore.lab.bench.machine import installed
@@ -179,10 +179,10 @@ def map_section(here: Ceilings, n_slices: int, size: int, min_seconds: float) ->
     min_seconds : each is repeated so long.
     """
     live = made_live_map(n_slices, size)
-    score = Config().regions.chosen
+    settings = RegionConfig(score="hypodense")  # whose layer was drawn
+    score = settings.chosen
     cells = live.trace.nats(score.layer, score.part, score.window, score.bands)
     voxels = float(np.prod(live.framing.grid.shape))
-    settings = Config().regions
     moves = [replace(settings, block_mm=edge) for edge in (10.0, 12.0, 16.0, 22.0)]
     state = {"n": 0}
 

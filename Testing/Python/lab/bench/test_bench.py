@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from small_study import small_study
 
-from KLIPCore.config import PRESETS, Config
+from KLIPCore.config import PRESETS, RegionConfig
 from KLIPCore.detection.simulated_scan import Scanner, trace_slice
 from KLIPCore.errors import ConfigError, ResourceError
 from KLIPCore.lab.bench.astra import astra_projector
@@ -28,7 +27,6 @@ from KLIPCore.physics.projector import Projector
 from KLIPCore.priors.checkpoint import load_prior, save_prior
 from KLIPCore.priors.networks import build_network, network_fields
 from KLIPCore.priors.unet import UNetConfig, UNetPrior
-from KLIPCore.scores import DEFAULT_SCORE
 from KLIPCore.volume.framed_study import frame_study
 from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 from KLIPCore.volume.model_card import ModelCard
@@ -102,7 +100,7 @@ def test_schedules_make_the_evaluations_they_say(prior: UNetPrior, subject: Subj
         100,
     )
     assert (
-        rows[f"preset quick, `{DEFAULT_SCORE}`"]["evaluations"] == 2 * 6 + 2 * 2 + 2 * 2
+        rows["preset quick, `hypodense`"]["evaluations"] == 2 * 6 + 2 * 2 + 2 * 2
     )  # two samples; pairs at small and at large nodes
     for row in rows.values():
         assert 0 <= row["body_auroc"] <= 1
@@ -183,7 +181,7 @@ def test_astra_measures_the_same_lines() -> None:
 
 def test_a_drawn_trace_becomes_a_map_with_regions() -> None:
     live = made_live_map(6, 96)
-    small, large = (live.update(replace(Config().regions, block_mm=edge)) for edge in (10.0, 30.0))
+    small, large = (live.update(RegionConfig(score="hypodense", block_mm=edge)) for edge in (10.0, 30.0))
     assert small.regions
     assert small.kl_map.array.shape == (6, 96, 96)
     assert large.kl_map.array.sum() > 4 * small.kl_map.array.sum()

@@ -25,6 +25,7 @@ from KLIPCore.lab.evaluation.volumes.config import Scan, VolumesConfig
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions
 from KLIPCore.lab.evaluation.volumes.reading import read_mask
 from KLIPCore.runs.folder import RunFolder
+from KLIPCore.scores import DEFAULT_SCORE
 
 N_SLICES = 2
 
@@ -94,7 +95,7 @@ def test_the_planted_lesion_is_ranked_as_scikit_learn_says(folder: Path, evaluat
     framing = run.read_framing()
     inside = framing.orientation.restore(framing.body)
     mask = np.round(read_image(folder / "ill_label.nrrd").array) == 2
-    scan = next(s for s in table(evaluated)["scans"] if (s["scan"], s["score"]) == ("ill", "hypodense"))
+    scan = next(s for s in table(evaluated)["scans"] if (s["scan"], s["score"]) == ("ill", DEFAULT_SCORE))
     assert scan["voxels"]["auroc"] == pytest.approx(metrics.roc_auc_score(mask[inside], nats.array[inside]), abs=1e-6)
     assert scan["voxels"]["n_lesion"] == np.count_nonzero(mask & inside)
     assert scan["voxels"]["auroc"] > 0.9
