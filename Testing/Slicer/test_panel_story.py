@@ -78,9 +78,9 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     assert {name: (folder / "trace" / name).stat().st_mtime_ns for name in kept} == kept
     results = widget.panel.results
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1  # the partial results were replaced
-    [region] = results.regions
+    region = results.regions[0]  # a phantom is not healthy anatomy: there may be others
     assert np.linalg.norm(np.subtract(region.centroid_lps_mm, LESION_LPS_MM)) < 15  # the lesion that is there
-    assert ui.regionTable.rowCount == 1
+    assert ui.regionTable.rowCount == len(results.regions)
     assert ui.regionTable.item(0, 0).text() == region.name
 
     # the slider: another map from the same trace, at once
@@ -88,8 +88,20 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     person.drag(ui.blockSizeSlider, 0.7)
     person.wait(lambda: results.settings.block_mm > 20, 2, "the map follows the slider")
     assert widget._parameterNode.blockSize == pytest.approx(results.settings.block_mm)
-    assert slicer.util.arrayFromVolume(results.mapNode).max() > before.max()
+    assert not np.array_equal(slicer.util.arrayFromVolume(results.mapNode), before)
     assert not klip_processes()
+
+    # what a healthy study may show: more of it marks more, and says so
+    few = len(results.regions)
+    assert ui.falseRegionsSlider.visible
+    assert not ui.fdrSlider.visible
+    person.drag(ui.falseRegionsSlider, 1.0)
+    person.wait(lambda: results.settings.false_regions == 10.0, 2, "the acceptable number follows")
+    assert len(results.regions) >= few
+    assert all(region.expected <= 10.0 for region in results.regions)
+    assert "A healthy study of this size shows 10" in ui.summaryLabel.text
+    person.choose(ui.signComboBox, "darker")
+    person.wait(lambda: results.settings.sign == "darker", 2, "the sign follows")
 
     # the table: a click jumps, a checkbox hides
     for view in views.values():

@@ -68,6 +68,10 @@ def write_tiny_prior(folder: Path) -> Path:
     return save_prior(build_network(config), replace(tiny_card(), network=network_fields(config)), folder)
 
 
+CONFIG = Config().updated({"regions": {"score": "hypodense"}})
+"""Of the tiny run, whose trace has no pushes."""
+
+
 def write_tiny_run(folder: Path) -> RunFolder:
     """Write a run folder with made-up nats; its map is made in milliseconds."""
     study, card = tiny_study(), tiny_card()
@@ -80,14 +84,14 @@ def write_tiny_run(folder: Path) -> RunFolder:
         "version": __version__,
         "fingerprint": "seed",
         "study": fields,
-        "config": Config().to_dict(),
+        "config": CONFIG.to_dict(),
         "prior": prior,
     }
     run.open(own | {"slices": slices, "warnings": [], "roi": None})
     run.write_framing(framed)
     for k in slices:
         _made_trace(framed, k).save(run.slice_file(k), "seed")
-    run.write_json("result.json", {"settings": Config().to_dict()})
+    run.write_json("result.json", {"settings": CONFIG.to_dict()})
     return run
 
 

@@ -59,7 +59,12 @@ def test_it_costs_no_evaluation_beside_hypodense_and_changes_no_bit_of_it(found:
     study = found.folder.path.parent / "ct.nii.gz"
     layers = ["cold", "path", "darker", "brighter", "hypodense"]
     alone = LiveMap.open(
-        detect(study, tmp_path / "out", FAST.updated({"record": {"layers": layers}}), slices="0:1").folder.path
+        detect(
+            study,
+            tmp_path / "out",
+            FAST.updated({"record": {"layers": layers}, "regions": {"score": "hypodense"}}),
+            slices="0:1",
+        ).folder.path
     ).trace.slices[0]
     assert both.info["network_evaluations"] == alone.info["network_evaluations"]
     np.testing.assert_array_equal(both.layers["hypodense"].mean, alone.layers["hypodense"].mean)

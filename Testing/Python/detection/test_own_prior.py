@@ -34,6 +34,7 @@ def test_a_copy_under_another_name_gives_the_same_map(
     dicom_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(SHIPPED, tmp_path / "mine.safetensors")
+    shutil.copy(SHIPPED.with_suffix(".reference.npz"), tmp_path / "mine.reference.npz")
     card = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
     (tmp_path / "mine.json").write_text(
         json.dumps({**card, "name": "mine", "anatomy": "what I know"}), encoding="utf-8"
