@@ -271,8 +271,11 @@ class Report:
         feet, from 0.
         """
         rows = [row.cells() for row in self.rows()]
+        said = self.findings()
+        if self.fit is not None and not self.fit.belongs:
+            said = f"{self.fit.sentence()}\n\n{said}"
         if not rows:
-            return self.summary()
+            return said
         titles = list(rows[0])
         cells = [list(row.values()) for row in rows]
         widths = [max(len(title), *(len(line[c]) for line in cells)) for c, title in enumerate(titles)]
@@ -284,7 +287,7 @@ class Report:
             )
             for line in lines
         )
-        return f"{self.summary()}\n\n{table}"
+        return f"{said}\n\n{table}"
 
     def write_json(self, path: Path) -> Path:
         """Write :meth:`to_dict`; the file appears only when it is whole.

@@ -230,6 +230,7 @@ class MapMaker:
         self.reference = reference
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
+        self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters]] | None = None
         self._centred: dict[str, dict[tuple[str, str], NDArray[np.float32]]] = {}
 
     @cached_property
@@ -345,8 +346,11 @@ class MapMaker:
         reference = self._reference
         assert isinstance(reference, Reference)
         config, note = self._promised(config)
-        fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
-        surprise, clusters = judge(reference, fields, self._evidence, self.tested, config)
+        key = (config.block_mm, config.sign, config.tissue)
+        if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
+            fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
+            self._judged = (key, judge(reference, fields, self._evidence, self.tested, config))
+        surprise, clusters = self._judged[1]
         if on_nats is not None:
             on_nats(surprise)
         p = np.where(self.tested, np.exp(-surprise.astype(np.float64)), 1.0)
