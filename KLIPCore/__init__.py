@@ -18,6 +18,7 @@ _HOMES = {
     "detect": "detection.detect",
     "Detection": "runs.rerun",
     "redo_regions": "runs.rerun",
+    "klip_guard": "runs.guard",
     "LiveMap": "runs.live",
     "Config": "config",
     "PRESETS": "config",

@@ -20,6 +20,7 @@ import typer
 
 from KLIPCore import __version__
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
+from KLIPCore.cli.guard import guard
 from KLIPCore.cli.priors import priors_app, train
 from KLIPCore.cli.study import detect, export, reconstruct, regions
 from KLIPCore.errors import Cancelled, KlipError, OutputError, ResourceError
@@ -53,6 +54,7 @@ def _common(
 
 for _command in (
     detect,
+    guard,
     regions,
     export,
     reconstruct,

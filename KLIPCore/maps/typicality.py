@@ -90,6 +90,12 @@ class StudyFit:
         """Whether the study is one of those the prior has learned about, as far as can be told."""
         return not self.reasons
 
+    def unusual(self, alpha: float) -> list[str]:
+        """Return the quantities that are unusual at a level, all of them together (Šidák), by name."""
+        wider = np.sqrt(1 + 1 / self.patients)
+        p = {name: float(student.sf(value / wider, self.patients - 1)) for name, value in self.z.items()}
+        return [name for name in p if -np.expm1(len(p) * np.log1p(-p[name])) < alpha]
+
     def sentence(self) -> str:
         """Return the verdict as a reader needs it."""
         if self.belongs:

@@ -136,11 +136,18 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
     frame : of those bodies.
     card : what the prior was trained for.
     """
-    out = []
+    return list(unsuited(lps, body, frame, card).values())
+
+
+def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> dict[str, str]:
+    """Return the sentences of :func:`suitability`, each by what it is about: ``size``, ``chest``, ``bone``,
+    ``window``, ``coarse``, ``spacing``, ``outside``, ``cut`` or ``axes``.
+    """
+    out = {}
     lo, hi = card.pixel_mm_range
     across = card.size * card.body_fraction
     if not lo <= frame.pixel_mm <= hi:
-        out.append(
+        out["size"] = (
             f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to "
             f"{hi * across:.0f} mm. "
             "Texture and organ sizes will look unusual to it, and the map may flag them."
@@ -151,41 +158,41 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
         bone = np.mean(inside > 300)
         chest = _chest(lps, body)
         if chest:
-            out.append(
+            out["chest"] = (
                 f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: "
                 f"{card.anatomy}. "
                 "Expect the map to flag normal anatomy there; leave them out with --slices."
             )
         if bone > 0.15:
-            out.append(
+            out["bone"] = (
                 f"{100 * bone:.0f} % of the body is bone-dense. The prior was trained on: {card.anatomy}. Expect "
                 "the map to flag normal anatomy."
             )
         elif soft < 0.5:
-            out.append(
+            out["window"] = (
                 f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to "
                 f"{card.window.hi_hu:g} HU). Check that values are HU."
             )
     spacing = lps.grid.spacing
     if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
-        out.append(
+        out["coarse"] = (
             f"In-plane resolution ({spacing[1]:.2f} x {spacing[2]:.2f} mm) is coarser than the prior's "
             f"({frame.pixel_mm:.2f} mm): fine texture is missing."
         )
     if spacing[0] > 10:
-        out.append(f"Slices are {spacing[0]:.1f} mm apart: small lesions may fall between them.")
+        out["spacing"] = f"Slices are {spacing[0]:.1f} mm apart: small lesions may fall between them."
     cut = frame.truncated(body).max(initial=0.0)
     if cut > 0.02:
-        out.append(f"Up to {100 * cut:.0f} % of the body lies outside the prior's square and is not examined.")
+        out["outside"] = f"Up to {100 * cut:.0f} % of the body lies outside the prior's square and is not examined."
     touching = np.mean([m[:, 0].any() or m[:, -1].any() for m in body])
     if touching > 0.2:
-        out.append(
+        out["cut"] = (
             "The body is cut off by the field of view: the scale of the anatomy is a guess, and its rim may be "
             "flagged."
         )
     axis = np.abs(lps.grid.directions[2, 0])
     if axis < 0.8:
-        out.append(
+        out["axes"] = (
             "Slices are not axial. The prior was trained on axial slices; expect the map to flag normal anatomy."
         )
     return out
