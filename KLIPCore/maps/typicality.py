@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 REASONS = {
     "anatomy": "its slices resemble none of those that the prior has learned from",
@@ -93,7 +93,7 @@ class StudyFit:
     def unusual(self, alpha: float) -> list[str]:
         """Return the quantities that are unusual at a level, all of them together (Šidák), by name."""
         wider = np.sqrt(1 + 1 / self.patients)
-        p = {name: float(student.sf(value / wider, self.patients - 1)) for name, value in self.z.items()}
+        p = {name: float(stdtr(self.patients - 1, -value / wider)) for name, value in self.z.items()}
         return [name for name in p if -np.expm1(len(p) * np.log1p(-p[name])) < alpha]
 
     def sentence(self) -> str:
@@ -141,7 +141,7 @@ class Typicality:
         z, p = {}, {}
         for name, value in values.items():
             z[name] = (value - self.mean[name]) / self.spread[name] * (1 if name in HIGH else -1)
-            p[name] = float(student.sf(z[name] / wider, self.patients - 1))
+            p[name] = float(stdtr(self.patients - 1, -z[name] / wider))
         n = len(p)
         reasons = [REASONS[name] for name in p if -np.expm1(n * np.log1p(-p[name])) < ALPHA]
         return StudyFit(float(-np.expm1(n * np.log1p(-min(p.values())))), tuple(reasons), z, self.patients)

@@ -4,8 +4,8 @@ No network takes part. The study is read, turned and framed as for a detection; 
 
 - a study that cannot be read as CT in Hounsfield units does not fit, for the reader's own reason;
 - five quantities are compared with their laws over the prior's training patients
-  (:mod:`KLIPCore.maps.typicality`): family-wise p below :data:`DOES_NOT_FIT` does not fit, below :data:`LOOK` asks for
-  a look;
+  (:mod:`KLIPCore.maps.typicality`): family-wise p below :data:`KLIPCore.maps.typicality.ALPHA` does not fit,
+  below :data:`LOOK_ALPHA` asks for a look;
 - physical quantities have plain bounds (:mod:`KLIPCore.maps.physical`).
 
 The laws were made on posterior means, and are asked here about the framed CT itself.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -131,7 +132,7 @@ def klip_guard(study: Path | str | Volume, prior: str | None = None, *, series: 
     TraceError : that reference is damaged.
     """
     started = time.monotonic()
-    card, typicality = _known(prior or Config().prior)
+    card, typicality = known_prior(prior or Config().prior)
     try:
         volume = study if isinstance(study, Volume) else read_study(Path(study), series)
         notes = check_ct(volume)
@@ -141,30 +142,44 @@ def klip_guard(study: Path | str | Volume, prior: str | None = None, *, series: 
     except InputError as error:
         reason = Reason(_kind(error), DOES_NOT_FIT, f"{error.message} {error.remedy}".strip())
         return Verdict(card.name, (reason,), None, {}, {}, (), time.monotonic() - started)
-    images, inside = _half_size(framed, card)
+    return judge_framed(framed, card, typicality, notes, started)
+
+
+def judge_framed(
+    framed: FramedStudy, card: ModelCard, typicality: Typicality, notes: Sequence[str], started: float
+) -> Verdict:
+    """Return the verdict about a framed study.
+
+    Parameters
+    ----------
+    framed : by the card of the prior.
+    card, typicality : of the prior, as :func:`known_prior` returns them.
+    notes : of the reader.
+    started : ``time.monotonic()`` then.
+    """
+    images, inside = half_size(framed, card)
     lps = framed.lps
     fit = typicality.judge(images, inside, float(lps.grid.spacing[0]))
     physical = measure(lps.array, lps.grid, framed.body, images, inside)
-    remarks = unsuited(lps, framed.body, framed.frame, card)
+    unsuitable = unsuited(lps, framed.body, framed.frame, card)
     reasons = _of_fit(fit)
-    reasons += [
-        Reason(r.about, DOES_NOT_FIT if r.serious else LOOK_FIRST, _sentence(r.clause)) for r in physical.remarks()
-    ]
-    reasons += [Reason(about, LOOK_FIRST, text) for about, text in remarks.items() if about not in BY_THEMSELVES]
+    for about, serious, clause in physical.remarks():
+        reasons.append(Reason(about, DOES_NOT_FIT if serious else LOOK_FIRST, _sentence(clause)))
+    reasons += [Reason(about, LOOK_FIRST, text) for about, text in unsuitable.items() if about not in BY_THEMSELVES]
     return Verdict(
         card.name,
         tuple(sorted(reasons, key=lambda reason: reason.verdict != DOES_NOT_FIT)),
         None if fit is None else fit.p,
         {} if fit is None else {name: float(value) for name, value in fit.z.items()},
         {name: None if math.isnan(value) else float(value) for name, value in asdict(physical).items()},
-        (*notes, *(remarks[about] for about in BY_THEMSELVES if about in remarks)),
+        (*notes, *(unsuitable[about] for about in BY_THEMSELVES if about in unsuitable)),
         time.monotonic() - started,
     )
 
 
 @lru_cache(maxsize=4)
-def _known(prior: str) -> tuple[ModelCard, Typicality]:
-    """The card of a prior and the laws of its training studies."""
+def known_prior(prior: str) -> tuple[ModelCard, Typicality]:
+    """Return the card of a prior and the laws of its training studies; errors as of :func:`klip_guard`."""
     file = reference_file(prior)
     card_file = file.with_name(file.name.removesuffix(".reference.npz") + ".json")
     try:
@@ -185,8 +200,8 @@ def _known(prior: str) -> tuple[ModelCard, Typicality]:
     return card, reference.typicality
 
 
-def _half_size(framed: FramedStudy, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(D, n, n) intensity and body masks at half the frame's resolution, as the laws have them."""
+def half_size(framed: FramedStudy, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return (D, n, n) intensity and body masks at half the frame's resolution, as the laws have them."""
     each = range(len(framed.body))
     images = np.stack([halved(framed.intensity(k, card)) for k in each]).astype(np.float32)
     return images, np.stack([halved(framed.mask(k)) >= 0.5 for k in each])

@@ -1,0 +1,185 @@
+"""What the guard notices and what it does not: `python -m KLIPCore.lab.guard_evidence --data FOLDER`.
+
+Wrong inputs are made from scans that fit (:mod:`KLIPCore.lab.evaluation.spoiled`), three severities each; scans that
+do not belong at all are given as they are; scans outside training, healthy or with lesions, count false alarms, each
+by name. The same refusal of what is no CT in Hounsfield units stands before all three guards.
+
+FOLDER holds the scans that configs/guard_evidence.yaml names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from KLIPCore.errors import ConfigError, InputError
+from KLIPCore.io.study import check_ct, read_study
+from KLIPCore.lab.evaluation.guard_baselines import HistogramAndGeometry, Mahalanobis, Plain, plain
+from KLIPCore.lab.evaluation.spoiled import KINDS, Kind
+from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, half_size, judge_framed, known_prior
+from KLIPCore.volume.framed_study import frame_study
+from KLIPCore.volume.untrusted import read_yaml
+from KLIPCore.volume.volume import Volume
+
+CONFIG = Path("configs/guard_evidence.yaml")
+PRIOR = "abdomen-ct-256"
+MOST_SLICES = 48
+"""Scans that are spoiled are thinned to at most about so many slices."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What three guards say of one study.
+
+    Attributes
+    ----------
+    verdict : ours.
+    about : our reasons, in a word or two each.
+    histogram, mahalanobis : whether the baselines flag it.
+    """
+
+    verdict: str
+    about: tuple[str, ...]
+    histogram: bool
+    mahalanobis: bool
+
+
+def seen_by_baselines(path: Path) -> Plain:
+    """Return what the baselines see of a training scan."""
+    card, _ = known_prior(PRIOR)
+    framed = frame_study(read_study(path), card)
+    return plain(framed, *half_size(framed, card))
+
+
+def ask(volume: Volume, baselines: tuple[HistogramAndGeometry, Mahalanobis]) -> Answer:
+    """Return what the guards say of a volume."""
+    card, typicality = known_prior(PRIOR)
+    try:
+        notes = check_ct(volume)
+        framed = frame_study(volume, card)
+    except InputError as error:
+        return Answer(DOES_NOT_FIT, (type(error).__name__,), True, True)
+    found = judge_framed(framed, card, typicality, notes, time.monotonic())
+    features = plain(framed, *half_size(framed, card))
+    about = tuple(dict.fromkeys(reason.about for reason in found.reasons))
+    return Answer(found.verdict, about, *(one.flags(features) for one in baselines))
+
+
+@lru_cache(maxsize=1)
+def base(path: Path) -> Volume:
+    """Return a scan in LPS order, thinned."""
+    volume, _ = read_study(path).oriented_lps()
+    step = -(-len(volume.array) // MOST_SLICES)
+    if step == 1:
+        return volume
+    affine = volume.grid.affine.copy()
+    affine[:3, 0] *= step
+    array = volume.array[::step]
+    return Volume(array, type(volume.grid)(array.shape, affine, volume.grid.frame_uid))
+
+
+def spoiled(path: Path, baselines: tuple[HistogramAndGeometry, Mahalanobis]) -> dict[tuple[str, int], Answer]:
+    """Return the answers to every kind and severity of wrong input made from a scan."""
+    volume = base(path)
+    return {
+        (kind.name, level): ask(kind.make(volume, severity), baselines)
+        for kind in KINDS
+        for level, severity in enumerate(kind.severities)
+        if not np.isnan(severity)
+    }
+
+
+def as_is(path: Path, baselines: tuple[HistogramAndGeometry, Mahalanobis]) -> Answer:
+    """Return the answer to a scan as it lies there."""
+    try:
+        volume = read_study(path)
+    except InputError as error:
+        return Answer(DOES_NOT_FIT, (type(error).__name__,), True, True)
+    return ask(volume, baselines)
+
+
+def counts(answers: list[Answer]) -> str:
+    """Return a cell: flagged (of these refused) by ours, by the histogram, by Mahalanobis; of how many."""
+    n = len(answers)
+    flagged, refused = sum(a.verdict != FITS for a in answers), sum(a.verdict == DOES_NOT_FIT for a in answers)
+    return (
+        f"{flagged} ({refused}) / {sum(a.histogram for a in answers)} / {sum(a.mahalanobis for a in answers)} of {n}"
+    )
+
+
+def table(made: list[dict[tuple[str, int], Answer]]) -> list[str]:
+    """Return the lines of the table of wrong inputs that were made."""
+    lines = ["| wrong input | mild | middle | severe |", "| --- | --- | --- | --- |"]
+    for kind in KINDS:
+        cells = [
+            _cell(kind, level, [own[kind.name, level] for own in made if (kind.name, level) in own])
+            for level in range(3)
+        ]
+        lines.append(f"| {' | '.join([kind.name, *cells])} |")
+    total = [counts([a for own in made for (_, at), a in own.items() if at == level]) for level in range(3)]
+    return [*lines, f"| all | {' | '.join(total)} |"]
+
+
+def _cell(kind: Kind, level: int, answers: list[Answer]) -> str:
+    return (
+        f"{kind.severities[level]:g} {kind.unit}: ".lstrip("1 :") * bool(kind.unit) + counts(answers)
+        if answers
+        else ""
+    )
+
+
+def scan_lines(names: list[str], roles: list[str], answers: list[Answer]) -> list[str]:
+    """Return the lines of the table of scans as they are."""
+    lines = ["| scan | is | guard | because of | histogram | Mahalanobis |", "| --- | --- | --- | --- | --- | --- |"]
+    flag = {True: "flagged", False: ""}
+    for name, role, a in zip(names, roles, answers, strict=True):
+        cells = [name, role, a.verdict, ", ".join(a.about), flag[a.histogram], flag[a.mahalanobis]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def scans(config: Path, data: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Return (name, path) of the scans of a configuration by their role, those below ``data`` that exist.
+
+    Raises
+    ------
+    ConfigError : the file names no training scans, or none of its scans is there.
+    """
+    named: dict[str, Any] = read_yaml(config)
+    found = {
+        role: [(str(file).split(".")[0], data / file) for file in files if (data / file).exists()]
+        for role, files in named.items()
+    }
+    if len(found.get("training", [])) < 3:
+        raise ConfigError(f"{data} holds fewer than three of the training scans that {config} names.", "Check --data.")
+    return found
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the scans")
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    found = scans(given.config, given.data)
+    plan = [(name, role, path) for role in found if role not in ("training", "spoil") for name, path in found[role]]
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        train = pool.map(seen_by_baselines, [path for _, path in found["training"]])
+        baselines = (HistogramAndGeometry(train), Mahalanobis(train))
+        answers = pool.map(partial(as_is, baselines=baselines), [path for _, _, path in plan], chunksize=1)
+        print(*scan_lines([p[0] for p in plan], [p[1] for p in plan], answers), "", sep="\n", flush=True)
+        made = pool.map(partial(spoiled, baselines=baselines), [path for _, path in found["spoil"]], chunksize=1)
+    print("Flagged (of these: does not fit) by the guard / histogram and geometry / Mahalanobis:\n")
+    print(*table(made), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The guard: verdicts, exit codes, and a command that runs only where the study fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import small_study
+from typer.testing import CliRunner
+
+import KLIPCore as klip
+from KLIPCore import errors
+from KLIPCore.cli.application import app
+from KLIPCore.io.dicom_series import write_dicom_series
+from KLIPCore.runs import guard
+from KLIPCore.runs.guard import DOES_NOT_FIT, EXIT_CODES, FITS, LOOK_FIRST, Reason, Verdict, klip_guard
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+FITTING = Verdict("a-prior", (), 0.5, {}, {}, (), 1.0)
+DOUBTFUL = Verdict("a-prior", (Reason("noise", LOOK_FIRST, "Noise."),), 0.5, {}, {}, (), 1.0)
+
+
+def answering(verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "klip_guard", lambda *_, **__: verdict)
+
+
+def test_exit_codes_are_nobody_elses() -> None:
+    own = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert EXIT_CODES[FITS] == 0
+    assert not own & {EXIT_CODES[LOOK_FIRST], EXIT_CODES[DOES_NOT_FIT]}
+    assert len(set(EXIT_CODES.values())) == 3
+
+
+def test_a_study_without_contrast_agent_does_not_fit() -> None:
+    study = small_study(30)
+    found = klip_guard(study.with_array(np.where(study.array > 200, study.array, np.minimum(study.array, 40))))
+    assert found.verdict == DOES_NOT_FIT
+    assert not found.fits
+    assert found.p is not None
+    assert found.p < 0.05
+    assert found.reasons[0].about == "contrast"  # the gravest first
+    assert found.text().startswith("does not fit: prior abdomen-ct-256")
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["exit_code"] == found.exit_code
+
+
+def test_too_few_slices_are_said_to_be_too_few() -> None:
+    found = klip_guard(small_study(4))
+    assert found.verdict == LOOK_FIRST
+    assert found.p is None
+    assert "too little" in {reason.about for reason in found.reasons}
+
+
+@pytest.mark.parametrize(
+    ("array", "about"),
+    [
+        (lambda hu: hu + 1024, "not HU"),
+        (lambda hu: np.clip(hu, -160, 240) / 400, "not HU"),
+        (lambda hu: np.full_like(hu, -1000), "not HU"),
+    ],
+    ids=["stored values", "normalised", "empty"],
+)
+def test_what_the_readers_refuse_does_not_fit(array: object, about: str) -> None:
+    study = small_study(15)
+    found = klip_guard(study.with_array(array(study.array)))  # type: ignore[operator]
+    assert found.verdict == DOES_NOT_FIT
+    assert [reason.about for reason in found.reasons] == [about]
+    assert found.p is None
+
+
+def test_missing_slices_of_a_series(tmp_path: Path) -> None:
+    write_dicom_series(small_study(20), tmp_path, seed=1)
+    files = sorted(tmp_path.iterdir())
+    for file in files[8:12]:
+        file.unlink()
+    found = klip_guard(tmp_path)
+    assert found.verdict == DOES_NOT_FIT
+    assert [reason.about for reason in found.reasons] == ["missing slices or geometry"]
+
+
+def test_no_study_and_no_prior_are_errors_not_verdicts(tmp_path: Path) -> None:
+    with pytest.raises(errors.EmptyInputError):
+        klip_guard(tmp_path / "nothing")
+    with pytest.raises(errors.PriorError, match="no prior 'nobody'"):
+        klip_guard(small_study(4), "nobody")
+    with pytest.raises(errors.PriorError, match="no reference"):
+        klip_guard(small_study(4), "discs-128")
+
+
+def test_the_front_door_and_no_torch() -> None:
+    assert klip.klip_guard is klip_guard
+    heavy = "[m for m in ('torch', 'scipy.stats') if m in sys.modules]"
+    code = f"import KLIPCore.runs.guard, KLIPCore.cli.guard, sys; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_command_runs_where_the_study_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(FITTING, monkeypatch)
+    ran: list[list[str]] = []
+    monkeypatch.setattr("KLIPCore.cli.guard.run_instead", lambda program, command: ran.append([program, *command]))
+    done = CliRunner().invoke(app, ["guard", "STUDY", "--", Path(sys.executable).as_posix(), "-c", "--format", "json"])
+    assert done.exit_code == 0
+    assert ran == [[sys.executable, sys.executable, "-c", "--format", "json"]]  # its options are its own
+    assert done.stdout == ""  # standard output is left to the command
+
+
+def test_no_command_runs_where_the_study_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(DOUBTFUL, monkeypatch)
+    monkeypatch.setattr("KLIPCore.cli.guard.run_instead", lambda *_: pytest.fail("it ran"))
+    done = CliRunner().invoke(app, ["guard", "STUDY", "--", sys.executable])
+    assert done.exit_code == EXIT_CODES[LOOK_FIRST]
+    assert "look first: noise: Noise." in done.stderr
+
+
+def test_json_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(DOUBTFUL, monkeypatch)
+    done = CliRunner().invoke(app, ["guard", "STUDY", "--format", "json"])
+    assert json.loads(done.stdout) == json.loads(json.dumps(DOUBTFUL.to_dict()))
+
+
+def test_a_command_that_is_not_there_is_refused_before_the_study_is_read() -> None:
+    done = CliRunner().invoke(app, ["guard", "STUDY", "--", "no-such-program-anywhere"])
+    assert isinstance(done.exception, errors.ConfigError)
+
+
+def instead(*command: str) -> subprocess.Popen[str]:
+    code = f"from KLIPCore.cli.guard import run_instead; run_instead({command[0]!r}, {list(command)!r})"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_commands_exit_code_passes_through() -> None:
+    with instead(sys.executable, "-c", "print('ran'); raise SystemExit(77)") as child:
+        assert child.communicate(timeout=60)[0] == "ran\n"
+    assert child.returncode == 77
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_a_command_that_never_ends(number: signal.Signals) -> None:
+    loop = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); print('up', flush=True)\nwhile True: pass"
+    with instead(sys.executable, "-c", loop) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        started = time.monotonic()
+        child.send_signal(number)
+        assert child.wait(timeout=30) == -number
+        assert time.monotonic() - started < 30
