@@ -20,7 +20,7 @@ import typer
 
 from KLIPCore import __version__
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
-from KLIPCore.cli.guard import guard
+from KLIPCore.cli.guard import drift, guard
 from KLIPCore.cli.priors import priors_app, train
 from KLIPCore.cli.study import detect, export, reconstruct, regions
 from KLIPCore.errors import Cancelled, KlipError, OutputError, ResourceError
@@ -55,6 +55,7 @@ def _common(
 for _command in (
     detect,
     guard,
+    drift,
     regions,
     export,
     reconstruct,

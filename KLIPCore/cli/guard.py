@@ -1,4 +1,4 @@
-"""The command guard: a verdict about a study, and a command that is run only where the study fits."""
+"""The commands guard and drift: a verdict about a study before a command runs on it, and charts of many verdicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,6 +25,9 @@ class Form(StrEnum):
     json = "json"
 
 
+FORM = Annotated[Form, typer.Option("--format", help="text for people, json for programs.")]
+
+
 def guard(
     study: STUDY,
     command: Annotated[
@@ -35,7 +40,9 @@ def guard(
     series: Annotated[
         str | None, typer.Option(help="DICOM series: its UID, number or place in the listing (#2).")
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="text for people, json for programs.")] = Form.text,
+    form: FORM = Form.text,
+    scanner: Annotated[str | None, typer.Option(help="Written into the JSON, for klip drift.")] = None,
+    date: Annotated[str | None, typer.Option(help="Of the study, 2026-02-03; the same.")] = None,
 ) -> None:
     """Say in seconds whether a study fits; run a command only where it does.
 
@@ -45,12 +52,41 @@ def guard(
 
     program = _found(command[0]) if command else ""
     found = klip_guard(study, prior, series=series)
-    text = json.dumps(found.to_dict()) if form is Form.json else found.text()
+    given = {name: value for name, value in (("scanner", scanner), ("date", date)) if value is not None}
+    text = json.dumps(found.to_dict() | given) if form is Form.json else found.text()
     typer.echo(text, err=bool(command))  # standard output is the command's own
     if not found.fits:
         sys.exit(found.exit_code)
     if command:
         run_instead(program, command)
+
+
+def drift(
+    verdicts: Annotated[
+        Path,
+        typer.Argument(
+            help="File with one verdict a line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE.",
+            show_default=False,
+        ),
+    ],
+    baseline: Annotated[int, typer.Option(min=2, help="First studies of a scanner that say what is usual.")] = 20,
+    form: FORM = Form.text,
+) -> None:
+    """Chart a scanner's weeks over an archive of verdicts: 3 sigma and CUSUM.
+
+    Exit code 0: no alarm in a scanner's last week; 20: there is one.
+    """
+    from KLIPCore.runs.drift import drift_chart, drift_text, read_verdicts
+    from KLIPCore.runs.guard import EXIT_CODES, LOOK_FIRST
+
+    points = drift_chart(read_verdicts(verdicts), baseline)
+    if form is Form.json:
+        typer.echo(json.dumps([asdict(point) | {"alarm": point.alarm} for point in points]))
+    else:
+        typer.echo(drift_text(points))
+    newest = {point.scanner: point.week for point in sorted(points, key=lambda point: point.week)}
+    if any(point.alarm and newest[point.scanner] == point.week for point in points):
+        sys.exit(EXIT_CODES[LOOK_FIRST])
 
 
 def _found(name: str) -> str:

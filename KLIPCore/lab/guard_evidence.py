@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.ndimage as ndi
 
 from KLIPCore.errors import ConfigError, InputError
 from KLIPCore.io.study import check_ct, read_study
@@ -30,6 +31,8 @@ from KLIPCore.volume.volume import Volume
 
 CONFIG = Path("configs/guard_evidence.yaml")
 PRIOR = "abdomen-ct-256"
+CLIPPED_ABOVE_HU = -500.0
+"""A scan without any value below was clipped to a window."""
 MOST_SLICES = 48
 """Scans that are spoiled are thinned to at most about so many slices."""
 
@@ -74,8 +77,16 @@ def ask(volume: Volume, baselines: tuple[HistogramAndGeometry, Mahalanobis]) -> 
 
 @lru_cache(maxsize=1)
 def base(path: Path) -> Volume:
-    """Return a scan in LPS order, thinned."""
+    """Return a scan in LPS order, thinned, and with air where a window was all that is known of it.
+
+    Values of public scans are clipped to a window. Shifted or scaled, their outside would become tissue, as no
+    scanner's does.
+    """
     volume, _ = read_study(path).oriented_lps()
+    floor = volume.array == volume.array.min()
+    if volume.array.min() > CLIPPED_ABOVE_HU:
+        outside = floor & (ndi.gaussian_filter(floor.astype(np.float32), (0, 2, 2)) > 0.7)  # no dark fat
+        volume = volume.with_array(np.where(outside, -1000.0, volume.array))
     step = -(-len(volume.array) // MOST_SLICES)
     if step == 1:
         return volume
@@ -128,11 +139,10 @@ def table(made: list[dict[tuple[str, int], Answer]]) -> list[str]:
 
 
 def _cell(kind: Kind, level: int, answers: list[Answer]) -> str:
-    return (
-        f"{kind.severities[level]:g} {kind.unit}: ".lstrip("1 :") * bool(kind.unit) + counts(answers)
-        if answers
-        else ""
-    )
+    """How severe it is, and who noticed; empty where there is no such severity."""
+    if not answers:
+        return ""
+    return (f"{kind.severities[level]:g} {kind.unit}: " if kind.unit else "") + counts(answers)
 
 
 def scan_lines(names: list[str], roles: list[str], answers: list[Answer]) -> list[str]:

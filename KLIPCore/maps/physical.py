@@ -35,8 +35,18 @@ FAT_HU, FAT_OFF = -100.0, (30.0, 60.0)
 AIR_HU, AIR_OFF = -1000.0, (40.0, 80.0)
 """Distance of the peak of air around the body from -1000; padding at -1024 is within."""
 
-JUMP = 4.0
-"""Change from one slice to the next, as a multiple of the median of its neighbours'; sound studies reach 3.2."""
+JUMP = 3.0
+"""Change of the coarse anatomy from one slice to the next, as a multiple of the median of its neighbours'; 1.2 to 2.8
+in sound studies."""
+
+COARSE, COARSE_PIXELS, WINDOW_HU = 4.0, 128, (-125.0, 275.0)
+"""Standard deviation that leaves coarse anatomy, in pixels of slices so many across; HU that are compared."""
+
+ENDS = 2
+"""Steps at either end that are not looked at: they have too few neighbours."""
+
+JITTER_MM = 3.0
+"""Median distance of a body's centre from the mean of those above and below, twice; 0.1 to 2.3 in sound studies."""
 
 UPSIDE_DOWN = (0.05, 0.2)
 """Air in the inner body of the lowest fifth of the slices, less that of the highest: lungs are at the upper end."""
@@ -74,6 +84,7 @@ class Physical:
     cut : part of the image's rim, or of its inscribed circle, within the body; mean over slices.
     fat_hu, air_hu : where the histogram of the body has its peak of fat, and that of what is around it its air.
     jump : largest change between neighbouring slices, as a multiple of the median of those around it.
+    jitter_mm : how far the body's centre lies from the line through those above and below, twice.
     repeated : how many slices equal the one below.
     upside_down : air at the lower end less air at the upper end, parts of the inner body.
     """
@@ -84,6 +95,7 @@ class Physical:
     fat_hu: float
     air_hu: float
     jump: float
+    jitter_mm: float
     repeated: int
     upside_down: float
 
@@ -103,6 +115,7 @@ class Physical:
                 f"two neighbouring slices differ {self.jump:.1f} times as much as those around them: slices are "
                 "missing or out of order, or the patient moved",
             ),
+            ("motion", self.jitter_mm, (JITTER_MM, inf), f"the body moves {self.jitter_mm:.1f} mm between slices"),
             ("repeated slices", self.repeated, (0, inf), f"{self.repeated} slices repeat the one below"),
             ("upside down", self.upside_down, UPSIDE_DOWN, "lung lies at the lower end: head and feet look exchanged"),
         ]
@@ -133,14 +146,15 @@ def measure(
     chosen = np.unique(np.linspace(0, len(lps) - 1, min(len(lps), MOST_SLICES)).round().astype(int))
     floor = float(lps.min())
     smooth = [ndi.gaussian_filter(lps[k], 2.0) for k in chosen]
-    jump, repeated = _jumps(images, inside)
+    jump, repeated = _jumps(lps, body)
     return Physical(
         noise_hu=_noise([lps[k] for k in chosen], smooth, [body[k] for k in chosen]),
         metal_ml=float(np.count_nonzero((lps > METAL_HU) & body) * np.prod(grid.spacing) / 1000),
         cut=_cut(body),
         fat_hu=_peak(np.concatenate([lps[k][body[k]] for k in chosen]), (-190, -20), floor),
-        air_hu=_peak(np.concatenate([lps[k][~body[k]] for k in chosen]), (-1190, -700), None),
+        air_hu=_peak(np.concatenate([lps[k][~body[k]] for k in chosen]), (-1190, -300), None),
         jump=jump,
+        jitter_mm=_jitter(body, grid.spacing),
         repeated=repeated,
         upside_down=_upside_down(images, inside),
     )
@@ -189,14 +203,29 @@ def _peak(values: NDArray[np.float32], span: tuple[int, int], clipped: float | N
     return float(edges[inner[np.argmax(line[inner])]] + width / 2)
 
 
-def _jumps(images: NDArray[np.float32], inside: NDArray[np.bool_]) -> tuple[float, int]:
-    """Largest change between slices as a multiple of its neighbours' median, and the number of repeated slices."""
-    seen = [k for k in range(len(images)) if inside[k].sum() >= SMALLEST_BODY]
-    change = np.array([np.abs(images[b] - images[a])[inside[a] | inside[b]].mean() for a, b in pairwise(seen)])
-    if len(change) < 5:
-        return float("nan"), int((change == 0).sum())
-    around = np.array([np.median(np.delete(change[max(k - 3, 0) : k + 4], min(k, 3))) for k in range(len(change))])
-    return float((change / np.maximum(around, 1e-3)).max()), int((change == 0).sum())
+def _jumps(lps: NDArray[np.float32], body: NDArray[np.bool_]) -> tuple[float, int]:
+    """Largest change between slices as a multiple of its neighbours' median, and the number of repeated slices.
+
+    Only where both slices show the body: a couch that is taken for a part of it in one of them is no change.
+    """
+    step = max(1, round(lps.shape[2] / COARSE_PIXELS))
+    seen = np.flatnonzero(body[:, ::step, ::step].sum((1, 2)) >= SMALLEST_BODY)
+    planes = np.clip(lps[seen, ::step, ::step], *WINDOW_HU)
+    repeated = sum(bool((lps[a] == lps[b]).all()) for a, b in pairwise(seen))
+    if len(seen) < 2 * ENDS + 6:
+        return float("nan"), repeated
+    coarse = ndi.gaussian_filter(planes, (0, COARSE, COARSE))
+    both = body[seen, ::step, ::step]
+    change = np.array([np.abs(coarse[k + 1] - coarse[k])[both[k] & both[k + 1]].mean() for k in range(len(seen) - 1)])
+    around = [np.median(np.delete(change[max(k - 3, 0) : k + 4], min(k, 3))) for k in range(len(change))]
+    return float((change / np.maximum(around, 0.1))[ENDS:-ENDS].max()), repeated
+
+
+def _jitter(body: NDArray[np.bool_], spacing: NDArray[np.floating]) -> float:
+    """Median second difference of the centre of the body along the slices, in mm."""
+    weights = [(m.sum(1), m.sum(0)) for m in body if m.any()]
+    at = np.array([[np.average(np.arange(len(w)), weights=w) for w in both] for both in weights]) * spacing[1:]
+    return float(np.median(np.hypot(*(at[2:] - 2 * at[1:-1] + at[:-2]).T))) if len(at) > 4 else float("nan")
 
 
 def _upside_down(images: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:

@@ -87,6 +87,13 @@ def test_a_slice_that_does_not_follow_and_a_repeated_one() -> None:
     assert about(with_array(twice)) == {"repeated slices"}
 
 
+def test_a_body_that_moves_between_slices() -> None:
+    steps = np.random.default_rng(0).integers(-4, 5, len(HU))
+    moved = np.stack([np.roll(plane, step, axis=1) for plane, step in zip(HU, steps, strict=True)])
+    assert physical(STUDY).jitter_mm < 1
+    assert "motion" in about(with_array(moved))
+
+
 def test_lungs_at_the_lower_end() -> None:
     y, x = np.mgrid[: HU.shape[1], : HU.shape[2]]
     lung = (np.abs(x - 80) > 8) & (np.abs(x - 80) < 45) & (np.abs(y - 72) < 30)

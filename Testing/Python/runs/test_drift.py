@@ -1,0 +1,85 @@
+"""Charts over verdicts: quiet where nothing changes, loud where something does, and in the right week."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from KLIPCore.cli.application import app
+from KLIPCore.errors import InputError
+from KLIPCore.runs.drift import drift_chart, drift_text, read_verdicts
+
+
+def archive(weeks: int, shift: float = 0.0, since: int = 10**6, seed: int = 0) -> list[dict[str, Any]]:
+    """Five studies a week of a scanner, whose contrast shifts by so many standard deviations since a week."""
+    rng, first = np.random.default_rng(seed), datetime.date(2026, 1, 5)
+    return [
+        {
+            "scanner": "CT 1",
+            "date": (first + datetime.timedelta(weeks=week, days=day)).isoformat(),
+            "z": {"contrast": rng.normal() + shift * (week >= since), "anatomy": rng.normal()},
+            "physical": {"noise_hu": 12 + rng.normal(), "air_hu": None},
+        }
+        for week in range(weeks)
+        for day in range(5)
+    ]
+
+
+def test_charts_have_their_weeks_and_formulas() -> None:
+    points = drift_chart(archive(10))
+    assert {point.quantity for point in points} == {"contrast", "anatomy", "noise_hu"}  # air is unknown
+    own = [point for point in points if point.quantity == "contrast"]
+    assert [point.week for point in own] == [f"2026-W{n:02d}" for n in range(6, 12)]  # 20 studies are four weeks
+    assert all(point.n == 5 for point in own)
+    up = down = 0.0
+    for point in own:
+        assert point.u == pytest.approx((point.mean - point.usual) / (point.spread * np.sqrt(1 / 5 + 1 / 20)))
+        up, down = max(0, up + point.u - 0.5), max(0, down - point.u - 0.5)
+        assert (point.up, point.down) == pytest.approx((up, down))
+
+
+def test_few_false_alarms_at_once() -> None:
+    points = [point for seed in range(40) for point in drift_chart(archive(14, seed=seed))]
+    assert np.mean(["3 sigma" in point.alarm for point in points]) < 0.02
+
+
+def test_a_large_shift_alarms_in_its_week_and_a_small_one_in_time() -> None:
+    large = [p for p in drift_chart(archive(12, 3.0, since=8)) if p.quantity == "contrast" and p.alarm]
+    assert large[0].week == "2026-W10"
+    assert "3 sigma" in large[0].alarm
+    small = [p for p in drift_chart(archive(30, 0.9, since=8)) if p.quantity == "contrast" and "CUSUM" in p.alarm]
+    assert small
+    assert small[0].week < "2026-W20"
+    assert small[0].up > small[0].down
+
+
+def test_too_few_studies_make_no_chart() -> None:
+    assert drift_chart(archive(4)) == []
+    assert drift_text([]) == "0 alarms among 0 weekly means."
+
+
+def test_the_command_and_its_exit_code(tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    file.write_text("\n".join(json.dumps(verdict) for verdict in archive(12, 4.0, since=11)))
+    done = CliRunner().invoke(app, ["drift", str(file)])
+    assert done.exit_code == 20
+    assert "CT 1  2026-W13  contrast" in done.stdout
+    answer = CliRunner().invoke(app, ["drift", str(file), "--format", "json"])
+    assert any(point["alarm"] for point in json.loads(answer.stdout))
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    file.write_text('{"scanner": "A"}\nnonsense\n')
+    with pytest.raises(InputError, match="Line 2"):
+        read_verdicts(file)
+    with pytest.raises(InputError, match="no scanner, date"):
+        drift_chart([{"scanner": "A", "date": "yesterday", "z": {}, "physical": {}}])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_verdicts(tmp_path / "nothing")
