@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -104,11 +105,23 @@ def run_instead(program: str, command: list[str]) -> NoReturn:
     ----------
     program : its path.
     command : its name and arguments.
+
+    Raises
+    ------
+    ConfigError : the system cannot run it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == "posix":
-        os.execv(program, command)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and what it starts would, too
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execv(program, command)
+        except OSError as error:
+            raise ConfigError(
+                f"The program '{command[0]}' cannot be run: {error.strerror}.",
+                "A script needs a first line like #!/bin/sh.",
+            ) from error
     sys.exit(_waited_for([program, *command[1:]]))  # Windows: exec would return to the shell at once
 
 

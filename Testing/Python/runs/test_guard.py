@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 import KLIPCore as klip
 from KLIPCore import errors
 from KLIPCore.cli.application import app
+from KLIPCore.cli.guard import run_instead
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.runs import guard
 from KLIPCore.runs.guard import DOES_NOT_FIT, EXIT_CODES, FITS, LOOK_FIRST, Reason, Verdict, klip_guard
@@ -152,3 +154,29 @@ def test_signals_reach_a_command_that_never_ends(number: signal.Signals) -> None
         child.send_signal(number)
         assert child.wait(timeout=30) == -number
         assert time.monotonic() - started < 30
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads what Linux says of a process")
+def test_the_command_ignores_no_signal_that_python_ignores() -> None:
+    command = ["grep", "SigIgn", "/proc/self/status"]
+    plain = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    grep = shutil.which("grep")
+    assert grep is not None
+    code = f"from KLIPCore.cli.guard import run_instead; run_instead({grep!r}, {command!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == plain
+
+
+@pytest.mark.skipif(os.name != "posix", reason="exec of POSIX")
+def test_a_program_that_the_system_cannot_run_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "no-program"
+    file.write_bytes(bytes(100))
+    file.chmod(0o755)
+    with pytest.raises(errors.ConfigError, match="cannot be run"):
+        run_instead(str(file), ["no-program"])
+
+
+def test_a_study_that_is_no_file_of_any_format(tmp_path: Path) -> None:
+    (tmp_path / "study.zip").write_bytes(b"PK\x03\x04" + bytes(200))
+    found = klip_guard(tmp_path / "study.zip")
+    assert [(reason.about, reason.verdict) for reason in found.reasons] == [("unreadable", DOES_NOT_FIT)]
