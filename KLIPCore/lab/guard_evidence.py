@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from KLIPCore.errors import ConfigError, InputError
 from KLIPCore.io.study import check_ct, read_study
 from KLIPCore.lab.evaluation.guard_baselines import HistogramAndGeometry, Mahalanobis, Plain, plain
 from KLIPCore.lab.evaluation.spoiled import KINDS, Kind
-from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, half_size, judge_framed, known_prior
+from KLIPCore.maps.reference import Reference
+from KLIPCore.maps.typicality import ALPHA, StudyFit
+from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, LOOK_ALPHA, LOOK_FIRST, half_size, judge_framed, known_prior
+from KLIPCore.runs.health import reference_file
 from KLIPCore.volume.framed_study import frame_study
 from KLIPCore.volume.untrusted import read_yaml
 from KLIPCore.volume.volume import Volume
@@ -46,12 +49,14 @@ class Answer:
     verdict : ours.
     about : our reasons, in a word or two each.
     histogram, mahalanobis : whether the baselines flag it.
+    z : of the five laws; empty where it was refused.
     """
 
     verdict: str
     about: tuple[str, ...]
     histogram: bool
     mahalanobis: bool
+    z: dict[str, float] = field(default_factory=dict)
 
 
 def seen_by_baselines(path: Path) -> Plain:
@@ -72,7 +77,8 @@ def ask(volume: Volume, baselines: tuple[HistogramAndGeometry, Mahalanobis]) -> 
     found = judge_framed(framed, card, typicality, notes, time.monotonic())
     features = plain(framed, *half_size(framed, card))
     about = tuple(dict.fromkeys(reason.about for reason in found.reasons))
-    return Answer(found.verdict, about, *(one.flags(features) for one in baselines))
+    flags = [one.flags(features) for one in baselines]
+    return Answer(found.verdict, about, flags[0], flags[1], found.z)
 
 
 @lru_cache(maxsize=1)
@@ -155,6 +161,35 @@ def scan_lines(names: list[str], roles: list[str], answers: list[Answer]) -> lis
     return lines
 
 
+def left_out(z: dict[str, float], patients: int) -> StudyFit:
+    """Return the fit of a study that is one of those behind the laws, by the laws of the others.
+
+    Parameters
+    ----------
+    z : of the study under the laws of all, in their standard deviations.
+    patients : how many they are.
+    """
+    n = patients
+    own = {
+        name: (value + value / (n - 1)) / np.sqrt(((n - 1) - n / (n - 1) * value**2) / (n - 2))
+        for name, value in z.items()
+    }
+    return StudyFit(float("nan"), (), own, n - 1)
+
+
+def left_out_lines(names: list[str], answers: list[Answer]) -> list[str]:
+    """Return what the guard says of the scans that are behind the laws, if they were not."""
+    reference = Reference.load(reference_file(PRIOR))
+    lines = []
+    for name, answer in zip(names, answers, strict=True):
+        if name in reference.patients["unseen"] and answer.z:
+            fit = left_out(answer.z, reference.typicality.patients)
+            refused, soft = fit.unusual(ALPHA), fit.unusual(LOOK_ALPHA)
+            verdict = DOES_NOT_FIT if refused else LOOK_FIRST if soft else FITS
+            lines.append(f"{name}, left out of the laws: {verdict} {', '.join(refused or soft)}".rstrip())
+    return lines
+
+
 def scans(config: Path, data: Path) -> dict[str, list[tuple[str, Path]]]:
     """Return (name, path) of the scans of a configuration by their role, those below ``data`` that exist.
 
@@ -185,7 +220,9 @@ def main() -> None:
         train = pool.map(seen_by_baselines, [path for _, path in found["training"]])
         baselines = (HistogramAndGeometry(train), Mahalanobis(train))
         answers = pool.map(partial(as_is, baselines=baselines), [path for _, _, path in plan], chunksize=1)
-        print(*scan_lines([p[0] for p in plan], [p[1] for p in plan], answers), "", sep="\n", flush=True)
+        names = [name for name, _, _ in plan]
+        print(*scan_lines(names, [role for _, role, _ in plan], answers), "", sep="\n")
+        print(*left_out_lines(names, answers), "", sep="\n", flush=True)
         made = pool.map(partial(spoiled, baselines=baselines), [path for _, path in found["spoil"]], chunksize=1)
     print("Flagged (of these: does not fit) by the guard / histogram and geometry / Mahalanobis:\n")
     print(*table(made), sep="\n")

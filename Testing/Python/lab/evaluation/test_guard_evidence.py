@@ -12,7 +12,7 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.io.images import write_image
 from KLIPCore.lab.evaluation.guard_baselines import HistogramAndGeometry, Mahalanobis, Plain
 from KLIPCore.lab.evaluation.spoiled import KINDS
-from KLIPCore.lab.guard_evidence import CONFIG, Answer, as_is, scan_lines, scans, seen_by_baselines, table
+from KLIPCore.lab.guard_evidence import CONFIG, Answer, as_is, left_out, scan_lines, scans, seen_by_baselines, table
 from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, LOOK_FIRST
 
 STUDY = small_study(24)
@@ -60,6 +60,14 @@ def test_tables_count() -> None:
     assert "| noise | 20 HU: 1 (0) / 1 / 1 of 2 |  |  |" in lines
     assert lines[-1].startswith("| all | 1 (0) / 1 / 1 of 2 | 2 (2) / 2 / 2 of 2 |")
     assert scan_lines(["a"], ["healthy"], [look])[-1] == "| a | healthy | look first | noise | flagged |  |"
+
+
+def test_left_out_is_what_the_others_alone_give() -> None:
+    x = np.random.default_rng(0).normal(size=15)
+    z = (x[0] - x.mean()) / x.std(ddof=1)
+    others = left_out({"air": z}, 15)
+    assert others.z["air"] == pytest.approx((x[0] - x[1:].mean()) / x[1:].std(ddof=1))
+    assert others.patients == 14
 
 
 def test_scans_of_a_folder(tmp_path: Path) -> None:
