@@ -15,7 +15,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from KLIPCore.cli.options import STUDY
 from KLIPCore.errors import ConfigError
 
 
@@ -30,7 +29,7 @@ FORM = Annotated[Form, typer.Option("--format", help="text for people, json for 
 
 
 def guard(
-    study: STUDY,
+    study: Annotated[Path, typer.Argument(help="DICOM folder, NIfTI, NRRD or MHA file in HU.", show_default=False)],
     command: Annotated[
         list[str] | None,
         typer.Argument(help="After --: what to run where the study fits, e.g. -- TotalSegmentator -i STUDY -o OUT."),
