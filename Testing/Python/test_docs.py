@@ -207,6 +207,10 @@ def test_every_score_is_explained_in_the_method() -> None:
     assert [name for name in SCORES if f"`{name}`" not in text] == []
 
 
+VENDORED = "KLIPCore/export/viewer/niivue.umd.js"
+"""Other people's published file, unchanged: its base64 may spell anything."""
+
+
 def tracked_texts() -> dict[str, str]:
     """Text files that are, or would be, in the repository."""
     listed = subprocess.run(
@@ -220,7 +224,7 @@ def tracked_texts() -> dict[str, str]:
     contents = {
         name: (REPOSITORY / name).read_bytes()
         for name in listed.stdout.split("\0")
-        if name and (REPOSITORY / name).is_file()
+        if name and name != VENDORED and (REPOSITORY / name).is_file()
     }
     return {name: content.decode("utf-8") for name, content in contents.items() if b"\0" not in content}
 
