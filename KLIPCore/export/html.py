@@ -1,8 +1,10 @@
-"""The report as one page that needs nothing else: no network, no scripts, no second file.
+"""The report as one page that needs nothing else: no network and no second file.
 
-Pictures travel inside as data URIs; the page's own content policy forbids everything else, so opening it tells nobody
-anything. It follows the reader's light or dark setting, prints, and reads in order without style sheets. Every
-text from outside is escaped. Names, identifiers and dates of patients are not among its inputs.
+Pictures travel inside as data URIs, and so do the volumes and the code of its viewer. The page's own content policy
+allows these two scripts, by their hashes, and forbids everything else, so opening it tells nobody anything. Without
+scripts or WebGL 2 the pictures remain. It follows the reader's light or dark setting, prints, and reads in order
+without style sheets. Every text from outside is escaped. Names, identifiers and dates of patients are not among its
+inputs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from KLIPCore.export.overlay import montage_figure, slice_figure
 from KLIPCore.export.profile import profile_figure
 from KLIPCore.export.report import Report, json_ready, number
 from KLIPCore.export.scene import Scene
+from KLIPCore.export.viewer_data import Viewer, viewer_code
 
 TISSUE_GREY = 0.42
 """Grey level of soft tissue under the legend's colours."""
@@ -58,6 +61,7 @@ class ReportInputs:
     measurement : what was measured, e.g. ``"60 parallel views simulated from the CT"``; empty when unknown.
     prior : what the prior was trained on, in words; empty when unknown.
     title : the page's heading.
+    viewer : all slices to scroll through; None: pictures only.
     """
 
     report: Report
@@ -69,6 +73,7 @@ class ReportInputs:
     measurement: str = ""
     prior: str = ""
     title: str = "Where this CT departs from healthy anatomy"
+    viewer: Viewer | None = None
 
 
 def report_pictures(
@@ -162,6 +167,7 @@ def render_html(inputs: ReportInputs) -> str:
         gradient=legend_gradient(inputs.low, inputs.high),
         settings=flat_table(inputs.report.settings),
         provenance=flat_table(inputs.report.provenance),
+        code=viewer_code() if inputs.viewer is not None else None,
     )
 
 

@@ -87,9 +87,10 @@ def write_report(
 def report_inputs(
     report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard
 ) -> ReportInputs:
-    """What the HTML page shows: pictures cropped to, and scaled in, the tested body."""
+    """What the HTML page shows: pictures and viewer, cropped to, and scaled in, the tested body."""
     from KLIPCore.export.html import ReportInputs, report_pictures
     from KLIPCore.export.scene import Scene
+    from KLIPCore.export.viewer_data import viewer_of
 
     scene = Scene.of(
         framed.study,
@@ -126,4 +127,5 @@ def report_inputs(
         block=f"{kl_map.block_mm:.0f} × {kl_map.block_mm:.0f} mm, {kl_map.depth_mm:.1f} mm deep",
         measurement=simulation if report.provenance["simulated"] else str(report.provenance["measurement"]),
         prior=f"{card.name}: {card.anatomy}",
+        viewer=viewer_of(scene),
     )

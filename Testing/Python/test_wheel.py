@@ -54,7 +54,7 @@ def test_what_is_not_python_is_in_the_wheel(wheel: Path) -> None:
     needed = {
         path.relative_to(REPOSITORY).as_posix()
         for path in root.rglob("*")
-        if path.suffix in (".py", ".safetensors", ".npz", ".json", ".html") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".safetensors", ".npz", ".json", ".html", ".js") and "__pycache__" not in path.parts
     }
     assert any(name.endswith("abdomen-ct-256.safetensors") for name in needed)
     assert sorted(needed - inside) == []

@@ -60,7 +60,7 @@ def files(folder: Path, *endings: str) -> set[str]:
 
 
 def test_everything_is_there(modules: Path) -> None:
-    kinds = (".py", ".html", ".json", ".safetensors")
+    kinds = (".py", ".html", ".js", ".json", ".safetensors")
     assert files(modules / "KLIPCore", *kinds) == files(REPOSITORY / "KLIPCore", *kinds)
     assert files(modules / "KLIPSlicerLib", ".py") == files(REPOSITORY / "KLIPSlicer" / "KLIPSlicerLib", ".py")
     assert (modules / "KLIPSlicer.py").is_file()
