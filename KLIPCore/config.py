@@ -103,6 +103,19 @@ class Config(Section):
             "Record it too, or choose another score.",
         )
 
+    def require_study_null(self) -> None:
+        """Check that blocks of a CT study are not to be compared with a twin.
+
+        Raises
+        ------
+        ConfigError : they are.
+        """
+        require(
+            self.regions.null != "twin",
+            "The null 'twin' is for measured scans of a disc, whose healthy twin is known: solid. A patient's is not.",
+            "Choose the null study.",
+        )
+
     def with_layer(self) -> Config:
         """Return this configuration with the layer that its score reads recorded, too."""
         if self.records_score:
@@ -115,7 +128,8 @@ class Config(Section):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Return the inverse of :meth:`to_dict`; missing fields take their defaults.
+        """Return the inverse of :meth:`to_dict`; missing fields take their defaults, and :data:`RETIRED` ones are
+        passed over: runs that were made with them can still be read.
 
         Raises
         ------
@@ -124,7 +138,10 @@ class Config(Section):
         made = known_values(cls, "the configuration", values)
         for name, part in SECTIONS.items():
             if name in made:
-                made[name] = section_of(part, name, made[name])
+                given, retired = made[name], RETIRED.get(name, ())
+                if isinstance(given, dict):
+                    given = {key: value for key, value in given.items() if key not in retired}
+                made[name] = section_of(part, name, given)
         return cls(**made)
 
     @classmethod
@@ -181,9 +198,6 @@ class Config(Section):
             "sampling": values["sampling"],
             "record": json.loads(json.dumps(self.record.decisive)),
         }
-        twin_every = decisive["sampling"].pop("twin_every")
-        if self.regions.null == "twin":
-            decisive["twin"] = twin_every  # twins are sampled too
         if not decisive["sampling"]["stop_error"]:
             del decisive["sampling"]["stop_error"]
         text = json.dumps([decisive, *extra], sort_keys=True)
@@ -197,6 +211,10 @@ SECTIONS: dict[str, type[Section]] = {
     "regions": RegionConfig,
 }
 """The parts of a configuration by their names in it."""
+
+
+RETIRED: dict[str, tuple[str, ...]] = {"sampling": ("twin_every",)}
+"""Settings that there were once, by section; they decide nothing any more."""
 
 
 class _Presets(Mapping[str, Config]):

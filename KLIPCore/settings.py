@@ -144,13 +144,6 @@ class SamplingConfig(Section):
         ge=0,
         lt=1,
     )
-    twin_every: int = setting(
-        4,
-        "distance of twins",
-        "With the null twin, one slice in this many gets a twin.",
-        "Never fewer than eight slices, where there are so many.",
-        ge=1,
-    )
     seed: int = setting(
         0, "seed", "Seed of everything random.", "Slice k of a study always uses (seed, k).", ge=0, option="--seed"
     )
@@ -263,7 +256,7 @@ class RegionConfig(Section):
     score: str = setting(
         DEFAULT_SCORE,
         "score",
-        "What counts as a departure; klip is as published.",
+        "What counts as a departure; klip is the whole KL of our own chain, not the published recipe.",
         "See KLIPCore.scores.",
         choices=tuple(SCORES),
         option="--score",
@@ -302,7 +295,7 @@ class RegionConfig(Section):
         "study",
         "null",
         "What blocks are compared with.",
-        "study: the bulk of this study's own blocks; twin: prior-consistent twins, measured like the study.",
+        "study: the bulk of this study's own blocks; twin: for measured scans of a disc, a simulated solid one.",
         option="--null",
     )
     forming_p: float = setting(

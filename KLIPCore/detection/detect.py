@@ -95,6 +95,7 @@ def _detect(
     """What :func:`detect` does in a folder that nobody else works in."""
     tell = progress or (lambda stage, fraction, detail: None)
     config.require_layer()
+    config.require_study_null()
     check_slices(slices)
     folder.check_free(config, overwrite)
     configure_process()
@@ -152,7 +153,6 @@ def sample_slices(
     started = time.monotonic()
     work = work or Arrangement.plain()
     devices = [device] if isinstance(device, torch.device) else list(device)
-    wanted = twin_slices(indices, config.sampling.twin_every) if config.regions.null == "twin" else []
     done = set(folder.finished(indices, fingerprint))  # all layers: a flipped bit in any of them makes the slice anew
     batches = [
         batch for batch in cut(indices, work.slices_at_once(config.sampling.n_samples)) if not done.issuperset(batch)
@@ -175,7 +175,7 @@ def sample_slices(
         way = (getattr(prior, "precision", None), getattr(prior, "channels_last", True))  # the same for all
         priors = [(devices[0], prior), *((other, load_prior(config.prior, other, *way)) for other in devices[1:])]
         try:
-            trace_all(crew(scanner, priors, work)[: len(batches)], framed, batches, wanted, work.threads, before, save)
+            trace_all(crew(scanner, priors, work)[: len(batches)], framed, batches, work.threads, before, save)
         except KeyboardInterrupt as stop:
             kept = len(folder.finished(indices, fingerprint, ()))
             raise Cancelled(
@@ -183,18 +183,6 @@ def sample_slices(
                 "Run the same command again to continue.",
             ) from stop
     return time.monotonic() - started
-
-
-LEAST_TWINS = 8
-"""Slices that get a twin at least: the null's tail is read off their blocks."""
-
-
-def twin_slices(indices: Sequence[int], every: int) -> list[int]:
-    """Which slices get a twin: one in ``every``, but :data:`LEAST_TWINS` of them where there are so many,
-    evenly spread.
-    """
-    n = max(-(-len(indices) // every), min(len(indices), LEAST_TWINS))
-    return [indices[place * len(indices) // n] for place in range(n)]
 
 
 def wanted_work(workers: int | None, threads: int | None, batch: int | None) -> Arrangement | None:

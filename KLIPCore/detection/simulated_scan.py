@@ -1,14 +1,13 @@
 """One slice, from measurement to trace: the expensive part, and all of it.
 
-For every slice the same five steps, each seeded by (seed, slice) alone, so that the order of slices, an
+For every slice the same four steps, each seeded by (seed, slice) alone, so that the order of slices, an
 interruption or another selection changes nothing:
 
 1. simulate the scan from the loaded slice, on a finer grid, with noise;
 2. draw posterior samples by warm-started DDS, recording the chain's whitened pushes (layer ``path``);
 3. re-noise the samples at quadrature nodes, temperature 1 (layer ``renoised``);
 4. re-noise their mean at a low temperature, antithetic noise (layer ``cold``, and its signs ``darker`` and
-   ``brighter``);
-5. if asked for, do 1 to 4 with a twin: what the prior makes of the reconstruction when left alone (layers ``twin-…``).
+   ``brighter``).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,15 +32,8 @@ from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.noise import GaussianNoise, Noise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.priors.prior import Prior, denoiser
-from KLIPCore.sampling.dds import unguided_sample
-from KLIPCore.sampling.schedule import geometric
 from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
-
-TWIN_SIGMA = 0.3
-"""Level from which the prior runs back alone to make a twin: high enough to forget a lesion, low enough to
-keep the organs.
-"""
 
 
 @dataclass
@@ -142,7 +134,7 @@ def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: t
     )
 
 
-def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = False) -> SliceTrace:
+def trace_slice(scanner: Scanner, study: FramedStudy, index: int) -> SliceTrace:
     """Measure, sample and record slice ``index`` (counted from the feet).
 
     Returns
@@ -150,12 +142,10 @@ def trace_slice(scanner: Scanner, study: FramedStudy, index: int, twin: bool = F
     the slice's trace; its ``info`` holds seconds, network evaluations, samples drawn, data misfit and PSNR
     against the loaded slice, and with ``stop_error`` the relative error of its block map.
     """
-    return trace_slices(scanner, study, [index], [index] if twin else [])[0]
+    return trace_slices(scanner, study, [index])[0]
 
 
-def trace_slices(
-    scanner: Scanner, study: FramedStudy, indices: Sequence[int], twins: Collection[int] = ()
-) -> list[SliceTrace]:
+def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int]) -> list[SliceTrace]:
     """Measure, sample and record some slices at once: their images fill the network's batches together.
 
     Parameters
@@ -163,7 +153,6 @@ def trace_slices(
     scanner : shared by all.
     study : the framed study.
     indices : slices, counted from the feet.
-    twins : those of them that get a twin.
 
     Returns
     -------
@@ -184,60 +173,23 @@ def trace_slices(
             )
         )
     record(scanner.denoise, slices)
-    again = []
-    for s in slices:
-        if s.index in twins:
-            generator = slice_generator(seed, s.index, purpose=1)
-            healthy = _twin(scanner, s.mean, generator)
-            A, noise = s.measurement.A, s.measurement.noise
-            y = noise.sample(A(healthy), generator)
-            again.append(
-                SliceRecord(
-                    config,
-                    s.index,
-                    Measurement(y, A, noise=noise, simulated=True, description="twin"),
-                    generator,
-                    True,
-                    scanner.prior.card.window,
-                )
-            )
-    if again:
-        record(scanner.denoise, again)
     seconds = (time.monotonic() - started) / len(slices)
-    of_twin = {s.index: s for s in again}
-    return [_trace(scanner, study, s, of_twin.get(s.index), seconds) for s in slices]
+    return [_trace(scanner, study, s, seconds) for s in slices]
 
 
-def _trace(
-    scanner: Scanner, study: FramedStudy, s: SliceRecord, twin: SliceRecord | None, seconds: float
-) -> SliceTrace:
-    """The finished record of a slice, and of its twin, as a trace."""
-    layers, mean = s.layers(), s.mean
-    evaluations = s.n_evaluations
-    if twin is not None:
-        layers |= {f"twin-{name}": layer for name, layer in twin.layers().items()}
-        evaluations += twin.n_evaluations + scanner.config.sampling.n_steps + 1  # those that made it
+def _trace(scanner: Scanner, study: FramedStudy, s: SliceRecord, seconds: float) -> SliceTrace:
+    """The finished record of a slice as a trace."""
+    mean = s.mean
     truth = torch.from_numpy(study.intensity(s.index, scanner.prior.card))
     error = float(((mean.cpu() - truth) ** 2).mean())
     misfit = float((s.measurement.weights * s.measurement.residual(mean).square()).mean())
     info = {
         "seconds": round(seconds, 3),
-        "network_evaluations": evaluations,
+        "network_evaluations": s.n_evaluations,
         "samples": s.n_samples,
         "psnr_db": round(-10 * float(np.log10(max(error, 1e-12))), 2),
         "data_misfit": round(misfit, 3),
     }
     if s.relative_error is not None:
         info["block_error"] = round(s.relative_error, 4)
-    return SliceTrace(s.index, layers, mean.cpu().numpy(), info, s.pushes)
-
-
-def _twin(scanner: Scanner, reconstruction: Tensor, generator: torch.Generator) -> Tensor:
-    """(H, W) what the prior makes of a reconstruction, left alone from a middle noise level."""
-    s = scanner.config.sampling
-
-    def noise() -> Tensor:
-        return torch.randn(1, *reconstruction.shape, generator=generator).to(reconstruction.device)
-
-    sigmas = list(geometric(TWIN_SIGMA, s.sigma_end, s.n_steps))
-    return unguided_sample(scanner.denoise, sigmas, reconstruction[None] + TWIN_SIGMA * noise(), noise)[0]
+    return SliceTrace(s.index, s.layers(), mean.cpu().numpy(), info, s.pushes)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -99,7 +99,6 @@ def trace_all(
     scanners: Sequence[Scanner],
     study: FramedStudy,
     batches: Sequence[Sequence[int]],
-    twins: Collection[int],
     threads: int,
     before: Callable[[Sequence[int]], None],
     done: Callable[[SliceTrace], None],
@@ -111,7 +110,6 @@ def trace_all(
     scanners : one a worker (:func:`crew`).
     study : the framed study.
     batches : slices that are traced together.
-    twins : slices that get a twin.
     threads : of each worker's arithmetic.
     before : called with a batch when its work begins, or, with several workers, when the one before it has ended.
     done : called with every trace. Both are called from the calling thread.
@@ -123,7 +121,7 @@ def trace_all(
     """
 
     def trace(scanner: Scanner, batch: Sequence[int]) -> list[SliceTrace]:
-        return run_in_halves(lambda part: trace_slices(scanner, study, part, twins), batch)
+        return run_in_halves(lambda part: trace_slices(scanner, study, part), batch)
 
     with arithmetic(threads):
         if len(scanners) == 1:

@@ -40,8 +40,8 @@ class KLMap:
     Attributes
     ----------
     indices : slices, counted from the feet.
-    nats : (n, h, w) float32 nats of the block centred at each cell; of a score that judges windows apart,
-        equivalent nats (:mod:`KLIPCore.maps.combine`).
+    nats : (n, h, w) float32 of the block centred at each cell, in the score's unit: nats only where that says so
+        (:data:`KLIPCore.scores.Unit`).
     cells : (n, h, w) float32 nats of each cell itself: every nat once.
     tested : (n, h, w) bool, cells inside the body and the region of interest.
     p : (n, h, w) p-values of single blocks; 1 where not tested.
@@ -112,7 +112,9 @@ class KLMap:
             else (slice(0),) * 3
         )
         within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), labels_lps.shape)
-        return MapVolumes(kl_map or on_study(self.nats, landing), labels, within, near, self, landing)
+        return MapVolumes(
+            kl_map or on_study(self.nats, landing, unit=self.score.unit), labels, within, near, self, landing
+        )
 
 
 def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -128,7 +130,9 @@ def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return out
 
 
-def on_study(nats: NDArray[np.floating], landing: Landing, into: NDArray[np.float32] | None = None) -> Volume:
+def on_study(
+    nats: NDArray[np.floating], landing: Landing, into: NDArray[np.float32] | None = None, unit: str = "nats"
+) -> Volume:
     """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in
     slices not sampled.
 
@@ -137,6 +141,7 @@ def on_study(nats: NDArray[np.floating], landing: Landing, into: NDArray[np.floa
     nats : of the landing's slices.
     landing : from cells to voxels.
     into : the array of an earlier map of this very landing, which is written over: zeros need not be made again.
+    unit : what the numbers are in.
 
     Raises
     ------
@@ -148,7 +153,7 @@ def on_study(nats: NDArray[np.floating], landing: Landing, into: NDArray[np.floa
         np.copyto(lps[part.place], part.smooth(cells[part.n]), where=part.body)
     if not np.isfinite(cells).all():  # a hundred times fewer than voxels
         raise TraceError("The trace holds nats that are not finite.", "Run the detection again.")
-    return Volume.known_finite(array, landing.framing.grid, "nats")
+    return Volume.known_finite(array, landing.framing.grid, unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,16 +282,15 @@ class MapMaker:
 
         tested = judged = self.tested
         p, z, width = np.ones(tested.shape), np.zeros(tested.shape), None
-        with_twin = self._with_twin(score, depth) if config.null == "twin" else None
+        of_twin = self._nats(score, "twin-") if config.null == "twin" else []
         if score.together:
-            twins = [blocks(own) for own in self._nats(score, "twin-")] if config.null == "twin" else None
+            twins = [blocks(own) for own in of_twin] or None
             verdict = combine([blocks(own) for own in windows], tested, twins)
             nats, p, z, judged = verdict.nats, verdict.p, verdict.z, verdict.judged
             width = None if twins else verdict.width
         elif config.null == "twin":
             nats = blocks(cells)
-            (twin,) = (blocks(own) for own in self._nats(score, "twin-"))
-            p[tested] = twin_p_values(nats[tested], twin[tested if with_twin is None else tested & with_twin])
+            p[tested] = twin_p_values(nats[tested], blocks(of_twin[0])[tested])
             z[tested] = z_of_p(p[tested])
         else:
             nats = blocks(cells)
@@ -323,7 +327,7 @@ class MapMaker:
         """
         if config.null == "twin":
             raise TraceError(
-                "The score 'unexpected' has no twins to compare with.", "Choose the null study, or another score."
+                "The score 'unexpected' has no twin to compare with.", "Choose the null study, or another score."
             )
         why = ""
         if isinstance(self._reference, str):
@@ -404,7 +408,7 @@ class MapMaker:
         """
 
         def carry(nats: NDArray[np.float32]) -> Volume:
-            carried = on_study(nats, self.landing, into)
+            carried = on_study(nats, self.landing, into, config.chosen.unit)
             if on_map is not None:
                 on_map(carried)
             return carried
@@ -414,24 +418,6 @@ class MapMaker:
             made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
             return made.volumes(self.landing, config, carrying[0].result())
 
-    def _with_twin(self, score: Score, depth: float) -> NDArray[np.bool_]:
-        """(n, 1, 1) which slices have a twin, whose blocks then stand for all.
-
-        Raises
-        ------
-        TraceError : none has, or blocks reach across slices of which not all have.
-        """
-        having = np.array([f"twin-{score.layer}" in s.layers for s in self.trace.slices])
-        if not having.all() and (depth > 1 or not having.any()):
-            raise TraceError(
-                "Blocks that reach across slices need a twin of every slice; this run made fewer."
-                if having.any()
-                else "This run made no twins.",
-                "Choose a block depth of 0 or the null study, or run detect again with the null twin and "
-                "sampling.twin_every: 1.",
-            )
-        return having[:, None, None]
-
     def _own_nats(self, config: RegionConfig) -> list[NDArray[np.float32]]:
         """Nats of centred pushes, of the signs asked for together."""
         signs = list(SIGNS) if config.sign == "both" else [config.sign]
@@ -440,8 +426,17 @@ class MapMaker:
 
     def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
         """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last
-        score are kept, since block size and rate are moved more often than the window."""
+        score are kept, since block size and rate are moved more often than the window.
+
+        Raises
+        ------
+        TraceError : of a twin, and none was made.
+        """
         layer = twin + score.layer
+        if twin and not all(layer in s.layers for s in self.trace.slices):
+            raise TraceError(
+                "This run made no twin.", "Choose the null study; twins are for measured scans of a disc."
+            )
         key = (layer, score.part, score.windows, score.bands)
         if twin not in self._cells or self._cells[twin][0] != key:
             windows = self.trace.recorded(layer, score.windows) if score.together else score.windows

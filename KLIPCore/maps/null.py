@@ -13,18 +13,15 @@ blocks. Two nulls are offered, neither of which needs a healthy scan:
            chance gives) are left out and it is made again, so that a few per cent of lesions do not widen it.
            What it tests is *unusual for this scan*: a scan that is abnormal throughout has no unusual block, and
            the image score, not this p-value, is then the thing to look at.
-``twin``   prior-consistent twins: what the prior makes of the reconstruction when left alone, scanned again by the
-           same simulation as the study, and scored by the same chain (posterior-predictive null). A p-value is a
-           block's rank among all twin blocks of the study.
+``twin``   for scans of something whose healthy form is known, as a solid disc's is
+           (:mod:`KLIPCore.detection.measured_scan`): that form, measured by the same rays with the same noise and
+           scored by the same chain. A p-value is a block's rank among all its blocks.
 
 How true ``study`` is where nothing is wrong: on squares of smooth noise, one-sided and two-sided, and on gamma and
 log-normal nats, p < .05 / .01 / .001 comes out in 4.8 to 5.1 / .7 to 1.1 / .02 to .2 % of the blocks
 (``Testing/Python/maps/test_null.py``). Among lesions in 5 % of the blocks it is cautious: 1.7 to 5 / .1 to 1 / 0 to
 .1 % of the healthy ones. Healthy anatomy that varies from place to place is not in that: how often the null fires on
 healthy slices is measured in docs/results.md.
-
-Twins carry the sampler's own texture and tend to larger nats than real healthy tissue: ``twin`` is the
-cautious choice.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Layer:
 
     Attributes
     ----------
-    name : ``path``, ``renoised`` or ``cold``; with ``twin-`` in front for the null's twin.
+    name : ``path``, ``renoised`` or ``cold``; with ``twin-`` in front for the twin of a measured scan.
     edges : (K + 1,) σ bin edges, rising (intensity units).
     energy : (K, n_bands, h, w) float32 nats per cell, mean over samples.
     mean : (K, n_bands, h, w) float32 nats of the mean push; may be slightly negative where there is none.
@@ -294,8 +294,7 @@ class KLTrace:
 
         Parameters
         ----------
-        layer, part : which measurement of nats, and which part of it. Where only some slices have a twin, the
-            others' is 0.
+        layer, part : which measurement of nats, and which part of it.
         window : σ interval; bins that it cuts count by their share in ln σ.
         bands : first and last-plus-one band; None for all.
 
@@ -304,11 +303,7 @@ class KLTrace:
         TraceError : the layer was not recorded, or the window lies outside.
         """
         out = []
-        twins = {name for s in self.slices for name in s.layers if name.startswith("twin-")}
         for s in self.slices:
-            if layer not in s.layers and layer in twins:
-                out.append(np.zeros(next(iter(s.layers.values())).energy.shape[-2:], np.float32))
-                continue
             if layer not in s.layers:
                 raise TraceError(
                     f"The trace has no layer '{layer}' (it has {', '.join(s.layers) or 'none'}).",

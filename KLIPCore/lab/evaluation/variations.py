@@ -112,8 +112,6 @@ class Variation:
             if section == "regions" and key in {f.name for f in fields(Reading)}:
                 changed: dict[str, Any] = {key: wanted}
                 reading = replace(reading, **changed)
-                if key == "null":
-                    run = run.updated({"regions": {"null": wanted}})  # twins are sampled too
             elif section in ("measurement", "sampling", "record") and key in asdict(getattr(base, section)):
                 run = run.updated({section: {key: wanted}})
             else:

@@ -70,20 +70,17 @@ def assert_same(a: SliceTrace, b: SliceTrace, rtol: float) -> None:
 def test_slices_together_are_what_they_are_alone(prior: UNetPrior, study: FramedStudy, photons: float | None) -> None:
     config = CONFIG.updated({"measurement": {"photons": photons}})
     s = scanner(config, prior, study)
-    twins = [2] if photons is None else []  # a twin's photon counts jump where its image is rounded otherwise
-    both = trace_slices(s, study, [1, 2], twins)
-    alone = [trace_slice(s, study, k, twin=k in twins) for k in (1, 2)]
+    both = trace_slices(s, study, [1, 2])
+    alone = [trace_slice(s, study, k) for k in (1, 2)]
     for together, single in zip(both, alone, strict=True):
         assert together.index == single.index
         assert together.info["network_evaluations"] == single.info["network_evaluations"]
         assert_same(single, together, 2e-2)
-    assert not any(name.startswith("twin-") for name in both[0].layers)
-    assert ("twin-path" in both[1].layers) == (2 in twins)
 
 
 def test_evaluations_are_counted_once(prior: UNetPrior, study: FramedStudy) -> None:
     s = scanner(CONFIG, prior, study)
-    made = trace_slices(s, study, [0, 1, 2], twins=[1])
+    made = trace_slices(s, study, [0, 1, 2])
     assert s.n_evaluations == sum(t.info["network_evaluations"] for t in made)
     assert made[0].info["network_evaluations"] == 2 * 3 + 2 * 2 + 2 * 2
 
@@ -124,10 +121,6 @@ def test_slices_of_a_batch_stop_each_by_itself(prior: UNetPrior, study: FramedSt
 def test_the_fingerprint_follows_the_rule_only_where_it_is_used() -> None:
     base = Config()
     assert base.fingerprint() != stopping(2, 0.1).fingerprint()
-    more_twins = {"sampling": {"twin_every": 1}}
-    assert base.fingerprint() == base.updated(more_twins).fingerprint(), "no twins, no matter"
-    twin = base.updated({"regions": {"null": "twin"}})
-    assert twin.fingerprint() != twin.updated(more_twins).fingerprint()
     with pytest.raises(ConfigError):
         SamplingConfig(stop_error=1.0)
 

@@ -15,7 +15,7 @@ from small_study import small_study
 
 from KLIPCore.config import Config, RecordConfig, RegionConfig, SamplingConfig
 from KLIPCore.detection.batching import Batches
-from KLIPCore.detection.detect import detect, sample_slices, twin_slices
+from KLIPCore.detection.detect import detect, sample_slices
 from KLIPCore.detection.devices import choose_device, choose_devices
 from KLIPCore.detection.simulated_scan import Scanner
 from KLIPCore.detection.workers import Arrangement, arithmetic, crew, cut, trace_all
@@ -55,11 +55,9 @@ def scanner(prior: UNetPrior, study: FramedStudy) -> Scanner:
     return Scanner.build(CONFIG, prior, study.frame.pixel_mm, CPU)
 
 
-def traced(
-    scanners: list[Scanner], study: FramedStudy, batches: list[list[int]], twins: tuple[int, ...] = ()
-) -> dict[int, SliceTrace]:
+def traced(scanners: list[Scanner], study: FramedStudy, batches: list[list[int]]) -> dict[int, SliceTrace]:
     done: dict[int, SliceTrace] = {}
-    trace_all(scanners, study, batches, twins, 1, lambda batch: None, lambda t: done.update({t.index: t}))
+    trace_all(scanners, study, batches, 1, lambda batch: None, lambda t: done.update({t.index: t}))
     return done
 
 
@@ -80,11 +78,10 @@ def test_two_devices_give_the_bits_of_one(scanner: Scanner, study: FramedStudy, 
     team = crew(scanner, [(CPU, scanner.prior), (CPU, copied)], Arrangement(1, 1))
     assert len(team) == 2
     assert {id(s.prior) for s in team} == {id(scanner.prior), id(copied)}
-    alone, shared = (traced(scanners, study, batches, (1,)) for scanners in (team[:1], team))
+    alone, shared = (traced(scanners, study, batches) for scanners in (team[:1], team))
     assert sorted(alone) == sorted(shared) == [0, 1, 2, 3, 5]
     for index, one in alone.items():
         assert_same_bits(one, shared[index])
-    assert "twin-cold" in shared[1].layers
 
 
 def test_every_worker_works(scanner: Scanner, study: FramedStudy) -> None:
@@ -136,7 +133,6 @@ def test_a_stop_ends_the_workers_at_their_next_evaluation(scanner: Scanner, stud
             crew(scanner, [(CPU, scanner.prior)], Arrangement(2, 1)),
             study,
             cut(range(6), 1),
-            (),
             1,
             lambda batch: None,
             stop,
@@ -175,9 +171,7 @@ def test_a_run_continues_in_whole_batches_with_the_same_arrangement(
     dicom_study: Path, on_disk: str, tmp_path: Path
 ) -> None:
     """A batch with a missing slice is done again as it was: its other slices must keep their rounding."""
-    config = replace(CONFIG, prior=on_disk).updated(
-        {"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}}
-    )
+    config = replace(CONFIG, prior=on_disk).updated({"regions": {"score": "klip", "min_volume_mm3": 10.0}})
     work = Arrangement(2, 1, 4)
     first = detect(dicom_study, tmp_path / "out", config, work=work)
     run = first.folder.run()
@@ -192,34 +186,19 @@ def test_a_run_continues_in_whole_batches_with_the_same_arrangement(
         assert_same_bits(SliceTrace.load(tmp_path / "kept.npz"), a)
 
 
-def test_twins_are_spread_over_the_study() -> None:
-    assert twin_slices(range(40), 4) == list(range(0, 40, 4))
-    assert twin_slices(range(10, 15), 4) == [10, 11, 12, 13, 14], "a few slices all get one"
-    assert len(twin_slices(range(20), 4)) == 8
-    assert twin_slices(range(7), 1) == list(range(7))
-    assert len(set(twin_slices(range(23), 3))) == 8
-
-
-def test_a_null_of_some_twins_judges_all_slices(
-    dicom_study: Path, on_disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("KLIPCore.detection.detect.LEAST_TWINS", 1)
-    config = replace(CONFIG, prior=on_disk).updated(
-        {"regions": {"score": "darker", "null": "twin", "min_volume_mm3": 10.0}, "sampling": {"twin_every": 2}}
-    )
+def test_a_patient_has_no_twin(dicom_study: Path, on_disk: str, tmp_path: Path) -> None:
+    """Refused before anything is read or written; a finished run says so, too."""
+    config = replace(CONFIG, prior=on_disk).updated({"regions": {"score": "klip", "min_volume_mm3": 10.0}})
+    with pytest.raises(ConfigError, match="disc"):
+        detect(dicom_study, tmp_path / "out", config.updated({"regions": {"null": "twin"}}))
+    assert not (tmp_path / "out" / "run.json").exists()
     found = detect(dicom_study, tmp_path / "out", config)
-    traces = [SliceTrace.load(found.folder.slice_file(k)) for k in found.folder.run()["slices"]]
-    assert [any(n.startswith("twin-") for n in t.layers) for t in traces] == [True, False, True, False]
-    costs = [t.info["network_evaluations"] for t in traces]
-    assert costs[1] == costs[3] < costs[0] / 2
-    with pytest.raises(TraceError, match="twin of every slice"):
-        redo_regions(found.folder.path, replace(config.regions, depth_mm=10.0))
+    with pytest.raises(TraceError, match="no twin"):
+        redo_regions(found.folder.path, replace(config.regions, null="twin"))
 
 
-def test_slices_without_a_twin_are_ranked_among_the_twins_of_the_others(study: FramedStudy) -> None:
-    """Nats that are equally distributed in study and twins: p-values are uniform in every slice, and ranks
-    among two slices' twins.
-    """
+def test_blocks_are_ranked_among_those_of_all_twins(study: FramedStudy) -> None:
+    """Nats that are equally distributed in study and twins: p-values are uniform in every slice."""
     rng = np.random.default_rng(0)
     edges = np.array([0.05, 0.2])
 
@@ -228,18 +207,16 @@ def test_slices_without_a_twin_are_ranked_among_the_twins_of_the_others(study: F
         return Layer(name, edges, nats, nats, 1)
 
     slices = [
-        SliceTrace(
-            k, {name: layer(name) for name in ("path", "twin-path")[: 1 + (k % 2 == 0)]}, np.zeros((64, 64)), {}
-        )
-        for k in range(4)
+        SliceTrace(k, {name: layer(name) for name in ("path", "twin-path")}, np.zeros((64, 64)), {}) for k in range(4)
     ]
     made = MapMaker(KLTrace(tuple(slices)), study).make(RegionConfig(score="klip", null="twin", block_mm=2.0, fdr=0.3))
-    twins = np.concatenate([slices[k].layers["twin-path"].energy[0, 0][made.tested[k]] for k in (0, 2)])
+    twins = np.concatenate([slices[k].layers["twin-path"].energy[0, 0][made.tested[k]] for k in range(4)])
     for k in range(4):
         np.testing.assert_allclose(made.p[k][made.tested[k]], twin_p_values(made.nats[k][made.tested[k]], twins))
         assert 0.4 < made.p[k][made.tested[k]].mean() < 0.6
-    with pytest.raises(TraceError, match="no twins"):
-        MapMaker(KLTrace(tuple(slices[1:2])), study).make(RegionConfig(score="klip", null="twin"))
+    del slices[1].layers["twin-path"]
+    with pytest.raises(TraceError, match="no twin"):
+        MapMaker(KLTrace(tuple(slices)), study).make(RegionConfig(score="klip", null="twin"))
 
 
 def test_sampling_on_a_list_of_devices(scanner: Scanner, study: FramedStudy, on_disk: str, tmp_path: Path) -> None:

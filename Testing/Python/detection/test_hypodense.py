@@ -96,14 +96,6 @@ def test_a_trace_without_large_nodes_answers_with_what_it_has(nifti: Path, tmp_p
     np.testing.assert_array_equal(only.nats, narrow.nats)
 
 
-def test_twins_have_the_layer_too(nifti: Path, tmp_path: Path) -> None:
-    config = WITH.updated({"regions": {"null": "twin"}, "sampling": {"n_steps": 2, "n_samples": 1, "twin_every": 1}})
-    made = detect(nifti, tmp_path / "out", config, slices="1:2").kl_map
-    assert made.width is None
-    assert 0 < made.p.min() < 0.05
-    assert made.p[made.tested].max() == 1
-
-
 def test_fingerprints_know_the_layers_settings_only_where_it_is_recorded() -> None:
     for base, differs in ((WITHOUT, False), (WITH, True)):
         for change in ({"n_large": 1}, {"sigma_large": 2.0}, {"soft_hu": [-80, 0]}):

@@ -63,7 +63,7 @@ def test_a_prior_without_a_reference_says_so(run: Detection) -> None:
 
 
 def test_twins_hold_no_pushes(run: Detection) -> None:
-    with pytest.raises(TraceError, match="no twins"):
+    with pytest.raises(TraceError, match="no twin"):
         LiveMap.open(run.folder.path).update(RegionConfig(score="unexpected", null="twin"))
 
 
