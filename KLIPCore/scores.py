@@ -10,6 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Unit = Literal["nats", "weighted nats", "equivalent nats", "surprise"]
+"""What the numbers of a map are. Only ``nats`` are KL divergence.
+
+``nats``             KL divergence, or a part of it.
+``weighted nats``    the same, as it would be where the scan informs as much as it does on average.
+``equivalent nats``  what the small noise levels would have to hold to be as unusual as all levels together are.
+``surprise``         −ln of how rare such a block is in health.
+"""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -28,6 +37,7 @@ class Score:
         chosen is in docs/results.md.
     together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.maps.combine`);
         with none the window is judged as one.
+    unit : what its map and the peaks of its regions are in.
     """
 
     name: str
@@ -38,6 +48,12 @@ class Score:
     explanation: str
     fdr: float = 0.2
     together: tuple[tuple[float, float], ...] = ()
+    unit: Unit = "nats"
+
+    @property
+    def total_unit(self) -> Unit:
+        """What totals of regions and of slices are in: equivalent nats do not add up, what they stand for does."""
+        return "weighted nats" if self.unit == "equivalent nats" else self.unit
 
     @property
     def windows(self) -> tuple[tuple[float, float], ...]:
@@ -58,7 +74,7 @@ SCORES: dict[str, Score] = {
             "What the prior did not expect, darker or brighter, centred on what health gives at such a place, and "
             "judged by the prior's reference of health: a region's strength says how many as strong a healthy study "
             "of this size would show. The map shows surprise: minus the logarithm of how rare a block is in health.",
-            0.5,
+            0.5, unit="surprise",
         ),
         Score(
             "hypodense", "hypodense", "mean", (0.08, 1.6), (0, 1),
@@ -68,18 +84,20 @@ SCORES: dict[str, Score] = {
             "nothing made of fat or gas. "
             "The map shows equivalent nats: what the small levels alone would have to hold to be as unusual among "
             "the slices examined.",
-            0.7, ((0.08, 0.32), (0.32, 1.6)),
+            0.7, ((0.08, 0.32), (0.32, 1.6)), "equivalent nats",
         ),
         Score(
             "darker", "darker", "mean", (0.08, 0.32), (0, 1),
             "The part of the surprise that is darker than the prior expected, lengths from about 10 mm, measured "
             "against how much the scan informs at "
             "each place. It sees NOTHING that is brighter than expected: for that, look at brighter.",
+            unit="weighted nats",
         ),
         Score(
             "brighter", "brighter", "mean", (0.08, 0.32), (0, 1),
             "The same for what is brighter than expected: enhancing or calcified lesions, and in every patient "
             "vessels.",
+            unit="weighted nats",
         ),
         Score(
             "hyperdense", "hyperdense", "mean", (0.32, 1.6), (0, 1),
@@ -97,8 +115,8 @@ SCORES: dict[str, Score] = {
         ),
         Score(
             "klip", "path", "energy", (0.04, 0.27), None,
-            "KLIP as published: the whole KL of the guided chain against the prior, per pixel, at temperature 1, "
-            "in the localization window.",
+            "The whole KL of our own guided chain against the prior, per pixel, at temperature 1, in the published "
+            "localization window. Not the published recipe, which takes many more steps and samples.",
         ),
         Score(
             "nats", "renoised", "energy", (0.08, 0.32), None,

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from KLIPCore.scores import Score
+from KLIPCore.scores import Score, Unit
 
 SCHEME = "99KLIP"
 
@@ -20,6 +20,9 @@ QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 
 NATS = Code("{nat}", "UCUM", "nats")
 """UCUM's unity with an annotation: the natural unit of information has no unit of its own there."""
+WEIGHTED_NATS = Code("{weighted_nat}", "UCUM", "weighted nats")
+EQUIVALENT_NATS = Code("{equivalent_nat}", "UCUM", "equivalent nats")
+SURPRISE_UNIT = Code("{surprise}", "UCUM", "surprise")
 ONE = Code("1", "UCUM", "no units")
 REGION_COUNT = Code("{regions}", "UCUM", "regions")
 MM, MM3 = codes.UCUM.Millimeter, codes.UCUM.CubicMillimeter
@@ -27,6 +30,7 @@ VOLUME = codes.SCT.Volume
 
 KL_BLOCK = Code("KL_BLOCK", SCHEME, "KL divergence of a block from the prior")
 EQUIVALENT = Code("EQUIVALENT_NATS", SCHEME, "Equivalent KL of a block over jointly judged windows")
+WEIGHTED = Code("WEIGHTED_NATS", SCHEME, "KL of a block, weighted by what the scan informs")
 SURPRISE = Code("SURPRISE", SCHEME, "Minus log of how rare a block is in health")
 
 PEAK = Code("PEAK_STRENGTH", SCHEME, "Peak strength: largest block of the region")
@@ -59,11 +63,29 @@ READINGS = {
 """What a reader can say of a region (:data:`KLIPCore.export.report.VERDICTS`)."""
 
 
+QUANTITIES: dict[Unit, Code] = {
+    "nats": KL_BLOCK,
+    "weighted nats": WEIGHTED,
+    "equivalent nats": EQUIVALENT,
+    "surprise": SURPRISE,
+}
+UNITS = {
+    KL_BLOCK.value: (NATS, NATS),
+    WEIGHTED.value: (WEIGHTED_NATS, WEIGHTED_NATS),
+    EQUIVALENT.value: (EQUIVALENT_NATS, WEIGHTED_NATS),
+    SURPRISE.value: (SURPRISE_UNIT, SURPRISE_UNIT),
+}
+"""Unities, annotated, of a quantity's blocks and of its totals: only the first are nats."""
+
+
 def quantity_of(score: Score) -> Code:
-    """What the map of a score holds: nats in any case, but not comparable ones."""
-    if score.layer == "pushes":
-        return SURPRISE
-    return EQUIVALENT if score.together else KL_BLOCK
+    """What the map of a score holds."""
+    return QUANTITIES[score.unit]
+
+
+def units_of(quantity: Code) -> tuple[Code, Code]:
+    """The units of a map of this quantity, and of totals over it."""
+    return UNITS[quantity.value]
 
 
 def scheme_identification() -> list[Dataset]:

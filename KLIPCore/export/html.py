@@ -95,7 +95,10 @@ def report_pictures(
     pictures = []
     for k in scene.key_slices(maximum_slices):
         here = scene.regions_on(k)
-        peaks = [f"{region.name} ({number(region.total_nats)} nats, {region.volume_ml:.1f} mL)" for region in here]
+        peaks = [
+            f"{region.name} ({number(region.total_nats)} {scene.units[1]}, {region.volume_ml:.1f} mL)"
+            for region in here
+        ]
         title = (
             f"Slice {k}: {', '.join(region.name for region in here)}"
             if here
@@ -104,7 +107,7 @@ def report_pictures(
         caption = (
             "Shows " + "; ".join(peaks) + "."
             if here
-            else "No region is significant. This slice holds the largest block KL of the study."
+            else "No region is significant. This slice holds the largest block of the study."
         )
         figure = slice_figure(scene, k, reconstruction_title=reconstruction_title)
         pictures.append(
@@ -137,12 +140,12 @@ def report_pictures(
         profile_figure(scene, nats_per_slice, expected=expected_per_slice),
         jpeg_quality=93,
         anchor="profile",
-        title="Nats along the body",
+        title=f"{scene.units[1].capitalize()} along the body",
         caption=(
-            "Left: the patient from the front with the brightest blocks. Right: all nats of each slice, at the "
+            "Left: the patient from the front with the brightest blocks. Right: the sum over each slice, at the "
             "same height; bars mark the regions."
         ),
-        alt="Frontal view and plot of nats per slice.",
+        alt=f"Frontal view and plot of {scene.units[1]} per slice.",
     )
     return ReportPictures(tuple(pictures), montage, profile, jumps)
 

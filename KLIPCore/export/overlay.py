@@ -37,14 +37,14 @@ LEGEND_INCH = 1.25
 
 
 def slice_figure(
-    scene: Scene, k: int, *, reconstruction_title: str = "Reconstruction", kl_title: str = "KL per block [nats]"
+    scene: Scene, k: int, *, reconstruction_title: str = "Reconstruction", kl_title: str | None = None
 ) -> Figure:
     """Slice k: CT | reconstruction | CT + KL overlay with outlines and legend (without a reconstruction two panels).
 
     Parameters
     ----------
     k : slice counted from the feet, from 0.
-    reconstruction_title, kl_title : what the second panel and the legend say.
+    reconstruction_title, kl_title : what the second panel and the legend say; the map's unit, unless told.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def slice_figure(
     bar = figure.add_axes(
         (place[0] / total_width, place[1] / total_height, place[2] / total_width, place[3] / total_height)
     )
-    colour_bar(bar, scene.low, scene.high, kl_title)
+    colour_bar(bar, scene.low, scene.high, kl_title or scene.legend)
     return figure
 
 
@@ -134,7 +134,7 @@ def montage_figure(
             bar_height / total_height,
         )
     )
-    colour_bar(bar, scene.low, scene.high, "KL per block [nats]")
+    colour_bar(bar, scene.low, scene.high, scene.legend)
     return figure
 
 

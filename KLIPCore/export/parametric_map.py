@@ -19,13 +19,12 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from KLIPCore.errors import GeometryError, InputError
-from KLIPCore.export.dicom_codes import KL_BLOCK, NATS, scheme_identification
+from KLIPCore.export.dicom_codes import KL_BLOCK, scheme_identification, units_of
 from KLIPCore.export.files import written
 from KLIPCore.export.source_series import SourceSeries, making
 from KLIPCore.volume.volume import Volume
 
-SERIES_DESCRIPTION = "KLIP map in nats (research)"
-CONTENT_DESCRIPTION = "Nats of the block centred at each voxel; 0 where not examined"
+CONTENT_DESCRIPTION = "Of the block centred at each voxel; 0 where not examined"
 BRIGHTEST = 99.9
 """Percentile of the map's positive numbers at the upper end of its window."""
 
@@ -51,7 +50,7 @@ def parametric_map(
 
     Parameters
     ----------
-    kl_map : (D, H, W) nats on the study's grid (or on its in-plane crop).
+    kl_map : (D, H, W) numbers of the quantity on the study's grid (or on its in-plane crop).
     study : the CT; only its grid and source are used. Its files must still be there.
     version : KLIPCore's version.
     quantity : what the numbers are (:func:`KLIPCore.export.dicom_codes.quantity_of`).
@@ -94,7 +93,7 @@ def parametric_map(
             voi_lut_transformations=[_window(pixels)],
             content_label="KLIP_MAP",
             content_description=CONTENT_DESCRIPTION,
-            series_description=SERIES_DESCRIPTION,
+            series_description=f"KLIP map, {units_of(quantity)[0].meaning} (research)",
         )
     _sort_frames(made, series)
     made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy(series)]
@@ -132,9 +131,9 @@ def _window(pixels: NDArray[np.float32]) -> hd.VOILUTTransformation:
 def _mapping(lowest: float, highest: float, quantity: Code) -> hd.pm.RealWorldValueMapping:
     """Stored numbers are the real ones."""
     return hd.pm.RealWorldValueMapping(
-        lut_label="NATS",
-        lut_explanation="Stored values are nats",
-        unit=NATS,
+        lut_label=quantity.value,
+        lut_explanation=f"Stored values are {units_of(quantity)[0].meaning}",
+        unit=units_of(quantity)[0],
         value_range=(min(lowest, 0.0), max(highest, 1.0)),
         slope=1.0,
         intercept=0.0,

@@ -60,7 +60,7 @@ def profile_figure(
     figure.text(
         plot_left / total[0],
         1 - 0.32 / total[1],
-        "Nats per slice; coloured bars: the regions",
+        f"{scene.units[1].capitalize()} per slice; coloured bars: the regions",
         color=MUTED,
         fontsize=11,
     )
@@ -136,7 +136,7 @@ def _plot(axes: Axes, scene: Scene, nats_per_slice: NDArray[np.float64], expecte
     axes.yaxis.set_major_formatter(lambda y, _: f"{round(y / step)}")
     _style(axes)
     axes.set_facecolor(BACKGROUND)
-    axes.set_xlabel("nats per slice", color=MUTED)
+    axes.set_xlabel(f"{scene.units[1]} per slice", color=MUTED)
     axes.set_ylabel("slice, from the feet", color=MUTED)
 
 

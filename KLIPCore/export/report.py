@@ -45,10 +45,11 @@ class RegionRow:
     centroid_lps_mm : the same as numbers.
     volume_mm3, volume_ml : volume in mm³ and mL.
     extent : e.g. ``"31 × 24 × 15"``, mm along x, y, z.
-    peak_nats : nats of the strongest block.
-    total_nats : nats of the whole region.
+    peak_nats : of the strongest block, in the first of ``units``.
+    total_nats : of the whole region, in the second.
     p_value, q_value : the region's, as :class:`KLIPCore.maps.regions.Region` explains.
     expected : regions as strong that a healthy study would show; None where no reference of health judged.
+    units : what peak and total are in; nats only where they say so (:data:`KLIPCore.scores.Unit`).
     """
 
     label: int
@@ -66,9 +67,10 @@ class RegionRow:
     p_value: float
     q_value: float
     expected: float | None = None
+    units: tuple[str, str] = ("nats", "nats")
 
     @classmethod
-    def of(cls, region: Region) -> RegionRow:
+    def of(cls, region: Region, units: tuple[str, str] = ("nats", "nats")) -> RegionRow:
         """The row of a region."""
         first, last = region.slices
         return cls(
@@ -87,6 +89,7 @@ class RegionRow:
             p_value=region.p_value,
             q_value=region.q_value,
             expected=region.expected,
+            units=units,
         )
 
     def cells(self) -> dict[str, str]:
@@ -97,8 +100,8 @@ class RegionRow:
             "Centroid LPS [mm]": self.centroid,
             "Extent [mm]": self.extent,
             "Volume [mL]": f"{self.volume_ml:.2f}",
-            "Peak [nats]": number(self.peak_nats),
-            "Total [nats]": number(self.total_nats),
+            f"Peak [{self.units[0]}]": number(self.peak_nats),
+            f"Total [{self.units[1]}]": number(self.total_nats),
             **(
                 {"p": p_text(self.p_value), "q": p_text(self.q_value)}
                 if self.expected is None
@@ -169,6 +172,7 @@ class Report:
     disclaimer : what this is not.
     false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
     fit : whether the study as a whole belongs under the prior; None where that could not be judged.
+    units : what peaks and totals of regions are in.
     """
 
     regions: tuple[Region, ...]
@@ -183,10 +187,11 @@ class Report:
     disclaimer: str = DISCLAIMER
     false_regions: float | None = None
     fit: StudyFit | None = None
+    units: tuple[str, str] = ("nats", "nats")
 
     def rows(self) -> list[RegionRow]:
         """The table, strongest region first."""
-        return [RegionRow.of(region) for region in self.regions]
+        return [RegionRow.of(region, self.units) for region in self.regions]
 
     @property
     def omitted_mm3(self) -> float | None:
@@ -215,7 +220,7 @@ class Report:
             )
             text = f"{n} region{'s stand' if n > 1 else ' stands'} out from what the prior expects"
             text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL"
-            text += f" with {number(first.total_nats)} nats."
+            text += f" with {number(first.total_nats)} {self.units[1]}."
         if self.tested_mm3 and self.significant_mm3:
             text += (
                 f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
@@ -248,6 +253,7 @@ class Report:
         return {
             "regions": [json_ready(region.to_dict()) | self._reading(region) for region in self.regions],
             "summary": self.summary(),
+            "units": {"peak": self.units[0], "total": self.units[1]},
             "significant_mm3": json_ready(self.significant_mm3),
             "omitted_mm3": json_ready(self.omitted_mm3),
             "tested_mm3": json_ready(self.tested_mm3),

@@ -49,6 +49,7 @@ class Scene:
     low, high : nats at which the overlay begins to show, and is brightest.
     crop : rows and columns around the body that pictures show.
     examined : slices with any tested voxel, from the feet; the others were not looked at.
+    units : what the map, and what totals of regions and slices are in.
     """
 
     ct: NDArray[np.float32]
@@ -62,6 +63,7 @@ class Scene:
     high: float
     crop: tuple[slice, slice]
     examined: tuple[int, ...]
+    units: tuple[str, str] = ("nats", "nats")
 
     @classmethod
     def of(
@@ -75,6 +77,7 @@ class Scene:
         window: Window = ABDOMEN,
         low: float | None = None,
         high: float | None = None,
+        units: tuple[str, str] = ("nats", "nats"),
     ) -> Scene:
         """Turn a result for display.
 
@@ -86,6 +89,7 @@ class Scene:
             the scale is set in it; None: everywhere.
         low, high : nats at which the overlay begins and is brightest; None: the 80th and 99.9th percentile in
             the body, the same for all pictures of the study.
+        units : as in :class:`Scene`.
 
         Raises
         ------
@@ -123,7 +127,14 @@ class Scene:
             high=max(high, low + 1e-6),
             crop=_around(turned(inside), oriented),
             examined=tuple(int(k) for k in np.flatnonzero(turned(inside).any((1, 2)))),
+            units=units,
         )
+
+    @property
+    def legend(self) -> str:
+        """What stands beside the overlay's colours."""
+        unit = self.units[0]
+        return "KL per block [nats]" if unit == "nats" else f"Block [{unit}]"
 
     @property
     def slices(self) -> int:

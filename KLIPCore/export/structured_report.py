@@ -215,9 +215,10 @@ def _measurements(region: Region, referenced: Referenced) -> Iterator[sr.Measure
     )
     yield sr.Measurement(klip.VOLUME, float(region.volume_mm3), klip.MM3)
     yield sr.Measurement(klip.DIAMETER, equivalent_diameter_mm(region.volume_mm3), klip.MM)
-    yield sr.Measurement(klip.PEAK, float(region.peak_nats), klip.NATS, referenced_images=[on_map])
+    of_block, of_total = klip.units_of(referenced.quantity)
+    yield sr.Measurement(klip.PEAK, float(region.peak_nats), of_block, referenced_images=[on_map])
     further: Sequence[tuple[Code, float | None, Code]] = (
-        (klip.TOTAL, region.total_nats, klip.NATS),
+        (klip.TOTAL, region.total_nats, of_total),
         (klip.Q_VALUE, region.q_value, klip.ONE),
         (klip.EXPECTED, region.expected, klip.REGION_COUNT),
     )

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from KLIPCore.export.html import ReportInputs
 
 
+DESCRIPTIONS = {
+    "nats": "KL in nats",
+    "weighted nats": "KL in nats weighted by what the scan informs",
+    "equivalent nats": "Equivalent nats (not KL)",
+    "surprise": "Surprise, -ln of rarity in health,",
+}
+"""What a map's numbers are, by its unit, as image files say it."""
+
+
 def write_map(folder: RunFolder, kl_map: Volume) -> None:
     """Write ``kl_map.nrrd``.
 
@@ -32,7 +41,11 @@ def write_map(folder: RunFolder, kl_map: Volume) -> None:
     ------
     OutputError : the file cannot be written.
     """
-    write_image(kl_map, folder.file("kl_map.nrrd"), description="KL in nats of the block centred at each voxel")
+    write_image(
+        kl_map,
+        folder.file("kl_map.nrrd"),
+        description=f"{DESCRIPTIONS[kl_map.unit]} of the block centred at each voxel",
+    )
 
 
 def write_result(folder: RunFolder, report: Report, kl_map: KLMap, grid: Grid) -> None:
@@ -97,6 +110,7 @@ def report_inputs(
         volumes.kl_map,
         report.regions,
         reconstruction=reconstruction,
+        units=(kl_map.score.unit, kl_map.score.total_unit),
         body=volumes.tested,
         window=card.window,
     )

@@ -210,6 +210,7 @@ def report_of(
         false_discovery_rate=None if healthy else settings.rate,
         false_regions=settings.false_regions if healthy else None,
         fit=fit,
+        units=(kl_map.score.unit, kl_map.score.total_unit),
         warnings=(*run["warnings"], *(note for note in notes if note), *warnings),
     )
 

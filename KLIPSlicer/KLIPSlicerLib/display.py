@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from KLIPCore.maps.regions import Region
 
 COLOR_NODE_NAME = "KL map colors"
-LEGEND_TITLE = "KL (nats per block)"
 MAP_OPACITY = 0.6
 """Of the map over the CT, to begin with: colors are plain to see and so is the tissue under them."""
 
@@ -118,11 +117,16 @@ def setUpMapDisplay(mapNode: Any) -> None:
     display.SetAutoWindowLevel(False)
     display.SetInterpolate(True)
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
-    legend.SetTitleText(LEGEND_TITLE)
+    legend.SetTitleText(legendTitle("nats"))  # until a map is shown
     legend.SetNumberOfLabels(5)
     legend.SetPosition(0.97, 0.5)
     legend.SetSize(0.06, 0.45)  # the text grows with the width
     legend.SetVisibility(True)
+
+
+def legendTitle(unit: str) -> str:
+    """What stands above the colors of a map in this unit."""
+    return "KL (nats per block)" if unit == "nats" else f"{unit.capitalize()} per block"
 
 
 def legendOf(mapNode: Any) -> Any:
@@ -130,8 +134,8 @@ def legendOf(mapNode: Any) -> Any:
     return slicer.modules.colors.logic().GetColorLegendDisplayNode(mapNode)
 
 
-def applyRange(mapNode: Any, values: NatsRange) -> None:
-    """Set threshold and colors of a map; one notification."""
+def applyRange(mapNode: Any, values: NatsRange, unit: str = "nats") -> None:
+    """Set threshold and colors of a map, and say what its numbers are; one notification."""
     display = mapNode.GetDisplayNode()
     wasModifying = display.StartModify()
     display.SetAutoWindowLevel(False)
@@ -141,6 +145,7 @@ def applyRange(mapNode: Any, values: NatsRange) -> None:
     display.EndModify(wasModifying)
     legend = legendOf(mapNode)
     if legend is not None:
+        legend.SetTitleText(legendTitle(unit))
         # about four characters each: Slicer makes the text as large as they fit
         legend.SetLabelFormat("%.0f" if values.high >= 100 else "%.1f" if values.high >= 10 else "%.2f")
 

@@ -41,14 +41,14 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
             lambda r: f"{r.name} {mark(r)}".rstrip(),
         ),
         (
-            _("Nats"),
-            _("Total departure from healthy anatomy, in nats: the larger, the less the prior expected it."),
+            _("Total"),
+            _("Departure from healthy anatomy in all, in the score's unit: the larger, the less it was expected."),
             lambda r: r.total_nats,
             lambda r: _number(r.total_nats),
         ),
         (
             _("Peak"),
-            _("Nats of the strongest block in the region."),
+            _("The strongest block in the region, in the unit of the map's colors."),
             lambda r: r.peak_nats,
             lambda r: _number(r.peak_nats),
         ),
@@ -197,9 +197,9 @@ class RegionTable:
             item.setIcon(qt.QIcon(swatch))
         else:
             item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-        numbers = _("{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.").format(
+        numbers = _("{name}: total {total}, p = {p}, q = {q}. Click to see it in all views.").format(
             name=region.name,
-            nats=_number(region.total_nats),
+            total=_number(region.total_nats),
             p=_probability(region.p_value),
             q=_probability(region.q_value),
         )

@@ -36,11 +36,11 @@ DIGITS = 4
 """Significant digits of numbers in the table."""
 
 COLUMNS = (
-    *("Region", "Slices", "Volume [mL]", "Peak [nats]", "Total [nats]", "p", "q"),
+    *("Region", "Slices", "Volume [mL]", "Peak", "Total", "p", "q"),
     *("Segment", "Reading", "Note"),
 )
-"""Of the table. Slices are counted from the feet, starting at 0; Segment is the segment's identifier; Reading and Note
-are what the reader says."""
+"""Of the table. Peak and total are in the score's units, which are nats of some scores only. Slices are counted from
+the feet, starting at 0; Segment is the segment's identifier; Reading and Note are what the reader says."""
 
 
 def segmentId(region: Region) -> str:
@@ -213,8 +213,8 @@ def updateTable(node: Any, found: Sequence[Region], said: Mapping[int, Reading] 
     rows = [RegionRow.of(region) for region in found]
     numbers = {
         "Volume [mL]": [row.volume_ml for row in rows],
-        "Peak [nats]": [row.peak_nats for row in rows],
-        "Total [nats]": [row.total_nats for row in rows],
+        "Peak": [row.peak_nats for row in rows],
+        "Total": [row.total_nats for row in rows],
         "p": [row.p_value for row in rows],
         "q": [row.q_value for row in rows],
     }

@@ -212,7 +212,7 @@ class SceneResults:
         assert self._order is not None
         hidden = self._hiddenPeaks()
         nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array), self._bodyBox)
-        self._showRange(display.NatsRange.ofMap(view.kl_map.array, view.regions))
+        self._showRange(display.NatsRange.ofMap(view.kl_map.array, view.regions), settings.chosen.unit)
         self.view = view
         regions.updateSegmentation(self.segmentationNode, self.mapNode, self._order, view.regions)
         self._fillTable()
@@ -323,7 +323,7 @@ class SceneResults:
         ends = [np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         return tuple(slice(int(e[0]), int(e[-1]) + 1) for e in ends)  # type: ignore[return-value]
 
-    def _showRange(self, new: display.NatsRange) -> None:
+    def _showRange(self, new: display.NatsRange, unit: str) -> None:
         """Follow the null; limits that a user moved keep their place on its scale."""
         node, old = self.mapNode.GetDisplayNode(), self.range
         shown = new
@@ -335,7 +335,7 @@ class SceneResults:
             }
             moved = {k: v for k, v in present.items() if not np.isclose(v, getattr(old, k), rtol=1e-4)}
             shown = replace(new, **{k: old.moved(v, new) for k, v in moved.items()})
-        display.applyRange(self.mapNode, shown)
+        display.applyRange(self.mapNode, shown, unit)
         self.range = new
 
     def _reconstruct(self, new: Sequence[SliceTrace]) -> None:

@@ -106,7 +106,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>What counts as a departure. unexpected: darker or brighter than expected, judged by what healthy people show. hypodense: soft tissue darker than expected, small and large; it ranks liver lesions best and sees nothing bright, fatty or gaseous. darker: the same for all tissues, small ones only. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the published method. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
+      <source>What counts as a departure. unexpected: darker or brighter than expected, judged by what healthy people show. hypodense: soft tissue darker than expected, small and large; it ranks liver lesions best and sees nothing bright, fatty or gaseous. darker: the same for all tissues, small ones only. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the whole KL of our own chain, not the published recipe. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -182,11 +182,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Places with fewer nats than this are not colored. It starts where ordinary tissue of this very scan ends. It changes the picture only, never the regions.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source> nats</source>
+      <source>Places below this number of the legend are not colored. It starts where ordinary tissue of this very scan ends. It changes the picture only, never the regions.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -764,11 +760,11 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Nats</source>
+      <source>Total</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Total departure from healthy anatomy, in nats: the larger, the less the prior expected it.</source>
+      <source>Departure from healthy anatomy in all, in the score's unit: the larger, the less it was expected.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -776,7 +772,7 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Nats of the strongest block in the region.</source>
+      <source>The strongest block in the region, in the unit of the map's colors.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -812,7 +808,7 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>{name}: {nats} nats, p = {p}, q = {q}. Click to see it in all views.</source>
+      <source>{name}: total {total}, p = {p}, q = {q}. Click to see it in all views.</source>
       <translation type="unfinished" />
     </message>
   </context>

@@ -237,7 +237,7 @@ def test_opacity_and_threshold_act_on_the_picture(red: SliceView, shown: SceneRe
 def test_the_legend(red: SliceView, shown: SceneResults) -> None:
     """On the right, with the table's colors from dark below to bright above, and a title."""
     legend = display.legendOf(shown.mapNode)
-    assert legend.GetTitleText() == "KL (nats per block)"
+    assert legend.GetTitleText() == display.legendTitle(shown.settings.chosen.unit)
     with_legend = red.pixels()
     legend.SetVisibility(False)
     without = red.pixels()

@@ -74,7 +74,7 @@ def test_a_scene_bundle_brings_everything_back(oblique: tuple[SceneResults, Made
     assert [restored.isRegionVisible(i) for i in range(2)] == [True, False]
     assert [[restored.tableNode.GetCellText(row, column) for column in range(8)] for row in range(2)] == cells
     assert restored.inputNode.GetName() == "CT"
-    assert display.legendOf(restored.mapNode).GetTitleText() == display.LEGEND_TITLE
+    assert display.legendOf(restored.mapNode).GetTitleText() == display.legendTitle(restored.settings.chosen.unit)
     for region in restored.regions:
         array = slicer.util.arrayFromSegmentBinaryLabelmap(
             restored.segmentationNode, segmentId(region), restored.mapNode

@@ -130,8 +130,8 @@ def test_the_table_has_a_row_a_region(shown: SceneResults) -> None:
         "Region",
         "Slices",
         "Volume [mL]",
-        "Peak [nats]",
-        "Total [nats]",
+        "Peak",
+        "Total",
         "p",
         "q",
         "Segment",
@@ -144,8 +144,8 @@ def test_the_table_has_a_row_a_region(shown: SceneResults) -> None:
         assert table.GetCellText(i, 7) == segmentId(region)
         for title, value in {
             "Volume [mL]": region.volume_ml,
-            "Peak [nats]": region.peak_nats,
-            "Total [nats]": region.total_nats,
+            "Peak": region.peak_nats,
+            "Total": region.total_nats,
             "p": region.p_value,
             "q": region.q_value,
         }.items():

@@ -69,7 +69,7 @@ def test_dcmqi_gives_back_every_number_and_place_of_the_map(made: Example, tmp_p
     image, ours = sitk.ReadImage(tmp_path / "pmap.nrrd"), sitk.ReadImage(made.folder / "kl_map.nrrd")
     same_as(image, ours)
     said = json.loads((tmp_path / "meta.json").read_text(encoding="utf-8"))
-    assert said["MeasurementUnitsCode"]["CodeValue"] == "{nat}"
+    assert said["MeasurementUnitsCode"]["CodeValue"] == "{surprise}"
     assert said["QuantityValueCode"]["CodeValue"] == "SURPRISE"
     assert float(said["RealWorldValueSlope"]) == 1
 
@@ -264,6 +264,6 @@ def test_orthanc_stores_the_results_in_the_study_and_hands_them_back(made: Examp
     series = json.loads(orthanc.ask(f"/studies/{studies[0]}/series"))
     described = {s["MainDicomTags"]["SeriesDescription"]: s["MainDicomTags"]["Modality"] for s in series}
     assert len(series) == 4
-    assert described["KLIP map in nats (research)"] == "OT"
+    assert described["KLIP map, surprise (research)"] == "OT"
     assert described["KLIP measurement report (research)"] == "SR"
     assert described["KLIP out-of-distribution regions (research)"] == "SEG"

@@ -14,7 +14,7 @@ from export.examples import kl_map
 
 from KLIPCore.errors import GeometryError, InputError, OutputError
 from KLIPCore.export import parametric_map as module
-from KLIPCore.export.dicom_codes import EQUIVALENT, KL_BLOCK, SURPRISE, quantity_of
+from KLIPCore.export.dicom_codes import EQUIVALENT, KL_BLOCK, SURPRISE, WEIGHTED, quantity_of, units_of
 from KLIPCore.export.parametric_map import parametric_map, write_parametric_map
 from KLIPCore.export.source_series import SourceSeries
 from KLIPCore.io.dicom import read_dicom
@@ -80,7 +80,7 @@ def test_what_the_numbers_are_is_said(made: Example) -> None:
     plain = pydicom.dcmread(made.folder / "kl_map.dcm")
     (mapping,) = plain.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
     (unit,) = mapping.MeasurementUnitsCodeSequence
-    assert (unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning) == ("{nat}", "UCUM", "nats")
+    assert (unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning) == ("{surprise}", "UCUM", "surprise")
     assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
     assert mapping.DoubleFloatRealWorldValueLastValueMapped >= made.nats.array.max()
     (quantity,) = mapping.QuantityDefinitionSequence[0].ConceptCodeSequence
@@ -98,7 +98,11 @@ def test_what_the_numbers_are_is_said(made: Example) -> None:
 def test_scores_hold_different_quantities() -> None:
     assert quantity_of(SCORES["unexpected"]) == SURPRISE
     assert quantity_of(SCORES["hypodense"]) == EQUIVALENT
+    assert quantity_of(SCORES["darker"]) == WEIGHTED
     assert quantity_of(SCORES["klip"]) == KL_BLOCK
+    for score in SCORES.values():
+        assert tuple(unit.meaning for unit in units_of(quantity_of(score))) == (score.unit, score.total_unit)
+        assert all(len(unit.value) <= 16 for unit in units_of(quantity_of(score)))
     assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in map(quantity_of, SCORES.values()))
 
 

@@ -37,7 +37,7 @@ def example() -> Report:
     }
     significant = float((array > 0).sum() * GRID.voxel_volume_mm3)
     return Report(
-        tuple(regions), settings_, provenance, significant + 40.0, 40000.0, 5, 0.05, ("The study is short.",)
+        tuple(regions), settings_, provenance, significant + 40.0, 40000.0, 5, 0.05, warnings=("The study is short.",)
     )
 
 
@@ -50,6 +50,8 @@ def test_rows_and_dict_and_text_agree() -> None:
     assert row.volume_mm3 == fields[0]["volume_mm3"] == pytest.approx(72 * 20)
     assert row.centroid == "-11.0, -11.0, 107.5"
     assert row.extent == "12 × 12 × 10"
+    assert {"Peak [nats]", "Total [nats]"} < set(row.cells())
+    assert report.to_dict()["units"] == {"peak": "nats", "total": "nats"}
     assert tuple(row.cells())[-2:] == ("p", "q")
     summary, table = report.text_table().split("\n\n")
     assert summary == report.summary()
@@ -57,6 +59,13 @@ def test_rows_and_dict_and_text_agree() -> None:
     assert len(table) == 3
     assert len({len(line) for line in table}) == 1
     assert all(text in table[2] for text in row.cells().values())
+
+
+def test_what_is_not_nats_is_not_called_nats() -> None:
+    report = replace(example(), units=("surprise", "surprise"))
+    assert "nats" not in report.text_table()
+    assert {"Peak [surprise]", "Total [surprise]"} < set(report.rows()[0].cells())
+    assert report.to_dict()["units"]["peak"] == "surprise"
 
 
 def test_a_reference_of_health_speaks_of_healthy_studies() -> None:

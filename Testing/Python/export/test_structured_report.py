@@ -68,7 +68,7 @@ def test_each_region_has_a_group_with_its_numbers(made: Example) -> None:
         assert group.method == klip.SURPRISE
         units = {m.name.value: m.unit.value for m in group.get_measurements()}
         assert units[klip.VOLUME.value] == "mm3"
-        assert units[klip.PEAK.value] == "{nat}"
+        assert units[klip.PEAK.value] == "{surprise}"
         assert klip.RESEARCH_ONLY in [e.value for e in group.get_qualitative_evaluations(name=klip.INTENDED_USE)]
     assert equivalent_diameter_mm(4 / 3 * math.pi * 5**3) == pytest.approx(10)
 
