@@ -23,7 +23,7 @@ from KLIPCore.errors import ConfigError, KlipError
 from KLIPCore.export.files import write_bytes
 from KLIPCore.lab.bench.table import replace_measured
 from KLIPCore.lab.evaluation.figures import FROC_RATES, SCAN_RATES
-from KLIPCore.lab.evaluation.table import cell
+from KLIPCore.lab.evaluation.table import MEANS, cell
 
 DOCS = Path(__file__).resolve().parent
 
@@ -100,7 +100,7 @@ def provenance(table: Table) -> str:
         f"{run['measurement']['n_views']} views, seed "
         f"{run['sampling']['seed']}, blocks of {table['block_mm']:g} mm, {prior}; {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['device']}. "
-        "Means over slices, 95 % bootstrap intervals over slices."
+        f"{MEANS}"
     )
 
 
@@ -360,7 +360,7 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
         Picture(
             "variations.png",
             "variations",
-            "AUROC of every setting with its interval, both patients, and seconds a slice",
+            "AUROC of every setting, both patients, and seconds a slice",
         ),
     ),
     "eval_backbones": (

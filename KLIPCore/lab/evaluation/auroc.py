@@ -1,14 +1,17 @@
 """How well a map points at what is known to be there: areas under ROC curves, with intervals.
 
 The paper's image-level figure is one ROC curve per image, blocks inside the body against blocks that hold a
-labelled pixel, averaged over images. An interval by bootstrap over images says how far that mean may be
-chance; slices of one patient resemble each other, so figures are given per patient, and never pooled over them
-silently.
+labelled pixel, averaged over images. Slices of one patient resemble each other, so what counts as one is the
+patient: figures are given per patient, without an interval, and what stands for all is the mean of the patients'
+means. Its interval is a bootstrap over patients, and there is none where they are fewer than :data:`FEWEST`: two
+patients say nothing of how a third would fare, however many slices they have.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +42,21 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
+T = TypeVar("T")
+
+FEWEST = 6
+"""Fewer patients (or discs, or what else is drawn independently) than this give no interval."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean and its bootstrap interval.
 
     Attributes
     ----------
-    mean : mean over images.
-    lo, hi : bounds of the central ``level`` of bootstrap means.
-    n : images behind it.
+    mean : mean over what was drawn independently: patients, mostly.
+    lo, hi : bounds of the central ``level`` of bootstrap means; NaN where there is no interval.
+    n : how many are behind it.
     """
 
     mean: float
@@ -56,18 +65,49 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.lo:.3f}, {self.hi:.3f}] (n = {self.n})"
+        interval = f" [{self.lo:.3f}, {self.hi:.3f}]" if np.isfinite(self.lo) else ""
+        return f"{self.mean:.3f}{interval} (n = {self.n})"
+
+    def rounded(self) -> list[float | None]:
+        """[mean, lo, hi] with four digits; None for what is not a number (JSON has none)."""
+        return [round(x, 4) if np.isfinite(x) else None for x in (self.mean, self.lo, self.hi)]
 
 
 def bootstrap_mean(
     values: NDArray[np.floating] | list[float], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of a mean over images; NaN values (images without one class) are left out."""
+    """Percentile bootstrap of a mean over what was drawn independently (not over slices of one patient); NaN values
+    are left out, and fewer than :data:`FEWEST` give no interval.
+    """
     kept = np.asarray(values, float)
     kept = kept[np.isfinite(kept)]
     if kept.size == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
+    if kept.size < FEWEST:
+        return Interval(float(kept.mean()), float("nan"), float("nan"), int(kept.size))
     rng = np.random.default_rng(seed)
     means = kept[rng.integers(0, kept.size, (n_resamples, kept.size))].mean(1)
     lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(kept.mean()), float(lo), float(hi), int(kept.size))
+
+
+def over_patients(
+    items: Sequence[T], patients: Sequence[str], figure: Callable[[list[T]], float], seed: int = 0
+) -> Interval:
+    """The mean over patients of a figure of each one's items, with :func:`bootstrap_mean`'s interval over patients.
+
+    Parameters
+    ----------
+    items : slices, scans or their figures.
+    patients : whose each of them is.
+    figure : of one patient's items; NaN leaves the patient out.
+    """
+    names = dict.fromkeys(patients)
+    own = [figure([item for item, whose in zip(items, patients, strict=True) if whose == name]) for name in names]
+    return bootstrap_mean(own, seed=seed)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Mean of what is a number; NaN of nothing."""
+    kept = [value for value in values if np.isfinite(value)]
+    return float(np.mean(kept)) if kept else float("nan")

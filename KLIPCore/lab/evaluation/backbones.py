@@ -96,7 +96,7 @@ def priors_markdown(table: dict[str, Any]) -> str:
 
 
 def plot_priors(table: dict[str, Any], path: Path) -> Path:
-    """Denoising error by σ, relative to the first prior, and AUROC of the first score with its intervals."""
+    """Denoising error by σ, relative to the first prior, and AUROC of the first score."""
     from matplotlib.figure import Figure
 
     rows = table["rows"]
@@ -124,7 +124,7 @@ def plot_priors(table: dict[str, Any], path: Path) -> Path:
                 right.errorbar(
                     mean,
                     k + 0.2 * (n - (len(priors) - 1) / 2),
-                    xerr=[[mean - lo], [hi - mean]],
+                    xerr=None if lo is None else [[mean - lo], [hi - mean]],
                     fmt="o",
                     color=f"C{n}",
                     ms=5,

@@ -1,8 +1,8 @@
 """From a map and its truth to the figures of one slice, and from slices to those of a method.
 
 Per slice: AUROC and average precision over the body and inside the organ, marks for the FROC, the largest
-block (the paper's image score), the overlap of reported regions with the lesion. Over slices: means with
-bootstrap intervals, per patient and for all.
+block (the paper's image score), the overlap of reported regions with the lesion. Over slices: the means of each
+patient, and for all the mean of the patients, with an interval over patients where there are enough of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.detection.reconstruct import dice
-from KLIPCore.lab.evaluation.auroc import Interval, auroc, bootstrap_mean
-from KLIPCore.lab.evaluation.calibration import LEVELS, fire_rates
+from KLIPCore.lab.evaluation.auroc import Interval, auroc, mean_of, over_patients
+from KLIPCore.lab.evaluation.calibration import LEVELS
 from KLIPCore.lab.evaluation.cases import SliceTruth
 from KLIPCore.lab.evaluation.froc import ImageMarks, Marks, find_marks, froc, match_marks, region_marks, whole_scan
 from KLIPCore.lab.evaluation.precision import average_precision
@@ -26,9 +26,6 @@ FROC_RATES = (0.5, 1.0, 2.0, 4.0)
 
 SCAN_RATES = (1.0, 2.0, 5.0, 10.0)
 """False marks a scan (of those slices of it that are evaluated) at which sensitivity is given."""
-
-N_RESAMPLES = 1000
-"""Bootstrap resamples of curves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,32 +151,50 @@ def measure_slice(
 
 
 def summarize(method: str, patient: str, slices: Sequence[SliceFigures], lesion_mm: float) -> dict[str, Any]:
-    """One method over some slices: the summary's entry, JSON-ready."""
+    """One method over some slices: the summary's entry, JSON-ready; of several patients the mean of theirs."""
     lesion = [s for s in slices if s.has_lesion]
     clean = [s for s in slices if not s.has_lesion]
     entry: dict[str, Any] = {"score": method, "patient": patient, "n_slices": len(lesion), "n_clean": len(clean)}
+    entry["n_patients"] = len({s.patient for s in slices})
     for name in ("body", "organ", "body_ap", "organ_ap"):
-        entry[name] = _rounded(bootstrap_mean([getattr(s, name) for s in lesion]))
-    entry["image_auroc"] = _rounded(image_auroc([s.largest for s in slices], [s.has_lesion for s in slices]))
+        entry[name] = _mean([(getattr(s, name), s.patient) for s in lesion]).rounded()
+    entry["image_auroc"] = over_patients(slices, [s.patient for s in slices], image_auroc).rounded()
     for name, smallest in (("froc", 0.0), ("froc_large", lesion_mm)):
-        entry[name] = (
-            [_rounded(froc_interval([s.marks for s in lesion], rate, smallest)) for rate in FROC_RATES]
-            if lesion
-            else []
-        )
+        entry[name] = [
+            _found([(s.marks, s.patient) for s in lesion], rate, smallest) for rate in (FROC_RATES if lesion else ())
+        ]
     entry |= _regions_and_scans(slices, lesion, lesion_mm)
     entry["n_lesions"] = sum(len(s.marks.best) for s in lesion)
     entry["n_large_lesions"] = sum(int((s.marks.diameter_mm >= lesion_mm).sum()) for s in lesion)
-    p = [s.p for s in clean if s.p is not None]
+    with_null = [s for s in clean if s.p is not None and s.p.size]
     entry["clean_fire_rates"] = (
-        {f"{level:g}": _rounded(rate) for level, rate in zip(LEVELS, fire_rates(p), strict=True)} if p else None
+        {
+            f"{level:g}": _mean([(float(np.mean(s.p < level)), s.patient) for s in with_null]).rounded()  # type: ignore[operator]
+            for level in LEVELS
+        }
+        if with_null
+        else None
     )
-    entry["clean_blocks_below_5_percent"] = round(float(np.mean([np.mean(own < 0.05) for own in p])), 4) if p else None
-    regions = [float(s.regions) for s in clean if s.regions is not None]
-    entry["regions_per_clean_slice"] = _rounded(bootstrap_mean(regions)) if regions else None
-    overlaps = [s.overlap for s in lesion if s.overlap is not None]
-    entry["dice"] = _rounded(bootstrap_mean(overlaps)) if overlaps else None
+    entry["clean_blocks_below_5_percent"] = entry["clean_fire_rates"]["0.05"][0] if with_null else None
+    regions = [(float(s.regions), s.patient) for s in clean if s.regions is not None]
+    entry["regions_per_clean_slice"] = _mean(regions).rounded() if regions else None
+    overlaps = [(s.overlap, s.patient) for s in lesion if s.overlap is not None]
+    entry["dice"] = _mean(overlaps).rounded() if overlaps else None
     return entry
+
+
+def _mean(values: Sequence[tuple[float, str]]) -> Interval:
+    """Of (value, patient) of slices: the mean of the patients' means."""
+    return over_patients([value for value, _ in values], [patient for _, patient in values], mean_of)
+
+
+def _found(images: Sequence[tuple[ImageMarks, str]], rate: float, min_diameter_mm: float) -> list[float | None]:
+    """Sensitivity at ``rate`` false marks an image, of (marks, patient): the mean of the patients'."""
+    return over_patients(
+        [marks for marks, _ in images],
+        [patient for _, patient in images],
+        lambda own: float(froc(own, min_diameter_mm).at(rate)),
+    ).rounded()
 
 
 def _regions_and_scans(
@@ -196,24 +211,28 @@ def _regions_and_scans(
         "n_large_in_scans": 0,
         "reported": None,
     }
-    of_regions = [s.region_marks for s in lesion if s.region_marks is not None]
+    of_regions = [(s.region_marks, s.patient) for s in lesion if s.region_marks is not None]
     if of_regions:
-        entry["froc_regions_large"] = [_rounded(froc_interval(of_regions, rate, lesion_mm)) for rate in FROC_RATES]
-    for name, scans in (
-        ("froc_scan_large", scans_of(slices)),
-        ("froc_scan_regions_large", scans_of(slices, regions=True)),
-    ):
+        entry["froc_regions_large"] = [_found(of_regions, rate, lesion_mm) for rate in FROC_RATES]
+    for name, regions in (("froc_scan_large", False), ("froc_scan_regions_large", True)):
+        scans = [
+            (scan, patient)
+            for patient in dict.fromkeys(s.patient for s in slices)
+            for scan in scans_of([s for s in slices if s.patient == patient], regions)
+        ]
         if scans:
-            entry[name] = [_rounded(froc_interval(scans, rate, lesion_mm)) for rate in SCAN_RATES]
+            entry[name] = [_found(scans, rate, lesion_mm) for rate in SCAN_RATES]
             entry["n_scans"] = len(scans)
-            entry["n_large_in_scans"] = sum(int((s.diameter_mm >= lesion_mm).sum()) for s in scans)
-    outlined = [s.reported_marks for s in lesion if s.reported_marks is not None]
+            entry["n_large_in_scans"] = sum(int((scan.diameter_mm >= lesion_mm).sum()) for scan, _ in scans)
+    outlined = [(s.reported_marks, s.patient) for s in lesion if s.reported_marks is not None]
     if outlined:
-        large = np.concatenate([np.isfinite(o.best[o.diameter_mm >= lesion_mm]) for o in outlined])
-        false = bootstrap_mean([float(len(o.false)) for o in outlined])
+
+        def touched(own: list[ImageMarks]) -> float:
+            return mean_of(np.concatenate([np.isfinite(o.best[o.diameter_mm >= lesion_mm]) for o in own]).tolist())
+
         entry["reported"] = {
-            "large_found": round(float(large.mean()), 4) if len(large) else None,
-            "false_a_lesion_slice": _rounded(false),
+            "large_found": over_patients([o for o, _ in outlined], [who for _, who in outlined], touched).rounded()[0],
+            "false_a_lesion_slice": _mean([(float(len(o.false)), who) for o, who in outlined]).rounded(),
         }
     return entry
 
@@ -231,37 +250,8 @@ def scans_of(slices: Sequence[SliceFigures], regions: bool = False) -> list[Imag
     return scans
 
 
-def _rounded(interval: Interval) -> list[float | None]:
-    """[mean, lo, hi] with four digits; None for what is not a number (JSON has none)."""
-    return [round(x, 4) if np.isfinite(x) else None for x in (interval.mean, interval.lo, interval.hi)]
-
-
-def image_auroc(largest: Sequence[float], positive: Sequence[bool], seed: int = 0) -> Interval:
-    """The paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones,
-    with a bootstrap over slices.
+def image_auroc(slices: Sequence[SliceFigures]) -> float:
+    """The paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones; NaN
+    without either.
     """
-    scores, truth = np.asarray(largest, float), np.asarray(positive, bool)
-    value = auroc(scores, truth)
-    if not np.isfinite(value):
-        return Interval(value, value, value, len(scores))
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(N_RESAMPLES):
-        one, other = (rng.choice(np.flatnonzero(truth == kind), int((truth == kind).sum())) for kind in (True, False))
-        chosen = np.concatenate([one, other])  # stratified: every resample has both kinds
-        draws.append(auroc(scores[chosen], truth[chosen]))
-    lo, hi = np.quantile(draws, [0.025, 0.975])
-    return Interval(value, float(lo), float(hi), len(scores))
-
-
-def froc_interval(images: Sequence[ImageMarks], rate: float, min_diameter_mm: float, seed: int = 0) -> Interval:
-    """Sensitivity at ``rate`` false marks a slice, with a bootstrap over slices."""
-    curve = froc(images, min_diameter_mm)
-    rng = np.random.default_rng(seed)
-    draws = [
-        froc([images[k] for k in rng.integers(0, len(images), len(images))], min_diameter_mm).at(rate)
-        for _ in range(N_RESAMPLES // 5)
-    ]
-    kept = [x for x in draws if np.isfinite(x)]
-    lo, hi = np.quantile(kept, [0.025, 0.975]) if kept else (float("nan"), float("nan"))
-    return Interval(curve.at(rate), float(lo), float(hi), curve.n_lesions)
+    return auroc(np.array([s.largest for s in slices]), np.array([s.has_lesion for s in slices], bool))

@@ -21,7 +21,7 @@ from KLIPCore.config import RegionConfig
 from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.precision import load_fastest
 from KLIPCore.lab.bench.machine import machine
-from KLIPCore.lab.evaluation.auroc import bootstrap_mean
+from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
 from KLIPCore.lab.evaluation.backbones import plot_priors, prior_rows, priors_markdown
 from KLIPCore.lab.evaluation.cases import LabelledStudy
 from KLIPCore.lab.evaluation.config import EvaluationConfig
@@ -308,14 +308,13 @@ def _table(
 
 
 def _quality(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean PSNR and SSIM of each way of reconstructing, with intervals over slices."""
+    """Mean PSNR and SSIM of each way of reconstructing, over patients, as in the summary."""
     out = []
     for method in QUALITY_METHODS if rows else ():
         own = [r for r in rows if r["method"] == method]
         entry: dict[str, Any] = {"method": method, "n_slices": len(own)}
         for name in ("psnr_db", "ssim"):
-            interval = bootstrap_mean([r[name] for r in own])
-            entry[name] = [round(x, 4) for x in (interval.mean, interval.lo, interval.hi)]
+            entry[name] = over_patients([r[name] for r in own], [r["patient"] for r in own], mean_of).rounded()
         out.append(entry)
     return out
 

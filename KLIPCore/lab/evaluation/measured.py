@@ -39,7 +39,7 @@ from KLIPCore.errors import ConfigError, EmptyInputError, TraceError
 from KLIPCore.io.sinogram import read_htc2022
 from KLIPCore.kl.bands import cell_sums
 from KLIPCore.lab.bench.machine import machine
-from KLIPCore.lab.evaluation.auroc import Interval, auroc, bootstrap_mean
+from KLIPCore.lab.evaluation.auroc import auroc, bootstrap_mean
 from KLIPCore.lab.evaluation.measured_table import measured_markdown, plot_scans
 from KLIPCore.lab.evaluation.precision import average_precision
 from KLIPCore.lab.evaluation.table import write_files
@@ -410,7 +410,7 @@ def _regions(made: KLMap, hole: NDArray[np.bool_], fdr: float, deficit: NDArray[
 
 
 def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over the discs of a group, with bootstrap intervals over discs."""
+    """Means over the discs of a group, with bootstrap intervals over discs where there are enough."""
     out = []
     keys = dict.fromkeys((r["selection"], r["group"], r["method"]) for r in rows)
     for selection, group, method in keys:
@@ -418,12 +418,8 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"selection": selection, "group": group, "method": method, "n": len(own)}
         for name in ("auroc", "ap", "dice", "unusual", "regions", "fires_at_5_percent"):
             values = [float(r[name]) for r in own if r.get(name) is not None]
-            entry[name] = _list(bootstrap_mean(values)) if values else None
+            entry[name] = bootstrap_mean(values).rounded() if values else None
         worst = [r["auroc"] for r in own if r["auroc"] is not None]
         entry["worst_auroc"] = min(worst) if worst else None
         out.append(entry)
     return out
-
-
-def _list(interval: Interval) -> list[float]:
-    return [round(x, 4) for x in (interval.mean, interval.lo, interval.hi)]

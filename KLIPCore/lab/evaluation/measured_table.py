@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.export.files import written
+from KLIPCore.lab.evaluation.auroc import FEWEST
 from KLIPCore.lab.evaluation.table import cell, lines_of
 
 Picture = tuple[str, str, NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
@@ -21,7 +22,8 @@ def measured_markdown(table: dict[str, Any]) -> str:
     lines = [
         f"# {table['title']}",
         "",
-        "AUROC and average precision of holes inside the disc: means over discs, 95 % bootstrap intervals over discs.",
+        "AUROC and average precision of holes inside the disc: means over discs, with 95 % bootstrap "
+        f"intervals over discs where there are at least {FEWEST}.",
     ]
     with_holes = [s for s in table["summary"] if s["auroc"] is not None]
     lines += lines_of(

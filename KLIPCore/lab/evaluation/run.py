@@ -109,6 +109,8 @@ class CaseRun:
             else None
         )
         truth = self.study.truth(own.index, self.config.record.cell)
+        window = self.scanner.prior.card.window
+        none, full = ((hu - window.lo_hu) / window.width_hu for hu in self.config.record.soft_hu)
         return SliceView(
             own,
             self.scanner.denoise,
@@ -117,6 +119,7 @@ class CaseRun:
             truth.pixel_mm,
             self.config.sampling.seed,
             measurement,
+            (none, full),
         )
 
     def baseline(self, name: str, trace: KLTrace) -> BaselineMap:

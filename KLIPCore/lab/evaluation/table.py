@@ -11,6 +11,7 @@ import numpy as np
 
 from KLIPCore.export.files import written
 from KLIPCore.export.report import json_ready
+from KLIPCore.lab.evaluation.auroc import FEWEST
 from KLIPCore.lab.evaluation.figures import FROC_RATES, SCAN_RATES, SliceFigures, scans_of
 from KLIPCore.lab.evaluation.froc import froc
 
@@ -40,10 +41,12 @@ def write_files(table: dict[str, Any], text: str, out: Path) -> list[Path]:
 
 
 def cell(figure: Sequence[float | None] | None, scale: float = 1.0, digits: int = 3) -> str:
-    """``0.912 [0.880, 0.940]``; a dash for what was not measured."""
+    """``0.912 [0.880, 0.940]``; ``0.912`` where there is no interval, a dash for what was not measured."""
     if figure is None or figure[0] is None:
         return "–"
     mean, lo, hi = (scale * (np.nan if x is None else x) for x in figure)
+    if not np.isfinite(lo):
+        return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{lo:.{digits}f}, {hi:.{digits}f}]"
 
 
@@ -216,12 +219,19 @@ def _regions_and_scans(table: dict[str, Any]) -> list[str]:
     return lines
 
 
+MEANS = (
+    "Means over the slices of a patient; over several patients the mean of theirs, with a 95 % bootstrap interval "
+    f"over patients where there are at least {FEWEST}."
+)
+"""What figures are means of."""
+
+
 def run_line(table: dict[str, Any]) -> str:
     """Prior, settings and machine in a sentence or two."""
     run, machine = table["run"], table["machine"]
     prior = f"Prior {table['prior']} ({table['prior_sha256'][:12]}), preset" if "prior" in table else "Preset"
     return (
-        f"Means over slices, 95 % bootstrap intervals over slices. {prior} {run['preset']}, "
+        f"{MEANS} {prior} {run['preset']}, "
         f"{run['measurement']['n_views']} views, "
         f"{run['sampling']['n_samples']} samples, seed {run['sampling']['seed']}, blocks of {table['block_mm']:g} "
         f"mm. {table['software']}, "

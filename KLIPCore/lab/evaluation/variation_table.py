@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from KLIPCore.export.files import written
-from KLIPCore.lab.evaluation.auroc import bootstrap_mean
+from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
 from KLIPCore.lab.evaluation.figures import SliceFigures
 from KLIPCore.lab.evaluation.froc import froc
 from KLIPCore.lab.evaluation.table import cell, lines_of, run_line
@@ -59,14 +59,18 @@ def _row(point: Point, base: Point, score: str, patients: Sequence[str], lesion_
     }
     for name in ("body", "organ"):
         for patient in (*patients, "all"):
-            row[f"{name}_{patient}"] = _interval([getattr(f, name) for f in lesion if patient in ("all", f.patient)])
+            row[f"{name}_{patient}"] = _interval(
+                [(getattr(f, name), f.patient) for f in lesion if patient in ("all", f.patient)]
+            )
         pairs = [
-            getattr(f, name) - getattr(known[f.case, f.index], name) for f in lesion if (f.case, f.index) in known
+            (getattr(f, name) - getattr(known[f.case, f.index], name), f.patient)
+            for f in lesion
+            if (f.case, f.index) in known
         ]
         row[f"{name}_difference"] = None if point is base or not pairs else _interval(pairs)
     found = froc([f.marks for f in lesion], lesion_mm).at(1.0) if lesion else float("nan")
     row["large_at_one_mark"] = round(found, 4) if np.isfinite(found) else None
-    clean = [float(np.mean(f.p < 0.05)) for f in own if not f.has_lesion and f.p is not None]
+    clean = [(float(np.mean(f.p < 0.05)), f.patient) for f in own if not f.has_lesion and f.p is not None]
     row["clean_fire_rate"] = _interval(clean) if clean else None
     row["seconds"] = round(float(np.median(point.seconds)), 3)
     row["network_evaluations"] = round(float(np.mean(point.evaluations)), 1)
@@ -74,9 +78,9 @@ def _row(point: Point, base: Point, score: str, patients: Sequence[str], lesion_
     return row
 
 
-def _interval(values: Sequence[float]) -> list[float | None]:
-    made = bootstrap_mean(list(values))
-    return [round(x, 4) if np.isfinite(x) else None for x in (made.mean, made.lo, made.hi)]
+def _interval(values: Sequence[tuple[float, str]]) -> list[float | None]:
+    """Of (value, patient): the mean of the patients' means."""
+    return over_patients([value for value, _ in values], [patient for _, patient in values], mean_of).rounded()
 
 
 def variations_markdown(table: dict[str, Any]) -> str:
@@ -122,8 +126,8 @@ def variations_markdown(table: dict[str, Any]) -> str:
 
 
 def plot_variations(table: dict[str, Any], path: Path) -> Path:
-    """A dot for every value with its interval, patients apart; cost on its own axis beside it. The first
-    score of each value.
+    """A dot for every value, with an interval where there is one, patients apart; cost on its own axis beside it.
+    The first score of each value.
     """
     from matplotlib.figure import Figure
 
@@ -149,7 +153,7 @@ def plot_variations(table: dict[str, Any], path: Path) -> Path:
                     axes.errorbar(
                         mean,
                         place + shift,
-                        xerr=[[max(mean - lo, 0)], [max(hi - mean, 0)]],
+                        xerr=None if lo is None else [[max(mean - lo, 0)], [max(hi - mean, 0)]],
                         fmt=mark,
                         ms=4.5,
                         lw=1,

@@ -10,7 +10,12 @@ import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
+from KLIPCore.kl.bands import cell_sums
+from KLIPCore.kl.signed import SCALES_PX as LOW_PASS_PX
+from KLIPCore.kl.signed import gaussian_blur
+from KLIPCore.kl.soft import soft_share
 from KLIPCore.lab.evaluation.baselines.view import SliceView
+from KLIPCore.maps.information import per_information
 
 RADII_MM = (3.0, 5.0, 8.0, 12.0, 20.0)
 """Radii of blobs that are looked for."""
@@ -20,6 +25,9 @@ ORDERS = ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 """Of the Gaussian jet."""
 
 ORGAN_SMOOTHING_PX = 2.0
+
+EXPECTATION_PX = (4.0, 8.0, 16.0)
+"""Standard deviations of the Gaussians that stand for a prior in :func:`without_prior`: some 6 to 25 mm."""
 
 
 def reconstruction_residual(view: SliceView) -> NDArray[np.float32]:
@@ -94,6 +102,26 @@ def feature_distance(view: SliceView) -> NDArray[np.float32]:
     distance is Mahalanobis', mean and covariance come from the slice's own body.
     """
     return np.asarray(mahalanobis(jet(view.trace.reconstruction), view.body) * view.body, np.float32)
+
+
+def without_prior(view: SliceView) -> NDArray[np.float32]:
+    """Return (h, w) per base cell: the score ``hypodense`` with a Gaussian blur in the place of the prior.
+
+    Control: the same reconstruction x̂, low-pass, sign (darker), gate (soft tissue) and weights (information of the
+    guided chain), but what is expected at a place is G_s x̂, its own surroundings, and not what a prior makes of it.
+    What ``hypodense`` finds beyond this row the prior's expectation finds. The weights still come from the chain and
+    so from the prior; x̂ does as well.
+    """
+    path = view.trace.layers["path"]
+    image = view.image[None]
+    cell = image.shape[-1] // path.energy.shape[-1]
+    share = soft_share(image, *view.soft)
+    dark = np.zeros(path.energy.shape[-2:])
+    for scale in EXPECTATION_PX:
+        push = (gaussian_blur(image, scale) - image) * share
+        low = gaussian_blur(push, LOW_PASS_PX[0]) * share.sqrt()
+        dark = dark + cell_sums(low.clamp_min(0).square(), cell)[0].numpy()
+    return np.asarray(dark * per_information(path, cell), np.float32)
 
 
 def hu_threshold(view: SliceView) -> NDArray[np.float32]:

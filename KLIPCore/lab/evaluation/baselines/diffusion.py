@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
+from KLIPCore.kl.signed import SCALES_PX, gaussian_blur
 from KLIPCore.lab.evaluation.baselines.view import SliceView
 from KLIPCore.sampling.dds import unguided_sample
 from KLIPCore.sampling.schedule import geometric
@@ -41,6 +42,18 @@ def denoising_residual(view: SliceView) -> NDArray[np.float32]:
     x = view.image[None]
     total = torch.stack([((x - view.denoise(x, sigma))[0] / sigma).square() for sigma in RESIDUAL_SIGMAS]).sum(0)
     return np.asarray(total.numpy(), np.float32)
+
+
+def one_shot_low_pass(view: SliceView) -> NDArray[np.float32]:
+    """Return Σ over σ of (G ((x̂ − D(x̂, σ)) / σ))²: :func:`denoising_residual` behind the Gaussian that the scores
+    ``darker`` and ``hypodense`` lay over their pushes.
+
+    Squared pixel by pixel, texture and edges win; a comparison of one with a low-pass and one without compares the
+    low-pass. What those scores have over this row are the sign, the weights, the gate and the noise.
+    """
+    x = view.image[None]
+    pushes = torch.cat([(x - view.denoise(x, sigma)) / sigma for sigma in RESIDUAL_SIGMAS])
+    return np.asarray(gaussian_blur(pushes, SCALES_PX[0]).square().sum(0).numpy(), np.float32)
 
 
 def anoddpm(view: SliceView) -> NDArray[np.float32]:

@@ -17,6 +17,8 @@ Baseline = Callable[[SliceView], NDArray[np.float32]]
 BASELINES: dict[str, Baseline] = {
     "reconstruction-residual": classical.reconstruction_residual,
     "denoising-residual": diffusion.denoising_residual,
+    "one-shot-low-pass": diffusion.one_shot_low_pass,
+    "without-prior": classical.without_prior,
     "anoddpm": diffusion.anoddpm,
     "plain-kl": diffusion.plain_kl,
     "elbo": diffusion.elbo,

@@ -32,6 +32,8 @@ class SliceView:
     pixel_mm : edge of a pixel.
     seed : of the baseline's own noise.
     measurement : the simulated scan; None where a baseline needs none.
+    soft : intensity up to which nothing is soft tissue, and from which all is, as for the score ``hypodense``; the
+        default is −60 and 0 HU in a window of −160 to 240.
     """
 
     trace: SliceTrace
@@ -41,6 +43,7 @@ class SliceView:
     pixel_mm: float
     seed: int = 0
     measurement: Measurement | None = None
+    soft: tuple[float, float] = (0.25, 0.4)
 
     @property
     def image(self) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,54 @@ def image() -> NDArray[np.float32]:
 def test_denoising_residual_of_a_gaussian(image: NDArray[np.float32]) -> None:
     expected = sum(((image - MEAN) * s / (STD**2 + s**2)) ** 2 for s in diffusion.RESIDUAL_SIGMAS)
     assert diffusion.denoising_residual(view(image)) == pytest.approx(expected, rel=1e-4, abs=1e-8)
+
+
+def test_the_low_passed_residual_is_the_residual_of_what_passes(image: NDArray[np.float32]) -> None:
+    """D is linear here and commutes with the Gaussian: a wave comes out as its residual times the squared response."""
+    wavelength = 16.0
+    wave = (0.2 * np.cos(2 * np.pi * np.arange(SIZE) / wavelength))[None, :] * np.ones((SIZE, 1))
+    made = view(MEAN + wave)
+    response = np.exp(-2 * np.pi**2 * 2.5**2 / wavelength**2)
+    expected = response**2 * diffusion.denoising_residual(made)
+    np.testing.assert_allclose(diffusion.one_shot_low_pass(made), expected, rtol=1e-3, atol=1e-7)
+    noise = view(image)  # white: nearly all of it is too fine
+    assert diffusion.one_shot_low_pass(noise).mean() < 0.05 * diffusion.denoising_residual(noise).mean()
+
+
+def flat(image: NDArray[np.floating], informs: NDArray[np.floating] | float = 1.0) -> SliceView:
+    """A view of it whose scan informs alike everywhere, or as told in (h, w)."""
+    n = image.shape[0] // 4
+    energy = np.ones((3, 6, n, n), np.float32) * np.asarray(informs, np.float32)
+    path = Layer("path", np.array([0.01, 0.1, 0.2, 0.4]), energy, energy / 2, 2)
+    return replace(view(image), trace=SliceTrace(0, {"path": path}, image.astype(np.float32), {}))
+
+
+def test_the_control_has_sign_gate_and_weights_but_no_prior() -> None:
+    """A dark disc of soft tissue is found, a bright one and one of fat are not; where the scan informs more, it
+    counts less; nobody asks the denoiser, and an even image holds nothing.
+    """
+
+    def disc(depth: float, ground: float = 0.6, informs: NDArray[np.floating] | float = 1.0) -> NDArray[np.float32]:
+        rows, columns = np.mgrid[:64, :64]
+        image = ground + depth * ((rows - 32) ** 2 + (columns - 32) ** 2 <= 36)
+        made = flat(image, informs)
+
+        def nobody(x: Tensor, sigma: float) -> Tensor:
+            raise AssertionError("the control asks no prior")
+
+        return classical.without_prior(replace(made, denoise=nobody))
+
+    dark = disc(-0.15)
+    assert dark.shape == (16, 16)
+    assert dark[7:9, 7:9].mean() > 20 * dark[:, :3].mean()
+    bright, fat = disc(0.15), disc(-0.15, 0.2)
+    assert bright[7:9, 7:9].max() < 0.01 * dark[7:9, 7:9].min()
+    assert fat.max() < 1e-6
+    assert disc(0.0).max() < 1e-8
+    assert dark[8, 8] == pytest.approx(4 * disc(-0.075)[8, 8], rel=0.02)  # a square, where all is soft tissue
+    left = np.where(np.arange(16)[None, :] < 8, 3.0, 1.0) * np.ones((16, 1))
+    uneven = disc(-0.15, informs=left)
+    assert uneven[8, 6] < 0.7 * uneven[8, 9] * dark[8, 6] / dark[8, 9]
 
 
 def test_likelihood_of_a_gaussian(image: NDArray[np.float32]) -> None:

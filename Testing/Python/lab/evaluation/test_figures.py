@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
 from KLIPCore.lab.evaluation.cases import SliceTruth, spread
 from KLIPCore.lab.evaluation.figures import FROC_RATES, image_auroc, measure_slice, summarize
+from KLIPCore.lab.evaluation.table import cell
 
 
 def truth(has_lesion: bool = True, index: int = 0) -> SliceTruth:
@@ -64,20 +66,48 @@ def test_summary_of_two_patients() -> None:
             )
         )
     a = summarize("m", "A", [s for s in slices if s.patient == "A"], 10.0)
-    assert a["body"] == [1.0, 1.0, 1.0]
+    assert a["body"] == [1.0, None, None], "slices of one patient give no interval"
     assert a["image_auroc"][0] == 1.0
     assert a["froc"][FROC_RATES.index(1.0)][0] == 1.0
     assert a["clean_fire_rates"]["0.05"][0] == 1.0
     assert a["regions_per_clean_slice"][0] == 0.0
     both = summarize("m", "all", slices, 10.0)
     assert (both["n_slices"], both["n_clean"], both["n_lesions"]) == (6, 2, 6)
-    assert 0.5 < both["body"][0] < 1
-    assert both["body"][1] <= both["body"][0] <= both["body"][2]
+    b = summarize("m", "B", [s for s in slices if s.patient == "B"], 10.0)
+    for name in ("body", "organ", "body_ap", "image_auroc"):
+        assert both[name] == [pytest.approx((a[name][0] + b[name][0]) / 2, abs=1e-4), None, None], "each counts once"
+    at = FROC_RATES.index(1.0)
+    assert both["froc"][at][0] == pytest.approx((a["froc"][at][0] + b["froc"][at][0]) / 2, abs=1e-4)
+
+
+def test_a_patient_with_many_slices_counts_once_and_six_have_an_interval() -> None:
+    values = [1.0] * 50 + [0.0, 0.2, 0.4, 0.6, 0.8]
+    patients = ["A"] * 50 + list("BCDEF")
+    six = over_patients(values, patients, mean_of)
+    assert (six.mean, six.n) == (pytest.approx(0.5), 6)
+    assert six.lo < 0.5 < six.hi
+    assert six.hi - six.lo > 0.4, "over patients, not over 55 slices"
+    five = over_patients(values[:-1], patients[:-1], mean_of)
+    assert (five.n, five.rounded()[1:]) == (5, [None, None])
+    assert "[" not in str(five)
+    unknown = over_patients([1.0, np.nan], ["A", "B"], mean_of)
+    assert (unknown.mean, unknown.n) == (1.0, 1)
 
 
 def test_image_figure_needs_both_kinds() -> None:
-    assert image_auroc([3.0, 2.0, 1.0], [True, True, False]).mean == 1.0
-    assert np.isnan(image_auroc([3.0, 2.0], [True, True]).mean)
+    tested = np.ones((16, 16), bool)
+    ill, clean = (
+        measure_slice("m", "c", "A", value * tested, tested, truth(lesion), 12.0)
+        for value, lesion in ((3.0, True), (1.0, False))
+    )
+    assert image_auroc([ill, ill, clean]) == 1.0
+    assert np.isnan(image_auroc([ill, ill]))
+
+
+def test_a_cell_without_an_interval_is_its_mean() -> None:
+    assert cell([0.912, 0.88, 0.94]) == "0.912 [0.880, 0.940]"
+    assert cell([0.912, None, None]) == "0.912"
+    assert cell([None, None, None]) == cell(None) == "–"
 
 
 def test_spread_keeps_both_ends() -> None:

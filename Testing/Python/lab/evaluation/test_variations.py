@@ -30,9 +30,6 @@ def test_a_setting_of_the_run_changes_the_run_and_one_of_the_reading_does_not() 
     ):
         (point,) = variation.settings(BASE, 12.0, ["darker"])
         assert point.run.fingerprint() == BASE.fingerprint()
-    (twin,) = Variation("null", "regions.null", ("twin",)).settings(BASE, 12.0, ["darker"])
-    assert twin.run.fingerprint() != BASE.fingerprint()
-    assert twin.readings[0].null == "twin"
 
 
 def test_a_reading_may_take_another_part_or_other_bands_of_a_score() -> None:
@@ -122,7 +119,7 @@ def test_a_study_of_variations(tmp_path: Path) -> None:
     base, same = rows["preset", "preset", "darker"], rows["block mm", "12", "darker"]
     assert base["organ_all"][0] > 0.9
     assert base["organ_difference"] is None
-    assert same["organ_difference"] == [0.0, 0.0, 0.0]  # the preset's own value
+    assert same["organ_difference"][0] == 0.0  # the preset's own value
     assert (same["seconds"], same["body_A"]) == (base["seconds"], base["body_A"])
     assert rows["samples", "1", "darker"]["network_evaluations"] < base["network_evaluations"]
     energy, mean = rows["part", "energy", "surprise"], rows["preset", "preset", "surprise"]
