@@ -109,7 +109,7 @@ class KLMap:
         box = (
             tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True))
             if lows
-            else (slice(0),) * 3
+            else (slice(0, 0),) * 3
         )
         within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), labels_lps.shape)
         return MapVolumes(

@@ -79,7 +79,7 @@ def expected_overlay(view: SliceView, results: SceneResults) -> np.ndarray:
     index = indices(view, results)
     values = ndi.map_coordinates(array, index, order=1, mode="nearest")
     inside = np.all(
-        [(index[a] > -0.5) & (index[a] < array.shape[a] - 0.5) for a in range(3)], axis=0
+        [(index[a] >= -0.5) & (index[a] < array.shape[a] - 0.5) for a in range(3)], axis=0
     )  # voxels have an extent
     return inside & (values >= results.threshold)
 

@@ -1,10 +1,9 @@
 """One setting changed at a time: what the defaults rest on.
 
 A variation names a setting and some values. Everything else stays as in the preset, and the slices stay the
-same, so that a difference can be told from chance slice by slice: intervals of differences are those of paired
-slices. What decides the trace (views, noise, chain, nodes) is sampled again, once for each run that is
-different (:meth:`KLIPCore.config.Config.fingerprint`); what only
-*reads* it (score, σ window, scale bands, part of the KL, block size) is read from the trace that is there.
+same, so that differences are those of paired slices, averaged by patient. What decides the trace (views, noise,
+chain, nodes) is sampled again, once for each run that is different (:meth:`KLIPCore.config.Config.fingerprint`); what
+only *reads* it (score, σ window, scale bands, part of the KL, block size) is read from the trace that is there.
 """
 
 from __future__ import annotations
