@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
-from KLIPCore.maps.kl_map import MapMaker
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.regions import Region
 from KLIPCore.maps.trace import DAMAGE, KLTrace
 from KLIPCore.maps.typicality import StudyFit

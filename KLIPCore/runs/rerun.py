@@ -23,7 +23,8 @@ from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.export.report import Report
 from KLIPCore.io.images import write_image
-from KLIPCore.maps.kl_map import KLMap, MapMaker, MapVolumes
+from KLIPCore.maps.kl_map import KLMap, MapVolumes
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES

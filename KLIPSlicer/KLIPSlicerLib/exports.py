@@ -166,7 +166,7 @@ def _writeJson(results: SceneResults, chosen: list[Region], path: Path) -> Path:
 
 def _report(results: SceneResults, chosen: list[Region]) -> tuple[Report, MapVolumes]:
     """What there is to say of the checked regions under the present settings, and the map it comes from."""
-    from KLIPCore.maps.kl_map import MapMaker
+    from KLIPCore.maps.map_maker import MapMaker
     from KLIPCore.runs.health import reference_of
     from KLIPCore.runs.rerun import report_of
     from KLIPCore.volume.selection import box_mask

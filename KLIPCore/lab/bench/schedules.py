@@ -41,7 +41,7 @@ from KLIPCore.lab.published.recipe import RECIPES
 from KLIPCore.lab.published.score import score_map
 from KLIPCore.lab.published.ve_projection import sample_ve_projection
 from KLIPCore.maps.blocks import block_nats
-from KLIPCore.maps.kl_map import make_map
+from KLIPCore.maps.map_maker import make_map
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.physics.measurement import Measurement

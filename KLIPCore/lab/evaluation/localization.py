@@ -31,7 +31,8 @@ from KLIPCore.lab.evaluation.table import markdown as table_markdown
 from KLIPCore.lab.evaluation.table import write_files, write_table
 from KLIPCore.lab.evaluation.variation_table import Point, plot_variations, rows, variations_markdown
 from KLIPCore.lab.evaluation.variations import plan
-from KLIPCore.maps.kl_map import KLMap, MapMaker
+from KLIPCore.maps.kl_map import KLMap
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior

@@ -44,7 +44,8 @@ from KLIPCore.lab.evaluation.measured_table import measured_markdown, plot_scans
 from KLIPCore.lab.evaluation.precision import average_precision
 from KLIPCore.lab.evaluation.table import write_files
 from KLIPCore.maps.blocks import block_nats
-from KLIPCore.maps.kl_map import KLMap, make_map
+from KLIPCore.maps.kl_map import KLMap
+from KLIPCore.maps.map_maker import make_map
 from KLIPCore.maps.trace import KLTrace, SliceTrace
 from KLIPCore.physics.disc import Disc, DiscRanges
 from KLIPCore.physics.fbp import fbp

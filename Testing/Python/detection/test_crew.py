@@ -20,7 +20,7 @@ from KLIPCore.detection.devices import choose_device, choose_devices
 from KLIPCore.detection.simulated_scan import Scanner
 from KLIPCore.detection.workers import Arrangement, arithmetic, crew, cut, trace_all
 from KLIPCore.errors import Cancelled, ConfigError, ResourceError, TraceError
-from KLIPCore.maps.kl_map import MapMaker
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.null import twin_p_values
 from KLIPCore.maps.trace import KLTrace, Layer, SliceTrace
 from KLIPCore.priors.checkpoint import save_prior

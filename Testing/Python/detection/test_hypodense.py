@@ -16,7 +16,7 @@ from KLIPCore.config import Config, RegionConfig
 from KLIPCore.detection.detect import detect
 from KLIPCore.errors import ConfigError
 from KLIPCore.io.images import write_image
-from KLIPCore.maps.kl_map import MapMaker
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection, redo_regions
 from KLIPCore.scores import SCORES

@@ -16,7 +16,8 @@ from KLIPCore.lab.evaluation.volumes.config import Scan, VolumesConfig
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions, PointFigures, Touch, point_figures, touches
 from KLIPCore.lab.evaluation.volumes.metrics import VoxelFigures, voxel_figures
 from KLIPCore.lab.evaluation.volumes.reading import read_mask
-from KLIPCore.maps.kl_map import MapMaker, on_study
+from KLIPCore.maps.kl_map import on_study
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import layers_read, reference_of, regions_of
 from KLIPCore.volume.framed_study import Framing

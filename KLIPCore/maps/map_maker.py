@@ -1,0 +1,294 @@
+"""Making maps of one trace under one setting after another: blocks, nulls, the reference of health, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from KLIPCore.config import RegionConfig
+from KLIPCore.errors import TraceError
+from KLIPCore.maps.blocks import block_nats
+from KLIPCore.maps.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
+from KLIPCore.maps.combine import combine
+from KLIPCore.maps.kl_map import KLMap, MapVolumes, on_study
+from KLIPCore.maps.null import BulkNull, twin_p_values
+from KLIPCore.maps.reference import Reference
+from KLIPCore.maps.resample import Landing
+from KLIPCore.maps.trace import KLTrace
+from KLIPCore.maps.unexpected import SIGNS, Evidence, cell_nats, evidence_of, own_pushes
+from KLIPCore.maps.verdict import FORMING, judge
+from KLIPCore.scores import Score
+from KLIPCore.volume.framed_study import Framing
+from KLIPCore.volume.volume import Volume
+
+
+class MapMaker:
+    """Makes maps of one trace under one setting after another, and keeps what does not change between them.
+
+    Parameters
+    ----------
+    trace : the sampled slices.
+    study : their study.
+    roi : (D, H, W) bool on the LPS grid; only blocks centred in it are tested.
+    reference : loads the prior's reference of health, or says why it does not hold for this run; only the score
+        ``unexpected`` asks.
+
+    Raises
+    ------
+    TraceError : the trace is empty.
+    """
+
+    def __init__(
+        self,
+        trace: KLTrace,
+        study: Framing,
+        roi: NDArray[np.bool_] | None = None,
+        reference: Callable[[], Reference | str] = lambda: "No reference of health was given.",
+    ) -> None:
+        if not trace.slices:
+            raise TraceError("No slice has been sampled yet.", "Run detect first.")
+        _check_fit(trace, study)
+        self.trace = trace
+        self.study = study
+        self.roi = roi
+        self.reference = reference
+        self._noise = WhiteSpectra()
+        self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
+        self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters]] | None = None
+        self._centred: dict[str, dict[tuple[str, str], NDArray[np.float32]]] = {}
+
+    @cached_property
+    def landing(self) -> Landing:
+        """From the trace's cells to the study's voxels."""
+        layer = next(iter(self.trace.slices[0].layers.values()))
+        return Landing(self.study, tuple(self.trace.indices), layer.energy.shape[-1])
+
+    @cached_property
+    def tested(self) -> NDArray[np.bool_]:
+        """(n, h, w): cells inside the body and the region of interest."""
+        return self.landing.tested(self.roi)
+
+    def make(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None = None) -> KLMap:
+        """Blocks, null, p- and q-values.
+
+        Parameters
+        ----------
+        config : score, block size and null.
+        on_nats : called with the blocks' nats as soon as they are known to have a null, while significance is
+            still being worked out.
+
+        Raises
+        ------
+        TraceError : the trace lacks the score's layer, or is too small for a null.
+        """
+        score = config.chosen
+        why_not = ""
+        if score.layer == "pushes":
+            why_not = self._without_reference(config)
+            if not why_not:
+                return self._judged_by_health(config, on_nats)
+        places = np.array(self.trace.indices) - self.trace.indices[0]
+        windows = self._own_nats(config) if score.layer == "pushes" else self._nats(score)
+        cells = np.sum(windows, axis=0) if len(windows) > 1 else windows[0]
+        spacing = float(self.study.lps_grid.spacing[0])
+        depth = max(1.0, config.depth_mm / spacing)
+        block_cells = config.block_mm / self.landing.cell_mm
+
+        def blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            dense = np.zeros((places[-1] + 1, *values.shape[1:]), np.float32)
+            dense[places] = values  # a gap between sampled slices stays a gap
+            return block_nats(dense, block_cells, depth)[places]
+
+        tested = judged = self.tested
+        p, z, width = np.ones(tested.shape), np.zeros(tested.shape), None
+        of_twin = self._nats(score, "twin-") if config.null == "twin" else []
+        if score.together:
+            twins = [blocks(own) for own in of_twin] or None
+            verdict = combine([blocks(own) for own in windows], tested, twins)
+            nats, p, z, judged = verdict.nats, verdict.p, verdict.z, verdict.judged
+            width = None if twins else verdict.width
+        elif config.null == "twin":
+            nats = blocks(cells)
+            p[tested] = twin_p_values(nats[tested], blocks(of_twin[0])[tested])
+            z[tested] = z_of_p(p[tested])
+        else:
+            nats = blocks(cells)
+            null = BulkNull.fit(nats[tested])
+            z[tested] = null.z(nats[tested])
+            p[tested] = ndtr(-z[tested])
+            width = null.width
+        if on_nats is not None:
+            on_nats(nats)
+        clusters = find_clusters(z, judged, config.forming_p, places, self._noise)
+        block_mm = max(config.block_mm, self.landing.cell_mm)
+        return KLMap(
+            tuple(self.trace.indices),
+            nats,
+            cells,
+            tested,
+            p,
+            clusters,
+            config.forming_p,
+            score,
+            block_mm,
+            depth * spacing,
+            config.null,
+            width,
+            why_not,
+        )
+
+    def _without_reference(self, config: RegionConfig) -> str:
+        """Why a reference of health does not judge a map, and what does instead; empty where it does.
+
+        Raises
+        ------
+        TraceError : twins were asked for, which hold no pushes.
+        """
+        if config.null == "twin":
+            raise TraceError(
+                "The score 'unexpected' has no twin to compare with.", "Choose the null study, or another score."
+            )
+        why = ""
+        if isinstance(self._reference, str):
+            why = self._reference
+        elif config.window is not None:
+            why = "The reference of health holds for the score's own σ window only."
+        elif config.depth_mm > float(self.study.lps_grid.spacing[0]) * 1.001:
+            why = "The reference of health holds for blocks of one slice's depth."
+        return why and (
+            f"{why} The verdict rests on the bulk of this study itself, and on a false-discovery rate of "
+            f"{config.rate:g}: it cannot say what healthy studies would show."
+        )
+
+    @cached_property
+    def _reference(self) -> Reference | str:
+        return self.reference()
+
+    def _judged_by_health(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None) -> KLMap:
+        """The map of the score ``unexpected``."""
+        reference = self._reference
+        assert isinstance(reference, Reference)
+        config, note = self._promised(config)
+        key = (config.block_mm, config.sign, config.tissue)
+        if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
+            fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
+            self._judged = (key, judge(reference, fields, self._evidence, self.tested, config))
+        surprise, clusters = self._judged[1]
+        if on_nats is not None:
+            on_nats(surprise)
+        p = np.where(self.tested, np.exp(-surprise.astype(np.float64)), 1.0)
+        cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
+        spacing = float(self.study.lps_grid.spacing[0])
+        forming = float(np.exp(-FORMING))
+        return KLMap(
+            tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.tested, p, clusters, forming,
+            config.chosen, config.block_mm, spacing, "reference", None, note,
+        )  # fmt: skip
+
+    def _promised(self, config: RegionConfig) -> tuple[RegionConfig, str]:
+        """The settings with the signs for which the reference can keep its promise, and a sentence, or nothing."""
+        if config.sign == "darker" or not self._too_bright:
+            return config, ""
+        note = (
+            "Soft tissue is brighter in this study than in those the prior has learned from, as in another contrast "
+            "phase. Nothing can be promised then for what is brighter than expected: "
+        )
+        if config.sign == "brighter":
+            return config, note + "healthy organs and vessels are marked, too."
+        return replace(config, sign="darker"), note + "it is left out. Choose the sign brighter to see it."
+
+    @cached_property
+    def _too_bright(self) -> bool:
+        assert isinstance(self._reference, Reference)
+        return self._reference.typicality.too_bright(self._evidence.images, self._evidence.body)
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return evidence_of(self.trace, self.study)
+
+    def _centred_cells(self, tissue: str) -> dict[tuple[str, str], NDArray[np.float32]]:
+        """Nats of pushes centred on the reference's, or where there is none on the study's own; kept by tissue."""
+        if tissue not in self._centred:
+            known = self._reference
+            mean_push = own_pushes(self._evidence) if isinstance(known, str) else known.mean_push
+            self._centred[tissue] = cell_nats(self._evidence, mean_push, tissue)
+        return self._centred[tissue]
+
+    def volumes(
+        self,
+        config: RegionConfig,
+        on_map: Callable[[Volume], None] | None = None,
+        into: NDArray[np.float32] | None = None,
+    ) -> MapVolumes:
+        """:meth:`make`, carried to the study's grid; ``into`` as in :func:`on_study`, untouched where this raises.
+
+        Nats are carried there in a thread of their own while significance is worked out (both spend their time
+        in compiled code); ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
+        """
+
+        def carry(nats: NDArray[np.float32]) -> Volume:
+            carried = on_study(nats, self.landing, into, config.chosen.unit)
+            if on_map is not None:
+                on_map(carried)
+            return carried
+
+        carrying: list[Future[Volume]] = []
+        with ThreadPoolExecutor(1) as aside:
+            made = self.make(config, lambda nats: carrying.append(aside.submit(carry, nats)))
+            return made.volumes(self.landing, config, carrying[0].result())
+
+    def _own_nats(self, config: RegionConfig) -> list[NDArray[np.float32]]:
+        """Nats of centred pushes, of the signs asked for together."""
+        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        cells = self._centred_cells(config.tissue)
+        return [np.asarray(np.sum([cells[config.tissue, sign] for sign in signs], 0), np.float32)]
+
+    def _nats(self, score: Score, twin: str = "") -> list[NDArray[np.float32]]:
+        """Nats of the cells in each window that is judged apart, as far as it was recorded; those of the last
+        score are kept, since block size and rate are moved more often than the window.
+
+        Raises
+        ------
+        TraceError : of a twin, and none was made.
+        """
+        layer = twin + score.layer
+        if twin and not all(layer in s.layers for s in self.trace.slices):
+            raise TraceError(
+                "This run made no twin.", "Choose the null study; twins are for measured scans of a disc."
+            )
+        key = (layer, score.part, score.windows, score.bands)
+        if twin not in self._cells or self._cells[twin][0] != key:
+            windows = self.trace.recorded(layer, score.windows) if score.together else score.windows
+            self._cells[twin] = (key, [self.trace.nats(layer, score.part, window, score.bands) for window in windows])
+        return self._cells[twin][1]
+
+
+def _check_fit(trace: KLTrace, study: Framing) -> None:
+    """Refuse traces that belong to another study or frame, or whose slices differ in size.
+
+    Raises
+    ------
+    TraceError : they do.
+    """
+    sizes = {layer.energy.shape[-2:] for s in trace.slices for layer in s.layers.values()}
+    n = next(iter(sizes))[-1] if sizes else 1
+    if (
+        len(sizes) > 1
+        or any(size[0] != size[1] for size in sizes)
+        or study.frame.size % n
+        or trace.indices[-1] >= study.body.shape[0]
+    ):
+        raise TraceError(
+            "The trace does not fit the study's grid and frame.", "Delete the folder's trace and run detect again."
+        )
+
+
+def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
+    """One map of a trace; see :meth:`MapMaker.make` for parameters and errors."""
+    return MapMaker(trace, study, roi).make(config)
