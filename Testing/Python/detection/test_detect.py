@@ -154,8 +154,8 @@ def test_regions_again_with_larger_blocks(run: Detection, tmp_path: Path) -> Non
     out = tmp_path / "copy"
     shutil.copytree(run.folder.path, out)
     stamps = {p: p.stat().st_mtime_ns for p in (out / "trace").iterdir()}
-    larger = redo_regions(out, replace(FAST.regions, score="hypodense", block_mm=30.0), report=False)
-    smaller = LiveMap.open(run.folder.path).update(replace(FAST.regions, score="hypodense"))
+    larger = redo_regions(out, replace(FAST.regions, score="darker", block_mm=30.0), report=False)
+    smaller = LiveMap.open(run.folder.path).update(replace(FAST.regions, score="darker"))
     assert {p: p.stat().st_mtime_ns for p in (out / "trace").iterdir()} == stamps
     assert larger.volumes.kl_map.array.max() > smaller.kl_map.array.max()
     assert not [n for n in ("report.html", *DICOM_FILES) if (out / n).exists()], "those of other regions must not stay"
