@@ -44,7 +44,7 @@ MADE = {"float32": 0.5, "bfloat16": 0.2, "float16": None, "bfloat16, channels ap
 """Seconds that somebody measured."""
 
 CONFIG = Config(preset="quick").updated(
-    {"sampling": {"n_samples": 1, "n_steps": 2}, "regions": {"score": "darker", "min_volume_mm3": 10.0}}
+    {"sampling": {"n_samples": 1, "n_steps": 2}, "regions": {"score": "one-shot", "min_volume_mm3": 10.0}}
 )
 
 
