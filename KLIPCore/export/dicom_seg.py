@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from KLIPCore.export.dicom_codes import ABNORMAL, ARTIFICIAL_INTELLIGENCE
 from KLIPCore.export.files import written
 from KLIPCore.export.report import number, p_text
-from KLIPCore.export.source_series import SourceSeries, making
+from KLIPCore.export.source_series import SourceSeries, making, new_instance
 from KLIPCore.maps.regions import Region, label_volume
 from KLIPCore.volume.volume import Volume
 
@@ -72,12 +72,7 @@ def dicom_seg(
             ],
             series_instance_uid=hd.UID(),
             series_number=9000 + series.number % 1000,  # so that it sorts behind the images
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="KLIPSlicer",
-            manufacturer_model_name="KLIP",
-            software_versions=version,
-            device_serial_number="none",
+            **new_instance(version),
             content_label="KLIP_OOD",
             content_description=SERIES_DESCRIPTION,
             series_description=SERIES_DESCRIPTION,

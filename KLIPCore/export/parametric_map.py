@@ -21,7 +21,7 @@ from pydicom.sr.coding import Code
 from KLIPCore.errors import GeometryError, InputError
 from KLIPCore.export.dicom_codes import KL_BLOCK, scheme_identification, units_of
 from KLIPCore.export.files import written
-from KLIPCore.export.source_series import SourceSeries, making
+from KLIPCore.export.source_series import SourceSeries, making, new_instance
 from KLIPCore.volume.volume import Volume
 
 CONTENT_DESCRIPTION = "Of the block centred at each voxel; 0 where not examined"
@@ -82,12 +82,7 @@ def parametric_map(
             pixel_array=pixels,
             series_instance_uid=hd.UID(),
             series_number=10000 + series.number % 1000,  # behind the segmentation
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="KLIPSlicer",
-            manufacturer_model_name="KLIP",
-            software_versions=version,
-            device_serial_number="none",
+            **new_instance(version),
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[_mapping(float(pixels.min()), float(pixels.max()), quantity)],
             voi_lut_transformations=[_window(pixels)],

@@ -116,6 +116,18 @@ class SourceSeries:
         return out
 
 
+def new_instance(version: str) -> dict[str, Any]:
+    """Return what a new object says of itself, as highdicom asks: a UID of its own, and the software that made it."""
+    return {
+        "sop_instance_uid": hd.UID(),
+        "instance_number": 1,
+        "manufacturer": "KLIPSlicer",
+        "manufacturer_model_name": "KLIP",
+        "software_versions": version,
+        "device_serial_number": "none",
+    }
+
+
 @contextmanager
 def making(what: str) -> Iterator[None]:
     """Turn what highdicom says of unusable headers into an :class:`InputError`; its warnings are left out.

@@ -35,7 +35,7 @@ from KLIPCore.export import dicom_codes as klip
 from KLIPCore.export.files import written
 from KLIPCore.export.parametric_map import frame_numbers
 from KLIPCore.export.report import Report
-from KLIPCore.export.source_series import SourceSeries, making
+from KLIPCore.export.source_series import SourceSeries, making, new_instance
 from KLIPCore.maps.regions import Region
 
 SERIES_DESCRIPTION = "KLIP measurement report (research)"
@@ -116,12 +116,7 @@ def structured_report(
             content=content,
             series_instance_uid=hd.UID(),
             series_number=11000 + referenced.series.number % 1000,  # behind the map
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="KLIPSlicer",
-            manufacturer_model_name="KLIP",
-            software_versions=version,
-            device_serial_number="none",
+            **new_instance(version),
             is_complete=True,
             is_final=False,
             is_verified=False,
