@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        importlib.util.find_spec("setuptools") is None or importlib.util.find_spec("pip") is None,
+        not {"pip", "setuptools"} <= {str(known.name).lower() for known in distributions()},
         reason="pip and setuptools build the wheel",
     ),
 ]

@@ -29,7 +29,6 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 
@@ -61,6 +60,8 @@ def timed(function: Callable[[], object], min_seconds: float = 0.5, device: torc
     device : waited for before the clock stops, where its work is asynchronous.
     """
     function()
+    from torch.utils.benchmark import Timer  # imports setuptools, which nothing but a measurement needs
+
     made = Timer(
         "run()", globals={"run": _finished(function, device)}, num_threads=torch.get_num_threads()
     ).blocked_autorange(min_run_time=min_seconds)
