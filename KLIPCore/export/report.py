@@ -220,7 +220,8 @@ class Report:
             )
             text = f"{n} region{'s stand' if n > 1 else ' stands'} out from what the prior expects"
             text += f"; the strongest, {first.name}, is on {where} and measures {first.volume_ml:.1f} mL"
-            text += f" with {number(first.total_nats)} {self.units[1]}."
+            total, unit = number(first.total_nats), self.units[1]
+            text += f" with {total} {unit}." if unit.endswith("nats") else f" with a {unit} of {total} in all."
         if self.tested_mm3 and self.significant_mm3:
             text += (
                 f" In all, {100 * self.significant_mm3 / self.tested_mm3:.2g}\u00a0% of the tested volume is flagged."
@@ -241,7 +242,8 @@ class Report:
         strong.
         """
         known = [region.expected for region in self.regions if region.expected is not None]
-        promise = f"A healthy study of this size shows {self.false_regions:g} at this setting."
+        n = self.false_regions
+        promise = f"A healthy study of this size shows {n:g} region{'' if n == 1 else 's'} at this setting."
         if not known:
             return promise
         share = 100 * -math.expm1(-min(known))

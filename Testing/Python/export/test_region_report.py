@@ -64,6 +64,7 @@ def test_rows_and_dict_and_text_agree() -> None:
 def test_what_is_not_nats_is_not_called_nats() -> None:
     report = replace(example(), units=("surprise", "surprise"))
     assert "nats" not in report.text_table()
+    assert "with a surprise of" in report.summary()
     assert {"Peak [surprise]", "Total [surprise]"} < set(report.rows()[0].cells())
     assert report.to_dict()["units"]["peak"] == "surprise"
 
