@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ def reference_of(run: dict[str, Any]) -> Callable[[], Reference | str]:
         return reference.refusal(str(run["prior"]["sha256"]), dict(run["config"]["measurement"])) or reference
 
     return load
+
+
+def reference_hash(run: dict[str, Any]) -> str:
+    """Return the SHA-256 of the file that :func:`reference_of` reads."""
+    return hashlib.sha256(reference_file(str(run["config"]["prior"])).read_bytes()).hexdigest()
 
 
 def schedule_of(config: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from KLIPCore.maps.regions import Region, find_regions
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import judge_study, reference_of
+from KLIPCore.runs.health import judge_study, reference_hash, reference_of
 from KLIPCore.runs.outputs import write_map, write_report, write_result
 from KLIPCore.volume.framed_study import FramedStudy, Framing
 from KLIPCore.volume.model_card import ModelCard
@@ -320,6 +320,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "block_mm": kl_map.block_mm,
         "block_depth_mm": kl_map.depth_mm,
         "null": kl_map.null,
+        **({"reference_sha256": reference_hash(run)} if kl_map.null == "reference" else {}),
         "fingerprint": run["fingerprint"],
         "slices_sampled": len(trace.slices),
         "seconds_sampling": round(sum(i.get("seconds", 0.0) for i in infos), 1),

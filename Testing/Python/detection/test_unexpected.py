@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
+from KLIPCore.maps import reference
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection, redo_regions
 
@@ -25,6 +27,8 @@ def test_the_verdict_is_said_in_words(run: Detection, tmp_path: Path) -> None:
     assert stored["false_regions"] == 10.0
     assert stored["false_discovery_rate"] is None
     assert "healthy studies of this size" in stored["verdict"]
+    shipped = Path(reference.__file__).parents[1] / "priors" / "zoo" / "abdomen-ct-256.reference.npz"
+    assert stored["provenance"]["reference_sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     for region, told in zip(found.report.regions, stored["regions"], strict=True):
         assert region.expected is not None
         assert 0 < region.expected <= 10.0
