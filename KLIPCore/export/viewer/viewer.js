@@ -139,7 +139,7 @@
     const value = (name) => volumes[name].slope * volumes[name].values[at] + volumes[name].intercept
     const words = [`Slice ${k} (0 to ${depth - 1})`, `CT ${value('ct').toFixed(0)} HU`]
     if (volumes.reconstruction) words.push(`reconstruction ${value('reconstruction').toFixed(0)} HU`)
-    words.push(`map ${number(value('map'))} nats`)
+    words.push(`map ${number(value('map'))} ${document.getElementById('v-unit').textContent}`)
     const region = settings.regions.find((one) => one.label === volumes.labels.values[at])
     if (region) words.push(region.name)
     words.push(`LPS ${[-mm[0], -mm[1], mm[2]].map((x) => x.toFixed(1)).join(', ')} mm`)

@@ -161,6 +161,14 @@ def test_the_page_runs_its_two_scripts_and_fetches_nothing() -> None:
     assert "Copyright (c) 2021, Niivue" in text
 
 
+@pytest.mark.parametrize("unit", ["nats", "surprise"])
+def test_the_viewer_says_the_unit_of_the_map(unit: str) -> None:
+    viewer = viewer_of(study()[2])
+    text = page(viewer, Report((), units=(unit, unit)))
+    assert f'<span id="v-unit">{unit}</span>' in text
+    assert f"<span>1.00 {unit}</span>" in text
+
+
 def test_a_name_cannot_leave_its_place() -> None:
     _, _, scene = study()
     named = replace(scene, regions=tuple(replace(region, name=EVIL) for region in scene.regions))
