@@ -136,6 +136,9 @@ def expected_text(expected: float) -> str:
     return f"1 in {studies:.0f} studies" if expected >= 1e-3 else "fewer than 1 in 1000 studies"
 
 
+ORDINARY_SLICE = 0.02
+"""Share of healthy slices from which on an unusual slice is not worth a sentence."""
+
 VERDICTS = ("", "real", "normal variant", "artefact", "unsure")
 """What a reader can say of a region; the first is nothing."""
 
@@ -173,6 +176,8 @@ class Report:
     false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
     fit : whether the study as a whole belongs under the prior; None where that could not be judged.
     units : what peaks and totals of regions are in.
+    unusual_slices : by slice number, the share of healthy slices that are at least as unusual; None where no
+        reference of health judged.
     """
 
     regions: tuple[Region, ...]
@@ -188,6 +193,7 @@ class Report:
     false_regions: float | None = None
     fit: StudyFit | None = None
     units: tuple[str, str] = ("nats", "nats")
+    unusual_slices: Mapping[int, float] | None = None
 
     def rows(self) -> list[RegionRow]:
         """The table, strongest region first."""
@@ -231,9 +237,20 @@ class Report:
             text += " are expected to be chance, provided the null model holds."
         if self.false_regions is not None:
             text += f" {self.verdict()}"
+        text += self._slices_sentence()
         if self.omitted_mm3:
             text += f" {self.omitted_mm3 / 1000:.2f} mL of flagged voxels are too small or too many to be listed."
         return text
+
+    def _slices_sentence(self) -> str:
+        """Return a sentence on the most unusual slice, or nothing."""
+        if not self.unusual_slices:
+            return ""
+        index, share = min(self.unusual_slices.items(), key=lambda item: item[1])
+        if share > ORDINARY_SLICE:
+            return ""
+        often = f"1 in {1 / max(share, 1e-3):.0f}" if share >= 1e-3 else "fewer than 1 in 1000"
+        return f" The most unusual slice is {index}: {often} slices of healthy studies look so unusual."
 
     def verdict(self) -> str:
         """Return a sentence on the whole study: how many of a hundred healthy ones look as unusual.
@@ -263,6 +280,7 @@ class Report:
             "false_discovery_rate": json_ready(self.false_discovery_rate),
             **({} if self.false_regions is None else {"false_regions": self.false_regions, "verdict": self.verdict()}),
             "study_fit": None if self.fit is None else json_ready(self.fit) | {"belongs": self.fit.belongs},
+            **({} if self.unusual_slices is None else {"slices_as_unusual": _by_slice(self.unusual_slices)}),
             "settings": json_ready(self.settings),
             "provenance": json_ready(self.provenance),
             "warnings": list(self.warnings),
@@ -317,6 +335,11 @@ class Report:
                 "Choose a folder you may write to, with space left.",
             ) from error
         return path
+
+
+def _by_slice(values: Mapping[int, float]) -> dict[str, Any]:
+    """Numbers by slice as JSON has them."""
+    return {str(index): json_ready(float(value)) for index, value in values.items()}
 
 
 def json_ready(value: Any) -> Any:

@@ -32,6 +32,7 @@ from KLIPCore.maps.unexpected import (
     evidence_of,
     mean_pushes,
 )
+from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
 from KLIPCore.maps.verdict import litres_of, regions_of_sign
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import schedule_of
@@ -44,6 +45,9 @@ SHRINK = 500.0
 
 KEPT = 600
 """Strongest regions of a kind that are kept: weaker ones are expected more than ten times in any study."""
+
+SLICE_PROMISE = 0.05
+"""Share of healthy slices at which the widening of the slices' law is read."""
 
 PROMISE = 3.0
 """Expected regions at which the widening is read: fewer are too few to count in some patients."""
@@ -115,7 +119,7 @@ def fit_reference(
     studies, others = [_Study.of(path) for path in train], [_Study.of(path) for path in unseen]
     sha256, measurement, schedule = made_by[0]
     mean_push = mean_pushes([study.evidence for study in studies])
-    laws = _all_laws(studies, others, mean_push, blocks_mm, tell)
+    laws, slices = _all_laws(studies, others, mean_push, blocks_mm, tell)
     return Reference(
         mean_push,
         laws,
@@ -128,6 +132,7 @@ def fit_reference(
             [(study.evidence.images, study.evidence.body) for study in studies],
             [(study.evidence.images, study.evidence.body) for study in others],
         ),
+        slices,
     )
 
 
@@ -137,19 +142,21 @@ def _all_laws(
     mean_push: NDArray[np.float32],
     blocks_mm: Sequence[float],
     tell: Callable[[str], None],
-) -> tuple[BlockLaws, ...]:
-    """The laws of each block size, cross-fitted and widened."""
+) -> tuple[tuple[BlockLaws, ...], SliceLaws]:
+    """The laws of each block size, and of slices, cross-fitted and widened."""
     strengths: list[dict[tuple[str, str], list[NDArray[np.float64]]]] = [{k: [] for k in KINDS} for _ in blocks_mm]
+    of_slices: list[dict[tuple[str, str], NDArray[np.float64]]] = []
     for fold in range(FOLDS):
         tell(f"cross-fit {fold + 1} of {FOLDS}")
         fitted = [study for n, study in enumerate(studies) if n % FOLDS != fold]
         pushes = mean_pushes([study.evidence for study in fitted])
         cells = [study.cells(pushes) for study in studies]
         fitted_cells = [own for n, own in enumerate(cells) if n % FOLDS != fold]
-        for size, block_mm in enumerate(blocks_mm):
-            quantiles = _quantiles_of(fitted, fitted_cells, block_mm)
-            for study, own in zip(studies[fold::FOLDS], cells[fold::FOLDS], strict=True):
-                fields = surprise_of(own, study.evidence, quantiles, block_mm)
+        quantiles = {block_mm: _quantiles_of(fitted, fitted_cells, block_mm) for block_mm in {*blocks_mm, *SCAN_MM}}
+        for study, own in zip(studies[fold::FOLDS], cells[fold::FOLDS], strict=True):
+            of_slices.append(_slices_of(study, own, quantiles))
+            for size, block_mm in enumerate(blocks_mm):
+                fields = surprise_of(own, study.evidence, quantiles[block_mm], block_mm)
                 for kind, values in study.strengths(fields).items():
                     strengths[size][kind].append(values)
     tell("laws of all")
@@ -160,7 +167,31 @@ def _all_laws(
         falling = {k: np.sort(np.concatenate(v))[::-1][:KEPT].astype(np.float32) for k, v in strengths[size].items()}
         made = BlockLaws(block_mm, _quantiles_of(studies, cells, block_mm), falling, dict.fromkeys(KINDS, 1.0))
         out.append(replace(made, widening=_widening(made, others, others_cells, litres)) if others else made)
-    return tuple(out)
+    slices = SliceLaws.fit(of_slices)
+    if others:
+        quantiles = {block_mm: _quantiles_of(studies, cells, block_mm) for block_mm in SCAN_MM}
+        unseen = [_slices_of(study, own, quantiles) for study, own in zip(others, others_cells, strict=True)]
+        slices = replace(slices, widening=_slice_widening(slices, unseen))
+    return tuple(out), slices
+
+
+def _slices_of(
+    study: _Study, cells: Nats, quantiles: dict[float, NDArray[np.float32]]
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Strengths of a study's slices, by kind."""
+    fields = (surprise_of(cells, study.evidence, quantiles[size], size) for size in SCAN_MM)
+    return slice_strengths(fields, study.tested)
+
+
+def _slice_widening(
+    laws: SliceLaws, unseen: Sequence[dict[tuple[str, str], NDArray[np.float64]]]
+) -> dict[tuple[str, str], float]:
+    """By kind: found over promised share of unusual slices in healthy patients outside training, at least 1."""
+    out = {}
+    for kind in KINDS:
+        shares = np.concatenate([laws.share_of(own[kind][own[kind] > 0], kind) for own in unseen])
+        out[kind] = max(1.0, float(np.mean(shares <= SLICE_PROMISE)) / SLICE_PROMISE)
+    return out
 
 
 def _quantiles_of(studies: Sequence[_Study], cells: Sequence[Nats], block_mm: float) -> NDArray[np.float32]:

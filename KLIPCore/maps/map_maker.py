@@ -191,6 +191,24 @@ class MapMaker:
             config.chosen, config.block_mm, spacing, "reference", None, note,
         )  # fmt: skip
 
+    def unusual_slices(self, config: RegionConfig) -> dict[int, float] | None:
+        """Return which share of healthy slices is at least as unusual as each slice, by slice number; None where no
+        reference of health judges the map.
+
+        Raises
+        ------
+        TraceError : the run recorded no pushes, or the null is one that the score does not have.
+        """
+        if config.chosen.layer != "pushes" or self._without_reference(config):
+            return None
+        reference = self._reference
+        assert isinstance(reference, Reference)
+        config, _ = self._promised(config)
+        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        strengths = reference.slice_strengths(self._centred_cells(config.tissue), self._evidence, self.tested)
+        shares = reference.slices.share(strengths, config.tissue, signs)
+        return dict(zip(self.trace.indices, shares.tolist(), strict=True))
+
     def _promised(self, config: RegionConfig) -> tuple[RegionConfig, str]:
         """The settings with the signs for which the reference can keep its promise, and a sentence, or nothing."""
         if config.sign == "darker" or not self._too_bright:

@@ -21,12 +21,19 @@ from KLIPCore.errors import TraceError
 from KLIPCore.maps.block_laws import BlockLaws, surprise_of
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import KINDS, Evidence
+from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
 from KLIPCore.volume.untrusted import json_object, load_npz
 
 BLOCKS_MM = (4.0, 6.0, 9.0, 12.0, 18.0, 27.0, 40.0)
 """Block sizes with laws of their own: what the slider of the panel reaches."""
 
-ARRAYS = ("mean_push", "quantiles", "meta", *("_".join(kind) for kind in KINDS))
+ARRAYS = (
+    "mean_push",
+    "quantiles",
+    "meta",
+    *("_".join(kind) for kind in KINDS),
+    *("_".join(("slices", *kind)) for kind in KINDS),
+)
 TYPICAL = ("typical_slices", "typical_owners", "typical_laws", "typical_patients")
 
 
@@ -44,6 +51,7 @@ class Reference:
     prior_sha256 : the weights it belongs to.
     patients : names of the studies, and of those that set the widening.
     typicality : of whole studies.
+    slices : laws of how unusual a slice is.
     """
 
     mean_push: NDArray[np.float32]
@@ -54,6 +62,7 @@ class Reference:
     prior_sha256: str
     patients: dict[str, list[str]]
     typicality: Typicality
+    slices: SliceLaws
 
     def between(self, block_mm: float) -> list[tuple[float, BlockLaws]]:
         """Return the one or two laws next to a block size, with weights that are linear in ln size."""
@@ -76,6 +85,14 @@ class Reference:
         """
         quantiles = sum(weight * law.quantiles for weight, law in self.between(block_mm))
         return surprise_of(cells, evidence, np.asarray(quantiles), block_mm)
+
+    def slice_strengths(
+        self, cells: dict[tuple[str, str], NDArray[np.float32]], evidence: Evidence, tested: NDArray[np.bool_]
+    ) -> dict[tuple[str, str], NDArray[np.float64]]:
+        """Return how unusual each slice is, (n,), by kind; parameters as of :meth:`surprise`, and the blocks that
+        count.
+        """
+        return slice_strengths((self.surprise(cells, evidence, size) for size in SCAN_MM), tested)
 
     def expected(
         self, strength: NDArray[np.floating], kind: tuple[str, str], litres: float, block_mm: float
@@ -122,12 +139,15 @@ class Reference:
             "schedule": self.schedule,
             "prior_sha256": self.prior_sha256,
             "patients": self.patients,
+            "n_slices": self.slices.n_slices,
+            "slice_widening": [self.slices.widening[kind] for kind in KINDS],
         }
         arrays: dict[str, NDArray[Any]] = {
             "mean_push": self.mean_push.astype(np.float16),
             "quantiles": np.stack([law.quantiles for law in self.laws]).astype(np.float16),
             "meta": np.array(json.dumps(meta)),
             **{"_".join(kind): np.concatenate([law.strengths[kind] for law in self.laws]) for kind in KINDS},
+            **{"_".join(("slices", *kind)): self.slices.strongest[kind] for kind in KINDS},
             **self.typicality.to_arrays(),
         }
         part = path.with_name(path.name + ".part")
@@ -172,6 +192,11 @@ class Reference:
                 str(meta["prior_sha256"]),
                 {name: list(values) for name, values in meta["patients"].items()},
                 Typicality.from_arrays(stored),
+                SliceLaws(
+                    {kind: stored["_".join(("slices", *kind))].astype(np.float32) for kind in KINDS},
+                    int(meta["n_slices"]),
+                    {kind: float(v) for kind, v in zip(KINDS, meta["slice_widening"], strict=True)},
+                ),
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise TraceError(

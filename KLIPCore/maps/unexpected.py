@@ -35,7 +35,7 @@ from KLIPCore.volume.framed_study import Framing
 NODES = (0.107, 0.239)
 """Noise levels that are asked: two Gauss–Legendre nodes of 0.08 to 0.32; the nearest recorded ones are taken."""
 
-SCALE_PX = 2.5
+SCALE_PX = 2.0
 """Standard deviation of the in-plane Gaussian in frame pixels."""
 
 POOL_MM = 3.0

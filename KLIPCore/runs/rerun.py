@@ -159,7 +159,10 @@ def finish(
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None, reference_of(run))
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
-    made = report_of(run, trace, volumes, regions_of(volumes, settings), settings)
+    made = replace(
+        report_of(run, trace, volumes, regions_of(volumes, settings), settings),
+        unusual_slices=maker.unusual_slices(settings),
+    )
     tell("export", 0.95, "writing results")
     for name in ("report.html", *DICOM_FILES):  # of other regions: they must not stay
         folder.file(name).unlink(missing_ok=True)
@@ -241,8 +244,9 @@ def read_finished(out: Path) -> Detection:
     box = _box(run.get("roi"))
     maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None, reference_of(run))
     volumes = maker.volumes(settings)
+    made = report_of(run, trace, volumes, regions_of(volumes, settings), settings)
     return Detection(
-        report_of(run, trace, volumes, regions_of(volumes, settings), settings),
+        replace(made, unusual_slices=maker.unusual_slices(settings)),
         volumes.cells,
         volumes,
         framing,

@@ -28,6 +28,7 @@ from KLIPCore.maps.unexpected import (
     pixel_classes,
     soft_share,
 )
+from KLIPCore.maps.unusual_slices import SliceLaws
 from KLIPCore.maps.verdict import FORMING, judge, regions_of_sign
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
 from KLIPCore.runs.health import schedule_of
@@ -62,8 +63,9 @@ def reference(*made: BlockLaws) -> Reference:
     settings = Config().to_dict()["measurement"]
     drawn = RNG(3).random((3, 40, 64, 64)).astype(np.float32)
     typical = Typicality.fit([(images, np.ones(images.shape, bool)) for images in drawn])
+    slices = SliceLaws.fit([{kind: np.linspace(4, 12, 400) for kind in KINDS}])
     return Reference(
-        mean_pushes([evidence()]), made or (laws(),), 100.0, settings, {"n_samples": 2}, "ab", {}, typical
+        mean_pushes([evidence()]), made or (laws(),), 100.0, settings, {"n_samples": 2}, "ab", {}, typical, slices
     )
 
 

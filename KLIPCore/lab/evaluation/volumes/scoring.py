@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import KlipError, TraceError
+from KLIPCore.lab.evaluation.auroc import auroc
 from KLIPCore.lab.evaluation.volumes.config import Scan, VolumesConfig
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions, PointFigures, Touch, point_figures, touches
 from KLIPCore.lab.evaluation.volumes.metrics import VoxelFigures, voxel_figures
 from KLIPCore.lab.evaluation.volumes.reading import read_mask
-from KLIPCore.maps.kl_map import on_study
+from KLIPCore.maps.kl_map import KLMap, on_study
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import layers_read, reference_of, regions_of
@@ -24,6 +25,9 @@ from KLIPCore.volume.framed_study import Framing
 
 FALSE_REGIONS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Acceptable false regions at which regions that a reference of health judges are counted."""
+
+P_LEVELS = (0.05, 0.01, 0.001)
+"""Levels at which the blocks of healthy studies are counted."""
 
 RATES = (0.05, 0.1, 0.2, 0.5, 0.7)
 """False-discovery rates at which regions of the other scores are counted."""
@@ -52,6 +56,8 @@ class ScanFigures:
     run : provenance of the run.
     notes : sentences about what makes the figures less trustworthy.
     seconds : that scoring took.
+    slices_auroc : how the slices with lesions rank among the scan's slices; NaN where all or none have some.
+    below : share of the tested blocks with a p-value below each of :data:`P_LEVELS`.
     """
 
     scan: str
@@ -68,6 +74,8 @@ class ScanFigures:
     run: dict[str, Any]
     notes: tuple[str, ...]
     seconds: float
+    slices_auroc: float
+    below: tuple[float, ...]
 
     @property
     def default(self) -> PointFigures:
@@ -178,7 +186,20 @@ class Examined:
             self.provenance(),
             self.notes,
             round(time.monotonic() - started, 2),
+            self.slices_auroc(cells, maker.unusual_slices(settings)),
+            tuple(float(np.mean(cells.p[cells.tested] < level)) for level in P_LEVELS),
         )
+
+    def slices_auroc(self, cells: KLMap, shares: dict[int, float] | None) -> float:
+        """Return how slices with lesions rank among the slices examined: by the share of healthy slices that are as
+        unusual, or where nothing tells it, by the largest tested block.
+        """
+        if shares is None:
+            rank = np.where(cells.tested, cells.nats, -np.inf).max((1, 2))
+        else:
+            rank = -np.array([shares[index] for index in cells.indices])
+        slices = self.framing.orientation.apply(self.lesions.numbers > 0).any((1, 2))[list(cells.indices)]
+        return auroc(rank, slices) if slices.any() and not slices.all() else float("nan")
 
     def provenance(self) -> dict[str, Any]:
         """What the run was made with; no folder of somebody's machine."""

@@ -15,6 +15,9 @@ from KLIPCore.lab.evaluation.volumes.scoring import ScanFigures, settings_of
 
 ALL = "mean of patients"
 
+RANKING = ("auroc", "auroc_limited", "aupro", "slices_auroc")
+"""Figures of how voxels and slices rank."""
+
 
 def summarize(figures: Sequence[ScanFigures]) -> list[dict[str, Any]]:
     """One entry a score and patient, and one of their mean for each score; JSON-ready but for NaN."""
@@ -60,6 +63,8 @@ def _patient(scans: Sequence[ScanFigures]) -> dict[str, Any]:
         "auroc": _mean([own.voxels.auroc for own in scans]),
         "auroc_limited": _mean([own.voxels.auroc_limited for own in scans]),
         "aupro": _mean([own.voxels.aupro for own in scans]),
+        "slices_auroc": _mean([own.slices_auroc for own in scans]),
+        "below": [_mean(values) for values in zip(*(own.below for own in scans), strict=True)],
         "points": points,
     }
 
@@ -84,7 +89,8 @@ def _macro(patients: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "patient": ALL,
         "n_patients": len(patients),
         **{key: sum(p[key] for p in patients) for key in ("n_scans", "n_lesions", "n_large")},
-        **{key: mean(lambda p, key=key: p[key]) for key in ("auroc", "auroc_limited", "aupro")},  # type: ignore[misc]
+        **{key: mean(lambda p, key=key: p[key]) for key in RANKING},  # type: ignore[misc]
+        "below": [_mean(values) for values in zip(*(p["below"] for p in patients), strict=True)],
         "points": points,
     }
 

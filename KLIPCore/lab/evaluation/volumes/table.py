@@ -11,12 +11,13 @@ from typing import Any
 
 from KLIPCore.export.files import write_bytes, written
 from KLIPCore.lab.evaluation.table import lines_of
-from KLIPCore.lab.evaluation.volumes.scoring import DEFAULT, ScanFigures
+from KLIPCore.lab.evaluation.volumes.scoring import DEFAULT, P_LEVELS, ScanFigures
 from KLIPCore.lab.evaluation.volumes.summary import ALL
 
 COLUMNS = (
     "scan", "patient", "healthy", "score", "auroc", "auroc_limited", "aupro", "lesion_voxels", "other_voxels",
-    "lesions", "large_lesions", "setting", "found", "found_large", "regions", "false_regions", "dice", "error",
+    "lesions", "large_lesions", "setting", "found", "found_large", "regions", "false_regions", "dice", "slices_auroc",
+    "error",
 )  # fmt: skip
 """Of ``scans.csv``: one row a scan, score and setting, and one for each scan or score that failed."""
 
@@ -55,7 +56,8 @@ def scans_csv(figures: Sequence[ScanFigures], failed: Sequence[dict[str, str]]) 
         )  # fmt: skip
         for p in own.points:
             at = (p.setting, p.found, p.found_large, p.regions, p.false, _number(p.dice))
-            rows.writerow(same | dict(zip(COLUMNS[11:17], at, strict=True)))
+            slices = {"slices_auroc": _number(own.slices_auroc)}
+            rows.writerow(same | dict(zip(COLUMNS[11:17], at, strict=True)) | slices)
     for why in failed:
         rows.writerow({key: why[key] for key in ("scan", "patient", "score")} | {"error": why["message"]})
     return text.getvalue()
@@ -95,7 +97,7 @@ def _ranking(entries: Sequence[dict[str, Any]], large: str, limit: float) -> lis
             e["score"],
             _who(e),
             str(e["n_scans"]),
-            *(_figure(e[key]) for key in ("auroc", "auroc_limited", "aupro")),
+            *(_figure(e[key]) for key in ("auroc", "auroc_limited", "aupro", "slices_auroc")),
             f"{e['points'][DEFAULT]['found']} of {e['n_large']}",
             _figure(e["points"][DEFAULT]["found_part"], 2),
             _figure(e["points"][DEFAULT]["dice"], 2),
@@ -103,12 +105,12 @@ def _ranking(entries: Sequence[dict[str, Any]], large: str, limit: float) -> lis
         ]
         for e in entries
     ]
-    titles = ["score", "patient", "scans", "AUROC", f"AUROC ≤ {limit:g}", f"AUPRO ≤ {limit:g}", f"lesions {large}"]
+    titles = ["score", "patient", "scans", "AUROC", f"AUROC ≤ {limit:g}", f"AUPRO ≤ {limit:g}", "slices"]
     return [
         "",
         "Studies with lesions: voxels of the body, each scan by itself, then the mean over the scans of a patient and "
-        "over patients; regions at the default.",
-        *lines_of([*titles, "part found", "Dice", "false regions a study"], rows),
+        "over patients; slices: AUROC of the slices with lesions among the scan's own; regions at the default.",
+        *lines_of([*titles, f"lesions {large}", "part found", "Dice", "false regions a study"], rows),
     ]
 
 
@@ -128,7 +130,10 @@ def _healthy(entries: Sequence[dict[str, Any]]) -> list[str]:
             for e in own
         ]
         lines += lines_of(["score", "patient", "studies", *names], rows)
-    return lines
+    levels = [f"p < {level:g}" for level in P_LEVELS]
+    rows = [[e["score"], _who(e), *(f"{_figure(100 * v, 2)} %" for v in e["below"])] for e in entries]
+    lines += ["", "Healthy studies: share of the blocks with a p-value below a level."]
+    return lines + lines_of(["score", "patient", *levels], rows)
 
 
 def _froc(table: dict[str, Any], large: str) -> list[str]:

@@ -185,7 +185,7 @@ def scan(name: str, patient: str, healthy: bool, ranks: list[tuple[float, tuple[
     ]
     return ScanFigures(
         name, patient, healthy, "unexpected", "false regions", auc, len(diameters), len(own.large(10.0)), diameters,
-        tuple(points), tuple(found), {}, (), 0.0,
+        tuple(points), tuple(found), {}, (), 0.0, float("nan") if healthy else 0.75, (0.05, 0.01, 0.001),
     )  # fmt: skip
 
 
@@ -210,6 +210,8 @@ def test_a_patient_counts_once_however_many_scans_it_has() -> None:
     assert well["points"]["default"]["regions_a_study"] == 1.0
     assert well["points"]["≤ 4"]["regions_a_study"] == 2.0
     assert np.isnan(well["points"]["default"]["found_part"])
+    assert (mean["slices_auroc"], well["below"]) == (0.75, [0.05, 0.01, 0.001])
+    assert np.isnan(well["slices_auroc"])
 
     curve = froc_curve(figures, 10.0)
     at = curve["rank"].index(0.9)
