@@ -32,9 +32,9 @@ def test_shares_are_those_of_unseen_health() -> None:
     references = [SliceLaws.fit([healthy(3000, seed)]) for seed in range(40)]
     assert references[0].n_slices == 3000
     unseen = healthy(20_000, 99)
-    for level in (0.05, 0.02, 0.01, 0.002):
+    for level, error in ((0.05, 0.1), (0.02, 0.1), (0.01, 0.15), (0.002, 0.35)):  # the last one is extrapolated
         found = np.mean([(laws.share_of(unseen[DARK], DARK) <= level).mean() for laws in references])
-        assert found == pytest.approx(level, rel=0.15)
+        assert found == pytest.approx(level, rel=error)
     together = [(laws.share(unseen, "soft", ("darker", "brighter")) <= 0.04).mean() for laws in references]
     assert np.mean(together) == pytest.approx(0.04, rel=0.1)
 
