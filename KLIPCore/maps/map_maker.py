@@ -182,10 +182,11 @@ class MapMaker:
         surprise, clusters = self._judged[1]
         if on_nats is not None:
             on_nats(surprise)
-        p = np.where(self.tested, np.exp(-surprise.astype(np.float64)), 1.0)
+        n_signs = len(SIGNS) if config.sign == "both" else 1  # the larger surprise of so many is shown
+        p = np.where(self.tested, np.minimum(n_signs * np.exp(-surprise.astype(np.float64)), 1.0), 1.0)
         cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
         spacing = float(self.study.lps_grid.spacing[0])
-        forming = float(np.exp(-FORMING))
+        forming = float(n_signs * np.exp(-FORMING))
         return KLMap(
             tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.tested, p, clusters, forming,
             config.chosen, config.block_mm, spacing, "reference", None, note,
