@@ -90,7 +90,7 @@ class OrganMap:
         """
         present = self.present
         by_name = [n for n in present if self.called(n).casefold() == wanted.strip().casefold()]
-        by_number = [n for n in present if str(n) == wanted.strip()]
+        by_number = [n for n in present if wanted.strip() in (str(n), self.called(n).removeprefix("label "))]
         if by_name or by_number:
             return (by_name or by_number)[0]
         listed = ", ".join(f"{n} ({self.names[n]})" if n in self.names else str(n) for n in present)

@@ -35,6 +35,7 @@ config           | declare settings scores volume                       |
 
 volume           |                                                      | numpy scipy yaml
 io               | volume                                               | numpy scipy SimpleITK pydicom
+io.segmentation_files |                                                 | highdicom
 maps             | volume config scores settings declare                | numpy scipy
 export           | maps io volume                                       | numpy SimpleITK pydicom matplotlib PIL jinja2
 export.dicom_codes | scores                                             |
