@@ -56,6 +56,16 @@ ROI = Annotated[
     typer.Option("--roi", help="Only this box: x0:x1,y0:y1,z0:z1 in LPS mm.", rich_help_panel="What to examine"),
 ]
 
+WITHIN = Annotated[
+    str | None,
+    typer.Option(
+        "--within",
+        help="Look within a segmentation alone and name organs by it: FILE or FILE:LABEL (name or number); NIfTI, "
+        ".seg.nrrd, NRRD, MetaImage or DICOM SEG. Acts on a finished run as well.",
+        rich_help_panel="What to examine",
+    ),
+]
+
 PANELS = {"measurement": "Simulated scan", "sampling": "Sampling", "regions": "Map and regions"}
 """Headings of the help, by section."""
 
@@ -86,6 +96,7 @@ class Examine:
         typer.Option(help="Python-style range, counted from the feet: 12:17.", rich_help_panel="What to examine"),
     ] = None
     roi: ROI = None
+    within: WITHIN = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from KLIPCore.cli.options import (
     ROI,
     RUN,
     STUDY,
+    WITHIN,
     BaseSettings,
     Examine,
     ProgressStyle,
@@ -63,6 +64,7 @@ def detect(
             series=examine.series,
             slices=examine.slices,
             roi=box,
+            within=examine.within,
             overwrite=overwrite,
             progress=tell,
             work=work,
@@ -75,6 +77,7 @@ def regions(
     out: RUN,
     settings: RegionSettings,
     roi: ROI = None,
+    within: WITHIN = None,
     study: Annotated[Path | None, typer.Option(help="Where the study is now, if it has moved.")] = None,
     report: Annotated[
         bool,
@@ -86,6 +89,7 @@ def regions(
 ) -> None:
     """Map and regions again from the trace, with other settings and without sampling.
 
+    What --within was last is kept; --within all looks everywhere again, --within :LABEL at an organ that is known.
     Removes the report of the old regions; --report makes a new one.
     """
     from KLIPCore.config import Config
@@ -103,7 +107,14 @@ def regions(
         reopen = reopen_scan if is_scan(Path(run["study"]["path"])) else reopen_study
     with show_progress(progress.value) as tell:
         found = redo_regions(
-            out, config.regions, study=study, roi=parse_box(roi), report=report, progress=tell, reopen=reopen
+            out,
+            config.regions,
+            study=study,
+            roi=parse_box(roi),
+            within=within,
+            report=report,
+            progress=tell,
+            reopen=reopen,
         )
     tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
 

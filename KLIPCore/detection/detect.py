@@ -32,6 +32,7 @@ from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import SAMPLING_SHARE, Detection, Progress, finish, volume_hash
+from KLIPCore.runs.search import Search
 from KLIPCore.settings import refuse_for_scan
 from KLIPCore.volume.framed_study import FramedStudy, frame_study
 from KLIPCore.volume.model_card import ModelCard
@@ -47,6 +48,7 @@ def detect(
     series: str | None = None,
     slices: str | None = None,
     roi: Box | None = None,
+    within: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     work: Arrangement | None = None,
@@ -62,6 +64,8 @@ def detect(
     series : which DICOM series, where there are several.
     slices : Python-style range counted from the feet, e.g. ``"12:17"``; all when None.
     roi : LPS box in mm; only blocks centred in it are tested, only slices that meet it are sampled.
+    within : segmentation to look within, ``FILE[:LABEL]``: regions are sought there alone, and named by its organs. It
+        changes nothing of what is sampled.
     overwrite : replace a run with other settings in ``out``.
     progress : called as work goes on.
     work : workers, threads and images at once; None: those of the run that is continued, or what
@@ -74,11 +78,17 @@ def detect(
     """
     study, folder, config = Path(study), RunFolder(Path(out)), config or Config()
     if is_scan(study):
-        given = {"--series": series, "--slices": slices, "--roi": roi, "--workers, --threads or --batch": work}
+        given = {
+            "--series": series,
+            "--slices": slices,
+            "--roi": roi,
+            "--within": within,
+            "--workers, --threads or --batch": work,
+        }
         refuse_for_scan([name for name, value in given.items() if value is not None])
         return detect_scan(study, folder.path, config, overwrite=overwrite, progress=progress)
     with folder.locked():
-        return _detect(study, folder, config, series, slices, roi, overwrite, progress, work)
+        return _detect(study, folder, config, series, slices, roi, within, overwrite, progress, work)
 
 
 def _detect(
@@ -88,6 +98,7 @@ def _detect(
     series: str | None,
     slices: str | None,
     roi: Box | None,
+    within: str | None,
     overwrite: bool,
     progress: Progress | None,
     work: Arrangement | None,
@@ -108,6 +119,7 @@ def _detect(
     tell("frame", 0.02, "finding the body")
     framed = frame_study(volume, exact.card)
     indices = chosen_slices(framed, slices, roi)
+    search = Search(roi).changed(within, volume.grid)  # before hours of sampling: a label may not be there
 
     identity = (exact.card.sha256, volume_hash(volume))
     prior, choice, fingerprint = settle(
@@ -121,7 +133,7 @@ def _detect(
     folder.open(run | made_with, overwrite)
     folder.write_framing(framed)
     seconds = sample_slices(folder, framed, config, prior, devices, indices, fingerprint, tell, work)
-    result = finish(folder, framed, config.regions, prior.card, tell, roi)
+    result = finish(folder, framed, config.regions, prior.card, tell, search)
     tell("done", 1.0, f"{len(indices)} slices, {seconds:.0f} s of sampling")
     return result
 

@@ -29,6 +29,7 @@ from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import SAMPLING_SHARE, SIMULATED, Detection, Progress, finish
+from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import FramedStudy, Framing
 
 QUICK_ITERATIONS = 12
@@ -113,7 +114,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
     if not folder.finished([0], fingerprint):
         tell("sample", SAMPLING_SHARE[0], "sampling the scan and its solid twin")
         folder.save_slice(trace_scan(scan, prior, config), fingerprint)
-    result = finish(folder, framed, config.regions, prior.card, tell, None)
+    result = finish(folder, framed, config.regions, prior.card, tell, Search())
     tell("done", 1.0, f"{len(result.report.regions)} regions")
     return result
 

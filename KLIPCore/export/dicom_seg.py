@@ -19,7 +19,7 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.export.dicom_codes import ABNORMAL, ARTIFICIAL_INTELLIGENCE
+from KLIPCore.export.dicom_codes import ABNORMAL, ARTIFICIAL_INTELLIGENCE, ascii_text
 from KLIPCore.export.files import written
 from KLIPCore.export.report import number, p_text
 from KLIPCore.export.source_series import SourceSeries, making, new_instance
@@ -121,8 +121,9 @@ def segment_description(
         tracking_id=f"KLIP {region.name}",
         display_color=hd.color.CIELabColor.from_rgb(*(round(255 * c) for c in region.colour)),
     )
+    where = f"Organ: {ascii_text(region.organ)}. " if region.organ else ""
     described.SegmentDescription = (
-        f"Departs from the prior: peak {_ascii(number(region.peak_nats))} nats, total "
+        f"{where}Departs from the prior: peak {_ascii(number(region.peak_nats))} nats, total "
         f"{_ascii(number(region.total_nats))} nats, "
         f"q = {_ascii(p_text(region.q_value))}. Research result, not a diagnosis."
     )

@@ -30,6 +30,10 @@ DISCLAIMER = (
 )
 
 
+UNKNOWN = "unknown"
+"""What tables say of the organ of a region where nobody named the organs."""
+
+
 @dataclass(frozen=True)
 class RegionRow:
     """One line of a region table: display-ready text beside the numbers to sort by.
@@ -49,6 +53,7 @@ class RegionRow:
     total_nats : of the whole region, in the second.
     p_value, q_value : the region's, as :class:`KLIPCore.maps.regions.Region` explains.
     expected : regions as strong that a healthy study would show; None where no reference of health judged.
+    organ : the organ the region lies in, ``"outside"`` of those that are known; None where none is known.
     units : what peak and total are in; nats only where they say so (:data:`KLIPCore.scores.Unit`).
     """
 
@@ -67,6 +72,7 @@ class RegionRow:
     p_value: float
     q_value: float
     expected: float | None = None
+    organ: str | None = None
     units: tuple[str, str] = ("nats", "nats")
 
     @classmethod
@@ -89,6 +95,7 @@ class RegionRow:
             p_value=region.p_value,
             q_value=region.q_value,
             expected=region.expected,
+            organ=region.organ,
             units=units,
         )
 
@@ -96,6 +103,7 @@ class RegionRow:
         """Column title → text, in the order a table shows them."""
         return {
             "Region": self.name,
+            "Organ": self.organ or UNKNOWN,
             "Slices": self.slices,
             "Centroid LPS [mm]": self.centroid,
             "Extent [mm]": self.extent,

@@ -48,6 +48,7 @@ def segment_tags(region: Region) -> dict[str, str]:
         "KLIP.VolumeMm3": f"{region.volume_mm3:.6g}",
         "KLIP.PValue": f"{region.p_value:.6g}",
         "KLIP.QValue": f"{region.q_value:.6g}",
+        **({} if region.organ is None else {"KLIP.Organ": region.organ.replace("|", "/").replace(":", "/")}),
     }
 
 

@@ -20,6 +20,8 @@ LONGEST_LINE = 900
 MOST_DIMENSIONS = 7
 BOMB_BYTES, BOMB_RATIO = 64 << 20, 300
 """More bytes than this that take less than 1/300 of them on disk are no CT: noise does not compress."""
+LABEL_RATIO = 1100
+"""Labels compress as far as deflate can, 1032 to one."""
 BITS = {
     "char": 8,
     "uchar": 8,
@@ -51,8 +53,13 @@ SIDES_ASSUMED = (
 AGAIN = "Copy or export that file again."
 
 
-def check_header(path: Path) -> list[str]:
+def check_header(path: Path, ratio: int = BOMB_RATIO) -> list[str]:
     """Refuse an .nrrd, .nhdr, .mha or .mhd whose header is dangerous or claims what the file cannot hold.
+
+    Parameters
+    ----------
+    path : the file.
+    ratio : how many times smaller than its numbers the file may be.
 
     Returns
     -------
@@ -67,15 +74,15 @@ def check_header(path: Path) -> list[str]:
         with path.open("rb") as file:
             start = file.read(LONGEST_HEADER)
         if start.startswith(b"NRRD"):
-            return _check_nrrd(path, start)
+            return _check_nrrd(path, start, ratio)
         if path.name.lower().endswith((".mha", ".mhd")):
-            return _check_meta(path, start)
+            return _check_meta(path, start, ratio)
         return []
     except (OSError, ValueError, OverflowError) as error:
         raise UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN) from error
 
 
-def _check_nrrd(path: Path, start: bytes) -> list[str]:
+def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
     head = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
     lines = head.split(b"\n")
     if any(
@@ -93,13 +100,13 @@ def _check_nrrd(path: Path, start: bytes) -> list[str]:
         )
     data = _data_file(path, fields["datafile"]) if "datafile" in fields else path
     kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
-    check_size(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64))
+    check_size(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64), ratio)
     if "spacedirections" not in fields and not re.search(r"\d", fields.get("spacings", "")):
         raise _no_spacing(path)
     return [] if SPACES.match(fields.get("space", "")) and "spacedirections" in fields else [SIDES_ASSUMED]
 
 
-def _check_meta(path: Path, start: bytes) -> list[str]:
+def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
     fields: dict[str, str] = {}
     for line in start.split(b"\n"):
         name, found, value = line.decode("latin-1").partition("=")
@@ -117,7 +124,7 @@ def _check_meta(path: Path, start: bytes) -> list[str]:
     bits = {"CHAR": 8, "SHORT": 16, "FLOAT": 32, "INT": 32}.get(
         fields.get("ElementType", "").removeprefix("MET_").removeprefix("U"), 64
     )
-    check_size(path, data, _counts(fields.get("DimSize", "")), bits)
+    check_size(path, data, _counts(fields.get("DimSize", "")), bits, ratio)
     if not {"DimSize", "ElementDataFile"} <= set(fields):
         return []  # no MetaImage: ITK says so
     if not {"ElementSpacing", "ElementSize"} & set(fields):
@@ -166,7 +173,7 @@ def _counts(sizes: str) -> list[float]:
     return counts
 
 
-def check_size(path: Path, data: Path, counts: Sequence[float], bits: int) -> None:
+def check_size(path: Path, data: Path, counts: Sequence[float], bits: int, ratio: int = BOMB_RATIO) -> None:
     """Refuse more numbers than a file of this length can hold, packed as well as zlib can.
 
     Parameters
@@ -175,13 +182,16 @@ def check_size(path: Path, data: Path, counts: Sequence[float], bits: int) -> No
     data : the file of numbers.
     counts : numbers along each axis.
     bits : of each number.
+    ratio : how many times smaller than the numbers the file may be.
 
     Raises
     ------
     UnreadableFileError : the file says to hold more.
     """
     claimed, held = math.prod(counts) * bits / 8, data.stat().st_size
-    if claimed > BOMB_BYTES and claimed > BOMB_RATIO * held:
+    if claimed > BOMB_BYTES and claimed > ratio * held:
         raise UnreadableFileError(
-            f"{path.name} has {held} bytes and says to hold {claimed:.3g}, which no CT does.", AGAIN
+            f"{path.name} has {held} bytes and says to hold {claimed:.3g}, which no "
+            f"{'CT' if ratio == BOMB_RATIO else 'segmentation'} does.",
+            AGAIN,
         )

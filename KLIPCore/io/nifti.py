@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, NotCTError, UnreadableFileError
-from KLIPCore.io.headers import BOMB_BYTES, check_size
+from KLIPCore.io.headers import BOMB_BYTES, BOMB_RATIO, check_size
 from KLIPCore.io.integrity import BLOCK, damaged
 from KLIPCore.volume.grid import Grid
 
@@ -90,12 +90,13 @@ class Header:
     unit_note: str = ""
 
 
-def read_nifti(path: Path) -> tuple[NDArray[np.float32], Grid, list[str]]:
+def read_nifti(path: Path, ratio: int = BOMB_RATIO) -> tuple[NDArray[np.float32], Grid, list[str]]:
     """Read a NIfTI-1 file, or a pair of header and image files, either of them compressed or not.
 
     Parameters
     ----------
     path : .nii, .nii.gz, or either file of a .hdr/.img pair.
+    ratio : how many times smaller than its numbers the file may be.
 
     Returns
     -------
@@ -114,7 +115,7 @@ def read_nifti(path: Path) -> tuple[NDArray[np.float32], Grid, list[str]]:
         with _opened(header_file) as file:
             header = _header(file.read(348), path.name)
             shape = _shape(header, path.name)
-            check_size(path, image_file, shape, 8 * np.dtype(header.dtype).itemsize)
+            check_size(path, image_file, shape, 8 * np.dtype(header.dtype).itemsize, ratio)
             if header.single:
                 file.seek(0)
                 stored = _numbers(file, header, shape)

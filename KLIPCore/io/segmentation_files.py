@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, EmptyInputError, KlipError, UnreadableFileError
 from KLIPCore.io.fields import AGAIN, quiet_pydicom, read_header, text
-from KLIPCore.io.headers import check_header, check_size
+from KLIPCore.io.headers import LABEL_RATIO, check_header, check_size
 from KLIPCore.io.images import PAIRS, READ_FORMATS, image_format
 from KLIPCore.io.integrity import check_integrity, damaged
 from KLIPCore.io.nifti import read_nifti
@@ -71,7 +71,7 @@ def read_segmentation(path: Path, wanted: str = "") -> SegmentationFile:
         raise EmptyInputError(f"There is no segmentation file at {path}.", f"Give one file: {KINDS}.")
     kind = image_format(path, READ_FORMATS)
     if kind in (".nii", ".nii.gz", *PAIRS):
-        array, grid, _ = read_nifti(path)
+        array, grid, _ = read_nifti(path, LABEL_RATIO)
         return SegmentationFile(_numbered(_whole(array, path), _names_in_nifti(path), path), grid)
     if kind:
         return _read_itk(path, wanted)
@@ -143,7 +143,7 @@ def _data_offset(start: bytes) -> int:
 def _read_itk(path: Path, wanted: str) -> SegmentationFile:
     """NRRD and MetaImage: plain labels, or the layers and fields of a ``.seg.nrrd``."""
     check_name(path, UnreadableFileError)
-    check_header(path)
+    check_header(path, LABEL_RATIO)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -223,7 +223,7 @@ def _read_dicom(path: Path, wanted: str) -> SegmentationFile:
         raise UnreadableFileError(f"{path.name} is no segmentation.", f"Give one of {KINDS}.")
     try:
         shape = (int(header.NumberOfFrames), int(header.Rows), int(header.Columns))
-        check_size(path, path, shape, int(header.BitsAllocated))
+        check_size(path, path, shape, int(header.BitsAllocated), LABEL_RATIO)
         with quiet_pydicom():
             return _of_seg(path, wanted)
     except KlipError:

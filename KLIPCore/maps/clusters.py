@@ -74,6 +74,7 @@ def find_clusters(
     forming_p: float,
     places: NDArray[np.integer],
     noise: WhiteSpectra | None = None,
+    sought: NDArray[np.bool_] | None = None,
 ) -> Clusters:
     """Clusters of blocks and their significance.
 
@@ -85,23 +86,28 @@ def find_clusters(
     forming_p : blocks whose upper tail probability is below this form clusters.
     places : (n,) slice numbers: slices that are not neighbours do not touch.
     noise : random numbers for the fields, kept by a caller who asks again and again; seed 0 when None.
+    sought : (n, h, w) bool, where clusters are looked for, and counted in random fields; wherever tested when None.
+        Correlation is that of all tested blocks.
     """
     places = np.asarray(places) - places[0]
     rows, columns = (np.flatnonzero(tested.any(axis)) for axis in ((0, 2), (0, 1)))
     z0 = float(-ndtri(forming_p))
-    if not len(rows) or not (z[tested] > z0).any():
+    looked = tested if sought is None else tested & sought
+    if not len(rows) or not (z[looked] > z0).any():
         empty = np.zeros(0)
         return Clusters(np.zeros(z.shape, np.int32), empty, empty, empty)
     box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     dense = np.full((int(places[-1]) + 1, *z[box].shape[1:]), -np.inf, np.float32)
     dense[places] = np.where(tested[box], z[box], -np.inf)
     mask = np.isfinite(dense)
-    found = np.flatnonzero((dense > z0) & mask)
+    within = np.zeros(mask.shape, bool)
+    within[places] = looked[box]
+    found = np.flatnonzero((dense > z0) & within)
     group = _groups(found, mask.shape)
     mass = _masses(group, dense.ravel()[found] - z0)
     labels = np.zeros(dense.shape, np.int32)
     labels.flat[found] = group + 1
-    chance = np.sort(_RandomField.like(dense, mask).masses(noise or WhiteSpectra(), mask, z0))
+    chance = np.sort(_RandomField.like(dense, mask).masses(noise or WhiteSpectra(), within, z0))
     at_least = len(chance) - np.searchsorted(chance, mass, side="left")
     expected = np.maximum(at_least, 0.5) / N_SIMULATIONS  # half a cluster where none was seen: never a claim of zero
     order = np.argsort(-mass)

@@ -32,7 +32,7 @@ class KLMap:
     nats : (n, h, w) float32 of the block centred at each cell, in the score's unit: nats only where that says so
         (:data:`KLIPCore.scores.Unit`).
     cells : (n, h, w) float32 nats of each cell itself: every nat once.
-    tested : (n, h, w) bool, cells inside the body and the region of interest.
+    tested : (n, h, w) bool, cells inside the body and the region of interest in which regions are looked for.
     p : (n, h, w) p-values of single blocks; 1 where not tested.
     clusters : touching unusual blocks, with their significance.
     forming_p : blocks below this p-value form clusters.

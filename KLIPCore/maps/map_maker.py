@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from KLIPCore.config import RegionConfig
-from KLIPCore.errors import TraceError
+from KLIPCore.errors import ConfigError, TraceError
 from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
 from KLIPCore.maps.combine import combine
@@ -58,6 +58,7 @@ class MapMaker:
         self.study = study
         self.roi = roi
         self.reference = reference
+        self.within: NDArray[np.bool_] | None = None
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
         self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters]] | None = None
@@ -73,6 +74,38 @@ class MapMaker:
     def tested(self) -> NDArray[np.bool_]:
         """(n, h, w): cells inside the body and the region of interest."""
         return self.landing.tested(self.roi)
+
+    def look_within(self, within: NDArray[np.bool_] | None) -> None:
+        """Look for regions in a part of what is tested from now on; everywhere when None.
+
+        What blocks are compared with does not change: a null is still that of the whole study, a reference that of
+        health. The part's volume decides how many regions chance, or health, would show in it.
+
+        Parameters
+        ----------
+        within : (D, H, W) bool on the LPS grid; only blocks centred in it are looked at.
+        """
+        self.within = within
+        self._judged = None
+        self.__dict__.pop("sought", None)
+
+    @cached_property
+    def sought(self) -> NDArray[np.bool_]:
+        """(n, h, w): cells in which regions are looked for.
+
+        Raises
+        ------
+        ConfigError : the part to look within holds none.
+        """
+        if self.within is None:
+            return self.tested
+        inside = self.tested & self.landing.tested(self.within)
+        if not inside.any():
+            raise ConfigError(
+                "Nothing of what was examined lies in the segments to look within.",
+                "Choose another segment, or examine the slices that show it.",
+            )
+        return inside
 
     def make(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None = None) -> KLMap:
         """Blocks, null, p- and q-values.
@@ -125,13 +158,13 @@ class MapMaker:
             width = null.width
         if on_nats is not None:
             on_nats(nats)
-        clusters = find_clusters(z, judged, config.forming_p, places, self._noise)
+        clusters = find_clusters(z, judged, config.forming_p, places, self._noise, self.sought)
         block_mm = max(config.block_mm, self.landing.cell_mm)
         return KLMap(
             tuple(self.trace.indices),
             nats,
             cells,
-            tested,
+            self.sought,
             p,
             clusters,
             config.forming_p,
@@ -178,17 +211,17 @@ class MapMaker:
         key = (config.block_mm, config.sign, config.tissue)
         if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
             fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
-            self._judged = (key, judge(reference, fields, self._evidence, self.tested, config))
+            self._judged = (key, judge(reference, fields, self._evidence, self.sought, config))
         surprise, clusters = self._judged[1]
         if on_nats is not None:
             on_nats(surprise)
         n_signs = len(SIGNS) if config.sign == "both" else 1  # the larger surprise of so many is shown
-        p = np.where(self.tested, np.minimum(n_signs * np.exp(-surprise.astype(np.float64)), 1.0), 1.0)
+        p = np.where(self.sought, np.minimum(n_signs * np.exp(-surprise.astype(np.float64)), 1.0), 1.0)
         cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
         spacing = float(self.study.lps_grid.spacing[0])
         forming = float(n_signs * np.exp(-FORMING))
         return KLMap(
-            tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.tested, p, clusters, forming,
+            tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.sought, p, clusters, forming,
             config.chosen, config.block_mm, spacing, "reference", None, note,
         )  # fmt: skip
 
@@ -206,7 +239,7 @@ class MapMaker:
         assert isinstance(reference, Reference)
         config, _ = self._promised(config)
         signs = list(SIGNS) if config.sign == "both" else [config.sign]
-        strengths = reference.slice_strengths(self._centred_cells(config.tissue), self._evidence, self.tested)
+        strengths = reference.slice_strengths(self._centred_cells(config.tissue), self._evidence, self.sought)
         shares = reference.slices.share(strengths, config.tissue, signs)
         return dict(zip(self.trace.indices, shares.tolist(), strict=True))
 

@@ -76,6 +76,7 @@ class Region:
     peak_slice : the slice of the peak, counted likewise.
     colour : RGB in 0..1.
     expected : regions as strong that a healthy study of this size would show; None where no reference judged.
+    organ : the organ it lies in, ``"outside"`` of all that are known, or None where none is known.
     """
 
     label: int
@@ -94,6 +95,7 @@ class Region:
     peak_slice: int
     colour: RGB
     expected: float | None = None
+    organ: str | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -129,6 +131,7 @@ class Region:
             "voxels": int(self.mask.sum()),
             **({} if self.expected is None else {"expected_in_healthy_study": self.expected}),
             "colour": self.hex_colour,
+            "organ": self.organ,
         }
 
 

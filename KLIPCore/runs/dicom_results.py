@@ -36,7 +36,7 @@ def write_dicom_results(
     report : what was found.
     volumes : the map that it was found on, on the study's grid.
     study : the CT; only its grid and source are used. Its files must still be there.
-    organs : label of a region → code of the organ it lies in, where that is known.
+    organs : label of a region → code of the organ it lies in; None: of those whose organ's name has a code.
 
     Returns
     -------
@@ -51,16 +51,19 @@ def write_dicom_results(
     """
     from KLIPCore.export.dicom_codes import quantity_of
     from KLIPCore.export.dicom_seg import dicom_seg
+    from KLIPCore.export.organ_codes import organ_code
     from KLIPCore.export.parametric_map import parametric_map
     from KLIPCore.export.source_series import SourceSeries
     from KLIPCore.export.structured_report import Referenced, structured_report
 
     series, settings = SourceSeries.of(study), parameters_of(volumes.cells)
     quantity = quantity_of(volumes.cells.score)
+    if organs is None:
+        organs = {r.label: code for r in report.regions if (code := organ_code(r.organ)) is not None}
     segmentation = dicom_seg(report.regions, study, version=__version__, parameters=settings, series=series)
     try:
         kl_map = parametric_map(volumes.kl_map, study, version=__version__, quantity=quantity, series=series)
-        referenced = Referenced(series, kl_map, segmentation, quantity, organs or {})
+        referenced = Referenced(series, kl_map, segmentation, quantity, organs)
         document = structured_report(report, referenced, version=__version__, parameters=settings)
     except InputError:  # such as a map of more than 4 GiB
         _write({folder / SEGMENTATION: segmentation})

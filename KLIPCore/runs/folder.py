@@ -11,6 +11,7 @@
       regions.seg.nrrd      flagged regions for 3D Slicer
       regions.dcm           the same as DICOM SEG, for a DICOM study with regions
       kl_map.dcm report.dcm map and numbers as DICOM Parametric Map and Structured Report, for a DICOM study
+      organs.npz            organs and where regions are looked for, where a segmentation was given
       report.html  result.json
 
 Every file is written beside its place and renamed: what is there is whole. A slice's file carries the run's
@@ -37,6 +38,7 @@ from KLIPCore.declare import settings_of
 from KLIPCore.errors import ConfigError, GeometryError, OutputError, TraceError
 from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
+from KLIPCore.runs.search import ORGANS_FILE, Search
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
@@ -46,6 +48,7 @@ from KLIPCore.volume.volume import Orientation
 OWN_FILES = (
     "run.json",
     "body.npz",
+    ORGANS_FILE,
     "reconstruction.nrrd",
     "kl_map.nrrd",
     "regions.seg.nrrd",
@@ -303,6 +306,21 @@ class RunFolder:
             raise TraceError(
                 f"The body masks in {self.path} are missing or damaged.",
                 "Run klip detect again; finished slices are kept.",
+            ) from error
+
+    def keep_search(self, search: Search) -> None:
+        """Keep the organs, and where regions are looked for.
+
+        Raises
+        ------
+        OutputError : they cannot be written.
+        """
+        try:
+            search.save(self.path)
+        except OSError as error:
+            raise OutputError(
+                f"{ORGANS_FILE} cannot be written ({error.strerror or error}).",
+                "Choose a folder you may write to, with space left.",
             ) from error
 
     def save_slice(self, traced: SliceTrace, fingerprint: str) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from KLIPCore.maps.regions import Region
 from KLIPCore.maps.trace import DAMAGE, KLTrace
 from KLIPCore.maps.typicality import StudyFit
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import judge_study, reference_of
-from KLIPCore.runs.rerun import regions_of
+from KLIPCore.runs.health import judge_study
+from KLIPCore.runs.rerun import maker_of, regions_of
+from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import Framing
-from KLIPCore.volume.selection import Box, box_mask
+from KLIPCore.volume.selection import Box
 from KLIPCore.volume.volume import Volume
 
-MEMBER = re.compile(r"run\.json|body\.npz|trace/slice_\d{4,6}\.npz")
+MEMBER = re.compile(r"run\.json|body\.npz|organs\.npz|trace/slice_\d{4,6}\.npz")
 """What an archive of a live map may hold."""
 
 
@@ -65,11 +67,13 @@ class LiveMap:
     run : the run's record (settings, prior, warnings), as ``run.json`` has it.
     framing : the study's grid, body masks and frame.
     trace : the slices that are done.
+    search : where regions are looked for, and whose organs they are named by; the run's box everywhere when None.
     """
 
     run: dict[str, Any]
     framing: Framing
     trace: KLTrace
+    search: Search | None = None
 
     @classmethod
     def open(cls, out: Path) -> LiveMap:
@@ -81,7 +85,9 @@ class LiveMap:
         """
         folder = RunFolder(out)
         run = folder.run()
-        return cls(run, folder.read_framing(), folder.trace(run["slices"], run["fingerprint"]))
+        framing = folder.read_framing()
+        search = Search.kept(out, framing.grid, _box_of(run))
+        return cls(run, framing, folder.trace(run["slices"], run["fingerprint"]), search)
 
     @property
     def settings(self) -> RegionConfig:
@@ -91,8 +97,27 @@ class LiveMap:
     @property
     def roi(self) -> Box | None:
         """The run's region of interest, LPS mm."""
-        box = self.run.get("roi")
-        return None if box is None else ((box[0][0], box[0][1]), (box[1][0], box[1][1]), (box[2][0], box[2][1]))
+        return _box_of(self.run)
+
+    @property
+    def where(self) -> Search:
+        """Where regions are looked for."""
+        return self.search or Search(self.roi)
+
+    def looking(self, search: Search) -> LiveMap:
+        """Return the same run looked at elsewhere; what was worked out of its trace is kept.
+
+        Raises
+        ------
+        ConfigError : nothing was examined of what is to be looked within.
+        """
+        other = replace(self, search=search)
+        if search.roi == self.where.roi and "_maker" in self.__dict__:
+            maker = copy(self._maker)
+            maker.look_within(search.within(self.framing))
+            other.__dict__["_maker"] = maker
+        _ = other._maker.sought
+        return other
 
     @cached_property
     def fit(self) -> StudyFit | None:
@@ -101,12 +126,7 @@ class LiveMap:
 
     @cached_property
     def _maker(self) -> MapMaker:
-        return MapMaker(
-            self.trace,
-            self.framing,
-            None if self.roi is None else box_mask(self.framing.lps_grid, self.roi),
-            reference_of(self.run),
-        )
+        return maker_of(self.run, self.trace, self.framing, self.where)
 
     def update(self, settings: RegionConfig, over: LiveView | None = None) -> LiveView:
         """Map and regions under other settings.
@@ -123,7 +143,7 @@ class LiveMap:
             few blocks.
         """
         volumes = self._maker.volumes(settings, into=None if over is None else over.kl_map.array)
-        regions = tuple(regions_of(volumes, settings))
+        regions = tuple(self.where.named(regions_of(volumes, settings)))
         labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
         for region in regions:
             labels[region.box][region.mask] = region.label
@@ -138,6 +158,7 @@ class LiveMap:
             folder.trace_folder.mkdir()
             folder.write_framing(self.framing)
             folder.write_json("run.json", self.run)
+            folder.keep_search(self.where)
             for piece in self.trace.slices:
                 piece.save(folder.slice_file(piece.index), self.run["fingerprint"])
             buffer = io.BytesIO()
@@ -168,6 +189,12 @@ class LiveMap:
             raise TraceError(
                 f"The stored KL trace is damaged ({type(error).__name__}).", "Run the detection again."
             ) from error
+
+
+def _box_of(run: dict[str, Any]) -> Box | None:
+    """The box that a run examined, LPS mm."""
+    box = run.get("roi")
+    return None if box is None else ((box[0][0], box[0][1]), (box[1][0], box[1][1]), (box[2][0], box[2][1]))
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:

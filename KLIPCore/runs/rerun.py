@@ -31,9 +31,10 @@ from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import judge_study, reference_hash, reference_of
 from KLIPCore.runs.outputs import write_map, write_report, write_result
+from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import FramedStudy, Framing
 from KLIPCore.volume.model_card import ModelCard
-from KLIPCore.volume.selection import Box, box_mask
+from KLIPCore.volume.selection import Box
 from KLIPCore.volume.volume import Volume
 
 Progress = Callable[[str, float, str], None]
@@ -97,6 +98,7 @@ def redo_regions(
     *,
     study: Path | None = None,
     roi: Box | None = None,
+    within: str | None = None,
     report: bool = False,
     progress: Progress | None = None,
     reopen: Reopen = reopen_study,
@@ -109,6 +111,8 @@ def redo_regions(
     config : new settings; those of the run when None.
     study : where the study is now, when it has moved.
     roi : LPS box in mm instead of the run's own.
+    within : segments to look within instead of those of the last time, ``FILE[:LABEL]``; ``"all"`` lifts them
+        (:meth:`KLIPCore.runs.search.Search.changed`).
     report : whether to write the HTML report and the DICOM results again, for which the study is read; without,
         old ones are removed.
     progress : called as work goes on.
@@ -122,47 +126,38 @@ def redo_regions(
     folder = RunFolder(out)
     folder.run()  # nothing is made where there is no run
     with folder.locked():
-        return _redo(folder, config, study, roi, report, progress or (lambda stage, fraction, detail: None), reopen)
-
-
-def _redo(
-    folder: RunFolder,
-    config: RegionConfig | None,
-    study: Path | None,
-    roi: Box | None,
-    report: bool,
-    tell: Progress,
-    reopen: Reopen,
-) -> Detection:
-    """What :func:`redo_regions` does in a folder that nobody else works in."""
-    run = folder.run()
-    framing: Framing = folder.read_framing()
-    if report:
-        tell("read", 0.0, "reading the study")
-        framing = reopen(run, framing, study)
-    settings = config or Config.from_dict(run["config"]).regions
-    box = roi if roi is not None else _box(run.get("roi"))
-    result = finish(folder, framing, settings, ModelCard.from_dict(run["prior"]), tell, box)
-    tell("done", 1.0, f"{len(result.report.regions)} regions")
-    return result
+        run, tell = folder.run(), progress or (lambda stage, fraction, detail: None)
+        framing: Framing = folder.read_framing()
+        box = roi if roi is not None else _box(run.get("roi"))
+        search = Search.kept(folder.path, framing.grid, box).changed(within, framing.grid)
+        if report:
+            tell("read", 0.0, "reading the study")
+            framing = reopen(run, framing, study)
+        settings = config or Config.from_dict(run["config"]).regions
+        result = finish(folder, framing, settings, ModelCard.from_dict(run["prior"]), tell, search)
+        tell("done", 1.0, f"{len(result.report.regions)} regions")
+        return result
 
 
 def finish(
-    folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, roi: Box | None
+    folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, search: Search
 ) -> Detection:
     """From the trace in ``folder`` to the output files; with the study's images (a :class:`FramedStudy`)
     also the report.
+
+    Raises
+    ------
+    ConfigError : nothing was examined of what is to be looked within.
     """
     run = folder.run()
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
     tell("map", SAMPLING_SHARE[1], "adding up nats")
-    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, roi) if roi is not None else None, reference_of(run))
+    maker = maker_of(run, trace, framing, search)
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
-    made = replace(
-        report_of(run, trace, volumes, regions_of(volumes, settings), settings),
-        unusual_slices=maker.unusual_slices(settings),
-    )
+    folder.keep_search(search)
+    made = report_of(run, trace, volumes, search.named(regions_of(volumes, settings)), settings, search=search)
+    made = replace(made, unusual_slices=maker.unusual_slices(settings))
     tell("export", 0.95, "writing results")
     for name in ("report.html", *DICOM_FILES):  # of other regions: they must not stay
         folder.file(name).unlink(missing_ok=True)
@@ -178,6 +173,19 @@ def finish(
     return Detection(made, volumes.cells, volumes, framing, folder)
 
 
+def maker_of(run: dict[str, Any], trace: KLTrace, framing: Framing, search: Search) -> MapMaker:
+    """Return what makes maps of a run's trace, told where to look.
+
+    Raises
+    ------
+    ConfigError : nothing was examined of what is to be looked within.
+    """
+    maker = MapMaker(trace, framing, search.box_mask(framing), reference_of(run))
+    maker.look_within(search.within(framing))
+    _ = maker.sought  # refuse before a file is written
+    return maker
+
+
 def report_of(
     run: dict[str, Any],
     trace: KLTrace,
@@ -185,6 +193,7 @@ def report_of(
     regions: Sequence[Region],
     settings: RegionConfig,
     warnings: Sequence[str] = (),
+    search: Search | None = None,
 ) -> Report:
     """What there is to say of a map.
 
@@ -196,6 +205,7 @@ def report_of(
     regions : of it, those that are to be named.
     settings : of the map.
     warnings : sentences beyond those that the run itself noted.
+    search : where was looked; everywhere when None.
     """
     framing, kl_map = volumes.landing.framing, volumes.cells
     voxel = framing.grid.voxel_volume_mm3
@@ -203,11 +213,12 @@ def report_of(
     fit, approximate = judge_study(run, trace, framing)
     left_out = sorted(set(run["slices"]) - set(trace.indices))
     incomplete = _left_out(left_out, len(run["slices"])) if left_out else ""
-    notes = [incomplete, kl_map.rests_on, approximate if healthy else ""]
+    where = search or Search()
+    notes = [where.sentence(), incomplete, kl_map.rests_on, approximate if healthy else ""]
     return Report(
         regions=tuple(regions),
         settings=replace(Config.from_dict(run["config"]), regions=settings).to_dict(),
-        provenance=provenance(run, trace, kl_map),
+        provenance=provenance(run, trace, kl_map) | where.record(),
         significant_mm3=float(volumes.significant.sum() * voxel),
         tested_mm3=float(volumes.tested.sum() * voxel),
         slices=framing.lps_grid.shape[0],
@@ -241,10 +252,10 @@ def read_finished(out: Path) -> Detection:
     settings = Config.from_dict(folder.result()["settings"]).regions
     layer = settings.chosen.layer
     trace = folder.trace(run["slices"], run["fingerprint"], layers_read(layer))
-    box = _box(run.get("roi"))
-    maker = MapMaker(trace, framing, box_mask(framing.lps_grid, box) if box else None, reference_of(run))
+    search = Search.kept(folder.path, framing.grid, _box(run.get("roi")))
+    maker = maker_of(run, trace, framing, search)
     volumes = maker.volumes(settings)
-    made = report_of(run, trace, volumes, regions_of(volumes, settings), settings)
+    made = report_of(run, trace, volumes, search.named(regions_of(volumes, settings)), settings, search=search)
     return Detection(
         replace(made, unusual_slices=maker.unusual_slices(settings)),
         volumes.cells,

@@ -17,6 +17,7 @@ from pydicom.sr.codedict import codes
 from KLIPCore.errors import GeometryError, OutputError
 from KLIPCore.export import dicom_codes as klip
 from KLIPCore.export.dicom_seg import dicom_seg
+from KLIPCore.export.organ_codes import organ_code
 from KLIPCore.export.parametric_map import parametric_map
 from KLIPCore.export.report import VERDICTS
 from KLIPCore.export.source_series import SourceSeries
@@ -215,3 +216,11 @@ def test_reports_of_other_segments_and_bad_targets_are_refused(made: Example, tm
             made.report, referenced(made, list(made.report.regions)), tmp_path / "occupied", version="0"
         )
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_names_of_organs_have_codes_whatever_their_side() -> None:
+    assert organ_code("Left Kidney") == organ_code("kidney_right") == codes.SCT.Kidney
+    assert organ_code("liver") == codes.SCT.Liver
+    assert organ_code("outside") is None
+    assert organ_code("label 7") is None
+    assert organ_code(None) is None

@@ -15,6 +15,7 @@ from made_volumes import oblique
 from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, UnreadableFileError
 from KLIPCore.export.dicom_codes import ABNORMAL
 from KLIPCore.io.dicom import read_dicom
+from KLIPCore.io.headers import LABEL_RATIO, check_size
 from KLIPCore.io.images import image_on
 from KLIPCore.io.organs import parse_within, read_organs
 from KLIPCore.volume.grid import Grid
@@ -193,6 +194,16 @@ def test_what_is_refused_says_why_and_what_there_is(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(path.read_bytes()[:-20])
         with pytest.raises(UnreadableFileError):
             read_organs(tmp_path / name, GRID)
+
+
+def test_labels_compress_further_than_a_ct_and_no_further_than_deflate_can(tmp_path: Path) -> None:
+    file = tmp_path / "liver.nii.gz"
+    file.write_bytes(bytes(100_000))
+    check_size(file, file, (300, 512, 512), 8, LABEL_RATIO)
+    with pytest.raises(UnreadableFileError, match="no CT"):
+        check_size(file, file, (300, 512, 512), 8)
+    with pytest.raises(UnreadableFileError, match="no segmentation"):
+        check_size(file, file, (600, 512, 512), 8, LABEL_RATIO)
 
 
 def test_a_ct_slice_is_no_segmentation(series: list[Path]) -> None:

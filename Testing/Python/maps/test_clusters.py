@@ -50,6 +50,23 @@ def test_a_lesion_of_many_moderate_blocks_is_found_where_it_is() -> None:
     assert (inside & ~lesion).sum() < 0.3 * inside.sum()
 
 
+def test_a_part_to_look_in_keeps_the_correlation_and_leaves_chance_less_room() -> None:
+    mask = disc()
+    z = smooth_field(3, width=0.8)
+    z[2:6, 14:18, 22:26] += 2.0
+    part = np.zeros(SHAPE, bool)
+    part[:, 10:24, 16:32] = True
+    whole, within = (find_clusters(z, mask, 0.01, np.arange(SHAPE[0]), None, sought) for sought in (None, part))
+    assert not within.labels[~part].any()
+    strongest = [found.labels == int(np.argmax(found.mass)) + 1 for found in (whole, within)]
+    np.testing.assert_array_equal(*strongest)
+    third, second = np.argsort(whole.mass)[-3], np.argsort(within.mass)[-2]
+    assert within.mass[second] < whole.mass[third]
+    assert within.p[second] < 0.5 * whole.p[third], (
+        "chance makes as large a cluster more rarely in a sixth of the room"
+    )
+
+
 def test_surrogates_have_the_datas_correlation() -> None:
     mask = disc()
     z = smooth_field(5)
