@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from KLIPCore.detection.workers import Arrangement, crew, cut, trace_all
 from KLIPCore.errors import Cancelled, ConfigError, KlipError
 from KLIPCore.io.study import check_ct, read_study
 from KLIPCore.maps.trace import SliceTrace
+from KLIPCore.organs.find import find_organs, suits
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.folder import RunFolder
@@ -119,7 +120,11 @@ def _detect(
     tell("frame", 0.02, "finding the body")
     framed = frame_study(volume, exact.card)
     indices = chosen_slices(framed, slices, roi)
-    search = Search(roi).changed(within, volume.grid)  # before hours of sampling: a label may not be there
+    search = Search(roi)
+    if suits(exact.card):
+        tell("frame", 0.03, "finding organs")
+        search = replace(search, organs=find_organs(framed, exact.card, indices))
+    search = search.changed(within, volume.grid)  # before hours of sampling: a label may not be there
 
     identity = (exact.card.sha256, volume_hash(volume))
     prior, choice, fingerprint = settle(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from KLIPCore.errors import OutputError
+from KLIPCore.export.organ_table import OrganRow
 from KLIPCore.maps.regions import Region
 from KLIPCore.maps.typicality import StudyFit
 
@@ -184,6 +185,7 @@ class Report:
     false_regions : false regions that were acceptable in a healthy study, where a reference of health judged.
     fit : whether the study as a whole belongs under the prior; None where that could not be judged.
     units : what peaks and totals of regions are in.
+    organs : what there is to say by organ, largest first; empty where none are known.
     unusual_slices : by slice number, the share of healthy slices that are at least as unusual; None where no
         reference of health judged.
     """
@@ -202,6 +204,7 @@ class Report:
     fit: StudyFit | None = None
     units: tuple[str, str] = ("nats", "nats")
     unusual_slices: Mapping[int, float] | None = None
+    organs: tuple[OrganRow, ...] = ()
 
     def rows(self) -> list[RegionRow]:
         """The table, strongest region first."""
@@ -289,6 +292,7 @@ class Report:
             **({} if self.false_regions is None else {"false_regions": self.false_regions, "verdict": self.verdict()}),
             "study_fit": None if self.fit is None else json_ready(self.fit) | {"belongs": self.fit.belongs},
             **({} if self.unusual_slices is None else {"slices_as_unusual": _by_slice(self.unusual_slices)}),
+            "organs": json_ready(self.organs),
             "settings": json_ready(self.settings),
             "provenance": json_ready(self.provenance),
             "warnings": list(self.warnings),

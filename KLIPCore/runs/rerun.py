@@ -21,6 +21,7 @@ import numpy as np
 from KLIPCore import __version__
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
+from KLIPCore.export.organ_table import organ_rows
 from KLIPCore.export.report import Report
 from KLIPCore.io.images import write_image
 from KLIPCore.maps.kl_map import KLMap, MapVolumes
@@ -34,6 +35,7 @@ from KLIPCore.runs.outputs import write_map, write_report, write_result
 from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import FramedStudy, Framing
 from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.organs import FOUND
 from KLIPCore.volume.selection import Box
 from KLIPCore.volume.volume import Volume
 
@@ -157,7 +159,7 @@ def finish(
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
     folder.keep_search(search)
     made = report_of(run, trace, volumes, search.named(regions_of(volumes, settings)), settings, search=search)
-    made = replace(made, unusual_slices=maker.unusual_slices(settings))
+    made = _with_organs(replace(made, unusual_slices=maker.unusual_slices(settings)), volumes, search)
     tell("export", 0.95, "writing results")
     for name in ("report.html", *DICOM_FILES):  # of other regions: they must not stay
         folder.file(name).unlink(missing_ok=True)
@@ -171,6 +173,19 @@ def finish(
         made = write_report(folder, made, volumes.cells, volumes, framing, reconstruction, card)
     write_result(folder, made, volumes.cells, framing.grid)
     return Detection(made, volumes.cells, volumes, framing, folder)
+
+
+def _with_organs(made: Report, volumes: MapVolumes, search: Search) -> Report:
+    """A report with what is to be said by organ. Organs that a network found in a study that does not belong under the
+    prior are not named: it knows healthy abdomens.
+    """
+    organs = search.organs
+    if organs is None:
+        return made
+    if organs.origin == FOUND and made.fit is not None and not made.fit.belongs:
+        return replace(made, regions=tuple(replace(region, organ=None) for region in made.regions))
+    voxel_ml = volumes.kl_map.grid.voxel_volume_mm3 / 1000
+    return replace(made, organs=tuple(organ_rows(organs, made.regions, volumes.kl_map.array, voxel_ml)))
 
 
 def maker_of(run: dict[str, Any], trace: KLTrace, framing: Framing, search: Search) -> MapMaker:
@@ -257,7 +272,7 @@ def read_finished(out: Path) -> Detection:
     volumes = maker.volumes(settings)
     made = report_of(run, trace, volumes, search.named(regions_of(volumes, settings)), settings, search=search)
     return Detection(
-        replace(made, unusual_slices=maker.unusual_slices(settings)),
+        _with_organs(replace(made, unusual_slices=maker.unusual_slices(settings)), volumes, search),
         volumes.cells,
         volumes,
         framing,

@@ -131,8 +131,8 @@ class Search:
 
         Parameters
         ----------
-        written : ``FILE``, ``FILE:LABEL``, ``:LABEL`` of the organs that are known already, or :data:`EVERYWHERE`;
-            None changes nothing.
+        written : ``FILE``, ``FILE:LABEL``, ``LABEL`` or ``:LABEL`` of the organs that are known already, or
+            :data:`EVERYWHERE`; None changes nothing.
         grid : the study's.
 
         Raises
@@ -144,6 +144,9 @@ class Search:
             return self
         if written == EVERYWHERE:
             return replace(self, labels=None)
+        known = self.organs
+        if known is not None and written.casefold() in (known.called(number).casefold() for number in known.present):
+            written = f":{written}"
         if written.startswith(":"):
             if self.organs is None:
                 raise ConfigError("This run knows no organs.", "Give a segmentation: --within FILE:LABEL.")

@@ -20,6 +20,9 @@ Box = tuple[slice, slice, slice]
 OUTSIDE = "outside"
 """What the organ of a region is called that lies in none."""
 
+FOUND = "KLIPCore's organ network"
+"""What made an organ map that no person and no other program has drawn."""
+
 LEAST_SHARE = 0.1
 """A region of which no organ holds this part lies outside: flagged blocks reach some millimetres beyond what they
 mark, so a smaller part may be a neighbour that the rim merely touches."""

@@ -51,10 +51,10 @@ physics          | volume                                               | numpy 
 priors           | physics volume                                       | numpy scipy torch monai safetensors
 sampling         | priors physics                                       | numpy torch
 kl               | priors sampling maps physics                         | numpy scipy torch
-detection        | kl sampling priors physics runs maps io volume       | numpy torch psutil
-                 | config scores settings declare                       |
-
-lab              | detection kl sampling priors physics runs export     | numpy scipy torch monai yaml
+organs           | volume                                               | numpy scipy torch monai safetensors
+detection        | organs kl sampling priors physics runs maps io       | numpy torch psutil
+                 | volume config scores settings declare                |
+lab              | organs detection kl sampling priors physics runs export     | numpy scipy torch monai yaml
                  | maps io volume config scores settings declare        | matplotlib PIL psutil safetensors SimpleITK
 cli              | lab detection kl sampling priors physics runs export | typer numpy PIL
                  | maps io volume config scores settings declare        |

@@ -198,7 +198,8 @@ class Examined:
             rank = np.where(cells.tested, cells.nats, -np.inf).max((1, 2))
         else:
             rank = -np.array([shares[index] for index in cells.indices])
-        slices = self.framing.orientation.apply(self.lesions.numbers > 0).any((1, 2))[list(cells.indices)]
+        every = np.any(self.framing.orientation.apply(self.lesions.numbers > 0), axis=(1, 2))
+        slices = np.asarray(every)[list(cells.indices)]
         return auroc(rank, slices) if slices.any() and not slices.all() else float("nan")
 
     def provenance(self) -> dict[str, Any]:
