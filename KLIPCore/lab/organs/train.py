@@ -70,7 +70,8 @@ class Trainer:
     def rate(self) -> float:
         """Return the learning rate of this step: a short warm-up, then half a cosine to nothing."""
         done = self.state.step / self.config["steps"]
-        return float(self.config["rate"] * min(1.0, (self.state.step + 1) / 200) * (1 + math.cos(math.pi * done)) / 2)
+        warm = min(1.0, (self.state.step + 1) / self.config["warm_up"])
+        return float(self.config["rate"] * warm * (1 + math.cos(math.pi * done)) / 2)
 
     def train_step(self, studies: list[LabelledStudy]) -> float:
         """Take one step and return its loss."""
