@@ -1,0 +1,208 @@
+"""Are brighter and darker things found alike? Balls of both signs at the same places of healthy organs.
+
+    python -m KLIPCore.lab.evaluation.signs configs/eval_signs.yaml --data FOLDER -o OUT
+
+Each donor is examined once for each contrast, with the same seed: blocks centred in a ball against blocks of the same
+organ that are at least two radii away from every ball, by the surprise of the sign that is right and by that of either
+sign, which is what the default shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.ndimage as ndi
+import yaml
+from numpy.typing import NDArray
+
+from KLIPCore.config import Config
+from KLIPCore.detection.detect import detect
+from KLIPCore.export.report import json_ready
+from KLIPCore.io.images import read_image, write_image
+from KLIPCore.lab.evaluation.auroc import auroc
+from KLIPCore.lab.evaluation.table import lines_of
+from KLIPCore.lab.evaluation.volumes.config import Scan
+from KLIPCore.lab.evaluation.volumes.reading import read_scan
+from KLIPCore.lab.phantoms.lesions import implant
+from KLIPCore.lab.phantoms.tumour import Tumour
+from KLIPCore.maps.map_maker import MapMaker
+from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.health import reference_of
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Volume
+
+EITHER = "either"
+"""The larger of both signs, as the default shows it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Donor:
+    """A healthy patient, and the places for balls in it.
+
+    Attributes
+    ----------
+    name : str
+    volume : Volume, HU
+    organs : dict of name → bool, (slices, rows, columns), the volume's own order
+    places : dict of organ → list of (x, y, z), mm, LPS
+    slices : (first, last + 1), examined
+    """
+
+    name: str
+    volume: Volume
+    organs: dict[str, NDArray[np.bool_]]
+    places: dict[str, list[tuple[float, float, float]]]
+    slices: tuple[int, int]
+
+    @classmethod
+    def of(cls, entry: dict[str, Any], data: Path, config: dict[str, Any]) -> Donor:
+        """Read a donor and draw its places."""
+        fields = {key: entry[key] for key in ("slope", "intercept") if key in entry}
+        spacing = tuple(entry["spacing_mm"]) if "spacing_mm" in entry else None
+        scan = Scan(entry["name"], image=data / entry["image"], healthy=True, spacing_mm=spacing, **fields)
+        volume = read_scan(scan)
+        labels = read_image(data / entry["labels"]).array
+        organs = {name: np.isin(labels, values) for name, values in entry["organs"].items()}
+        first, last = entry["slices"]
+        rng = np.random.default_rng(config["seed"])
+        taken: list[tuple[float, float, float]] = []
+        places = {}
+        for name, mask in organs.items():
+            places[name] = draw_places(mask, volume.grid, (first, last), config, taken, rng)
+            taken += places[name]
+        return cls(entry["name"], volume, organs, places, (first, last))
+
+    def with_balls(self, contrast_hu: float, config: dict[str, Any]) -> tuple[Volume, NDArray[np.uint8]]:
+        """Return the donor with a ball of a contrast at every place, and their labels."""
+        r = config["radius_mm"]
+        every = [place for own in self.places.values() for place in own]
+        return implant(self.volume, [Tumour(p, (r, r, r), contrast_hu, edge_mm=config["edge_mm"]) for p in every])
+
+
+def draw_places(
+    mask: NDArray[np.bool_],
+    grid: Grid,
+    slices: tuple[int, int],
+    config: dict[str, Any],
+    taken: Sequence[tuple[float, float, float]],
+    rng: np.random.Generator,
+) -> list[tuple[float, float, float]]:
+    """Return places in an organ where a ball has room, three radii apart from each other and from those taken.
+
+    Parameters
+    ----------
+    mask : bool, (slices, rows, columns)
+        The organ.
+    grid : Grid
+        Of the mask.
+    slices : (first, last + 1)
+        Balls are centred two slices inside these.
+    config : dict
+        ``radius_mm`` and ``per_organ``.
+    taken : sequence of (x, y, z), mm
+    rng : numpy.random.Generator
+    """
+    r = config["radius_mm"]
+    room = np.stack([ndi.distance_transform_edt(plane, sampling=grid.spacing[1:]) for plane in mask])
+    room[: slices[0] + 2] = 0
+    room[slices[1] - 2 :] = 0
+    candidates = np.argwhere(room > 1.1 * r)
+    rng.shuffle(candidates)
+    out: list[tuple[float, float, float]] = []
+    for index in candidates:
+        x, y, z = (float(v) for v in grid.to_world(index.astype(float)))
+        if all(np.hypot(np.hypot(x - a, y - b), z - c) > 3 * r for a, b, c in (*taken, *out)):
+            out.append((x, y, z))
+            if len(out) == config["per_organ"]:
+                break
+    return out
+
+
+def surprises(folder: RunFolder) -> dict[str, NDArray[np.float32]]:
+    """Return u of every block of a finished run, (n, h, w): of each sign, and the larger of both.
+
+    Raises
+    ------
+    TraceError : the run is not there, or recorded no pushes.
+    """
+    run = folder.run()
+    framing = folder.read_framing()
+    trace = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes"))
+    maker = MapMaker(trace, framing, None, reference_of(run))
+    settings = Config.from_dict(run["config"]).regions
+    out = {sign: maker.make(replace(settings, sign=sign)).nats for sign in ("darker", "brighter")}
+    return out | {EITHER: np.maximum(out["darker"], out["brighter"])}
+
+
+def on_blocks(mask: NDArray[np.bool_], folder: RunFolder, n_cells: int) -> NDArray[np.float32]:
+    """Return which part of each base cell a mask (slices, rows, columns) fills, (n, h, w) of the run's slices."""
+    framing, run = folder.read_framing(), folder.run()
+    framed = framing.frame.pull(framing.orientation.apply(mask.astype(np.float32)), order=1)[run["slices"]]
+    step = framed.shape[-1] // n_cells
+    return np.asarray(framed.reshape(len(framed), n_cells, step, n_cells, step).mean((2, 4)), np.float32)
+
+
+def measure(donor: Donor, contrast_hu: float, folder: RunFolder, labels: NDArray[np.uint8], r: float) -> list[dict]:
+    """Return one row an organ: AUROC of blocks in balls against blocks of the organ away from them."""
+    fields = surprises(folder)
+    right = "darker" if contrast_hu < 0 else "brighter"
+    n_cells = fields[right].shape[-1]
+    near = ndi.distance_transform_edt(labels == 0, sampling=donor.volume.grid.spacing) < r
+    ball, close = on_blocks(labels > 0, folder, n_cells) > 0.5, on_blocks(near | (labels > 0), folder, n_cells) > 0
+    rows = []
+    for name, mask in donor.organs.items():
+        inside = on_blocks(mask, folder, n_cells) > 0.9
+        positive, negative = inside & ball, inside & ~close
+        row: dict[str, Any] = {"donor": donor.name, "organ": name, "contrast_hu": contrast_hu}
+        row |= {"balls": len(donor.places[name]), "blocks": int(positive.sum()), "others": int(negative.sum())}
+        for what, key in ((right, "right_sign"), (EITHER, EITHER)):
+            values = fields[what]
+            both = np.concatenate([values[positive], values[negative]])
+            row[key] = auroc(both, np.arange(len(both)) < positive.sum())
+        rows.append(row)
+    return rows
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    titles = ["donor", "organ", "contrast (HU)", "balls", "blocks in them", "right sign", "either sign"]
+    cells = [
+        [r["donor"], r["organ"], f"{r['contrast_hu']:+g}", str(r["balls"]), str(r["blocks"])]
+        + [f"{r[key]:.3f}" for key in ("right_sign", EITHER)]
+        for r in rows
+    ]
+    return "\n".join(lines_of(titles, cells))
+
+
+def main() -> None:
+    """Run all donors and contrasts, and write ``signs.json`` and ``signs.md``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    config, out = yaml.safe_load(arguments.config.read_text(encoding="utf-8")), arguments.out
+    settings, rows = Config.from_preset(config["preset"]), []
+    for entry in config["donors"]:
+        donor = Donor.of(entry, arguments.data, config)
+        for contrast in config["contrasts_hu"]:
+            volume, labels = donor.with_balls(float(contrast), config)
+            image = out / "studies" / f"{donor.name}_{contrast:+g}.nrrd"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            write_image(volume, image, description=f"{donor.name} with simulated balls of {contrast:+g} HU")
+            folder = RunFolder(out / "runs" / image.stem)
+            detect(image, folder.path, settings, slices=f"{donor.slices[0]}:{donor.slices[1]}")
+            rows += measure(donor, float(contrast), folder, labels, config["radius_mm"])
+            (out / "signs.json").write_text(json.dumps(json_ready(rows), indent=2) + "\n", encoding="utf-8")
+            (out / "signs.md").write_text(markdown(rows) + "\n", encoding="utf-8")
+            print(markdown(rows[-len(donor.organs) :]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
