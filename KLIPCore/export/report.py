@@ -148,6 +148,9 @@ def expected_text(expected: float) -> str:
 ORDINARY_SLICE = 0.02
 """Share of healthy slices from which on an unusual slice is not worth a sentence."""
 
+RAREST_SLICE = 0.002
+"""A rarer slice is said to be rarer: laws rest on some hundreds of healthy slices."""
+
 VERDICTS = ("", "real", "normal variant", "artefact", "unsure")
 """What a reader can say of a region; the first is nothing."""
 
@@ -260,7 +263,7 @@ class Report:
         index, share = min(self.unusual_slices.items(), key=lambda item: item[1])
         if share > ORDINARY_SLICE:
             return ""
-        often = f"1 in {1 / max(share, 1e-3):.0f}" if share >= 1e-3 else "fewer than 1 in 1000"
+        often = f"1 in {1 / share:.0f}" if share >= RAREST_SLICE else f"fewer than 1 in {1 / RAREST_SLICE:.0f}"
         return f" The most unusual slice is {index}: {often} slices of healthy studies look so unusual."
 
     def verdict(self) -> str:
