@@ -36,7 +36,7 @@ from KLIPCore.kl.quadrature import gauss_legendre_nodes, panel_nodes
 from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
 from KLIPCore.priors.gaussian import likelihood_score
 from KLIPCore.priors.prior import Denoiser, denoiser
-from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions
+from KLIPCore.sampling.edm_stochastic import Churn, edm_stochastic_transitions
 from KLIPCore.sampling.guidance import (
     exact_guidance,
     pigdm_guidance,
@@ -171,7 +171,7 @@ def chains(b: GaussianBenchmark) -> dict[str, dict[int, PathKL]]:
             noise = seeded_noise((CHAINS, 16, 16), generator, torch.float64)
             start = b.posterior.sample(CHAINS, generator)[:, 0] + sigmas[0] * noise()
             if name == "EDM stochastic":
-                churn = math.log(CHAIN_HI / CHAIN_LO)
+                churn = Churn(math.log(CHAIN_HI / CHAIN_LO))
                 steps = edm_stochastic_transitions(
                     denoiser(b.prior), b.measurement, sigmas, start, noise, churn=churn, guidance=guidance
                 )

@@ -86,11 +86,9 @@ def ddpm_transitions(
     noise: NoiseSource,
     *,
     variance: Literal["small", "large"] = "small",
-    prior_std: float = 0.12,
-    cg_iterations: int = 8,
     guidance: Guidance | None = None,
 ) -> Iterator[Transition]:
-    """Guided DDPM steps from ``sigmas[0]`` down to ``sigmas[-1]``, states in the coordinates of clean images.
+    """Yield guided DDPM steps from ``sigmas[0]`` down to ``sigmas[-1]``, states in the coordinates of clean images.
 
     Parameters
     ----------
@@ -100,12 +98,11 @@ def ddpm_transitions(
     x_start : (B, H, W) states x₀ + σ z at ``sigmas[0]`` (a variance-preserving state divided by √ᾱ).
     noise : draws (B, H, W) standard normal noise.
     variance : DDPM's smaller (β̃) or larger (β) choice.
-    prior_std, cg_iterations : of :func:`KLIPCore.sampling.guidance.proximal_guidance`.
-    guidance : another guidance method instead of the proximal step.
+    guidance : a method of :mod:`KLIPCore.sampling.guidance`; its proximal step when None.
 
     Yields
     ------
     one :class:`Transition` a step.
     """
-    guide = guidance or proximal_guidance(denoise, measurement, prior_std, cg_iterations)
+    guide = guidance or proximal_guidance(denoise, measurement)
     return reverse_transitions(guide, sigmas, x_start, noise, data_std=0.0 if variance == "small" else 1.0)

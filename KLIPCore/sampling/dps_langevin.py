@@ -51,10 +51,9 @@ def dps_langevin_transitions(
     *,
     n_inner: int = 10,
     step: float = 0.5,
-    strength: float = 1.0,
     guidance: Guidance | None = None,
 ) -> Iterator[Transition]:
-    """Langevin steps at every level from ``sigmas[0]`` down to ``sigmas[-1]``.
+    """Yield Langevin steps at every level from ``sigmas[0]`` down to ``sigmas[-1]``.
 
     Parameters
     ----------
@@ -65,8 +64,7 @@ def dps_langevin_transitions(
     noise : draws (B, H, W) standard normal noise.
     n_inner : n, steps per level.
     step : c of α = c σ²; the smaller, the less the chain's own discretisation widens the law it samples.
-    strength : of :func:`KLIPCore.sampling.guidance.dps_guidance`.
-    guidance : another guidance method instead of DPS.
+    guidance : a method of :mod:`KLIPCore.sampling.guidance`; its DPS when None.
 
     Yields
     ------
@@ -76,7 +74,7 @@ def dps_langevin_transitions(
         raise ConfigError(
             "Langevin steps need a number of at least 1 and a size between 0 and 2.", "Use the defaults."
         )
-    guide = guidance or dps_guidance(denoise, measurement, strength)
+    guide = guidance or dps_guidance(denoise, measurement)
     levels = falling(sigmas)
     x = x_start
     for sigma, sigma_next in zip(levels, [*levels[1:], levels[-1]], strict=True):

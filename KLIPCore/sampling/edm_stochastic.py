@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
@@ -34,10 +35,36 @@ from KLIPCore.sampling.reverse import NoiseSource, falling
 from KLIPCore.sampling.transition import Transition
 
 
-def churned(sigma: float, n_steps: int, churn: float, churn_range: tuple[float, float]) -> float:
-    """σ̂ = (1 + γ) σ with γ = min(S_churn/N, √2 − 1) inside the churn range, 0 outside."""
-    gamma = min(churn / n_steps, math.sqrt(2) - 1) if churn_range[0] <= sigma <= churn_range[1] else 0.0
-    return sigma * (1 + gamma)
+@dataclass(frozen=True)
+class Churn:
+    """How much noise is added at each level before the flow lowers it again.
+
+    Attributes
+    ----------
+    amount : S_churn; γ = S_churn/N. A chain over a factor R in σ is closest to reverse diffusion at S_churn = ln R.
+    lowest, highest : S_min and S_max, the noise levels (intensity units) between which noise is added.
+    noise_inflation : S_noise; a little above 1 makes up for a denoiser that removes too much.
+    """
+
+    amount: float = 4.0
+    lowest: float = 0.0
+    highest: float = math.inf
+    noise_inflation: float = 1.0
+
+    def raised(self, sigma: float, n_steps: int) -> float:
+        """Return σ̂ = (1 + γ) σ with γ = min(S_churn/N, √2 − 1) between S_min and S_max, σ elsewhere.
+
+        Parameters
+        ----------
+        sigma : noise level before the churn, intensity units.
+        n_steps : N, steps of the whole chain.
+        """
+        gamma = min(self.amount / n_steps, math.sqrt(2) - 1) if self.lowest <= sigma <= self.highest else 0.0
+        return sigma * (1 + gamma)
+
+
+EDM_CHURN = Churn()
+"""The churn unless told otherwise."""
 
 
 def edm_stochastic_transitions(
@@ -47,15 +74,11 @@ def edm_stochastic_transitions(
     x_start: Tensor,
     noise: NoiseSource,
     *,
-    churn: float = 4.0,
-    churn_range: tuple[float, float] = (0.0, math.inf),
-    noise_inflation: float = 1.0,
+    churn: Churn = EDM_CHURN,
     second_order: bool = True,
-    prior_std: float = 0.12,
-    cg_iterations: int = 8,
     guidance: Guidance | None = None,
 ) -> Iterator[Transition]:
-    """Flow-and-churn steps from ``sigmas[0]`` down to ``sigmas[-1]``, the last one churned too.
+    """Yield flow-and-churn steps from ``sigmas[0]`` down to ``sigmas[-1]``, the last one churned too.
 
     Parameters
     ----------
@@ -64,12 +87,9 @@ def edm_stochastic_transitions(
     sigmas : N + 1 falling noise levels, all above 0.
     x_start : (B, H, W) states at ``sigmas[0]``, before the first churn.
     noise : draws (B, H, W) standard normal noise.
-    churn : S_churn; γ = S_churn/N. A chain over a factor R in σ is closest to reverse diffusion at S_churn = ln R.
-    churn_range : S_min and S_max.
-    noise_inflation : S_noise; a little above 1 makes up for a denoiser that removes too much.
+    churn : noise added at each level.
     second_order : Heun's correction; it costs one more guided and two more plain evaluations a step.
-    prior_std, cg_iterations : of :func:`KLIPCore.sampling.guidance.proximal_guidance`.
-    guidance : another guidance method instead of the proximal step.
+    guidance : a method of :mod:`KLIPCore.sampling.guidance`; its proximal step when None.
 
     Yields
     ------
@@ -80,15 +100,16 @@ def edm_stochastic_transitions(
     ConfigError : so much churn that a step raises the noise level.
     DeterministicStepError : a step without churn.
     """
-    guide = guidance or proximal_guidance(denoise, measurement, prior_std, cg_iterations)
+    guide = guidance or proximal_guidance(denoise, measurement)
     levels = falling(sigmas)
     n = len(levels) - 1
-    raised = [churned(sigma, n, churn, churn_range) for sigma in levels]
+    raised = [churn.raised(sigma, n) for sigma in levels]
     if any(high <= low for high, low in pairwise(raised)):
         raise ConfigError(
-            f"A churn of {churn:g} over {n} steps adds more noise than they remove.", "Use less churn or more steps."
+            f"A churn of {churn.amount:g} over {n} steps adds more noise than they remove.",
+            "Use less churn or more steps.",
         )
-    x = x_start + noise_inflation * math.sqrt(raised[0] ** 2 - levels[0] ** 2) * noise()
+    x = x_start + churn.noise_inflation * math.sqrt(raised[0] ** 2 - levels[0] ** 2) * noise()
     for sigma_hat, sigma_next, raised_next in zip(raised[:-1], levels[1:], raised[1:], strict=True):
         guided = guide(x, sigma_hat)
         step = sigma_next - sigma_hat
@@ -103,7 +124,7 @@ def edm_stochastic_transitions(
                 x + 0.5 * step * (prior_slope + prior_end),
                 x + 0.5 * step * (guided_slope + guided_end),
             )
-        variance = noise_inflation**2 * (raised_next**2 - sigma_next**2)
+        variance = churn.noise_inflation**2 * (raised_next**2 - sigma_next**2)
         net = sigma_hat**2 - raised_next**2
         x = guided_mean + math.sqrt(variance) * noise()
         weight = 4 * net * variance / (net + variance) ** 2

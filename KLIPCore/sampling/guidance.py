@@ -107,7 +107,7 @@ def no_guidance(denoise: Denoiser) -> Guidance:
 
 
 def proximal_guidance(
-    denoise: Denoiser, measurement: Measurement, prior_std: float, cg_iterations: int = CG_ITERATIONS
+    denoise: Denoiser, measurement: Measurement, prior_std: float = PRIOR_STD, cg_iterations: int = CG_ITERATIONS
 ) -> Guidance:
     """Return guidance by a proximal step on the prior's estimate (DDS); nothing is differentiated.
 
@@ -128,7 +128,7 @@ def proximal_guidance(
 
 
 def pigdm_guidance(
-    denoise: Denoiser, measurement: Measurement, prior_std: float, cg_iterations: int = CG_ITERATIONS
+    denoise: Denoiser, measurement: Measurement, prior_std: float = PRIOR_STD, cg_iterations: int = CG_ITERATIONS
 ) -> Guidance:
     """Return guidance by ΠGDM (:mod:`KLIPCore.sampling.pigdm`): the proximal step, pulled back through the
     denoiser's Jacobian.

@@ -35,12 +35,10 @@ def pigdm_transitions(
     x_start: Tensor,
     noise: NoiseSource,
     *,
-    prior_std: float = 0.12,
-    cg_iterations: int = 8,
     data_std: float = 0.0,
     guidance: Guidance | None = None,
 ) -> Iterator[Transition]:
-    """Guided steps from ``sigmas[0]`` down to ``sigmas[-1]``.
+    """Yield guided steps from ``sigmas[0]`` down to ``sigmas[-1]``.
 
     Parameters
     ----------
@@ -49,14 +47,11 @@ def pigdm_transitions(
     sigmas : falling noise levels, all above 0.
     x_start : (B, H, W) states at ``sigmas[0]``.
     noise : draws (B, H, W) standard normal noise.
-    prior_std, cg_iterations : of the guidance.
     data_std : σ_d of the step's variance; 0 is the ancestral step.
-    guidance : another guidance method instead of ΠGDM.
+    guidance : a method of :mod:`KLIPCore.sampling.guidance`; its ΠGDM when None.
 
     Yields
     ------
     one :class:`Transition` a step.
     """
-    return reverse_transitions(
-        guidance or pigdm_guidance(denoise, measurement, prior_std, cg_iterations), sigmas, x_start, noise, data_std
-    )
+    return reverse_transitions(guidance or pigdm_guidance(denoise, measurement), sigmas, x_start, noise, data_std)

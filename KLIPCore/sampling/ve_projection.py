@@ -75,11 +75,9 @@ def ve_projection_transitions(
     *,
     n_corrector: int = 1,
     corrector_snr: float = 0.16,
-    cg_iterations: int = 8,
-    relaxation: float = 1.0,
     guidance: Guidance | None = None,
 ) -> Iterator[Transition]:
-    """Predictor–corrector steps from ``sigmas[0]`` down to ``sigmas[-1]``.
+    """Yield predictor–corrector steps from ``sigmas[0]`` down to ``sigmas[-1]``.
 
     Parameters
     ----------
@@ -90,8 +88,7 @@ def ve_projection_transitions(
     noise : draws (B, H, W) standard normal noise.
     n_corrector : n_c, Langevin steps at every level but the first and the last.
     corrector_snr : r of the corrector's step size.
-    cg_iterations, relaxation : of :func:`KLIPCore.sampling.guidance.projection_guidance`.
-    guidance : another guidance method instead of the projection.
+    guidance : a method of :mod:`KLIPCore.sampling.guidance`; its projection when None.
 
     Yields
     ------
@@ -102,7 +99,7 @@ def ve_projection_transitions(
             "The corrector needs a positive signal-to-noise ratio and no negative number of steps.",
             "Use the defaults.",
         )
-    guide = guidance or projection_guidance(denoise, measurement, cg_iterations, relaxation)
+    guide = guidance or projection_guidance(denoise, measurement)
     x = x_start
     for i, (sigma, sigma_next) in enumerate(pairwise(falling(sigmas))):
         delta, step_size = sigma**2 - sigma_next**2, 2 * (corrector_snr * sigma) ** 2

@@ -28,8 +28,14 @@ from KLIPCore.priors.prior import Denoiser, denoiser
 from KLIPCore.sampling.ddpm import ddpm_transitions
 from KLIPCore.sampling.dds import dds_transitions
 from KLIPCore.sampling.dps_langevin import dps_langevin_transitions
-from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions
-from KLIPCore.sampling.guidance import Guidance, exact_guidance, proximal_guidance
+from KLIPCore.sampling.edm_stochastic import Churn, edm_stochastic_transitions
+from KLIPCore.sampling.guidance import (
+    Guidance,
+    exact_guidance,
+    pigdm_guidance,
+    projection_guidance,
+    proximal_guidance,
+)
 from KLIPCore.sampling.pigdm import pigdm_transitions
 from KLIPCore.sampling.reverse import NoiseSource, reverse_transitions, seeded_noise
 from KLIPCore.sampling.schedule import geometric
@@ -67,8 +73,12 @@ class Sampler:
     exact_on_isotropic: bool = True
 
 
+def _proximal(denoise: Denoiser, measurement: Measurement) -> Guidance:
+    return proximal_guidance(denoise, measurement, PRIOR_STD, CG)
+
+
 def _reverse(data_std: float) -> Run:
-    return lambda d, m, s, x, z, g: reverse_transitions(g or proximal_guidance(d, m, PRIOR_STD, CG), s, x, z, data_std)
+    return lambda d, m, s, x, z, g: reverse_transitions(g or _proximal(d, m), s, x, z, data_std)
 
 
 SAMPLERS: dict[str, Sampler] = {
@@ -79,7 +89,7 @@ SAMPLERS: dict[str, Sampler] = {
     "ancestral": Sampler(_reverse(0.0)),
     "matched variance": Sampler(_reverse(PRIOR_STD)),
     "ve projection": Sampler(
-        lambda d, m, s, x, z, g: ve_projection_transitions(d, m, s, x, z, cg_iterations=CG, guidance=g),
+        lambda d, m, s, x, z, g: ve_projection_transitions(d, m, s, x, z, guidance=g or projection_guidance(d, m, CG)),
         order=None,
         exact_on_isotropic=False,
     ),
@@ -89,26 +99,22 @@ SAMPLERS: dict[str, Sampler] = {
         exact_on_isotropic=False,
     ),
     "ddpm, small variance": Sampler(
-        lambda d, m, s, x, z, g: ddpm_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g)
+        lambda d, m, s, x, z, g: ddpm_transitions(d, m, s, x, z, guidance=g or _proximal(d, m))
     ),
     "ddpm, large variance": Sampler(
-        lambda d, m, s, x, z, g: ddpm_transitions(
-            d, m, s, x, z, variance="large", prior_std=PRIOR_STD, cg_iterations=CG, guidance=g
-        )
+        lambda d, m, s, x, z, g: ddpm_transitions(d, m, s, x, z, variance="large", guidance=g or _proximal(d, m))
     ),
     "pigdm": Sampler(
-        lambda d, m, s, x, z, g: pigdm_transitions(d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g),
+        lambda d, m, s, x, z, g: pigdm_transitions(d, m, s, x, z, guidance=g or pigdm_guidance(d, m, PRIOR_STD, CG)),
         mean_error=0.1,
     ),
     "edm stochastic": Sampler(
-        lambda d, m, s, x, z, g: edm_stochastic_transitions(
-            d, m, s, x, z, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g
-        ),
+        lambda d, m, s, x, z, g: edm_stochastic_transitions(d, m, s, x, z, guidance=g or _proximal(d, m)),
         covariance_error=0.005,
     ),
     "edm stochastic, euler": Sampler(
         lambda d, m, s, x, z, g: edm_stochastic_transitions(
-            d, m, s, x, z, churn=8.0, second_order=False, prior_std=PRIOR_STD, cg_iterations=CG, guidance=g
+            d, m, s, x, z, churn=Churn(8.0), second_order=False, guidance=g or _proximal(d, m)
         ),
         path_error=0.08,
     ),

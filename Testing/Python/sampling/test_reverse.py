@@ -17,7 +17,7 @@ from KLIPCore.priors.gaussian import GaussianPrior, likelihood_score
 from KLIPCore.priors.prior import denoiser
 from KLIPCore.sampling.ddpm import ddpm_sigmas, ddpm_transitions, denoiser_from_epsilon, linear_alpha_bar, sigma_of
 from KLIPCore.sampling.dps_langevin import dps_langevin_transitions
-from KLIPCore.sampling.edm_stochastic import edm_stochastic_transitions
+from KLIPCore.sampling.edm_stochastic import Churn, edm_stochastic_transitions
 from KLIPCore.sampling.guidance import (
     dps_guidance,
     exact_guidance,
@@ -210,7 +210,9 @@ def test_edm_stochastic_samples_at_second_order() -> None:
 def test_edm_weights_undo_the_churn(churn: float) -> None:
     """Raw path nats grow with a churn that is too small or large; weighted ones converge to the KL for any."""
     b = isotropic(size=4)
-    sampler = Sampler(lambda d, m, s, x, z, g: edm_stochastic_transitions(d, m, s, x, z, churn=churn, guidance=g))
+    sampler = Sampler(
+        lambda d, m, s, x, z, g: edm_stochastic_transitions(d, m, s, x, z, churn=Churn(churn), guidance=g)
+    )
     steps = exact_run(b, sampler, levels(160))
     path, truth = path_kl(steps), path_truth(b, steps)
     assert path.nats == pytest.approx(truth, rel=0.04)
@@ -278,9 +280,9 @@ def test_steps_without_noise_are_refused() -> None:
     b = inpainting(size=4, unseen_rows=1)
     start, noise = white(b)
     with pytest.raises(DeterministicStepError, match="adds no noise"):
-        list(edm_stochastic_transitions(denoiser(b.prior), b.measurement, levels(5), start, noise, churn=0.0))
+        list(edm_stochastic_transitions(denoiser(b.prior), b.measurement, levels(5), start, noise, churn=Churn(0.0)))
     steps = edm_stochastic_transitions(
-        denoiser(b.prior), b.measurement, levels(5), start, noise, churn_range=(0.1, 1.0)
+        denoiser(b.prior), b.measurement, levels(5), start, noise, churn=Churn(lowest=0.1, highest=1.0)
     )
     with pytest.raises(DeterministicStepError):
         list(steps)
@@ -293,7 +295,7 @@ def test_steps_without_noise_are_refused() -> None:
         (lambda *a: list(reverse_transitions(lambda x, s: None, [0.2, 0.0], a[2], a[3])), "stay above 0"),
         (
             lambda *a: list(
-                edm_stochastic_transitions(a[0], a[1], levels(100), a[2], a[3], churn=15.0, churn_range=(0.0, 0.1))
+                edm_stochastic_transitions(a[0], a[1], levels(100), a[2], a[3], churn=Churn(15.0, highest=0.1))
             ),
             "more noise than",
         ),
