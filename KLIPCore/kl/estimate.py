@@ -29,14 +29,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.kl.quadrature import NodeMeans, Nodes, antithetic_noise, gauss_legendre_nodes, renoised
+from KLIPCore.kl.quadrature import Nodes, antithetic_noise, gauss_legendre_nodes, renoised
+from KLIPCore.kl.result import KLEstimate, NodeSums, per_sample
 from KLIPCore.kl.stein import SteinControl, posterior_mean
 from KLIPCore.maps.blocks import tile_nats
 from KLIPCore.physics.measurement import Measurement
@@ -51,88 +49,6 @@ intensity knows anything.
 """
 
 
-@dataclass(frozen=True, eq=False)
-class KLEstimate:
-    """Nats, where they are, and how far to trust them.
-
-    Attributes
-    ----------
-    nodes : the quadrature rule.
-    per_sample : (n, K) nats of sample j at node k; their mean over j, summed over k, is the estimate.
-    mean_per_node : (K,) nats of the mean push ‖E a‖², de-biased (U-statistic); the surprise.
-    mean_part_error : jackknife standard error of the mean part; NaN with two samples.
-    map : nats per pixel, of one sample's shape; sums to :attr:`nats`.
-    map_error : standard error of every pixel of the map.
-    mean_map : nats of the mean push per pixel; sums to :attr:`mean_part`.
-    stein_residual, stein_error : mean of the control variate in nats and its standard error. Several errors
-        away from 0 means that the samples do not come from the law ``denoise_posterior`` belongs to. NaN when
-        it was not used.
-    n_evaluations : images passed through the prior's denoiser.
-    """
-
-    nodes: Nodes
-    per_sample: NDArray[np.float64]
-    mean_per_node: NDArray[np.float64]
-    mean_part_error: float
-    map: Tensor
-    map_error: Tensor
-    mean_map: Tensor
-    stein_residual: float
-    stein_error: float
-    n_evaluations: int
-
-    @property
-    def n_samples(self) -> int:
-        """Independent samples behind the standard errors."""
-        return len(self.per_sample)
-
-    @property
-    def per_node(self) -> NDArray[np.float64]:
-        """(K,) nats of every node's σ bin."""
-        return np.asarray(self.per_sample.mean(0))
-
-    @property
-    def per_node_error(self) -> NDArray[np.float64]:
-        """(K,) standard errors of :attr:`per_node`."""
-        return np.asarray(self.per_sample.std(0, ddof=1) / math.sqrt(self.n_samples))
-
-    @property
-    def nats(self) -> float:
-        """KL in nats over the nodes' interval."""
-        return float(self.per_node.sum())
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of :attr:`nats` from the spread over samples."""
-        return float(self.per_sample.sum(1).std(ddof=1) / math.sqrt(self.n_samples))
-
-    @property
-    def mean_part(self) -> float:
-        """Nats of the mean push: what the prior did not expect."""
-        return float(self.mean_per_node.sum())
-
-    @property
-    def variance_part(self) -> float:
-        """The rest: what the measurement says whatever it shows."""
-        return self.nats - self.mean_part
-
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Confidence interval of :attr:`nats`, by Student's t with n − 1 degrees of freedom."""
-        reach = float(stats.t.ppf(0.5 * (1 + confidence), self.n_samples - 1)) * self.standard_error
-        return self.nats - reach, self.nats + reach
-
-    def window(self, lo: float, hi: float) -> tuple[float, float]:
-        """Nats of σ ∈ [lo, hi] and their standard error, from the nodes' bins; bins that are cut count by
-        their share in ln σ.
-
-        Exact at the borders of :func:`KLIPCore.kl.quadrature.panel_nodes`' panels.
-        """
-        log_edges = np.log(self.nodes.edges)
-        overlap = np.clip(np.minimum(log_edges[1:], math.log(hi)) - np.maximum(log_edges[:-1], math.log(lo)), 0, None)
-        totals = self.per_sample @ (overlap / np.diff(log_edges))
-        return float(totals.mean()), float(totals.std(ddof=1) / math.sqrt(self.n_samples))
-
-
 class _Counted:
     """A denoiser that counts the images it is given."""
 
@@ -144,75 +60,82 @@ class _Counted:
         return self.denoise(x, sigma)
 
 
-class _Sums:
-    """What a :class:`KLEstimate` is made of, added up node by node."""
+@dataclass(frozen=True)
+class EstimateOptions:
+    """How the noise of an estimate is drawn, and what its control variate costs.
 
-    def __init__(self, samples: Tensor, nodes: Nodes) -> None:
-        n, shape = len(samples), samples.shape[1:]
-        self.n, self.nodes, self.k, self.used = n, nodes, 0, False
-        self.per_sample, self.residuals = np.zeros((n, len(nodes.sigma))), np.zeros((n, len(nodes.sigma)))
-        self.mean_per_node, self.leave_one_out = np.zeros(len(nodes.sigma)), np.zeros(n)
-        self.maps, self.mean_map = torch.zeros(n, *shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    Attributes
+    ----------
+    n_pairs : antithetic noise pairs per sample and node.
+    n_probes, probe_spacing : rounds of probes of the control variate's divergence per state, and q: a round
+        takes q² of them, each on every q-th pixel, and each costs two evaluations of the prior's denoiser and
+        one of the posterior's.
+    temperature : τ in [0, 1] (module docstring). The control variate needs τ = 1.
+    common_noise : one noise image per sample for all nodes instead of fresh noise at each.
 
-    def add(self, node: NodeMeans, zero: Tensor | None) -> None:
-        """Add the next node's nats, less a control variate of mean 0 and shape (n, ...)."""
-        n, weight = self.n, node.weight
-        push = (node.posterior_mean - node.prior_mean) / node.sigma
-        node_map = weight * _per_sample(push.square(), n)
-        if zero is not None:
-            self.used = True
-            node_map = node_map - weight * zero
-            self.residuals[:, self.k] = weight * zero.flatten(1).sum(1).cpu().numpy()
-        self.maps += node_map.cpu()
-        self.per_sample[:, self.k] = node_map.flatten(1).sum(1).cpu().numpy()
-        means = math.sqrt(weight) * _per_sample(push, n)
-        total, squares = means.sum(0), means.square()
-        u_statistic = (total.square() - squares.sum(0)) / (n * (n - 1))
-        self.mean_map += u_statistic.cpu()
-        self.mean_per_node[self.k] = float(u_statistic.sum())
-        if n > 2:  # the same U-statistic without sample j
-            q = squares.flatten(1).sum(1)
-            without = total.square().sum() - 2 * (means * total).flatten(1).sum(1) + 2 * q - q.sum()
-            self.leave_one_out += (without / ((n - 1) * (n - 2))).cpu().numpy()
-        self.k += 1
+    Raises
+    ------
+    ConfigError : a temperature out of range, or no noise pair or probe at all.
+    """
 
-    def estimate(self, n_evaluations: int) -> KLEstimate:
-        """Return the estimate of all nodes."""
-        n, totals = self.n, self.residuals.sum(1)
-        off = self.leave_one_out - self.leave_one_out.mean()
-        return KLEstimate(
-            nodes=self.nodes,
-            per_sample=self.per_sample,
-            mean_per_node=self.mean_per_node,
-            mean_part_error=math.sqrt((n - 1) / n * float(np.square(off).sum())) if n > 2 else math.nan,
-            map=self.maps.mean(0),
-            map_error=self.maps.std(0) / math.sqrt(n),
-            mean_map=self.mean_map,
-            stein_residual=float(totals.mean()) if self.used else math.nan,
-            stein_error=float(totals.std(ddof=1) / math.sqrt(n)) if self.used else math.nan,
-            n_evaluations=n_evaluations,
-        )
+    n_pairs: int = 1
+    n_probes: int = 1
+    probe_spacing: int = 3
+    temperature: float = 1.0
+    common_noise: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 1 or self.n_pairs < 1 or self.n_probes < 1 or self.probe_spacing < 1:
+            raise ConfigError(
+                "Temperature must lie in [0, 1], and at least one noise pair and probe are needed.",
+                "Use the defaults.",
+            )
 
 
-def _check(
-    samples: Tensor,
-    n_pairs: int = 1,
-    control_variate: ControlVariate = "none",
-    n_probes: int = 1,
-    probe_spacing: int = 1,
-    temperature: float = 1.0,
-) -> None:
+DEFAULT_OPTIONS = EstimateOptions()
+"""Fresh noise in one antithetic pair per sample and node, at temperature 1."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """When :func:`estimate_kl_to` is content.
+
+    Attributes
+    ----------
+    relative_error : largest standard error, as a fraction of the estimate.
+    n_nodes : nodes of the first estimate.
+    n_nodes_max : nodes that are never exceeded.
+    """
+
+    relative_error: float = 0.01
+    n_nodes: int = 8
+    n_nodes_max: int = 128
+
+
+ONE_PERCENT = Accuracy()
+"""The accuracy unless told otherwise."""
+
+
+def _check(samples: Tensor) -> None:
     if len(samples) < 2:
         raise ConfigError("A standard error needs at least two independent samples.", "Draw more posterior samples.")
-    if not 0 <= temperature <= 1 or n_pairs < 1 or n_probes < 1 or probe_spacing < 1:
-        raise ConfigError(
-            "Temperature must lie in [0, 1], and at least one noise pair and probe are needed.", "Use the defaults."
-        )
-    if control_variate == "stein" and temperature != 1:
-        raise ConfigError(
-            "Stein's identity holds for the posterior itself, at temperature 1.",
-            "Use control_variate='none' below temperature 1.",
-        )
+
+
+def _antithetic(samples: Tensor, n_pairs: int, generator: torch.Generator) -> Tensor:
+    """(n · 2 n_pairs, ...) noise in antithetic pairs, those of a sample side by side."""
+    drawn = antithetic_noise(tuple(samples.shape), n_pairs, generator, samples.dtype)
+    return drawn.to(samples.device).transpose(0, 1).flatten(0, 1)
+
+
+def _center(
+    samples: Tensor, denoise_posterior: Denoiser, nodes: Nodes, control_variate: ControlVariate, center: Tensor | None
+) -> Tensor:
+    """x̂ of :func:`estimate_kl`, of one sample's shape."""
+    if center is not None:
+        return center.to(samples)
+    if control_variate == "stein":
+        return posterior_mean(denoise_posterior, samples, float(nodes.edges[-1]))
+    return samples.mean(0)
 
 
 def estimate_kl(
@@ -222,15 +145,11 @@ def estimate_kl(
     nodes: Nodes,
     generator: torch.Generator,
     *,
-    n_pairs: int = 1,
     control_variate: ControlVariate = "none",
-    n_probes: int = 1,
-    probe_spacing: int = 3,
-    temperature: float = 1.0,
     center: Tensor | None = None,
-    common_noise: bool = False,
+    options: EstimateOptions = DEFAULT_OPTIONS,
 ) -> KLEstimate:
-    """KL(p(x₀|y) ‖ p(x₀)) restricted to the nodes' σ interval, from independent posterior samples.
+    """Estimate KL(p(x₀|y) ‖ p(x₀)), restricted to the nodes' σ interval, from independent posterior samples.
 
     Parameters
     ----------
@@ -239,50 +158,43 @@ def estimate_kl(
     denoise_posterior : D_post(x, σ) = E[x₀ | x_σ, y], or an approximation of it (:mod:`KLIPCore.sampling.guidance`).
     nodes : quadrature rule in ln σ.
     generator : CPU random generator of the noise.
-    n_pairs : antithetic noise pairs per sample and node.
     control_variate : ``stein`` only when ``denoise_posterior`` is exact for the samples' law; ``none`` otherwise.
-    n_probes, probe_spacing : rounds of probes of the control variate's divergence per state, and q: a round
-        takes q² of them, each on every q-th pixel, and each costs two evaluations of the prior's denoiser and
-        one of the posterior's.
-    temperature : τ in [0, 1]; see above. The control variate needs τ = 1.
     center : x̂, of one sample's shape. For temperatures below 1 the samples' mean when None; for the control
         variate the *exact* posterior mean, which the posterior denoiser is asked for (at a very large σ) when None.
-    common_noise : one noise image per sample for all nodes instead of fresh noise at each.
+    options : noise, probes and temperature.
 
     Raises
     ------
-    ConfigError : fewer than two samples, a temperature out of range, or a control variate at a temperature
-        other than 1.
+    ConfigError : fewer than two samples, or a control variate at a temperature other than 1.
     """
-    _check(samples, n_pairs, control_variate, n_probes, probe_spacing, temperature)
-    n, shape, used = len(samples), samples.shape[1:], control_variate == "stein"
+    _check(samples)
+    if control_variate == "stein" and options.temperature != 1:
+        raise ConfigError(
+            "Stein's identity holds for the posterior itself, at temperature 1.",
+            "Use control_variate='none' below temperature 1.",
+        )
+    n, n_pairs, temperature = len(samples), options.n_pairs, options.temperature
     prior = _Counted(denoise_prior)
-    middle = samples.mean(0) if center is None and not used else center
-    middle = (
-        posterior_mean(denoise_posterior, samples, float(nodes.edges[-1])) if middle is None else middle.to(samples)
-    )
+    middle = _center(samples, denoise_posterior, nodes, control_variate, center)
 
     def both(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
         return prior(x, sigma), denoise_posterior(x, sigma)
 
-    def noise() -> Tensor:
-        """(n · 2 n_pairs, *shape) in antithetic pairs."""
-        return (
-            antithetic_noise((n, *shape), n_pairs, generator, samples.dtype)
-            .to(samples.device)
-            .transpose(0, 1)
-            .flatten(0, 1)
-        )
+    common = _antithetic(samples, n_pairs, generator) if options.common_noise else None
 
-    common = noise() if common_noise else None
+    def noise() -> Tensor:
+        return _antithetic(samples, n_pairs, generator) if common is None else common
+
     points = (middle + temperature * (samples - middle)).repeat_interleave(2 * n_pairs, 0)
-    sums = _Sums(samples, nodes)
-    for node in renoised(points, nodes, both, noise if common is None else lambda: common, temperature=temperature):
+    sums = NodeSums(samples, nodes)
+    for node in renoised(points, nodes, both, noise, temperature=temperature):
         zero = None
-        if used:
+        if control_variate == "stein":
             control = SteinControl(prior, denoise_posterior, middle, node.sigma)
-            zero = control.zero(node.states, node.prior_mean, node.posterior_mean, generator, n_probes, probe_spacing)
-            zero = _per_sample(zero, n) + control.linear(samples)
+            zero = control.zero(
+                node.states, node.prior_mean, node.posterior_mean, generator, options.n_probes, options.probe_spacing
+            )
+            zero = per_sample(zero, n) + control.linear(samples)
         sums.add(node, zero)
     return sums.estimate(prior.n_images)
 
@@ -335,15 +247,9 @@ def kl_map(
     generator = torch.Generator().manual_seed(seed)
 
     def noise() -> Tensor:
-        """(2 n, H, W) in antithetic pairs."""
-        return (
-            antithetic_noise(tuple(samples.shape), 1, generator, samples.dtype)
-            .to(samples.device)
-            .transpose(0, 1)
-            .flatten(0, 1)
-        )
+        return _antithetic(samples, 1, generator)
 
-    sums = _Sums(samples, rule)
+    sums = NodeSums(samples, rule)
     for node in renoised(samples.repeat_interleave(2, 0), rule, prior_and_posterior(guide), noise):
         sums.add(node, None)
     made = sums.estimate(2 * len(samples) * len(rule.sigma))
@@ -355,48 +261,46 @@ def estimate_kl_to(
     samples: Tensor,
     denoise_prior: Denoiser,
     denoise_posterior: Denoiser,
-    lo: float,
-    hi: float,
+    interval: tuple[float, float],
     generator: torch.Generator,
     *,
-    relative_error: float = 0.01,
-    n_nodes: int = 8,
-    n_nodes_max: int = 128,
-    n_pairs: int = 1,
+    accuracy: Accuracy = ONE_PERCENT,
     control_variate: ControlVariate = "none",
-    n_probes: int = 1,
-    probe_spacing: int = 3,
+    options: EstimateOptions = DEFAULT_OPTIONS,
 ) -> KLEstimate:
-    """:func:`estimate_kl` on σ ∈ [lo, hi] with nodes doubled until the estimate is accurate enough.
+    """Estimate the KL of an interval of σ by :func:`estimate_kl`, with nodes doubled until it is accurate enough.
 
-    It is, once the standard error is at most ``relative_error`` of the estimate and doubling the nodes changed
-    nothing that the two standard errors do not explain (so that the quadrature itself has converged). More
-    nodes average the noise but not the samples: if ``n_nodes_max`` is reached first, the standard error that
-    is returned says so, and only more samples help.
+    It is, once the standard error is small enough and doubling the nodes changed nothing that the two standard
+    errors do not explain (so that the quadrature itself has converged). More nodes average the noise but not the
+    samples: if the largest number of nodes is reached first, the standard error that is returned says so, and
+    only more samples help.
+
+    Parameters
+    ----------
+    samples, denoise_prior, denoise_posterior, generator, control_variate, options : as in :func:`estimate_kl`.
+    interval : lowest and highest σ, intensity units.
+    accuracy : when to stop.
+
+    Returns
+    -------
+    The last estimate.
     """
     previous: KLEstimate | None = None
+    n_nodes = accuracy.n_nodes
     while True:
-        nodes = gauss_legendre_nodes(n_nodes, lo, hi)
         made = estimate_kl(
             samples,
             denoise_prior,
             denoise_posterior,
-            nodes,
+            gauss_legendre_nodes(n_nodes, *interval),
             generator,
-            n_pairs=n_pairs,
             control_variate=control_variate,
-            n_probes=n_probes,
-            probe_spacing=probe_spacing,
+            options=options,
         )
         if previous is not None:
             settled = abs(made.nats - previous.nats) <= 2 * math.hypot(made.standard_error, previous.standard_error)
-            if settled and made.standard_error <= relative_error * abs(made.nats):
+            if settled and made.standard_error <= accuracy.relative_error * abs(made.nats):
                 return made
-        if 2 * n_nodes > n_nodes_max:
+        if 2 * n_nodes > accuracy.n_nodes_max:
             return made
         previous, n_nodes = made, 2 * n_nodes
-
-
-def _per_sample(values: Tensor, n: int) -> Tensor:
-    """(n · m, ...) → (n, ...) float64: means over the noise of each sample."""
-    return values.double().reshape(n, -1, *values.shape[1:]).mean(1)

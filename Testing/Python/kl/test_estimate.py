@@ -13,10 +13,11 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.bands import split_bands
-from KLIPCore.kl.estimate import KLEstimate, estimate_kl, estimate_kl_to
+from KLIPCore.kl.estimate import Accuracy, EstimateOptions, estimate_kl, estimate_kl_to
 from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, panel_nodes, whitened_push
+from KLIPCore.kl.result import KLEstimate
 from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
 from KLIPCore.priors.prior import denoiser
 from KLIPCore.sampling.guidance import posterior_denoiser, proximal_guidance, reconstruction_denoiser
@@ -37,13 +38,21 @@ def truth(b: Benchmark, lo: float, hi: float) -> float:
 
 
 def run(
-    b: Benchmark, n_nodes: int, seed: int, lo: float = 1e-3, hi: float = 10.0, n_samples: int = 8, **options: object
+    b: Benchmark, n_nodes: int, seed: int, lo: float = 1e-3, hi: float = 10.0, n_samples: int = 8, **keywords: object
 ) -> KLEstimate:
+    """One estimate; keywords are those of ``estimate_kl`` or fields of its options."""
+    own = {name: keywords.pop(name) for name in ("control_variate", "center") if name in keywords}
     generator = torch.Generator().manual_seed(seed)
     samples = b.posterior.sample(n_samples, generator)[:, 0]
     return estimate_kl(
-        samples, denoiser(b.prior), denoiser(b.posterior), gauss_legendre_nodes(n_nodes, lo, hi), generator, **options
-    )  # type: ignore[arg-type]
+        samples,
+        denoiser(b.prior),
+        denoiser(b.posterior),
+        gauss_legendre_nodes(n_nodes, lo, hi),
+        generator,
+        options=EstimateOptions(**keywords),
+        **own,  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(("n_nodes", "goal", "n_runs"), [(20, 0.02, 6), (50, 0.01, 3)])
@@ -187,10 +196,9 @@ def test_doubling_nodes_stops_where_it_should() -> None:
         samples,
         denoiser(b.prior),
         denoiser(b.posterior),
-        1e-3,
-        10.0,
+        (1e-3, 10.0),
         generator,
-        relative_error=0.01,
+        accuracy=Accuracy(relative_error=0.01),
         control_variate="stein",
     )
     assert made.standard_error < 0.01 * made.nats
@@ -200,11 +208,9 @@ def test_doubling_nodes_stops_where_it_should() -> None:
         samples[:3],
         denoiser(b.prior),
         denoiser(b.posterior),
-        1e-3,
-        10.0,
+        (1e-3, 10.0),
         generator,
-        relative_error=1e-5,
-        n_nodes_max=32,
+        accuracy=Accuracy(relative_error=1e-5, n_nodes_max=32),
     )
     assert len(few.per_node) == 32  # samples are what is missing, and the error says so
     assert few.standard_error > 1e-3 * few.nats
@@ -228,7 +234,14 @@ def test_what_an_approximate_posterior_denoiser_costs() -> None:
 
     def made(posterior: Callable[[Tensor, float], Tensor], window: tuple[float, float]) -> KLEstimate:
         nodes = gauss_legendre_nodes(6, *window)
-        return estimate_kl(samples, denoiser(b.prior), posterior, nodes, torch.Generator().manual_seed(1), n_pairs=2)
+        return estimate_kl(
+            samples,
+            denoiser(b.prior),
+            posterior,
+            nodes,
+            torch.Generator().manual_seed(1),
+            options=EstimateOptions(n_pairs=2),
+        )
 
     reconstruction = reconstruction_denoiser(b.posterior.mean[0])
     proximal = posterior_denoiser(proximal_guidance(denoiser(b.prior), b.measurement, 0.2, 40))
