@@ -24,15 +24,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from KLIPCore.kl.estimate import KLEstimate, estimate_kl
+from KLIPCore.kl.estimate import EstimateOptions, estimate_kl
 from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.kl.mixture import MixtureKL
 from KLIPCore.kl.path import PathKL, path_kl, richardson
 from KLIPCore.kl.quadrature import gauss_legendre_nodes, panel_nodes
+from KLIPCore.kl.result import KLEstimate
 from KLIPCore.lab.benchmarks import GaussianBenchmark, MixtureBenchmark, inpainting, lesion_or_not, tomography
 from KLIPCore.priors.gaussian import likelihood_score
 from KLIPCore.priors.prior import Denoiser, denoiser
@@ -218,7 +220,7 @@ def approximations(b: GaussianBenchmark, edges: list[float]) -> dict[str, list[t
                 posterior,
                 gauss_legendre_nodes(4, lo, hi),
                 torch.Generator().manual_seed(1),
-                n_pairs=2,
+                options=EstimateOptions(n_pairs=2),
             )
             out[name].append((made.nats, made.mean_part))
     return out
@@ -239,6 +241,87 @@ def approximation_table(
         print(f"  {lo / spread:6.2f} to {hi / spread:6.2f}     {cells}")
 
 
+def draw_convergence(
+    axes: Axes, exact: GaussianKL, rms: dict[bool, list[float]], paths: dict[str, dict[int, PathKL]]
+) -> None:
+    """Errors of chains and of the quadrature against the number of steps or nodes."""
+    truth = exact.window(CHAIN_LO, CHAIN_HI)
+    for (name, by_steps), colour in zip(paths.items(), ("tab:red", "tab:orange", "tab:purple"), strict=True):
+        errors = [abs(p.nats / truth - 1) for p in by_steps.values()]
+        bars = [p.standard_error / truth for p in by_steps.values()]
+        axes.errorbar(list(by_steps), errors, bars, marker="o", ms=4, capsize=2, color=colour, label=f"chain: {name}")
+    for refined, colour, label in ((False, "tab:cyan", "quadrature, plain"), (True, "tab:blue", "quadrature, Stein")):
+        axes.plot(NODES, rms[refined], marker="s", ms=4, color=colour, label=f"{label} (r.m.s. of {RUNS} runs)")
+    guide = np.array([10.0, 320.0])
+    axes.plot(guide, 4.0 / guide, color="0.6", lw=1, ls="--", label="first order")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="steps or nodes",
+        ylabel="relative error of the nats",
+        title="Nats against the closed form",
+    )
+    axes.set_ylim(5e-4, 1.2)
+    axes.legend(fontsize=7, loc="lower left")
+
+
+def draw_density(axes: Axes, b: GaussianBenchmark, exact: GaussianKL) -> None:
+    """Nats per e-fold of σ: the closed form and one estimate of 20 nodes."""
+    sigma = np.geomspace(LO, HI, 200)
+    tail = {part: np.array([exact.nats(float(s), part) for s in sigma]) for part in ("energy", "mean")}  # type: ignore[arg-type]
+    middle = np.sqrt(sigma[1:] * sigma[:-1])
+    made = quadrature(b, 20)
+    width = np.diff(np.log(made.nodes.edges))
+    axes.plot(middle, -np.diff(tail["energy"]) / np.diff(np.log(sigma)), color="black", label="closed form")
+    axes.plot(
+        middle, -np.diff(tail["mean"]) / np.diff(np.log(sigma)), color="black", ls=":", label="closed form, mean part"
+    )
+    axes.errorbar(
+        made.nodes.sigma,
+        made.per_node / width,
+        made.per_node_error / width,
+        fmt="s",
+        ms=4,
+        capsize=2,
+        color="tab:blue",
+        label="20 nodes, 8 samples",
+    )
+    axes.plot(
+        made.nodes.sigma, made.mean_per_node / width, "o", ms=4, mfc="white", color="tab:blue", label="its mean part"
+    )
+    axes.set(
+        xscale="log", xlabel="σ (intensity units)", ylabel="nats per e-fold of σ", title="Where in σ the nats are"
+    )
+    axes.legend(fontsize=8)
+
+
+def draw_price(axes: Axes, found: dict[str, list[tuple[float, float]]], edges: list[float], spread: float) -> None:
+    """What each approximation of D_post makes of the nats, window by window."""
+    other = tomography(12, 6)
+    reference = GaussianKL(other.posterior, other.prior)
+    middles = np.sqrt(np.array(edges[1:]) * np.array(edges[:-1])) / spread
+    for name, colour in (("proximal step", "tab:red"), ("ΠGDM", "tab:green"), ("reconstruction", "tab:blue")):
+        energy = [
+            values[0] / reference.window(lo, hi) for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
+        ]
+        mean = [
+            values[1] / reference.window(lo, hi, "mean")
+            for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
+        ]
+        axes.plot(middles, energy, marker="s", ms=4, color=colour, label=f"{name}: energy")
+        axes.plot(middles, mean, marker="o", ms=4, mfc="white", ls=":", color=colour, label=f"{name}: mean part")
+    axes.axhline(1.0, color="0.6", lw=1, ls="--")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        ylim=(0.3, 30),
+        xlabel="σ / posterior standard deviation",
+        ylabel="nats / closed form",
+    )
+    axes.set_title("Price of an approximate posterior denoiser")
+    axes.legend(fontsize=8)
+
+
 def draw(
     path: Path,
     b: GaussianBenchmark,
@@ -253,78 +336,9 @@ def draw(
     figure = Figure(figsize=(15.0, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     convergence, density, price = figure.subplots(1, 3)
-
-    truth = exact.window(CHAIN_LO, CHAIN_HI)
-    for (name, by_steps), colour in zip(paths.items(), ("tab:red", "tab:orange", "tab:purple"), strict=True):
-        errors = [abs(p.nats / truth - 1) for p in by_steps.values()]
-        bars = [p.standard_error / truth for p in by_steps.values()]
-        convergence.errorbar(
-            list(by_steps), errors, bars, marker="o", ms=4, capsize=2, color=colour, label=f"chain: {name}"
-        )
-    for refined, colour, label in ((False, "tab:cyan", "quadrature, plain"), (True, "tab:blue", "quadrature, Stein")):
-        convergence.plot(NODES, rms[refined], marker="s", ms=4, color=colour, label=f"{label} (r.m.s. of {RUNS} runs)")
-    guide = np.array([10.0, 320.0])
-    convergence.plot(guide, 4.0 / guide, color="0.6", lw=1, ls="--", label="first order")
-    convergence.set(
-        xscale="log",
-        yscale="log",
-        xlabel="steps or nodes",
-        ylabel="relative error of the nats",
-        title="Nats against the closed form",
-    )
-    convergence.set_ylim(5e-4, 1.2)
-    convergence.legend(fontsize=7, loc="lower left")
-
-    sigma = np.geomspace(LO, HI, 200)
-    tail = {part: np.array([exact.nats(float(s), part) for s in sigma]) for part in ("energy", "mean")}  # type: ignore[arg-type]
-    middle = np.sqrt(sigma[1:] * sigma[:-1])
-    made = quadrature(b, 20)
-    width = np.diff(np.log(made.nodes.edges))
-    density.plot(middle, -np.diff(tail["energy"]) / np.diff(np.log(sigma)), color="black", label="closed form")
-    density.plot(
-        middle, -np.diff(tail["mean"]) / np.diff(np.log(sigma)), color="black", ls=":", label="closed form, mean part"
-    )
-    density.errorbar(
-        made.nodes.sigma,
-        made.per_node / width,
-        made.per_node_error / width,
-        fmt="s",
-        ms=4,
-        capsize=2,
-        color="tab:blue",
-        label="20 nodes, 8 samples",
-    )
-    density.plot(
-        made.nodes.sigma, made.mean_per_node / width, "o", ms=4, mfc="white", color="tab:blue", label="its mean part"
-    )
-    density.set(
-        xscale="log", xlabel="σ (intensity units)", ylabel="nats per e-fold of σ", title="Where in σ the nats are"
-    )
-    density.legend(fontsize=8)
-
-    other = tomography(12, 6)
-    reference = GaussianKL(other.posterior, other.prior)
-    middles = np.sqrt(np.array(edges[1:]) * np.array(edges[:-1])) / spread
-    for name, colour in (("proximal step", "tab:red"), ("ΠGDM", "tab:green"), ("reconstruction", "tab:blue")):
-        energy = [
-            values[0] / reference.window(lo, hi) for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
-        ]
-        mean = [
-            values[1] / reference.window(lo, hi, "mean")
-            for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
-        ]
-        price.plot(middles, energy, marker="s", ms=4, color=colour, label=f"{name}: energy")
-        price.plot(middles, mean, marker="o", ms=4, mfc="white", ls=":", color=colour, label=f"{name}: mean part")
-    price.axhline(1.0, color="0.6", lw=1, ls="--")
-    price.set(
-        xscale="log",
-        yscale="log",
-        ylim=(0.3, 30),
-        xlabel="σ / posterior standard deviation",
-        ylabel="nats / closed form",
-    )
-    price.set_title("Price of an approximate posterior denoiser")
-    price.legend(fontsize=8)
+    draw_convergence(convergence, exact, rms, paths)
+    draw_density(density, b, exact)
+    draw_price(price, found, edges, spread)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part.png")
     figure.savefig(partial, dpi=110)

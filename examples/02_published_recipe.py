@@ -33,11 +33,11 @@ from KLIPCore.lab.phantoms.abdomen import Abdomen
 from KLIPCore.lab.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
 from KLIPCore.lab.phantoms.patient import draw_patient
 from KLIPCore.lab.published.artifact import Artifact
-from KLIPCore.lab.published.ddpm import epsilon_from_denoiser, sample_ddpm
-from KLIPCore.lab.published.padis import sample_padis
+from KLIPCore.lab.published.ddpm import DDPMSettings, epsilon_from_denoiser, sample_ddpm
+from KLIPCore.lab.published.padis import PadisSettings, sample_padis
 from KLIPCore.lab.published.recipe import RECIPES
 from KLIPCore.lab.published.score import blocks_of, image_level, score_map
-from KLIPCore.lab.published.ve_projection import sample_ve_projection
+from KLIPCore.lab.published.ve_projection import VEProjectionSettings, sample_ve_projection
 from KLIPCore.maps.blocks import tile_nats
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.physics.measurement import Measurement, simulate
@@ -153,63 +153,43 @@ def psnr(reconstruction: NDArray[np.float32] | None, p: Problem) -> float:
     return math.nan if reconstruction is None else -10 * math.log10(float(np.square(reconstruction - truth).mean()))
 
 
-def published(p: Problem) -> list[dict[str, Any]]:
-    """Rows of the three recipes."""
-    rows = []
-    denoise, m = p.scanner.denoise, p.measurement
-    unit = 40.0 / p.width_mm  # the patch recipe's images are 40 units of length wide
+def row_of(
+    p: Problem, name: str, first: Artifact, sigmas: NDArray[np.float64], common: Artifact | None
+) -> dict[str, Any]:
+    """One recipe's row: its score inside its published window of noise levels."""
+    lo, hi = RECIPES[name].sigma_window("localization")
+    inside = np.flatnonzero((sigmas >= lo) & (sigmas <= hi))
+    window = (
+        (int(inside[0]), int(inside[-1]) + 1) if inside.size else RECIPES[name].window("localization", len(sigmas))
+    )
+    return {
+        "score": f"{name}, published",
+        "sigma": (lo, hi),
+        "scores": score_map(first, BLOCK, window),
+        "common": common_share(common, window) if common is not None else math.nan,
+        "psnr": psnr(first.reconstruction, p),
+    }
 
-    def add(
-        name: str, first: Artifact, sigmas: NDArray[np.float64], evaluations: int, common: Artifact | None
-    ) -> None:
-        lo, hi = RECIPES[name].sigma_window("localization")
-        inside = np.flatnonzero((sigmas >= lo) & (sigmas <= hi))
-        window = (
-            (int(inside[0]), int(inside[-1]) + 1) if inside.size else RECIPES[name].window("localization", len(sigmas))
-        )
-        scores = score_map(first, BLOCK, window)
-        share = common_share(common, window) if common is not None else math.nan
-        rows.append(
-            {
-                "score": f"{name}, published",
-                "sigma": (lo, hi),
-                "scores": scores,
-                "evaluations": evaluations,
-                "common": share,
-                "psnr": psnr(first.reconstruction, p),
-            }
-        )
 
-    before = p.scanner.n_evaluations
-    made = sample_ve_projection(
-        denoise,
-        m,
-        torch.Generator().manual_seed(0),
-        n_samples=SAMPLES,
-        n_steps=VE_STEPS,
+def ve_projection_row(p: Problem) -> dict[str, Any]:
+    """The score-model recipe."""
+    settings = VEProjectionSettings(n_samples=SAMPLES, n_steps=VE_STEPS, sigma_max=SIGMA_MAX, record_every=1)
+    made = sample_ve_projection(p.scanner.denoise, p.measurement, torch.Generator().manual_seed(0), settings)
+    return row_of(p, "ve-projection", made, np.geomspace(SIGMA_MAX, 0.01, VE_STEPS), made)
+
+
+def padis_row(p: Problem) -> dict[str, Any]:
+    """The patch-prior recipe: runs one by one, so that what they have in common can be told."""
+    settings = PadisSettings(
+        n_runs=1,
+        n_levels=PADIS_LEVELS,
+        n_inner=PADIS_INNER,
         sigma_max=SIGMA_MAX,
-        record_every=1,
+        unit=40.0 / p.width_mm,  # the patch recipe's images are 40 units of length wide
     )
-    add(
-        "ve-projection",
-        made,
-        np.geomspace(SIGMA_MAX, 0.01, VE_STEPS),
-        (p.scanner.n_evaluations - before) // SAMPLES,
-        made,
-    )
-
-    before = p.scanner.n_evaluations
     runs = [
         sample_padis(
-            denoise,
-            m,
-            torch.Generator().manual_seed(run),
-            n_runs=1,
-            n_levels=PADIS_LEVELS,
-            n_inner=PADIS_INNER,
-            sigma_max=SIGMA_MAX,
-            unit=unit,
-            first_seed=run,
+            p.scanner.denoise, p.measurement, torch.Generator().manual_seed(run), replace(settings, first_seed=run)
         )
         for run in range(SAMPLES)
     ]
@@ -219,21 +199,26 @@ def published(p: Problem) -> list[dict[str, Any]]:
         runs[0].g_values,
         np.mean([run.reconstruction for run in runs if run.reconstruction is not None], 0),
     )
-    add(
-        "padis",
-        mean,
-        runs[0].g_values.astype(float) ** 2,
-        (p.scanner.n_evaluations - before) // SAMPLES,
-        Artifact(each, runs[0].g_values),
-    )
+    return row_of(p, "padis", mean, runs[0].g_values.astype(float) ** 2, Artifact(each, runs[0].g_values))
 
-    before = p.scanner.n_evaluations
+
+def ddpm_row(p: Problem) -> dict[str, Any]:
+    """The DDPM recipe."""
     alpha_bar = linear_alpha_bar()
     times = np.arange(DDPM_STEPS)[::-1] * (len(alpha_bar) // DDPM_STEPS)
-    predict = epsilon_from_denoiser(lambda x, sigma: denoise(x, min(sigma, SIGMA_MAX)), alpha_bar)
-    norm = operator_norm(m)
-    made = sample_ddpm(predict, m, n_samples=SAMPLES, n_steps=DDPM_STEPS, unit=1 / norm)
-    add("ddpm", made, sigma_of(alpha_bar)[times] / 2, (p.scanner.n_evaluations - before) // SAMPLES, made)
+    predict = epsilon_from_denoiser(lambda x, sigma: p.scanner.denoise(x, min(sigma, SIGMA_MAX)), alpha_bar)
+    settings = DDPMSettings(n_samples=SAMPLES, n_steps=DDPM_STEPS, unit=1 / operator_norm(p.measurement))
+    made = sample_ddpm(predict, p.measurement, settings)
+    return row_of(p, "ddpm", made, sigma_of(alpha_bar)[times] / 2, made)
+
+
+def published(p: Problem) -> list[dict[str, Any]]:
+    """Rows of the three recipes."""
+    rows = []
+    for make in (ve_projection_row, padis_row, ddpm_row):
+        before = p.scanner.n_evaluations
+        row = make(p)
+        rows.append({**row, "evaluations": (p.scanner.n_evaluations - before) // SAMPLES})
     return rows
 
 
@@ -305,12 +290,14 @@ def exact_table() -> None:
     for name, recipe in RECIPES.items():
         seed, options = torch.Generator().manual_seed(1), STEPS[name]
         if name == "ve-projection":
-            made = sample_ve_projection(denoise, m, seed, **options)
+            made = sample_ve_projection(denoise, m, seed, VEProjectionSettings(**options))
         elif name == "padis":
-            made = sample_padis(denoise, m, seed, unit=40 / SIZE, **options)
+            made = sample_padis(denoise, m, seed, PadisSettings(unit=40 / SIZE, **options))
         else:
             made = sample_ddpm(
-                epsilon_from_denoiser(denoise, linear_alpha_bar()), m, unit=1 / operator_norm(m), **options
+                epsilon_from_denoiser(denoise, linear_alpha_bar()),
+                m,
+                DDPMSettings(unit=1 / operator_norm(m), **options),
             )
         window = recipe.window("localization", made.n_steps)
         scores = score_map(made, EXACT_BLOCK, window)

@@ -35,11 +35,11 @@ from KLIPCore.lab.bench.table import Section
 from KLIPCore.lab.bench.whole import published_score
 from KLIPCore.lab.evaluation.auroc import auroc
 from KLIPCore.lab.published.artifact import Artifact
-from KLIPCore.lab.published.ddpm import epsilon_from_denoiser, sample_ddpm
-from KLIPCore.lab.published.padis import sample_padis
+from KLIPCore.lab.published.ddpm import DDPMSettings, epsilon_from_denoiser, sample_ddpm
+from KLIPCore.lab.published.padis import PadisSettings, sample_padis
 from KLIPCore.lab.published.recipe import RECIPES
 from KLIPCore.lab.published.score import score_map
-from KLIPCore.lab.published.ve_projection import sample_ve_projection
+from KLIPCore.lab.published.ve_projection import VEProjectionSettings, sample_ve_projection
 from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.map_maker import make_map
 from KLIPCore.maps.resample import Landing
@@ -166,11 +166,13 @@ class Comparison:
                 denoise,
                 m,
                 generator,
-                n_samples=lengths.samples,
-                n_steps=lengths.ve_steps,
-                sigma_max=top,
-                record_every=every,
-                cg_iterations=PROJECTION_ITERATIONS,
+                VEProjectionSettings(
+                    n_samples=lengths.samples,
+                    n_steps=lengths.ve_steps,
+                    sigma_max=top,
+                    record_every=every,
+                    cg_iterations=PROJECTION_ITERATIONS,
+                ),
             )
             return made, np.geomspace(top, 0.01, lengths.ve_steps)[::every]
         if name == "padis":
@@ -179,16 +181,20 @@ class Comparison:
                 denoise,
                 m,
                 generator,
-                n_runs=lengths.samples,
-                n_levels=lengths.padis_levels,
-                n_inner=lengths.padis_inner,
-                sigma_max=top,
-                unit=unit,
+                PadisSettings(
+                    n_runs=lengths.samples,
+                    n_levels=lengths.padis_levels,
+                    n_inner=lengths.padis_inner,
+                    sigma_max=top,
+                    unit=unit,
+                ),
             )
             return made, made.g_values.astype(float) ** 2
         alpha_bar = linear_alpha_bar()
         predict = epsilon_from_denoiser(lambda x, sigma: denoise(x, min(sigma, top)), alpha_bar)
-        made = sample_ddpm(predict, m, n_samples=lengths.samples, n_steps=lengths.ddpm_steps, unit=1 / _norm(m))
+        made = sample_ddpm(
+            predict, m, DDPMSettings(n_samples=lengths.samples, n_steps=lengths.ddpm_steps, unit=1 / _norm(m))
+        )
         times = np.arange(lengths.ddpm_steps)[::-1] * (len(alpha_bar) // lengths.ddpm_steps)
         return made, sigma_of(alpha_bar)[times] / 2
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,29 +50,44 @@ def epsilon_from_denoiser(denoise: Denoiser, alpha_bar: NDArray[np.float64]) -> 
     return predict
 
 
+@dataclass(frozen=True)
+class DDPMSettings:
+    """The recipe's numbers; the defaults are the published ones.
+
+    Attributes
+    ----------
+    n_samples : B; sample b starts from the noise of seed ``base_seed`` + b.
+    n_steps : times, evenly strided from the schedule.
+    base_seed : decides the samples' starts and the noise of their steps.
+    zeta, data_std : ζ and σ_y.
+    unit : data are multiplied by this; 1 over the operator's norm makes it a blur's equal.
+    """
+
+    n_samples: int = 8
+    n_steps: int = 100
+    base_seed: int = 44
+    zeta: float = 0.3
+    data_std: float = 1.0
+    unit: float = 1.0
+
+
+PUBLISHED = DDPMSettings()
+"""The recipe as it was published."""
+
+
 def sample_ddpm(
     predict: PredictNoise,
     measurement: Measurement,
-    *,
-    n_samples: int = 8,
-    n_steps: int = 100,
-    base_seed: int = 44,
-    zeta: float = 0.3,
-    data_std: float = 1.0,
-    unit: float = 1.0,
+    settings: DDPMSettings = PUBLISHED,
     alpha_bar: NDArray[np.float64] | None = None,
 ) -> Artifact:
-    """The reference's samples and record of one image.
+    """Return the reference's samples and record of one image.
 
     Parameters
     ----------
     predict : the network; :func:`epsilon_from_denoiser` makes one of a denoiser.
     measurement : data of an image in 0..1, without batch dimension.
-    n_samples : B; sample b starts from the noise of seed ``base_seed`` + b.
-    n_steps : times, evenly strided from the schedule.
-    base_seed : see above.
-    zeta, data_std : ζ and σ_y.
-    unit : data are multiplied by this; 1 over the operator's norm makes it a blur's equal.
+    settings : the recipe's numbers.
     alpha_bar : (T,) the network's schedule; the linear one of 1000 steps when None.
 
     Returns
@@ -83,14 +99,15 @@ def sample_ddpm(
     ConfigError : more steps than the schedule has, or an impossible number.
     """
     known = linear_alpha_bar() if alpha_bar is None else alpha_bar
-    if not 1 <= n_steps <= len(known) or n_samples < 1 or zeta < 0 or not data_std > 0:
+    n_steps, n_samples, unit = settings.n_steps, settings.n_samples, settings.unit
+    if not 1 <= n_steps <= len(known) or n_samples < 1 or settings.zeta < 0 or not settings.data_std > 0:
         raise ConfigError(
             f"{n_steps} steps of {n_samples} samples cannot be made from a schedule of {len(known)}.",
             "Use fewer steps and positive numbers.",
         )
     stride = len(known) // n_steps
     chain = Chain(measurement, n_samples)
-    x = chain.seeded_noise(base_seed)
+    x = chain.seeded_noise(settings.base_seed)
     with torch.no_grad():
         for t in range((n_steps - 1) * stride, -1, -stride):
             a, a_next = float(known[t]), float(known[t - stride]) if t >= stride else 1.0
@@ -98,11 +115,11 @@ def sample_ddpm(
             estimate = (x - math.sqrt(1 - a) * epsilon) / math.sqrt(a)
             residual = 2 * unit * chain.measurement.residual((estimate + 1) / 2)  # of the data of images in −1..1
             size = float(residual.flatten(1).norm(dim=1).mean())
-            gradient = unit * measurement.A.T(residual) / ((data_std**2 + 1e-12) * math.sqrt(a))
-            push = zeta / (size + 1e-12) * gradient
+            gradient = unit * measurement.A.T(residual) / ((settings.data_std**2 + 1e-12) * math.sqrt(a))
+            push = settings.zeta / (size + 1e-12) * gradient
             g = math.sqrt(1 - a / (float(known[t - 1]) if t else 1.0))
             chain.record(push, g)
-            same = torch.Generator().manual_seed(base_seed + NOISE_SEED_OFFSET)
+            same = torch.Generator().manual_seed(settings.base_seed + NOISE_SEED_OFFSET)
             x = _ancestral(x + push, epsilon, a, a_next, chain.noise(same) if t else None)
     return chain.artifact((x + 1) / 2)
 

@@ -19,6 +19,7 @@ says by how much. Any other denoiser runs with pad 0.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,31 +45,12 @@ def norm_gradient(
     return estimate.detach(), gradient
 
 
-def sample_padis(
-    denoise: Denoiser,
-    measurement: Measurement,
-    generator: torch.Generator,
-    *,
-    n_runs: int = 5,
-    n_levels: int = 100,
-    sigma_max: float = 10.0,
-    sigma_min: float = 0.003,
-    rho: float = 7.0,
-    n_inner: int = 10,
-    step: float = 0.5,
-    zeta: float = 0.3,
-    unit: float = 1.0,
-    power: float = 0.5,
-    pad: int = 0,
-    first_seed: int = 0,
-) -> Artifact:
-    """The reference's samples and record of one image.
+@dataclass(frozen=True)
+class PadisSettings:
+    """The recipe's numbers; the defaults are the published ones.
 
-    Parameters
+    Attributes
     ----------
-    denoise : the prior on (B, H + 2 pad, W + 2 pad) states, images in 0..1; gradients must flow through it.
-    measurement : data without batch dimension.
-    generator : CPU random generator of the Langevin noise.
     n_runs : samples, averaged before they are recorded.
     n_levels, sigma_max, sigma_min, rho : the levels.
     n_inner : n Langevin steps a level.
@@ -79,31 +61,79 @@ def sample_padis(
     pad : padding of the states; the noise starts inside it.
     first_seed : run b starts from the noise of seed ``first_seed`` + b.
 
-    Returns
-    -------
-    updates (n_levels, 1, 1, H, W); the reconstruction is the mean of the last states, clipped to 0..1.
-
     Raises
     ------
     ConfigError : an impossible schedule or number.
     """
-    if n_runs < 1 or n_levels < 2 or n_inner < 1 or not 0 < step < 2 or zeta < 0 or pad < 0:
-        raise ConfigError(
-            "This schedule of the patch-prior recipe is impossible.",
-            "Use at least two levels, one run and one step, and 0 < step < 2.",
-        )
-    levels = [float(s) for s in karras(sigma_max, sigma_min, n_levels - 1, rho)]
-    chain = Chain(measurement, n_runs)
-    x = torch.nn.functional.pad(sigma_max * chain.seeded_noise(first_seed), (pad, pad, pad, pad))
+
+    n_runs: int = 5
+    n_levels: int = 100
+    sigma_max: float = 10.0
+    sigma_min: float = 0.003
+    rho: float = 7.0
+    n_inner: int = 10
+    step: float = 0.5
+    zeta: float = 0.3
+    unit: float = 1.0
+    power: float = 0.5
+    pad: int = 0
+    first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (
+            self.n_runs < 1
+            or self.n_levels < 2
+            or self.n_inner < 1
+            or not 0 < self.step < 2
+            or self.zeta < 0
+            or self.pad < 0
+        ):
+            raise ConfigError(
+                "This schedule of the patch-prior recipe is impossible.",
+                "Use at least two levels, one run and one step, and 0 < step < 2.",
+            )
+
+    @property
+    def levels(self) -> list[float]:
+        """Return the falling noise levels, intensity units."""
+        return [float(s) for s in karras(self.sigma_max, self.sigma_min, self.n_levels - 1, self.rho)]
+
+
+PUBLISHED = PadisSettings()
+"""The recipe as it was published."""
+
+
+def sample_padis(
+    denoise: Denoiser,
+    measurement: Measurement,
+    generator: torch.Generator,
+    settings: PadisSettings = PUBLISHED,
+) -> Artifact:
+    """Return the reference's samples and record of one image.
+
+    Parameters
+    ----------
+    denoise : the prior on (B, H + 2 pad, W + 2 pad) states, images in 0..1; gradients must flow through it.
+    measurement : data without batch dimension.
+    generator : CPU random generator of the Langevin noise.
+    settings : the recipe's numbers.
+
+    Returns
+    -------
+    updates (n_levels, 1, 1, H, W); the reconstruction is the mean of the last states, clipped to 0..1.
+    """
+    levels, pad = settings.levels, settings.pad
+    chain = Chain(measurement, settings.n_runs)
+    x = torch.nn.functional.pad(settings.sigma_max * chain.seeded_noise(settings.first_seed), (pad, pad, pad, pad))
     inside = (slice(None), *(slice(pad, pad + n) for n in chain.image_shape))
     for i, sigma in enumerate(levels):
-        alpha, pushed = step * sigma**2, torch.zeros_like(x[inside])
-        for _ in range(n_inner):
-            estimate, gradient = norm_gradient(denoise, chain.measurement, x, sigma, pad, unit)
-            push = -zeta * gradient
+        alpha, pushed = settings.step * sigma**2, torch.zeros_like(x[inside])
+        for _ in range(settings.n_inner):
+            estimate, gradient = norm_gradient(denoise, chain.measurement, x, sigma, pad, settings.unit)
+            push = -settings.zeta * gradient
             pushed += push[inside]
             x = x + push + alpha / 2 * (estimate - x) / sigma**2
-            if i < n_levels - 1:
+            if i < settings.n_levels - 1:
                 x = x + math.sqrt(alpha) * chain.noise(generator, tuple(x.shape))
-        chain.record(pushed.mean(0, keepdim=True), sigma**power)
+        chain.record(pushed.mean(0, keepdim=True), sigma**settings.power)
     return chain.artifact(x[inside].clamp(0, 1))

@@ -21,6 +21,7 @@ is some conjugate gradients; the reference replaces radial lines of the Fourier 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -48,27 +49,12 @@ def projected(measurement: Measurement, x: Tensor, target: Tensor, share: float,
     return x + share * least_squares(step, cg_iterations)
 
 
-def sample_ve_projection(
-    denoise: Denoiser,
-    measurement: Measurement,
-    generator: torch.Generator,
-    *,
-    n_samples: int = 8,
-    n_steps: int = 1000,
-    sigma_max: float = 128.0,
-    sigma_min: float = 0.01,
-    corrector_snr: float = 0.246,
-    share: float = 0.841,
-    record_every: int = 10,
-    cg_iterations: int = 5,
-) -> Artifact:
-    """The reference's samples and record of one image.
+@dataclass(frozen=True)
+class VEProjectionSettings:
+    """The recipe's numbers; the defaults are the published ones.
 
-    Parameters
+    Attributes
     ----------
-    denoise : the prior, images in 0..1.
-    measurement : data without batch dimension.
-    generator : CPU random generator.
     n_samples : B; samples share the corrector's step size.
     n_steps : N levels.
     sigma_max, sigma_min : first and last level.
@@ -78,28 +64,65 @@ def sample_ve_projection(
     cg_iterations : of A⁺; many amplify the data's noise (of 2, 5, 10 and 20 the example's image comes out best
         with 2 and 5).
 
-    Returns
-    -------
-    updates (T, B, 1, H, W); the reconstruction is the mean of the last denoised and once more projected (λ =
-    1) samples, in 0..1.
-
     Raises
     ------
     ConfigError : an impossible schedule or number.
     """
-    if (
-        n_steps < 2
-        or n_samples < 1
-        or not 0 < sigma_min < sigma_max
-        or not 0 < share <= 1
-        or record_every < 1
-        or not corrector_snr > 0
-    ):
-        raise ConfigError(
-            "This schedule of the score-model recipe is impossible.",
-            "Use at least two steps, falling σ, and a share in (0, 1].",
-        )
-    chain = Chain(measurement, n_samples)
+
+    n_samples: int = 8
+    n_steps: int = 1000
+    sigma_max: float = 128.0
+    sigma_min: float = 0.01
+    corrector_snr: float = 0.246
+    share: float = 0.841
+    record_every: int = 10
+    cg_iterations: int = 5
+
+    def __post_init__(self) -> None:
+        if (
+            self.n_steps < 2
+            or self.n_samples < 1
+            or not 0 < self.sigma_min < self.sigma_max
+            or not 0 < self.share <= 1
+            or self.record_every < 1
+            or not self.corrector_snr > 0
+        ):
+            raise ConfigError(
+                "This schedule of the score-model recipe is impossible.",
+                "Use at least two steps, falling σ, and a share in (0, 1].",
+            )
+
+    @property
+    def levels(self) -> list[float]:
+        """Return the N falling noise levels, geometric, intensity units."""
+        return [float(s) for s in np.geomspace(self.sigma_max, self.sigma_min, self.n_steps)]
+
+
+PUBLISHED = VEProjectionSettings()
+"""The recipe as it was published."""
+
+
+def sample_ve_projection(
+    denoise: Denoiser,
+    measurement: Measurement,
+    generator: torch.Generator,
+    settings: VEProjectionSettings = PUBLISHED,
+) -> Artifact:
+    """Return the reference's samples and record of one image.
+
+    Parameters
+    ----------
+    denoise : the prior, images in 0..1.
+    measurement : data without batch dimension.
+    generator : CPU random generator.
+    settings : the recipe's numbers.
+
+    Returns
+    -------
+    updates (T, B, 1, H, W); the reconstruction is the mean of the last denoised and once more projected (λ =
+    1) samples, in 0..1.
+    """
+    chain = Chain(measurement, settings.n_samples)
     data = chain.measurement.y
 
     def noise() -> Tensor:
@@ -109,21 +132,21 @@ def sample_ve_projection(
         return (denoise(x, sigma) - x) / sigma**2
 
     def noised_data(x: Tensor, sigma: float) -> Tensor:
-        return projected(measurement, x, data + sigma * measurement.A(noise()), share, cg_iterations)
+        return projected(measurement, x, data + sigma * measurement.A(noise()), settings.share, settings.cg_iterations)
 
-    levels = [float(s) for s in np.geomspace(sigma_max, sigma_min, n_steps)]
-    x = sigma_max * noise()
+    levels = settings.levels
+    x = settings.sigma_max * noise()
     with torch.no_grad():
         for i, (sigma, sigma_next) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
             moved = noised_data(x, sigma)
-            if i % record_every == 0:
-                chain.record(moved - x, diffusion_coefficient(sigma, sigma_max, sigma_min))
+            if i % settings.record_every == 0:
+                chain.record(moved - x, diffusion_coefficient(sigma, settings.sigma_max, settings.sigma_min))
             z, s = noise(), score(moved, sigma)
-            step = 2 * float(corrector_snr * _mean_norm(z) / _mean_norm(s)) ** 2
+            step = 2 * float(settings.corrector_snr * _mean_norm(z) / _mean_norm(s)) ** 2
             x = noised_data(moved + step * s + math.sqrt(2 * step) * z, sigma)
             delta = sigma**2 - sigma_next**2
             x = x + delta * score(x, sigma) + math.sqrt(delta) * noise()
-        clean = projected(measurement, denoise(x, sigma_min), data, 1.0, cg_iterations)
+        clean = projected(measurement, denoise(x, settings.sigma_min), data, 1.0, settings.cg_iterations)
     return chain.artifact(clean)
 
 

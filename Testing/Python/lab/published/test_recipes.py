@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.published.ddpm import NOISE_SEED_OFFSET, epsilon_from_denoiser, sample_ddpm
-from KLIPCore.lab.published.padis import norm_gradient, sample_padis
+from KLIPCore.lab.published.ddpm import NOISE_SEED_OFFSET, DDPMSettings, epsilon_from_denoiser, sample_ddpm
+from KLIPCore.lab.published.padis import PadisSettings, norm_gradient, sample_padis
 from KLIPCore.lab.published.recipe import RECIPES
 from KLIPCore.lab.published.score import score_map
-from KLIPCore.lab.published.ve_projection import diffusion_coefficient, sample_ve_projection
+from KLIPCore.lab.published.ve_projection import VEProjectionSettings, diffusion_coefficient, sample_ve_projection
 from KLIPCore.physics.mask import Identity, Mask
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
@@ -48,13 +48,9 @@ def test_ve_projection_step_by_step() -> None:
         denoise,
         m,
         torch.Generator().manual_seed(7),
-        n_samples=n,
-        n_steps=n_steps,
-        sigma_max=top,
-        sigma_min=bottom,
-        corrector_snr=r,
-        share=share,
-        record_every=5,
+        VEProjectionSettings(
+            n_samples=n, n_steps=n_steps, sigma_max=top, sigma_min=bottom, corrector_snr=r, share=share, record_every=5
+        ),
     )
     generator = torch.Generator().manual_seed(7)
 
@@ -89,7 +85,9 @@ def test_ve_projection_moves_only_what_is_measured() -> None:
     seen = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     seen[:2] = True
     m = Measurement(torch.full((8,), 0.5, dtype=torch.float64), Mask(seen), noise=GaussianNoise(0.01), simulated=True)
-    found = sample_ve_projection(denoise, m, torch.Generator().manual_seed(0), n_samples=2, n_steps=6, record_every=2)
+    found = sample_ve_projection(
+        denoise, m, torch.Generator().manual_seed(0), VEProjectionSettings(n_samples=2, n_steps=6, record_every=2)
+    )
     assert found.n_steps == 3
     assert not found.normalized_updates[..., 2:, :].any()
     assert found.normalized_updates[..., :2, :].all()
@@ -107,7 +105,10 @@ def test_what_is_recorded_is_mostly_noise() -> None:
         simulated=True,
     )
     found = sample_ve_projection(
-        denoise, m, torch.Generator().manual_seed(0), n_samples=4, n_steps=60, sigma_max=10.0, share=1.0
+        denoise,
+        m,
+        torch.Generator().manual_seed(0),
+        VEProjectionSettings(n_samples=4, n_steps=60, sigma_max=10.0, share=1.0),
     )
     per_pixel = score_map(found, size, (2, 6))[0, 0] / size**2
     assert per_pixel == pytest.approx(2 / (2 * math.log(1000)), rel=0.1)
@@ -119,12 +120,7 @@ def test_padis_step_by_step() -> None:
         denoise,
         m,
         torch.Generator().manual_seed(3),
-        n_runs=n,
-        n_levels=n_levels,
-        n_inner=3,
-        zeta=zeta,
-        unit=unit,
-        first_seed=5,
+        PadisSettings(n_runs=n, n_levels=n_levels, n_inner=3, zeta=zeta, unit=unit, first_seed=5),
     )
     generator = torch.Generator().manual_seed(3)
     x = 10.0 * torch.stack(
@@ -158,7 +154,9 @@ def test_padis_on_padded_images() -> None:
     _, gradient = norm_gradient(denoise, m_of(m, 2), x, 0.1, pad)
     assert not gradient[:, :pad].any()
     assert gradient[:, pad:-pad, pad:-pad].all()
-    found = sample_padis(denoise, m, torch.Generator().manual_seed(0), n_runs=1, n_levels=2, n_inner=1, pad=pad)
+    found = sample_padis(
+        denoise, m, torch.Generator().manual_seed(0), PadisSettings(n_runs=1, n_levels=2, n_inner=1, pad=pad)
+    )
     assert found.normalized_updates.shape == (2, 1, 1, SIDE, SIDE)
     assert found.reconstruction is not None
     assert found.reconstruction.shape == (SIDE, SIDE)
@@ -171,7 +169,7 @@ def m_of(m: Measurement, n: int) -> Measurement:
 def test_ddpm_without_guidance_is_ddpm_with_one_noise() -> None:
     """ζ = 0: the chain of KLIPCore.sampling.ddpm, fed the same noise at every step, in other coordinates."""
     m, alpha_bar = scan(), linear_alpha_bar()
-    found = sample_ddpm(epsilon_from_denoiser(denoise, alpha_bar), m, n_samples=1, n_steps=100, zeta=0.0)
+    found = sample_ddpm(epsilon_from_denoiser(denoise, alpha_bar), m, DDPMSettings(n_samples=1, n_steps=100, zeta=0.0))
     assert not found.normalized_updates.any()
     same = torch.randn(
         1, SIDE, SIDE, generator=torch.Generator().manual_seed(44 + NOISE_SEED_OFFSET), dtype=torch.float64
@@ -194,7 +192,9 @@ def test_ddpm_records_its_push() -> None:
     """
     m, alpha_bar, zeta, std, unit = scan(), linear_alpha_bar(), 0.4, 0.8, 1.3
     found = sample_ddpm(
-        epsilon_from_denoiser(denoise, alpha_bar), m, n_samples=2, n_steps=50, zeta=zeta, data_std=std, unit=unit
+        epsilon_from_denoiser(denoise, alpha_bar),
+        m,
+        DDPMSettings(n_samples=2, n_steps=50, zeta=zeta, data_std=std, unit=unit),
     )
     start = torch.stack(
         [
@@ -220,9 +220,11 @@ def test_a_surprising_pixel_scores_highest(name: str) -> None:
     m = Measurement(y, Identity((8, 8)), noise=GaussianNoise(0.01), simulated=True)
     recipe, generator = RECIPES[name], torch.Generator().manual_seed(0)
     if name == "ve-projection":
-        found = sample_ve_projection(denoise, m, generator, n_samples=8, n_steps=200, record_every=2)
+        found = sample_ve_projection(
+            denoise, m, generator, VEProjectionSettings(n_samples=8, n_steps=200, record_every=2)
+        )
     elif name == "padis":
-        found = sample_padis(denoise, m, generator, n_levels=40, n_inner=4)
+        found = sample_padis(denoise, m, generator, PadisSettings(n_levels=40, n_inner=4))
     else:
         found = sample_ddpm(epsilon_from_denoiser(denoise, linear_alpha_bar()), m)
     scores = score_map(found, 1, recipe.window("localization", found.n_steps))
@@ -256,10 +258,10 @@ def test_refusals() -> None:
         {"corrector_snr": 0.0},
     ):
         with pytest.raises(ConfigError, match="impossible"):
-            sample_ve_projection(denoise, m, generator, **bad)
+            sample_ve_projection(denoise, m, generator, VEProjectionSettings(**bad))
     for bad in ({"n_runs": 0}, {"n_levels": 1}, {"step": 2.0}, {"zeta": -1.0}, {"pad": -1}, {"n_inner": 0}):
         with pytest.raises(ConfigError, match="impossible"):
-            sample_padis(denoise, m, generator, **bad)
+            sample_padis(denoise, m, generator, PadisSettings(**bad))
     for bad in ({"n_steps": 1001}, {"n_samples": 0}, {"zeta": -1.0}, {"data_std": 0.0}):
         with pytest.raises(ConfigError, match="cannot be made"):
-            sample_ddpm(epsilon_from_denoiser(denoise, linear_alpha_bar()), m, **bad)
+            sample_ddpm(epsilon_from_denoiser(denoise, linear_alpha_bar()), m, DDPMSettings(**bad))
