@@ -22,6 +22,7 @@ _HOMES = {
     "LiveMap": "runs.live",
     "Config": "config",
     "PRESETS": "config",
+    "Part": "volume.selection",
     "SCORES": "scores",
     "KlipError": "errors",
     # studies

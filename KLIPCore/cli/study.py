@@ -49,7 +49,7 @@ def detect(
     from KLIPCore.detection.detect_measured import is_scan
     from KLIPCore.progress import show_progress
     from KLIPCore.settings import refuse_for_scan
-    from KLIPCore.volume.selection import parse_box
+    from KLIPCore.volume.selection import Part, parse_box
 
     chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
     config = chosen.updated(settings).with_layer()
@@ -61,10 +61,7 @@ def detect(
             study,
             out,
             config,
-            series=examine.series,
-            slices=examine.slices,
-            roi=box,
-            within=examine.within,
+            part=Part(examine.series, examine.slices, box, examine.within),
             overwrite=overwrite,
             progress=tell,
             work=work,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from KLIPCore.runs.search import Search
 from KLIPCore.settings import refuse_for_scan
 from KLIPCore.volume.framed_study import FramedStudy, frame_study
 from KLIPCore.volume.model_card import ModelCard
-from KLIPCore.volume.selection import Box, box_mask, check_slices, parse_slices
+from KLIPCore.volume.selection import WHOLE, Box, Part, box_mask, check_slices, parse_slices
 from KLIPCore.volume.volume import Volume
 
 
@@ -46,10 +46,7 @@ def detect(
     out: Path | str,
     config: Config | None = None,
     *,
-    series: str | None = None,
-    slices: str | None = None,
-    roi: Box | None = None,
-    within: str | None = None,
+    part: Part = WHOLE,
     overwrite: bool = False,
     progress: Progress | None = None,
     work: Arrangement | None = None,
@@ -58,15 +55,11 @@ def detect(
 
     Parameters
     ----------
-    study : DICOM folder, NIfTI, NRRD or MHA; or a measured sinogram (:mod:`KLIPCore.io.sinogram`), for which series,
-        slices, roi and work do not apply and are refused.
+    study : DICOM folder, NIfTI, NRRD or MHA; or a measured sinogram (:mod:`KLIPCore.io.sinogram`), for which part
+        and work do not apply and are refused.
     out : folder for the results; a stopped run with the same settings is continued there.
     config : settings; the default preset when None.
-    series : which DICOM series, where there are several.
-    slices : Python-style range counted from the feet, e.g. ``"12:17"``; all when None.
-    roi : LPS box in mm; only blocks centred in it are tested, only slices that meet it are sampled.
-    within : segmentation to look within, ``FILE[:LABEL]``: regions are sought there alone, and named by its organs. It
-        changes nothing of what is sampled.
+    part : series, slices, region of interest and segments to look within; all of the study unless told otherwise.
     overwrite : replace a run with other settings in ``out``.
     progress : called as work goes on.
     work : workers, threads and images at once; None: those of the run that is continued, or what
@@ -79,27 +72,18 @@ def detect(
     """
     study, folder, config = Path(study), RunFolder(Path(out)), config or Config()
     if is_scan(study):
-        given = {
-            "--series": series,
-            "--slices": slices,
-            "--roi": roi,
-            "--within": within,
-            "--workers, --threads or --batch": work,
-        }
+        given = {f"--{name}": value for name, value in vars(part).items()} | {"--workers, --threads or --batch": work}
         refuse_for_scan([name for name, value in given.items() if value is not None])
         return detect_scan(study, folder.path, config, overwrite=overwrite, progress=progress)
     with folder.locked():
-        return _detect(study, folder, config, series, slices, roi, within, overwrite, progress, work)
+        return _detect(study, folder, config, part, overwrite, progress, work)
 
 
 def _detect(
     study: Path,
     folder: RunFolder,
     config: Config,
-    series: str | None,
-    slices: str | None,
-    roi: Box | None,
-    within: str | None,
+    part: Part,
     overwrite: bool,
     progress: Progress | None,
     work: Arrangement | None,
@@ -108,59 +92,71 @@ def _detect(
     tell = progress or (lambda stage, fraction, detail: None)
     config.require_layer()
     config.require_study_null()
-    check_slices(slices)
+    check_slices(part.slices)
     folder.check_free(config, overwrite)
     configure_process()
     devices = choose_devices(config.device)
     tell("read", 0.0, "reading the study")
-    volume = read_study(study, series)
+    volume = read_study(study, part.series)
     warnings = check_ct(volume)
     check_memory(volume.grid)
     exact = load_prior(config.prior, devices[0], EXACT)
     tell("frame", 0.02, "finding the body")
     framed = frame_study(volume, exact.card)
-    indices = chosen_slices(framed, slices, roi)
-    search = Search(roi)
-    if suits(exact.card):
-        tell("frame", 0.03, "finding organs")
-        search = replace(search, organs=find_organs(framed, exact.card, indices))
-    search = search.changed(within, volume.grid)  # before hours of sampling: a label may not be there
+    indices = chosen_slices(framed, part.slices, part.roi)
+    search = _search(framed, exact.card, indices, part, tell)
 
     identity = (exact.card.sha256, volume_hash(volume))
     prior, choice, fingerprint = settle(
         folder, config, exact, identity, overwrite, lambda detail: tell("sample", SAMPLING_SHARE[0], detail)
     )
     work = work or _work_before(folder, fingerprint, devices[0]) or _arranged(config, prior, devices, indices, tell)
-    run = _run_record(
-        study, series, slices, roi, indices, config, prior.card, volume, fingerprint, [*warnings, *framed.warnings]
-    )
+    run = Sampling(config, framed, tuple(indices), fingerprint)
+    record = _run_record(run, part, prior.card, _study_record(study, volume, part), [*warnings, *framed.warnings])
     made_with = {"work": asdict(work) | {"device": devices[0].type}, "precision": choice.to_dict()}
-    folder.open(run | made_with, overwrite)
+    folder.open(record | made_with, overwrite)
     folder.write_framing(framed)
-    seconds = sample_slices(folder, framed, config, prior, devices, indices, fingerprint, tell, work)
+    seconds = sample_slices(folder, run, prior, devices, tell, work)
     result = finish(folder, framed, config.regions, prior.card, tell, search)
     tell("done", 1.0, f"{len(indices)} slices, {seconds:.0f} s of sampling")
     return result
 
 
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What is to be sampled, and with which settings.
+
+    Attributes
+    ----------
+    config : the run's settings.
+    framed : the study in the prior's frame.
+    indices : slices, counted from the feet.
+    fingerprint : of all that the trace depends on; finished slices carry it.
+    """
+
+    config: Config
+    framed: FramedStudy
+    indices: tuple[int, ...]
+    fingerprint: str
+
+
 def sample_slices(
     folder: RunFolder,
-    framed: FramedStudy,
-    config: Config,
+    run: Sampling,
     prior: Prior,
     device: torch.device | Sequence[torch.device],
-    indices: list[int],
-    fingerprint: str,
     tell: Progress,
     work: Arrangement | None = None,
 ) -> float:
-    """Trace every slice that is not done yet; returns the seconds this took.
+    """Trace every slice that is not done yet, and return the seconds this took.
 
     Parameters
     ----------
-    folder, framed, config, indices, fingerprint, tell : of the run.
+    folder : where the slices' traces are kept.
+    run : what is to be sampled.
     prior : on the (first) device.
     device : one, or several that share the slices.
+    tell : called as work goes on.
     work : how the work of each is dealt out; one worker and slice after slice when None.
 
     Raises
@@ -168,6 +164,7 @@ def sample_slices(
     Cancelled : stopped from the keyboard; finished slices are kept.
     """
     started = time.monotonic()
+    config, framed, indices, fingerprint = run.config, run.framed, run.indices, run.fingerprint
     work = work or Arrangement.plain()
     devices = [device] if isinstance(device, torch.device) else list(device)
     done = set(folder.finished(indices, fingerprint))  # all layers: a flipped bit in any of them makes the slice anew
@@ -222,6 +219,15 @@ def _work_before(folder: RunFolder, fingerprint: str, device: torch.device) -> A
         return None
 
 
+def _search(framed: FramedStudy, card: ModelCard, indices: list[int], part: Part, tell: Progress) -> Search:
+    """Where to look, with the organs of an abdomen; before hours of sampling, since a label may not be there."""
+    search = Search(part.roi)
+    if suits(card):
+        tell("frame", 0.03, "finding organs")
+        search = replace(search, organs=find_organs(framed, card, indices))
+    return search.changed(part.within, framed.grid)
+
+
 def _arranged(
     config: Config, prior: Prior, devices: Sequence[torch.device], indices: Sequence[int], tell: Progress
 ) -> Arrangement:
@@ -258,33 +264,30 @@ def chosen_slices(framed: FramedStudy, slices: str | None, roi: Box | None) -> l
     return indices
 
 
+def _study_record(path: Path, volume: Volume, part: Part) -> dict[str, Any]:
+    """Which study a run is of."""
+    return {
+        "path": str(path.resolve()),
+        "series": volume.source.choice or part.series,
+        "hash": volume_hash(volume),
+        "shape": list(volume.grid.shape),
+    }
+
+
 def _run_record(
-    path: Path,
-    series: str | None,
-    slices: str | None,
-    roi: Box | None,
-    indices: list[int],
-    config: Config,
-    card: ModelCard,
-    volume: Volume,
-    fingerprint: str,
-    warnings: list[str],
+    run: Sampling, part: Part, card: ModelCard, study: dict[str, Any], warnings: list[str]
 ) -> dict[str, Any]:
+    """What ``run.json`` says."""
     prior = card.to_dict()
     prior.pop("training")
     return {
         "version": __version__,
-        "fingerprint": fingerprint,
-        "study": {
-            "path": str(path.resolve()),
-            "series": volume.source.choice or series,
-            "hash": volume_hash(volume),
-            "shape": list(volume.grid.shape),
-        },
-        "config": config.to_dict(),
+        "fingerprint": run.fingerprint,
+        "study": study,
+        "config": run.config.to_dict(),
         "prior": prior,
-        "slices_asked": slices,
-        "slices": indices,
-        "roi": roi,
+        "slices_asked": part.slices,
+        "slices": list(run.indices),
+        "roi": part.roi,
         "warnings": list(dict.fromkeys(warnings)),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,29 @@ from KLIPCore.volume.grid import Grid
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 """LPS mm intervals ((x0, x1), (y0, y1), (z0, z1))."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is examined of a study; the whole of it unless told otherwise.
+
+    Attributes
+    ----------
+    series : which DICOM series, where there are several.
+    slices : Python-style range counted from the feet, e.g. ``"12:17"``; all when None.
+    roi : LPS box in mm; only blocks centred in it are tested, only slices that meet it are sampled.
+    within : segments to look within, ``FILE[:LABEL]`` or an organ's name: regions are sought there alone. It changes
+        nothing of what is sampled.
+    """
+
+    series: str | None = None
+    slices: str | None = None
+    roi: Box | None = None
+    within: str | None = None
+
+
+WHOLE = Part()
+"""All slices of a study's only series."""
 
 HOW_TO_RANGE = "Write --slices 12:17 (12 to 16), counted from the feet"
 

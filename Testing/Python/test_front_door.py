@@ -59,4 +59,4 @@ def test_from_a_prior_to_samples_and_a_map() -> None:
 
 def test_a_sinogram_takes_no_options_of_a_volume(tmp_path: Path) -> None:
     with pytest.raises(klip.KlipError, match=r"--slices"):
-        klip.detect(tmp_path / "scan.npz", tmp_path / "out", slices="1:2")
+        klip.detect(tmp_path / "scan.npz", tmp_path / "out", part=klip.Part(slices="1:2"))

@@ -37,6 +37,7 @@ from KLIPCore.lab.bench.table import NOT_MEASURED, Section
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
 from KLIPCore.priors.unet import DTYPES, UNetPrior
 from KLIPCore.runs.rerun import Detection, redo_regions
+from KLIPCore.volume.selection import Part
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 """Switches by which oneDNN and PyTorch keep to AVX2."""
@@ -137,7 +138,7 @@ def maps_section(study: Path, slices: str, names: Sequence[str], tell: Callable[
         for name, changes in runs.items():
             tell(f"klip detect: {name}")
             config = Config.from_preset("quick").updated(changes)
-            found[name] = _scores(detect(study, Path(scratch) / str(len(found)), config, slices=slices))
+            found[name] = _scores(detect(study, Path(scratch) / str(len(found)), config, part=Part(slices=slices)))
     rows = [{"name": name, **_differences(found[EXACT], found[name])} for name in runs if name != EXACT]
     columns = ("pushes", *(f"{what}, {score}" for score in SCORES for what in ("block map", "regions", "overlap")))
     note = (

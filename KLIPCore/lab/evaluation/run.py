@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from KLIPCore.detection.detect import sample_slices
+from KLIPCore.detection.detect import Sampling, sample_slices
 from KLIPCore.detection.run_precision import precision_mark
 from KLIPCore.detection.simulated_scan import Scanner, measure_slice, slice_generator
 from KLIPCore.kl.bands import cell_sums
@@ -95,9 +95,8 @@ class CaseRun:
             "warnings": [],
         }
         self.folder.open(run, overwrite=True)
-        sample_slices(
-            self.folder, self.study.framed, self.config, self.prior, self.device, indices, self.fingerprint, tell
-        )
+        what = Sampling(self.config, self.study.framed, tuple(indices), self.fingerprint)
+        sample_slices(self.folder, what, self.prior, self.device, tell)
         return self.folder.trace(indices, self.fingerprint)
 
     def view(self, trace: KLTrace, n: int, scan: bool) -> SliceView:

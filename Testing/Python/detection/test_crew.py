@@ -15,7 +15,7 @@ from small_study import small_study
 
 from KLIPCore.config import Config, RecordConfig, RegionConfig, SamplingConfig
 from KLIPCore.detection.batching import Batches
-from KLIPCore.detection.detect import detect, sample_slices
+from KLIPCore.detection.detect import Sampling, detect, sample_slices
 from KLIPCore.detection.devices import choose_device, choose_devices
 from KLIPCore.detection.simulated_scan import Scanner
 from KLIPCore.detection.workers import Arrangement, arithmetic, crew, cut, trace_all
@@ -230,12 +230,9 @@ def test_sampling_on_a_list_of_devices(scanner: Scanner, study: FramedStudy, on_
         folder.trace_folder.mkdir(parents=True)
         sample_slices(
             folder,
-            study,
-            config,
+            Sampling(config, study, (0, 1, 2), "f"),
             scanner.prior,
             devices,
-            [0, 1, 2],
-            "f",
             lambda stage, fraction, detail: told.append(detail),
         )
     for k in range(3):

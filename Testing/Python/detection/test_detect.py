@@ -27,6 +27,7 @@ from KLIPCore.runs.folder import OWN_FILES, RunFolder
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection, redo_regions
 from KLIPCore.volume.framed_study import FramedStudy
+from KLIPCore.volume.selection import Part
 from KLIPCore.volume.volume import Volume
 
 
@@ -141,7 +142,7 @@ def test_rerun_changes_nothing_and_samples_nothing(run: Detection, dicom_study: 
 
 
 def test_a_slice_alone_gives_what_it_gives_in_the_study(run: Detection, dicom_study: Path, tmp_path: Path) -> None:
-    alone = detect(dicom_study, tmp_path / "one", FAST, slices="2")
+    alone = detect(dicom_study, tmp_path / "one", FAST, part=Part(slices="2"))
     ours, theirs = (LiveMap.open(found.folder.path).trace for found in (alone, run))
     one, same = ours.slices[0], next(piece for piece in theirs.slices if piece.index == 2)
     np.testing.assert_array_equal(one.pushes.push, same.pushes.push)  # a map of them is pooled across slices
@@ -192,7 +193,7 @@ def test_other_settings_are_refused_in_the_same_folder(run: Detection, dicom_stu
     out = tmp_path / "copy"
     shutil.copytree(run.folder.path, out)
     with pytest.raises(OutputError, match="other settings") as caught:
-        detect(dicom_study, out, FAST.updated({"sampling": {"seed": 5}}), slices="1")
+        detect(dicom_study, out, FAST.updated({"sampling": {"seed": 5}}), part=Part(slices="1"))
     assert "--overwrite" in caught.value.remedy
     assert len(list((out / "trace").iterdir())) == 4, "a refused run must not harm the old one"
 
@@ -200,7 +201,7 @@ def test_other_settings_are_refused_in_the_same_folder(run: Detection, dicom_stu
 def test_a_folder_with_other_things_is_refused(dicom_study: Path, tmp_path: Path) -> None:
     (tmp_path / "holiday.txt").write_text("mine")
     with pytest.raises(OutputError, match="not empty"):
-        detect(dicom_study, tmp_path, FAST, slices="1")
+        detect(dicom_study, tmp_path, FAST, part=Part(slices="1"))
     assert (tmp_path / "holiday.txt").read_text() == "mine"
 
 
@@ -231,7 +232,7 @@ def test_a_flipped_study_gets_the_same_nats_in_the_same_places(run: Detection, t
     flipped = Volume(study.array[::-1], study.grid.oriented((0, 1, 2), (True, False, False)))
     path = tmp_path / "flipped.nrrd"
     write_image(flipped, path)
-    found = detect(path, tmp_path / "out", FAST, slices="1")
+    found = detect(path, tmp_path / "out", FAST, part=Part(slices="1"))
     assert found.kl_map.indices == (1,)
     settings = RegionConfig(
         score="darker"
@@ -257,7 +258,7 @@ def test_a_score_whose_layer_would_not_be_recorded_is_refused_before_the_work(
 
 def test_poisson_dose_and_fan_beam_run(dicom_study: Path, tmp_path: Path) -> None:
     config: Config = FAST.updated({"measurement": {"geometry": "fan", "photons": 1e5, "n_views": 40}})
-    found = detect(dicom_study, tmp_path / "fan", config, slices="2")
+    found = detect(dicom_study, tmp_path / "fan", config, part=Part(slices="2"))
     info = found.report.provenance
     assert info["psnr_db_median"] > 20
     assert "photons" in (tmp_path / "fan" / "report.html").read_text(encoding="utf-8")

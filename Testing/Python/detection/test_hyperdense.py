@@ -23,6 +23,7 @@ from KLIPCore.lab.phantoms.metal import MetalRod
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.selection import Part
 
 ROD = MetalRod((70.0, 30.0, 10.0), (95.0, 30.0, 10.0), radius_mm=3.0)
 
@@ -63,7 +64,7 @@ def test_it_costs_no_evaluation_beside_hypodense_and_changes_no_bit_of_it(found:
             study,
             tmp_path / "out",
             FAST.updated({"record": {"layers": layers}, "regions": {"score": "hypodense"}}),
-            slices="0:1",
+            part=Part(slices="0:1"),
         ).folder.path
     ).trace.slices[0]
     assert both.info["network_evaluations"] == alone.info["network_evaluations"]
@@ -73,7 +74,7 @@ def test_it_costs_no_evaluation_beside_hypodense_and_changes_no_bit_of_it(found:
 def test_it_can_be_recorded_alone_and_says_so_when_its_noise_levels_are_not(found: Detection, tmp_path: Path) -> None:
     study = found.folder.path.parent / "ct.nii.gz"
     config = FAST.updated({"record": {"layers": ["hyperdense"]}, "regions": {"score": "hyperdense"}})
-    alone = LiveMap.open(detect(study, tmp_path / "out", config, slices="0:1").folder.path).trace.slices[0]
+    alone = LiveMap.open(detect(study, tmp_path / "out", config, part=Part(slices="0:1")).folder.path).trace.slices[0]
     assert set(alone.layers) == {"hyperdense"}
     np.testing.assert_array_equal(
         alone.layers["hyperdense"].mean, LiveMap.open(found.folder.path).trace.slices[0].layers["hyperdense"].mean

@@ -20,6 +20,7 @@ from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection, redo_regions
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.selection import Part
 
 WITHOUT = FAST.updated({"record": {"layers": ["cold", "path", "darker"]}, "regions": {"score": "darker"}})
 WITH = FAST.updated({"record": {"layers": ["cold", "path", "darker", "hypodense"]}, "regions": {"score": "hypodense"}})
@@ -41,7 +42,7 @@ def found(nifti: Path, tmp_path_factory: pytest.TempPathFactory) -> Detection:
 def test_other_layers_are_the_same_bit_for_bit_and_large_nodes_cost_what_they_cost(
     found: Detection, nifti: Path, tmp_path: Path
 ) -> None:
-    plain = LiveMap.open(detect(nifti, tmp_path / "out", WITHOUT, slices="1:2").folder.path).trace.slices[0]
+    plain = LiveMap.open(detect(nifti, tmp_path / "out", WITHOUT, part=Part(slices="1:2")).folder.path).trace.slices[0]
     full = LiveMap.open(found.folder.path).trace.slices[1]
     for name in ("cold", "path", "darker"):
         np.testing.assert_array_equal(full.layers[name].energy, plain.layers[name].energy)
@@ -87,7 +88,7 @@ def test_sliders_and_files_agree_and_windows_cut_the_parts(found: Detection) -> 
 
 def test_a_trace_without_large_nodes_answers_with_what_it_has(nifti: Path, tmp_path: Path) -> None:
     config = WITH.updated({"record": {"n_large": 0}, "sampling": {"n_steps": 2, "n_samples": 1}})
-    made = detect(nifti, tmp_path / "out", config, slices="1:2")
+    made = detect(nifti, tmp_path / "out", config, part=Part(slices="1:2"))
     only = made.kl_map
     assert LiveMap.open(made.folder.path).trace.slices[0].layers["hypodense"].mean.shape[0] == 2
     narrow = MapMaker(LiveMap.open(made.folder.path).trace, made.study).make(

@@ -20,6 +20,7 @@ from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.images import write_image
 from KLIPCore.runs.folder import LOCK, RunFolder
 from KLIPCore.runs.rerun import Detection, redo_regions
+from KLIPCore.volume.selection import Part
 
 LATIN = os.fsdecode(b"caf\xe9")
 
@@ -115,7 +116,7 @@ def test_slices_and_output_folder_are_checked_before_the_study_is_read(
     monkeypatch.setattr("KLIPCore.detection.detect.read_study", read)
     config = Config.from_dict(run.folder.run()["config"])
     with pytest.raises(ConfigError, match="no range of slices"):
-        detect(dicom_study, tmp_path / "new", config, slices="twelve")
+        detect(dicom_study, tmp_path / "new", config, part=Part(slices="twelve"))
     assert not (tmp_path / "new").exists()
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="not empty"):
@@ -143,7 +144,7 @@ def test_an_acquisition_is_chosen_and_found_again(run: Detection, dicom_study: P
     config = Config.from_dict(run.folder.run()["config"])
     with pytest.raises(AmbiguousSeriesError, match="2 acquisitions"):
         detect(folder, tmp_path / "out", config)
-    found = detect(folder, tmp_path / "out", config, series="#2", slices="1:2")
+    found = detect(folder, tmp_path / "out", config, part=Part("#2", "1:2"))
     assert found.folder.run()["study"]["series"].count("/") == 1
     assert redo_regions(tmp_path / "out", report=True).folder.file("report.html").is_file()
 
@@ -157,5 +158,5 @@ def test_slices_with_frames_of_reference_of_their_own_go_to_the_end(
         dataset = pydicom.dcmread(file)
         dataset.FrameOfReferenceUID = generate_uid()
         dataset.save_as(file)
-    found = detect(folder, tmp_path / "out", Config.from_dict(run.folder.run()["config"]), slices="1:2")
+    found = detect(folder, tmp_path / "out", Config.from_dict(run.folder.run()["config"]), part=Part(slices="1:2"))
     assert any("frame of reference of its own" in said for said in found.report.warnings)

@@ -30,6 +30,7 @@ from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import volume_hash
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.selection import Part
 
 Tell = Callable[[str, float, str], None]
 
@@ -140,7 +141,7 @@ def _detected(scan: Scan, out: Path, config: Config, sha256: str, tell: Tell) ->
         return folder
     try:
         series = None if scan.changed else scan.series
-        detect(image, folder.path, config, series=series, progress=lambda s, f, d: tell(s, DETECTION_SHARE * f, d))
+        detect(image, folder.path, config, part=Part(series), progress=lambda s, f, d: tell(s, DETECTION_SHARE * f, d))
     except OutputError as error:
         if "other settings" not in error.message:
             raise
