@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from KLIPCore.detection.measured_scan import Selection
-from KLIPCore.lab.evaluation.measured import MeasuredConfig, ScanRun, reference_methods
+from KLIPCore.lab.evaluation.measured import ScanRun, reference_methods
+from KLIPCore.lab.evaluation.measured_config import MeasuredConfig
 from KLIPCore.priors.checkpoint import load_prior
 
 SHOWN = (

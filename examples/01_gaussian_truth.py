@@ -301,15 +301,12 @@ def draw_price(axes: Axes, found: dict[str, list[tuple[float, float]]], edges: l
     reference = GaussianKL(other.posterior, other.prior)
     middles = np.sqrt(np.array(edges[1:]) * np.array(edges[:-1])) / spread
     for name, colour in (("proximal step", "tab:red"), ("ΠGDM", "tab:green"), ("reconstruction", "tab:blue")):
-        energy = [
-            values[0] / reference.window(lo, hi) for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
-        ]
-        mean = [
-            values[1] / reference.window(lo, hi, "mean")
-            for values, (lo, hi) in zip(found[name], pairwise(edges), strict=True)
-        ]
-        axes.plot(middles, energy, marker="s", ms=4, color=colour, label=f"{name}: energy")
-        axes.plot(middles, mean, marker="o", ms=4, mfc="white", ls=":", color=colour, label=f"{name}: mean part")
+        for n, (part, label, style) in enumerate(
+            (("energy", "energy", {"marker": "s"}), ("mean", "mean part", {"marker": "o", "mfc": "white", "ls": ":"}))
+        ):
+            truths = [reference.window(lo, hi, part) for lo, hi in pairwise(edges)]  # type: ignore[arg-type]
+            ratios = [values[n] / truth for values, truth in zip(found[name], truths, strict=True)]
+            axes.plot(middles, ratios, ms=4, color=colour, label=f"{name}: {label}", **style)
     axes.axhline(1.0, color="0.6", lw=1, ls="--")
     axes.set(
         xscale="log",
@@ -350,12 +347,8 @@ def reliability(n_runs: int) -> None:
     print(f"{n_runs} runs each, {SAMPLES} samples, Stein's control variate")
     print("| benchmark | nodes | r.m.s. error | largest | within 1 % | within 2 % | 68 % interval covers | 95 % |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    benchmarks: dict[str, GaussianBenchmark | MixtureBenchmark] = {
-        "inpainting": inpainting(),
-        "tomography": tomography(),
-        "mixture": lesion_or_not(),
-    }
-    for name, b in benchmarks.items():
+    for name, make in (("inpainting", inpainting), ("tomography", tomography), ("mixture", lesion_or_not)):
+        b: GaussianBenchmark | MixtureBenchmark = make()
         truth = (
             GaussianKL(b.posterior, b.prior).window(LO, HI)
             if isinstance(b, GaussianBenchmark)
@@ -367,12 +360,8 @@ def reliability(n_runs: int) -> None:
             covers = [100 * np.mean([m.interval(c)[0] < truth < m.interval(c)[1] for m in made]) for c in (0.68, 0.95)]
             within = [100 * float((errors < goal).mean()) for goal in (0.01, 0.02)]
             figures = [100 * math.sqrt(float(np.square(errors).mean())), 100 * float(errors.max())]
-            print(
-                f"| {name} | {n_nodes} | {figures[0]:.2f} % | {figures[1]:.2f} % | "
-                + " | ".join(f"{v:.0f} %" for v in (*within, *covers))
-                + " |",
-                flush=True,
-            )
+            cells = [f"{v:.2f} %" for v in figures] + [f"{v:.0f} %" for v in (*within, *covers)]
+            print(f"| {name} | {n_nodes} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:

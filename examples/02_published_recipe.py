@@ -31,7 +31,7 @@ from KLIPCore.kl.gaussian import GaussianKL
 from KLIPCore.lab.benchmarks import measured
 from KLIPCore.lab.phantoms.abdomen import Abdomen
 from KLIPCore.lab.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
-from KLIPCore.lab.phantoms.patient import draw_patient
+from KLIPCore.lab.phantoms.patient import Drawing, draw_patient
 from KLIPCore.lab.published.artifact import Artifact
 from KLIPCore.lab.published.ddpm import DDPMSettings, epsilon_from_denoiser, sample_ddpm
 from KLIPCore.lab.published.padis import PadisSettings, sample_padis
@@ -102,7 +102,7 @@ class Problem:
 def problem(seed: int) -> Problem:
     """Draw, implant, frame, scan."""
     prior, plan = load_prior(DEFAULT_PRIOR, "cpu"), Abdomen.random(seed)
-    patient = draw_patient(prior, 1, seed, plan=plan, n_steps=DRAW_STEPS)
+    patient = draw_patient(prior, 1, seed, plan=plan, drawing=Drawing(n_steps=DRAW_STEPS))
     liver = plan.mask("liver", patient.grid) & tissue_mask(patient)
     flat = np.repeat(liver, 15, 0)  # one slice has no room above and below: a tumour is placed in a column of copies
     affine = patient.grid.affine.copy()

@@ -62,7 +62,8 @@ def evaluate(
     """Measure localization on scans with masks; continues where it was stopped."""
     from KLIPCore.lab.evaluation.localization import EvaluationConfig, markdown
     from KLIPCore.lab.evaluation.localization import evaluate as run_evaluation
-    from KLIPCore.lab.evaluation.measured import MeasuredConfig, evaluate_measured, is_measured
+    from KLIPCore.lab.evaluation.measured import evaluate_measured
+    from KLIPCore.lab.evaluation.measured_config import MeasuredConfig, is_measured
     from KLIPCore.lab.evaluation.measured_table import measured_markdown
     from KLIPCore.lab.evaluation.volumes.config import is_volumes
     from KLIPCore.progress import show_progress

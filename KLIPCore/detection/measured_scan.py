@@ -26,7 +26,8 @@ import torch
 from numpy.typing import NDArray
 
 from KLIPCore.config import Config
-from KLIPCore.detection.sample_slices import SliceRecord, record, slice_generator
+from KLIPCore.detection.sample_slices import record
+from KLIPCore.detection.slice_record import SliceRecord, slice_generator
 from KLIPCore.errors import ConfigError, PriorError
 from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.physics.disc import Disc

@@ -21,7 +21,7 @@ from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022
 from KLIPCore.physics.fbp import fbp
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
-from KLIPCore.physics.projector import DEFAULT_MEMORY_LIMIT_BYTES, Projector
+from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.physics.tv import gradient, tv_reconstruction
 from KLIPCore.volume.geometry import Geometry, ImageGrid2D
@@ -41,7 +41,6 @@ def reconstruct(
     n_iterations: int | None = None,
     tv_weight: float | None = None,
     projector: Projector | None = None,
-    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> NDArray[np.float32]:
     """Reconstruct sinograms.
 
@@ -55,7 +54,6 @@ def reconstruct(
     n_iterations : for cg and tv; None: :data:`DEFAULT_ITERATIONS`.
     tv_weight : for tv, λ in nats per image unit; None: what a Laplace prior with this image's own mean gradient has.
     projector : an operator of this geometry and image, when one is at hand.
-    memory_limit_bytes : see :class:`KLIPCore.physics.projector.Projector`.
 
     Returns
     -------
@@ -67,21 +65,11 @@ def reconstruct(
     """
     if method not in METHODS:
         raise ConfigError(f"There is no reconstruction method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
-    y = torch.as_tensor(np.asarray(sinogram, np.float32))
-    if tuple(y.shape[-2:]) != geometry.shape:
-        raise ConfigError(
-            f"A sinogram of shape {tuple(y.shape)} is not of a scan of {geometry.shape}.",
-            "Rows are views, columns are detector bins.",
-        )
-    if not bool(torch.isfinite(y).all()):
-        raise ConfigError(
-            "The sinogram holds values that are not finite.",
-            "Replace dead bins and starved rays before the logarithm.",
-        )
+    y = _checked(sinogram, geometry)
     if method == "fbp":
         return fbp(y, geometry, image, filter).numpy()
     steps = DEFAULT_ITERATIONS[method] if n_iterations is None else n_iterations
-    A = projector if projector is not None else Projector(geometry, image, memory_limit_bytes=memory_limit_bytes)
+    A = projector if projector is not None else Projector(geometry, image)
     if A.geometry != geometry or A.image != image:
         raise ConfigError(
             "The projector belongs to another scan or image.",
@@ -95,6 +83,27 @@ def reconstruct(
         # a Laplace prior exp(−λ|g|) on two-dimensional gradients g has mean |g| = 2/λ
         tv_weight = 2.0 / max(float(gradient(smooth).square().sum(0).sqrt().mean()), 1e-12)
     return tv_reconstruction(measurement, tv_weight, steps, x0=smooth.clamp_min(0.0)).numpy()
+
+
+def _checked(sinogram: ArrayLike, geometry: Geometry) -> torch.Tensor:
+    """The sinogram as float32.
+
+    Raises
+    ------
+    ConfigError : it is of another scan, or not finite.
+    """
+    y = torch.as_tensor(np.asarray(sinogram, np.float32))
+    if tuple(y.shape[-2:]) != geometry.shape:
+        raise ConfigError(
+            f"A sinogram of shape {tuple(y.shape)} is not of a scan of {geometry.shape}.",
+            "Rows are views, columns are detector bins.",
+        )
+    if not bool(torch.isfinite(y).all()):
+        raise ConfigError(
+            "The sinogram holds values that are not finite.",
+            "Replace dead bins and starved rays before the logarithm.",
+        )
+    return y
 
 
 def noise_level(sinogram: NDArray[np.floating]) -> float:

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from KLIPCore.config import Config
 from KLIPCore.detection.batching import Batches
-from KLIPCore.detection.sample_slices import SliceRecord, record, slice_generator
+from KLIPCore.detection.sample_slices import record
+from KLIPCore.detection.slice_record import SliceRecord, slice_generator
 from KLIPCore.errors import Cancelled
 from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.physics.dose import WindowedCT

@@ -3,7 +3,7 @@
 Slices need nothing of each other, so they are dealt out in batches, and who is free takes the next one. Two
 things keep that from showing in the result. Batches are cut from the list of slices alone, before anybody
 works (:func:`cut`), so that it does not matter who traces which, nor how many there are. And every number of a
-slice depends on (seed, slice) alone (:mod:`KLIPCore.detection.sample_slices`).
+slice depends on (seed, slice) alone (:mod:`KLIPCore.detection.slice_record`).
 
 A worker is a thread: PyTorch releases Python's lock while it computes. On a processor each worker has its own
 threads of arithmetic; several workers with few threads each beat one with many, because a network of small

@@ -92,43 +92,7 @@ def report_pictures(
     expected_per_slice : (D,) what the null expects, or None.
     maximum_slices : key slices to draw, one for each of the strongest regions.
     """
-    pictures = []
-    for k in scene.key_slices(maximum_slices):
-        here = scene.regions_on(k)
-        peaks = [
-            f"{region.name} ({number(region.total_nats)} {scene.units[1]}, {region.volume_ml:.1f} mL)"
-            for region in here
-        ]
-        title = (
-            f"Slice {k}: {', '.join(region.name for region in here)}"
-            if here
-            else f"Slice {k}: no region; the study's strongest block"
-        )
-        caption = (
-            "Shows " + "; ".join(peaks) + "."
-            if here
-            else "No region is significant. This slice holds the largest block of the study."
-        )
-        figure = slice_figure(scene, k, reconstruction_title=reconstruction_title)
-        pictures.append(
-            encode(
-                figure,
-                anchor=f"slice-{k}",
-                title=title,
-                caption=caption,
-                alt=f"CT, reconstruction and KL overlay of slice {k}. {caption}",
-            )
-        )
-    drawn = {picture.anchor for picture in pictures}
-    jumps = {}
-    for region in scene.regions:
-        shown = [
-            f"slice-{k}"
-            for k in (region.peak_slice, *range(region.slices[0], region.slices[1] + 1))
-            if f"slice-{k}" in drawn
-        ]
-        if shown:
-            jumps[region.label] = shown[0]
+    pictures = [_slice_picture(scene, k, reconstruction_title) for k in scene.key_slices(maximum_slices)]
     montage = encode(
         montage_figure(scene),
         anchor="overview",
@@ -147,7 +111,47 @@ def report_pictures(
         ),
         alt=f"Frontal view and plot of {scene.units[1]} per slice.",
     )
-    return ReportPictures(tuple(pictures), montage, profile, jumps)
+    return ReportPictures(tuple(pictures), montage, profile, _jumps(scene, pictures))
+
+
+def _slice_picture(scene: Scene, k: int, reconstruction_title: str) -> Picture:
+    """A key slice with its title and caption."""
+    here = scene.regions_on(k)
+    peaks = [
+        f"{region.name} ({number(region.total_nats)} {scene.units[1]}, {region.volume_ml:.1f} mL)" for region in here
+    ]
+    title = (
+        f"Slice {k}: {', '.join(region.name for region in here)}"
+        if here
+        else f"Slice {k}: no region; the study's strongest block"
+    )
+    caption = (
+        "Shows " + "; ".join(peaks) + "."
+        if here
+        else "No region is significant. This slice holds the largest block of the study."
+    )
+    return encode(
+        slice_figure(scene, k, reconstruction_title=reconstruction_title),
+        anchor=f"slice-{k}",
+        title=title,
+        caption=caption,
+        alt=f"CT, reconstruction and KL overlay of slice {k}. {caption}",
+    )
+
+
+def _jumps(scene: Scene, pictures: Sequence[Picture]) -> dict[int, str]:
+    """Label of each region that is shown → where."""
+    drawn = {picture.anchor for picture in pictures}
+    jumps = {}
+    for region in scene.regions:
+        shown = [
+            f"slice-{k}"
+            for k in (region.peak_slice, *range(region.slices[0], region.slices[1] + 1))
+            if f"slice-{k}" in drawn
+        ]
+        if shown:
+            jumps[region.label] = shown[0]
+    return jumps
 
 
 def render_html(inputs: ReportInputs) -> str:

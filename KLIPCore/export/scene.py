@@ -7,7 +7,7 @@ Letters at the picture's edges come from the turned grid's own directions, so an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +75,7 @@ class Scene:
         reconstruction: Volume | None = None,
         body: NDArray[np.bool_] | None = None,
         window: Window = ABDOMEN,
-        low: float | None = None,
-        high: float | None = None,
+        scale: tuple[float, float] | None = None,
         units: tuple[str, str] = ("nats", "nats"),
     ) -> Scene:
         """Turn a result for display.
@@ -87,7 +86,8 @@ class Scene:
         regions : found on that grid.
         body : (D, H, W) bool in the volumes' order, where the scan was tested: pictures are cropped to it and
             the scale is set in it; None: everywhere.
-        low, high : nats at which the overlay begins and is brightest; None: the 80th and 99.9th percentile in
+        window : HU shown from black to white.
+        scale : nats at which the overlay begins and is brightest; None: the 80th and 99.9th percentile in
             the body, the same for all pictures of the study.
         units : as in :class:`Scene`.
 
@@ -96,15 +96,7 @@ class Scene:
         GeometryError : the volumes are not on one grid.
         """
         grid = ct.grid
-        for what, other in (("KL map", kl_map), ("reconstruction", reconstruction)):
-            if other is not None and not other.grid.same_as(grid):
-                raise GeometryError(
-                    f"The {what} does not lie on the CT's grid.", "Bring it onto the study's grid first."
-                )
-        if body is not None and body.shape != grid.shape:
-            raise GeometryError(
-                f"The body mask has shape {body.shape}, the CT {grid.shape}.", "Pass the mask of this very study."
-            )
+        _check_grids(grid, {"KL map": kl_map, "reconstruction": reconstruction}, body)
         order, flips = grid.lps_axes()
 
         def turned(array: NDArray) -> NDArray:
@@ -112,8 +104,7 @@ class Scene:
 
         inside = np.ones(grid.shape, bool) if body is None or not body.any() else body
         values = kl_map.array[inside]
-        low = float(np.percentile(values, 80)) if low is None else low
-        high = float(np.percentile(values, 99.9)) if high is None else high
+        low, high = scale or (float(np.percentile(values, 80)), float(np.percentile(values, 99.9)))
         oriented = grid.oriented(order, flips)
         return cls(
             ct=turned(ct.array),
@@ -183,3 +174,19 @@ def _around(body: NDArray[np.bool_], grid: Grid) -> tuple[slice, slice]:
         margin = round(MARGIN_MM / grid.spacing[axis])
         out.append(slice(max(0, int(seen[0]) - margin), min(body.shape[axis], int(seen[-1]) + 1 + margin)))
     return out[0], out[1]
+
+
+def _check_grids(grid: Grid, volumes: Mapping[str, Volume | None], body: NDArray[np.bool_] | None) -> None:
+    """Refuse what does not lie on the CT's grid.
+
+    Raises
+    ------
+    GeometryError : a volume or the body mask does not.
+    """
+    for what, other in volumes.items():
+        if other is not None and not other.grid.same_as(grid):
+            raise GeometryError(f"The {what} does not lie on the CT's grid.", "Bring it onto the study's grid first.")
+    if body is not None and body.shape != grid.shape:
+        raise GeometryError(
+            f"The body mask has shape {body.shape}, the CT {grid.shape}.", "Pass the mask of this very study."
+        )

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import PYDICOM_ROOT_UID, UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
@@ -60,16 +62,7 @@ def write_dicom_series(
     OutputError : the folder holds something, or cannot be written.
     """
     folder = Path(folder)
-    if volume.unit != "HU":
-        raise IntensityError(
-            f"The volume is in {volume.unit}; a CT series holds Hounsfield units.",
-            "Write it as NRRD or NIfTI instead.",
-        )
-    stored = np.rint(volume.array) - RESCALE_INTERCEPT
-    if stored.min() < -32768 or stored.max() > 32767:
-        raise IntensityError(
-            "Values exceed what 16 bits of a CT slice can hold.", "Clip the volume to -1024..31743 HU."
-        )
+    stored = _stored(volume)
     _check_axes(volume.grid)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} exists and is not an empty folder.", "Choose a new folder.")
@@ -79,16 +72,31 @@ def write_dicom_series(
     uids["frame"] = UID(volume.grid.frame_uid) if volume.grid.frame_uid else uids["frame"]
     digits = max(4, len(str(len(stored))))
     names = [f"IM{k:0{digits}d}.dcm" for k in range(1, len(stored) + 1)]
+
+    def dataset(k: int) -> Dataset:
+        made = _common(uids, patient_name, study_description, series_description, series_number)
+        made.update(_slice(volume.grid, k))
+        made.SOPInstanceUID = generate_uid(uid_prefix, [*study, "series", str(series_number), str(k)])
+        made.PixelData = stored[k].astype("<i2").tobytes()
+        return made
+
+    _write_folder(folder, names, dataset)
+    return [folder / name for name in names]
+
+
+def _write_folder(folder: Path, names: list[str], dataset: Callable[[int], Dataset]) -> None:
+    """Write files into a folder that appears only when all of them are there.
+
+    Raises
+    ------
+    OutputError : it cannot be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(suffix=".part", prefix=folder.name, dir=folder.parent))
         try:
             for k, name in enumerate(names):
-                dataset = _common(uids, patient_name, study_description, series_description, series_number)
-                dataset.update(_slice(volume.grid, k))
-                dataset.SOPInstanceUID = generate_uid(uid_prefix, [*study, "series", str(series_number), str(k)])
-                dataset.PixelData = stored[k].astype("<i2").tobytes()
-                _save(dataset, part / name)
+                _save(dataset(k), part / name)
             part.chmod(0o755)  # mkdtemp makes private folders
             if folder.exists():
                 folder.rmdir()
@@ -100,7 +108,26 @@ def write_dicom_series(
             f"The series cannot be written to {folder} ({error.strerror}).",
             "Check the path, its permissions and the free space.",
         ) from error
-    return [folder / name for name in names]
+
+
+def _stored(volume: Volume) -> NDArray[np.float32]:
+    """The stored values: HU, rounded, less the intercept.
+
+    Raises
+    ------
+    IntensityError : the volume is not in HU, or exceeds 16 bits.
+    """
+    if volume.unit != "HU":
+        raise IntensityError(
+            f"The volume is in {volume.unit}; a CT series holds Hounsfield units.",
+            "Write it as NRRD or NIfTI instead.",
+        )
+    stored = np.rint(volume.array) - RESCALE_INTERCEPT
+    if stored.min() < -32768 or stored.max() > 32767:
+        raise IntensityError(
+            "Values exceed what 16 bits of a CT slice can hold.", "Clip the volume to -1024..31743 HU."
+        )
+    return stored
 
 
 def _check_axes(grid: Grid) -> None:

@@ -188,6 +188,26 @@ def read_htc2022(
     path = Path(path)
     arrays = _load(path, ("sinogram", "angles_deg"))
     name = path.stem.removeprefix("htc2022_")
+    sinogram, geometry, degrees = _htc2022_scan(path, name, arrays)
+    _check(sinogram, geometry)
+    if limited:
+        keep = _limited_arc(degrees, np.asarray(arrays.get("limited_angles_deg", ()), float))
+        if not keep.size:
+            raise ConfigError(f"The disc {name} has no limited arc.", "Use one of the test discs (01a to 07c).")
+        sinogram, geometry = sinogram[keep], geometry.views(keep)
+    truth = np.asarray(arrays["seg"]) > 0 if "seg" in arrays else None
+    return sinogram, geometry, truth
+
+
+def _htc2022_scan(
+    path: Path, name: str, arrays: dict[str, NDArray[Any]]
+) -> tuple[NDArray[np.float32], FanBeam, NDArray[np.float64]]:
+    """Sinogram, geometry and the views' angles in degrees of a disc, all views.
+
+    Raises
+    ------
+    UnreadableFileError : they cannot be understood.
+    """
     scanner: dict[str, Any] = {}
     beside = path.with_name("geometry_and_scan_parameters.json")
     try:
@@ -211,19 +231,14 @@ def read_htc2022(
             f"The measured disc {path.name} cannot be understood ({_clause(error)}).",
             "Use an unchanged file of the challenge.",
         ) from error
-    _check(sinogram, geometry)
-    if limited:
-        wanted = np.asarray(arrays.get("limited_angles_deg", ()), float)
-        keep = (
-            np.flatnonzero((np.abs(degrees[:, None] - wanted[None, :]) < 1e-3).any(1))
-            if wanted.size
-            else np.array([], int)
-        )
-        if not keep.size:
-            raise ConfigError(f"The disc {name} has no limited arc.", "Use one of the test discs (01a to 07c).")
-        sinogram, geometry = sinogram[keep], geometry.views(keep)
-    truth = np.asarray(arrays["seg"]) > 0 if "seg" in arrays else None
-    return sinogram, geometry, truth
+    return sinogram, geometry, degrees
+
+
+def _limited_arc(degrees: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Numbers of the views at the wanted angles."""
+    if not wanted.size:
+        return np.array([], int)
+    return np.flatnonzero((np.abs(degrees[:, None] - wanted[None, :]) < 1e-3).any(1))
 
 
 def _load(path: Path, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,18 +126,10 @@ class MapMaker:
             why_not = self._without_reference(config)
             if not why_not:
                 return self._judged_by_health(config, on_nats)
-        places = np.array(self.trace.indices) - self.trace.indices[0]
+        places = self._places
         windows = self._own_nats(config) if score.layer == "pushes" else self._nats(score)
         cells = np.sum(windows, axis=0) if len(windows) > 1 else windows[0]
-        spacing = float(self.study.lps_grid.spacing[0])
-        depth = max(1.0, config.depth_mm / spacing)
-        block_cells = config.block_mm / self.landing.cell_mm
-
-        def blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            dense = np.zeros((places[-1] + 1, *values.shape[1:]), np.float32)
-            dense[places] = values  # a gap between sampled slices stays a gap
-            return block_nats(dense, block_cells, depth)[places]
-
+        blocks = partial(self._blocks, config)
         tested = judged = self.tested
         p, z, width = np.ones(tested.shape), np.zeros(tested.shape), None
         of_twin = self._nats(score, "twin-") if config.null == "twin" else []
@@ -170,11 +162,27 @@ class MapMaker:
             config.forming_p,
             score,
             block_mm,
-            depth * spacing,
+            self._depth(config) * float(self.study.lps_grid.spacing[0]),
             config.null,
             width,
             why_not,
         )
+
+    @property
+    def _places(self) -> NDArray[np.intp]:
+        """(n,) numbers of the sampled slices, from the first of them."""
+        return np.array(self.trace.indices) - self.trace.indices[0]
+
+    def _depth(self, config: RegionConfig) -> float:
+        """Slices through which a block reaches."""
+        return max(1.0, config.depth_mm / float(self.study.lps_grid.spacing[0]))
+
+    def _blocks(self, config: RegionConfig, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sums over the blocks around the cells of the sampled slices."""
+        places = self._places
+        dense = np.zeros((places[-1] + 1, *values.shape[1:]), np.float32)
+        dense[places] = values  # a gap between sampled slices stays a gap
+        return block_nats(dense, config.block_mm / self.landing.cell_mm, self._depth(config))[places]
 
     def _without_reference(self, config: RegionConfig) -> str:
         """Why a reference of health does not judge a map, and what does instead; empty where it does.

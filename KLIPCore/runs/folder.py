@@ -24,11 +24,11 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ from KLIPCore.declare import settings_of
 from KLIPCore.errors import ConfigError, GeometryError, OutputError, TraceError
 from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
+from KLIPCore.runs.lock import locked_file
+from KLIPCore.runs.record import MOST_SLICES, checked_record
 from KLIPCore.runs.search import ORGANS_FILE, Search
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
@@ -63,9 +65,6 @@ LOCK = "run.lock"
 
 BESIDE = ("synthetic", LOCK)
 """What may lie in the folder before a run starts: the study that :mod:`KLIPCore.lab.demo.demo` made, and the lock."""
-
-MOST_SLICES = 100_000
-"""A whole body in steps of 0.02 mm."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class RunFolder:
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self._make()
         try:
-            handle = _lock(self.file(LOCK))
+            handle = locked_file(self.file(LOCK))
         except OSError as error:
             raise OutputError(
                 f"The output folder {self.path} cannot be written to ({error.strerror}).",
@@ -239,7 +238,7 @@ class RunFolder:
         TraceError : there is no run here, or its record is damaged.
         """
         try:
-            return _run_record(read_json(self.file("run.json")))
+            return checked_record(read_json(self.file("run.json")))
         except OSError as error:
             raise TraceError(
                 f"There is no finished or started run in {self.path}.",
@@ -339,7 +338,7 @@ class RunFolder:
             ) from error
 
     def finished(
-        self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None
+        self, indices: Sequence[int], fingerprint: str, layers: Collection[str] | None = None
     ) -> dict[int, SliceTrace]:
         """Traces of those slices that are done, with the named layers; a file that is damaged, or of another
         slice or run, counts as not done.
@@ -355,7 +354,7 @@ class RunFolder:
                     out[index] = found
         return out
 
-    def trace(self, indices: list[int], fingerprint: str, layers: Collection[str] | None = None) -> KLTrace:
+    def trace(self, indices: Sequence[int], fingerprint: str, layers: Collection[str] | None = None) -> KLTrace:
         """The trace of a run's slices, as far as they are done; only the named layers when given.
 
         Raises
@@ -387,68 +386,6 @@ def _written(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _lock(path: Path) -> IO[bytes] | None:
-    """An open, locked file; None where another process holds it. Where the file system knows no locks there
-    is none.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows refuses to remove a file that another process has open
-        try:
-            path.unlink(missing_ok=True)
-        except PermissionError:
-            return None
-        return path.open("wb")
-    while True:
-        handle = path.open("wb")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.close()
-            return None
-        except OSError:  # a network share without locks
-            return handle
-        try:
-            if os.fstat(handle.fileno()).st_ino == path.stat().st_ino:
-                return handle
-        except FileNotFoundError:
-            pass
-        handle.close()  # the one before removed it between our opening and locking: another may have made it anew
-
-
-def _run_record(run: dict[str, Any]) -> dict[str, Any]:
-    """A run's record, if what every reader of it relies on is there and of its kind.
-
-    Raises
-    ------
-    ValueError, KeyError : it is not.
-    """
-    slices, warnings, study = run["slices"], run["warnings"], run["study"]
-    kinds = (
-        isinstance(run["fingerprint"], str),
-        isinstance(run["config"], dict),
-        isinstance(run["prior"], dict),
-        isinstance(study, dict),
-    )
-    if (
-        not all(kinds)
-        or not isinstance(slices, list)
-        or not all(type(k) is int and 0 <= k < MOST_SLICES for k in slices)
-    ):
-        raise ValueError("its parts are of the wrong kind")
-    if (
-        not isinstance(warnings, list)
-        or not all(isinstance(text, str) for text in warnings)
-        or not isinstance(study.get("path", ""), str)
-    ):
-        raise ValueError("its parts are of the wrong kind")
-    if run.get("roi") is not None and (
-        np.shape(run["roi"]) != (3, 2) or not np.isfinite(np.asarray(run["roi"], float)).all()
-    ):
-        raise ValueError("its region of interest is no box")
-    return run
 
 
 def _stored_grid(fields: dict[str, Any], affine: NDArray[np.float64]) -> Grid:

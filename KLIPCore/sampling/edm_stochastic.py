@@ -117,17 +117,13 @@ def edm_stochastic_transitions(
         guided_slope = prior_slope - sigma_hat * guided.score
         prior_mean, guided_mean = x + step * prior_slope, x + step * guided_slope
         if second_order:
-            corrected = guide(guided_mean, sigma_next)
-            guided_end = (guided_mean - corrected.posterior_mean(sigma_next)) / sigma_next
+            guided_end = (guided_mean - guide(guided_mean, sigma_next).posterior_mean(sigma_next)) / sigma_next
             prior_end = (prior_mean - denoise(prior_mean, sigma_next)) / sigma_next
-            prior_mean, guided_mean = (
-                x + 0.5 * step * (prior_slope + prior_end),
-                x + 0.5 * step * (guided_slope + guided_end),
-            )
+            prior_mean = x + 0.5 * step * (prior_slope + prior_end)
+            guided_mean = x + 0.5 * step * (guided_slope + guided_end)
         variance = churn.noise_inflation**2 * (raised_next**2 - sigma_next**2)
         net = sigma_hat**2 - raised_next**2
         x = guided_mean + math.sqrt(variance) * noise()
         weight = 4 * net * variance / (net + variance) ** 2
-        yield Transition(
-            sigma_hat, raised_next, prior_mean, guided_mean, variance, x, guided.posterior_mean(sigma_hat), weight
-        )
+        clean = guided.posterior_mean(sigma_hat)
+        yield Transition(sigma_hat, raised_next, prior_mean, guided_mean, variance, x, clean, weight)

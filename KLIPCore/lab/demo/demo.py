@@ -42,7 +42,7 @@ from KLIPCore.lab.demo.folder import DemoFolder
 from KLIPCore.lab.demo.score import DemoScore, score_demo
 from KLIPCore.lab.phantoms.abdomen import Abdomen
 from KLIPCore.lab.phantoms.lesions import Tumour, implant, place_tumours, tissue_mask
-from KLIPCore.lab.phantoms.patient import N_STEPS, draw_patient
+from KLIPCore.lab.phantoms.patient import N_STEPS, Drawing, draw_patient
 from KLIPCore.maps.regions import Region, region_colour
 from KLIPCore.priors.prior import Prior
 from KLIPCore.runs.rerun import Detection
@@ -143,7 +143,7 @@ def make_study(folder: DemoFolder, recipe: dict[str, Any], prior: Prior, tell: P
         int(recipe["n_slices"]),
         seed,
         plan=plan,
-        n_steps=int(recipe["n_steps"]),
+        drawing=Drawing(n_steps=int(recipe["n_steps"])),
         progress=lambda done: tell("draw", 0.95 * DRAWING * done, "drawing a synthetic patient"),
     )
     liver = plan.mask("liver", patient.grid) & tissue_mask(patient)

@@ -85,10 +85,24 @@ class SliceFigures:
         return {name: getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True)
+class MapName:
+    """Which map a slice's figures are of.
+
+    Attributes
+    ----------
+    method, case, patient : whose.
+    group : which implant; empty where there is none.
+    """
+
+    method: str
+    case: str
+    patient: str
+    group: str = ""
+
+
 def measure_slice(
-    method: str,
-    case: str,
-    patient: str,
+    name: MapName,
     values: NDArray[np.floating],
     tested: NDArray[np.bool_],
     truth: SliceTruth,
@@ -96,12 +110,12 @@ def measure_slice(
     p: NDArray[np.floating] | None = None,
     labels: NDArray[np.integer] | None = None,
     clusters: tuple[NDArray[np.integer], NDArray[np.floating]] | None = None,
-    group: str = "",
 ) -> SliceFigures:
-    """The figures of one map of one slice.
+    """Return the figures of one map of one slice.
 
     Parameters
     ----------
+    name : which map.
     values : (h, w) score of the block centred at each base cell.
     tested : (h, w) body cells.
     truth : of that slice.
@@ -110,13 +124,12 @@ def measure_slice(
     labels : (h, w) numbers of reported regions, 0 outside, where the method reports regions.
     clusters : (h, w) numbers of all regions, and the (n_regions,) figure they are ranked by; ``labels`` are
         numbers of the same.
-    group : which implant.
     """
     found = {}
-    for name, region in (("body", tested), ("organ", truth.inside)):
+    for where, region in (("body", tested), ("organ", truth.inside)):
         chosen = region | truth.positive
-        found[name] = auroc(values[chosen], truth.positive[chosen])
-        found[f"{name}_ap"] = average_precision(values[chosen], truth.positive[chosen])
+        found[where] = auroc(values[chosen], truth.positive[chosen])
+        found[f"{where}_ap"] = average_precision(values[chosen], truth.positive[chosen])
     marks = find_marks(values, tested, max(1, round(block_mm / (truth.cell * truth.pixel_mm))))
 
     def matched(marks: Marks) -> ImageMarks:
@@ -132,9 +145,9 @@ def measure_slice(
     if labels is not None and truth.has_lesion:
         overlap = dice(np.kron(labels > 0, np.ones((truth.cell, truth.cell), bool)), truth.lesion)
     return SliceFigures(
-        method,
-        case,
-        patient,
+        name.method,
+        name.case,
+        name.patient,
         truth.index,
         truth.has_lesion,
         float(truth.lesion.sum() * truth.pixel_mm**2),
@@ -146,7 +159,7 @@ def measure_slice(
         overlap=overlap,
         region_marks=of_regions,
         reported_marks=of_reported,
-        group=group,
+        group=name.group,
     )
 
 

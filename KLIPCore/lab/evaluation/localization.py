@@ -25,7 +25,7 @@ from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
 from KLIPCore.lab.evaluation.backbones import plot_priors, prior_rows, priors_markdown
 from KLIPCore.lab.evaluation.cases import LabelledStudy
 from KLIPCore.lab.evaluation.config import EvaluationConfig
-from KLIPCore.lab.evaluation.figures import SliceFigures, measure_slice, summarize
+from KLIPCore.lab.evaluation.figures import MapName, SliceFigures, measure_slice, summarize
 from KLIPCore.lab.evaluation.run import QUALITY_METHODS, CaseRun, Tell
 from KLIPCore.lab.evaluation.table import markdown as table_markdown
 from KLIPCore.lab.evaluation.table import write_files, write_table
@@ -202,14 +202,11 @@ def _measure_study(study: LabelledStudy, run: CaseRun, group: str, tell: Tell, m
             truth = study.truth(index, run.config.record.cell)
             made.figures.append(
                 measure_slice(
-                    name,
-                    study.case.name,
-                    study.case.patient,
+                    MapName(name, study.case.name, study.case.patient, group),
                     scored.values[k],
                     maker.tested[k],
                     truth,
                     config.block_mm,
-                    group=group,
                 )
             )
         made.cost.setdefault(name, []).extend(zip(scored.seconds, scored.evaluations, strict=True))
@@ -225,9 +222,7 @@ def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float, group: s
     cell = study.framed.frame.size // made.nats.shape[-1]
     return [
         measure_slice(
-            name,
-            study.case.name,
-            study.case.patient,
+            MapName(name, study.case.name, study.case.patient, group),
             made.nats[k],
             made.tested[k],
             study.truth(index, cell),
@@ -235,7 +230,6 @@ def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float, group: s
             made.p[k],
             reported[k],
             (clusters.labels[k], clusters.mass),
-            group,
         )
         for k, index in enumerate(made.indices)
     ]

@@ -20,7 +20,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from KLIPCore import __version__
-from KLIPCore.config import Config, RegionConfig
+from KLIPCore.config import RegionConfig
 from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.detection.precision import load_fastest
@@ -40,7 +40,8 @@ from KLIPCore.io.sinogram import read_htc2022
 from KLIPCore.kl.bands import cell_sums
 from KLIPCore.lab.bench.machine import machine
 from KLIPCore.lab.evaluation.auroc import auroc, bootstrap_mean
-from KLIPCore.lab.evaluation.measured_table import measured_markdown, plot_scans
+from KLIPCore.lab.evaluation.measured_config import MeasuredConfig
+from KLIPCore.lab.evaluation.measured_table import Picture, measured_markdown, plot_scans
 from KLIPCore.lab.evaluation.precision import average_precision
 from KLIPCore.lab.evaluation.table import write_files
 from KLIPCore.maps.blocks import block_nats
@@ -56,7 +57,6 @@ from KLIPCore.physics.solve import least_squares
 from KLIPCore.physics.tv import gradient, tv_reconstruction
 from KLIPCore.priors.prior import Prior
 from KLIPCore.scores import SCORES
-from KLIPCore.volume.untrusted import read_yaml
 
 Image = NDArray[np.float32]
 
@@ -72,74 +72,6 @@ TOLERANCE = 1.0 - DiscRanges().gain[0]
 """Part of the material that a region must lack: less, and it lies within what solid discs differ in
 attenuation, to the prior's own knowledge.
 """
-
-
-@dataclass(frozen=True)
-class MeasuredConfig:
-    """One table of measured scans; a YAML file with ``scans``.
-
-    Attributes
-    ----------
-    title : of the table.
-    folder : below the data folder, where ``htc2022_NAME.npz`` lie.
-    scans : group → names of discs.
-    selections : views and arcs; an arc begins where the challenge's own limited arc of that disc does, at 0
-        where it has none.
-    scores : names in :data:`KLIPCore.scores.SCORES`.
-    region_scores : those of them whose regions are reported.
-    block_mm : edge of blocks.
-    run : settings of the runs; regions' null is the simulated solid disc.
-    name : the file's name without its ending.
-    """
-
-    title: str
-    folder: str
-    scans: dict[str, tuple[str, ...]]
-    selections: tuple[Selection, ...]
-    scores: tuple[str, ...] = ("darker", "surprise", "one-shot", "klip")
-    region_scores: tuple[str, ...] = ("darker",)
-    block_mm: float = 2.4
-    run: Config = field(default_factory=Config)
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        unknown = {*self.scores, *self.region_scores} - set(SCORES)
-        if unknown:
-            raise ConfigError(f"Unknown scores: {', '.join(sorted(unknown))}.", f"Choose from {', '.join(SCORES)}.")
-        if set(self.region_scores) - set(self.scores):
-            raise ConfigError("Regions are asked of a score that is not evaluated.", "Name it under scores, too.")
-
-    @classmethod
-    def load(cls, path: Path) -> MeasuredConfig:
-        """Read a YAML file.
-
-        Raises
-        ------
-        ConfigError : unreadable, or with unknown fields.
-        """
-        try:
-            fields = read_yaml(path)
-            fields["scans"] = {group: tuple(str(n) for n in names) for group, names in fields["scans"].items()}
-            fields["selections"] = tuple(Selection(**s) for s in fields["selections"])
-            for key in ("scores", "region_scores"):
-                if key in fields:
-                    fields[key] = tuple(fields[key])
-            fields["run"] = Config.from_preset(fields.pop("preset", "default")).updated(fields.pop("run", {}))
-            return cls(**{"name": path.stem} | fields)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            why = str(error)[:200]
-            raise ConfigError(
-                f"The evaluation configuration {path.name} cannot be used ({why}).",
-                "Compare it with configs/eval_htc.yaml.",
-            ) from error
-
-
-def is_measured(path: Path) -> bool:
-    """Whether a configuration is one of measured scans; an unreadable one is not."""
-    try:
-        return "scans" in (read_yaml(path) or {})
-    except (ValueError, TypeError):
-        return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,29 +263,17 @@ def evaluate_measured(
     device = choose_device(config.run.device)
     prior = load_fastest(prior_name or config.run.prior, device, config.run.precision)
     todo = [(group, name, s) for s in config.selections for group, names in config.scans.items() for name in names]
-    started, rows, pictures = time.monotonic(), [], []
+    started = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    pictures: list[Picture] = []
     for n, (group, name, selection) in enumerate(todo):
         tell("evaluate", n / len(todo), f"{name}, {selection.name}")
         run = ScanRun(config, data, out, prior, device, name, selection)
         trace = run.trace()
-        inside, hole = run.truth.inside, run.truth.hole
-        common = {
-            "group": group,
-            "scan": name,
-            "selection": selection.name,
-            "holes_share": round(float(hole.sum() / inside.sum()), 4),
-        }
-        for score in config.scores:
-            nats = run.nats(trace, score)
-            row = {**common, "method": score, **_figures(nats, inside, hole)}
-            if score in config.region_scores:
-                row |= _regions(run.map(trace, score), hole, run.settings(score).rate, run.deficit(trace))
-            rows.append(row)
-            if score == config.scores[0]:
-                pictures.append((name, selection.name, trace.reconstruction, nats, hole))
-        for method, image in reference_methods(run.scan, prior, trace).items():
-            rows.append({**common, "method": method, **_figures(run.block(image), inside, hole)})
-        rows[-1]["info"] = trace.info
+        labels = {"group": group, "scan": name, "selection": selection.name}
+        rows += _rows(run, trace, labels)
+        first = config.scores[0]
+        pictures.append((name, selection.name, trace.reconstruction, run.nats(trace, first), run.truth.hole))
     table = {
         "title": config.title,
         "name": config.name,
@@ -374,6 +294,22 @@ def evaluate_measured(
     plot_scans(pictures, out / "scans.png")
     tell("done", 1.0, f"{len(todo)} scans")
     return table
+
+
+def _rows(run: ScanRun, trace: SliceTrace, labels: dict[str, str]) -> list[dict[str, Any]]:
+    """One row a method of one scan, the last with what is known of the sampling."""
+    inside, hole = run.truth.inside, run.truth.hole
+    common = {**labels, "holes_share": round(float(hole.sum() / inside.sum()), 4)}
+    rows: list[dict[str, Any]] = []
+    for score in run.config.scores:
+        row = {**common, "method": score, **_figures(run.nats(trace, score), inside, hole)}
+        if score in run.config.region_scores:
+            row |= _regions(run.map(trace, score), hole, run.settings(score).rate, run.deficit(trace))
+        rows.append(row)
+    for method, image in reference_methods(run.scan, run.prior, trace).items():
+        rows.append({**common, "method": method, **_figures(run.block(image), inside, hole)})
+    rows[-1]["info"] = trace.info
+    return rows
 
 
 def _figures(

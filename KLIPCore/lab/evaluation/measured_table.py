@@ -41,42 +41,7 @@ def measured_markdown(table: dict[str, Any]) -> str:
             for s in with_holes
         ],
     )
-    regions = [r for r in table["rows"] if "regions" in r]
-    if regions:
-        rates = " and ".join(f"{rate:g}" for rate in sorted({r["rate"] for r in regions}))
-        lines += [
-            "",
-            f"Regions at a false-discovery rate of {rates}, tested against a simulated solid disc in the same "
-            "place; of the unusual ones those that "
-            "lack more material than solid discs differ among themselves:",
-        ]
-        lines += lines_of(
-            [
-                "measured",
-                "disc",
-                "score",
-                "holes: part of the disc",
-                "unusual",
-                "regions",
-                "reported part",
-                "Dice with holes",
-                "p < 0.05 outside holes [%]",
-            ],
-            [
-                [
-                    r["selection"],
-                    r["scan"],
-                    r["method"],
-                    f"{r['holes_share']:.3f}",
-                    str(r["unusual"]),
-                    str(r["regions"]),
-                    f"{r['reported_share']:.3f}",
-                    "–" if r["dice"] is None else f"{r['dice']:.2f}",
-                    f"{100 * r['fires_at_5_percent']:.1f}",
-                ]
-                for r in regions
-            ],
-        )
+    lines += _regions(table)
     chain, machine = table["run"]["sampling"], table["machine"]
     lines += [
         "",
@@ -87,6 +52,48 @@ def measured_markdown(table: dict[str, Any]) -> str:
         f"device {machine['device']}; {table['wall_seconds']:g} s.",
     ]
     return "\n".join(lines)
+
+
+def _regions(table: dict[str, Any]) -> list[str]:
+    """Reported regions, scan by scan."""
+    regions = [r for r in table["rows"] if "regions" in r]
+    if not regions:
+        return []
+    rates = " and ".join(f"{rate:g}" for rate in sorted({r["rate"] for r in regions}))
+    lines = [
+        "",
+        f"Regions at a false-discovery rate of {rates}, tested against a simulated solid disc in the same "
+        "place; of the unusual ones those that "
+        "lack more material than solid discs differ among themselves:",
+    ]
+    lines += lines_of(
+        [
+            "measured",
+            "disc",
+            "score",
+            "holes: part of the disc",
+            "unusual",
+            "regions",
+            "reported part",
+            "Dice with holes",
+            "p < 0.05 outside holes [%]",
+        ],
+        [
+            [
+                r["selection"],
+                r["scan"],
+                r["method"],
+                f"{r['holes_share']:.3f}",
+                str(r["unusual"]),
+                str(r["regions"]),
+                f"{r['reported_share']:.3f}",
+                "–" if r["dice"] is None else f"{r['dice']:.2f}",
+                f"{100 * r['fires_at_5_percent']:.1f}",
+            ]
+            for r in regions
+        ],
+    )
+    return lines
 
 
 def plot_scans(pictures: Sequence[Picture], path: Path, columns: int = 6) -> Path:

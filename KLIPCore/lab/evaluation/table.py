@@ -56,11 +56,33 @@ def lines_of(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """The summary as Markdown tables with its provenance."""
-    summary = table["summary"]
-    large = f"> {table['lesion_mm']:g} mm"
-    who = [[s["score"], s["patient"]] for s in summary]
-    lines = [f"# {table['title']}"]
+    """Return the summary as Markdown tables with its provenance.
+
+    Parameters
+    ----------
+    table : the outcome of :func:`KLIPCore.lab.evaluation.run.evaluate`.
+    """
+    lines = [
+        f"# {table['title']}",
+        *_areas(table),
+        *_marks(table),
+        *_regions(table),
+        *_scans(table),
+        *_nulls(table),
+        *_quality_and_cost(table),
+        "",
+        run_line(table),
+    ]
+    return "\n".join(lines)
+
+
+def _who(summary: dict[str, Any]) -> list[str]:
+    """The first two cells of a row."""
+    return [summary["score"], summary["patient"]]
+
+
+def _areas(table: dict[str, Any]) -> list[str]:
+    """How well lesion blocks are told from others, and slices with lesions from those without."""
     titles = [
         "score",
         "patient",
@@ -71,61 +93,147 @@ def markdown(table: dict[str, Any]) -> str:
         "average precision organ",
         "AUROC of slices",
     ]
-    lines += lines_of(
+    figures = ("body", "organ", "body_ap", "organ_ap", "image_auroc")
+    return lines_of(
         titles,
-        [
-            [
-                *w,
-                str(s["n_slices"]),
-                cell(s["body"]),
-                cell(s["organ"]),
-                cell(s["body_ap"]),
-                cell(s["organ_ap"]),
-                cell(s["image_auroc"]),
-            ]
-            for w, s in zip(who, summary, strict=True)
-        ],
+        [[*_who(s), str(s["n_slices"]), *(cell(s[name]) for name in figures)] for s in table["summary"]],
     )
-    lines += ["", f"Part of the lesions marked at so many false marks a slice, all lesions and those of {large}:"]
-    at = FROC_RATES.index(1.0)
-    lines += lines_of(
-        ["score", "patient", "lesions", *(f"{rate:g}" for rate in FROC_RATES), f"lesions {large}", f"{large} at 1"],
-        [
-            [
-                *w,
-                str(s["n_lesions"]),
-                *(f"{f[0]:.2f}" if f[0] is not None else "–" for f in s["froc"]),
-                str(s["n_large_lesions"]),
-                cell(s["froc_large"][at], digits=2) if s["froc_large"] else "–",
-            ]
-            for w, s in zip(who, summary, strict=True)
-            if s["froc"]
-        ],
-    )
-    lines += _regions_and_scans(table)
-    with_null = [(w, s) for w, s in zip(who, summary, strict=True) if s["clean_fire_rates"] or s["dice"]]
-    if with_null:
-        lines += ["", "Nulls and regions, at the default rate:"]
-        lines += lines_of(
+
+
+def _marks(table: dict[str, Any]) -> list[str]:
+    """Lesions found by marks."""
+    large, at = f"> {table['lesion_mm']:g} mm", FROC_RATES.index(1.0)
+    return [
+        "",
+        f"Part of the lesions marked at so many false marks a slice, all lesions and those of {large}:",
+        *lines_of(
             [
                 "score",
                 "patient",
-                "clean slices",
-                "clean blocks with p < 0.05 [%]",
-                "regions a clean slice",
-                "Dice of regions",
+                "lesions",
+                *(f"{rate:g}" for rate in FROC_RATES),
+                f"lesions {large}",
+                f"{large} at 1",
             ],
             [
                 [
-                    *w,
-                    str(s["n_clean"]),
-                    cell(s["clean_fire_rates"]["0.05"], 100, 1) if s["clean_fire_rates"] else "–",
-                    cell(s["regions_per_clean_slice"], digits=2),
-                    cell(s["dice"], digits=2),
+                    *_who(s),
+                    str(s["n_lesions"]),
+                    *(f"{f[0]:.2f}" if f[0] is not None else "–" for f in s["froc"]),
+                    str(s["n_large_lesions"]),
+                    cell(s["froc_large"][at], digits=2) if s["froc_large"] else "–",
                 ]
-                for w, s in with_null
+                for s in table["summary"]
+                if s["froc"]
             ],
-        )
+        ),
+    ]
+
+
+def _each(figures: Sequence[Sequence[float | None]]) -> list[str]:
+    """Cells of a curve's figures; dashes where there is none."""
+    return [f"{f[0]:.2f}" if f[0] is not None else "–" for f in figures] or ["–"] * len(SCAN_RATES)
+
+
+def _with_regions(table: dict[str, Any]) -> list[dict[str, Any]]:
+    return [s for s in table["summary"] if s["froc_regions_large"] or s["froc_scan_large"]]
+
+
+def _regions(table: dict[str, Any]) -> list[str]:
+    """Large lesions found by regions instead of marks."""
+    summary, at = _with_regions(table), FROC_RATES.index(1.0)
+    if not summary:
+        return []
+    return [
+        "",
+        f"Part of the lesions > {table['lesion_mm']:g} mm found by a *region* whose strongest block lies on them, at "
+        "so many false regions a slice:",
+        *lines_of(
+            [
+                "score",
+                "patient",
+                *(f"{rate:g}" for rate in FROC_RATES),
+                "at 1",
+                "outlined at the default rate",
+                "false ones a lesion slice then",
+            ],
+            [
+                [
+                    *_who(s),
+                    *_each(s["froc_regions_large"]),
+                    cell(s["froc_regions_large"][at], digits=2),
+                    "–" if s["reported"]["large_found"] is None else f"{s['reported']['large_found']:.2f}",
+                    cell(s["reported"]["false_a_lesion_slice"], digits=2),
+                ]
+                for s in summary
+                if s["froc_regions_large"]
+            ],
+        ),
+    ]
+
+
+def _scans(table: dict[str, Any]) -> list[str]:
+    """Large lesions found in whole scans instead of slices."""
+    summary = _with_regions(table)
+    if not summary:
+        return []
+    return [
+        "",
+        "The same in whole scans (their evaluated slices together; a lesion is found when it is in one of them), "
+        f"from {SCAN_RATES[0]:g} false ones a scan:",
+        *lines_of(
+            [
+                "score",
+                "patient",
+                "scans",
+                f"lesions > {table['lesion_mm']:g} mm",
+                *(f"marks, {rate:g}" for rate in SCAN_RATES),
+                *(f"regions, {rate:g}" for rate in SCAN_RATES),
+            ],
+            [
+                [
+                    *_who(s),
+                    str(s["n_scans"]),
+                    str(s["n_large_in_scans"]),
+                    *_each(s["froc_scan_large"]),
+                    *_each(s["froc_scan_regions_large"]),
+                ]
+                for s in summary
+                if s["froc_scan_large"]
+            ],
+        ),
+    ]
+
+
+def _nulls(table: dict[str, Any]) -> list[str]:
+    """How often scores with a null fire on clean slices, and how regions lie on lesions."""
+    with_null = [s for s in table["summary"] if s["clean_fire_rates"] or s["dice"]]
+    if not with_null:
+        return []
+    titles = [
+        "score",
+        "patient",
+        "clean slices",
+        "clean blocks with p < 0.05 [%]",
+        "regions a clean slice",
+        "Dice of regions",
+    ]
+    rows = [
+        [
+            *_who(s),
+            str(s["n_clean"]),
+            cell(s["clean_fire_rates"]["0.05"], 100, 1) if s["clean_fire_rates"] else "–",
+            cell(s["regions_per_clean_slice"], digits=2),
+            cell(s["dice"], digits=2),
+        ]
+        for s in with_null
+    ]
+    return ["", "Nulls and regions, at the default rate:", *lines_of(titles, rows)]
+
+
+def _quality_and_cost(table: dict[str, Any]) -> list[str]:
+    """How well slices are reconstructed, and what everything costs."""
+    lines = []
     if table["quality"]:
         lines += ["", "Reconstruction inside the body, against the slice that was measured:"]
         lines += lines_of(
@@ -145,75 +253,6 @@ def markdown(table: dict[str, Any]) -> str:
                 f"{c['network_evaluations']:g}",
             ]
             for name, c in table["cost"].items()
-        ],
-    )
-    lines += ["", run_line(table)]
-    return "\n".join(lines)
-
-
-def _regions_and_scans(table: dict[str, Any]) -> list[str]:
-    """Large lesions found by regions instead of marks, and in whole scans instead of slices."""
-    summary = [s for s in table["summary"] if s["froc_regions_large"] or s["froc_scan_large"]]
-    if not summary:
-        return []
-    large = f"> {table['lesion_mm']:g} mm"
-    at, first = FROC_RATES.index(1.0), SCAN_RATES[0]
-
-    def each(figures: Sequence[Sequence[float | None]]) -> list[str]:
-        return [f"{f[0]:.2f}" if f[0] is not None else "–" for f in figures] or ["–"] * len(SCAN_RATES)
-
-    lines = [
-        "",
-        f"Part of the lesions {large} found by a *region* whose strongest block lies on them, at so many false "
-        "regions a slice:",
-    ]
-    lines += lines_of(
-        [
-            "score",
-            "patient",
-            *(f"{rate:g}" for rate in FROC_RATES),
-            "at 1",
-            "outlined at the default rate",
-            "false ones a lesion slice then",
-        ],
-        [
-            [
-                s["score"],
-                s["patient"],
-                *each(s["froc_regions_large"]),
-                cell(s["froc_regions_large"][at], digits=2),
-                "–" if s["reported"]["large_found"] is None else f"{s['reported']['large_found']:.2f}",
-                cell(s["reported"]["false_a_lesion_slice"], digits=2),
-            ]
-            for s in summary
-            if s["froc_regions_large"]
-        ],
-    )
-    lines += [
-        "",
-        "The same in whole scans (their evaluated slices together; a lesion is found when it is in one of them), "
-        f"from {first:g} false ones a scan:",
-    ]
-    lines += lines_of(
-        [
-            "score",
-            "patient",
-            "scans",
-            f"lesions {large}",
-            *(f"marks, {rate:g}" for rate in SCAN_RATES),
-            *(f"regions, {rate:g}" for rate in SCAN_RATES),
-        ],
-        [
-            [
-                s["score"],
-                s["patient"],
-                str(s["n_scans"]),
-                str(s["n_large_in_scans"]),
-                *each(s["froc_scan_large"]),
-                *each(s["froc_scan_regions_large"]),
-            ]
-            for s in summary
-            if s["froc_scan_large"]
         ],
     )
     return lines

@@ -272,7 +272,7 @@ def _read_checkpoint(folder: Path) -> int:
 def _read_configuration(folder: Path) -> object:
     from KLIPCore.config import Config
     from KLIPCore.lab.evaluation.config import EvaluationConfig
-    from KLIPCore.lab.evaluation.measured import MeasuredConfig
+    from KLIPCore.lab.evaluation.measured_config import MeasuredConfig
     from KLIPCore.lab.training.config import TrainingConfig
 
     file = only(folder)

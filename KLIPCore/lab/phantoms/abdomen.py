@@ -218,12 +218,22 @@ def _near(axis: Array, centre: float, size: float) -> slice:
 
 def _organs(rng: np.random.Generator) -> Iterator[Organ]:
     """A plan in the order of painting. HU are of the portal-venous phase."""
+    yield from _wall_and_skeleton(rng)
+    yield from _solid_organs(rng)
+    yield from _vessels_and_bowel(rng)
 
-    def about(centre: Point, radii: Point, shift: float = 3.0, scale: float = 0.06) -> tuple[Point, Point]:
-        c = np.asarray(centre) + shift * rng.uniform(-1, 1, 3)
-        r = np.asarray(radii) * (1 + scale * rng.uniform(-1, 1))
-        return (float(c[0]), float(c[1]), float(c[2])), (float(r[0]), float(r[1]), float(r[2]))
 
+def _about(
+    rng: np.random.Generator, centre: Point, radii: Point, shift: float = 3.0, scale: float = 0.06
+) -> tuple[Point, Point]:
+    """A centre moved by up to ``shift`` mm along each axis, and radii scaled by up to 1 ± ``scale``."""
+    c = np.asarray(centre) + shift * rng.uniform(-1, 1, 3)
+    r = np.asarray(radii) * (1 + scale * rng.uniform(-1, 1))
+    return (float(c[0]), float(c[1]), float(c[2])), (float(r[0]), float(r[1]), float(r[2]))
+
+
+def _wall_and_skeleton(rng: np.random.Generator) -> Iterator[Organ]:
+    """Skin, fat, muscles and bones."""
     fat = float(rng.uniform(12, 20))  # thickness under the skin
     half = WIDTH_MM / 2
     yield Organ("skin", 0, (0, 0, 0), (half, 116, COLUMN), power=2.3, bends=False)
@@ -251,28 +261,35 @@ def _organs(rng: np.random.Generator) -> Iterator[Organ]:
         yield Organ("pedicle", 330, (side * 16, 72, 0), (14, 5, COLUMN), turn_deg=-side * 20)
     yield Organ("spinal canal", 25, (0, 70, 0), (8.5, 6.5, COLUMN))
 
+
+def _solid_organs(rng: np.random.Generator) -> Iterator[Organ]:
+    """Liver, stomach, spleen and kidneys."""
     liver = float(rng.uniform(100, 115))
     for centre, radii, turn in (
         ((-84.0, -10.0, 12.0), (47.0, 64.0, 78.0), 8.0),
         ((-34.0, -42.0, 24.0), (56.0, 31.0, 46.0), -10.0),
     ):
-        yield Organ("liver", liver, *about(centre, radii), turn_deg=turn)
-    yield Organ("stomach", 62, *(stomach := about((66, -36, 26), (40, 27, 40))), turn_deg=28)
+        yield Organ("liver", liver, *_about(rng, centre, radii), turn_deg=turn)
+    yield Organ("stomach", 62, *(stomach := _about(rng, (66, -36, 26), (40, 27, 40))), turn_deg=28)
     yield Organ("stomach", 22, stomach[0], (stomach[1][0] - 7, stomach[1][1] - 7, stomach[1][2] - 7), turn_deg=28)
     yield Organ("gas", -400, (stomach[0][0] + 4, stomach[0][1] - 15, stomach[0][2] + 4), (17, 6, 18))
-    yield Organ("spleen", liver + 12, *about((110, 32, 26), (25, 46, 46)), turn_deg=-14)
+    yield Organ("spleen", liver + 12, *_about(rng, (110, 32, 26), (25, 46, 46)), turn_deg=-14)
     for side, z in ((-1, -24.0), (1, -14.0)):
-        centre, radii = about((side * 70, 46, z), (27, 23, 52))
+        centre, radii = _about(rng, (side * 70, 46, z), (27, 23, 52))
         yield Organ("perirenal fat", -95, centre, (radii[0] + 5, radii[1] + 5, radii[2] + 5), turn_deg=side * 35)
         yield Organ("kidney", 180, centre, radii, turn_deg=side * 35)
         yield Organ(
             "renal pelvis", 60, (centre[0] - side * 10, centre[1] - 4, centre[2]), (11, 8, 24), turn_deg=side * 35
         )
+
+
+def _vessels_and_bowel(rng: np.random.Generator) -> Iterator[Organ]:
+    """Great vessels, pancreas, bowel and its small vessels."""
     yield Organ("aorta", 150, (12, 18, 0), (11, 10.5, COLUMN))
     yield Organ("vena cava", 130, (-16, 16, 0), (14, 10, COLUMN))
     yield Organ("mesenteric vessel", 145, (-8, -10, 0), (7.5, 6.5, COLUMN))
     yield Organ("mesenteric vessel", 145, (8, -6, 0), (4.5, 4.5, COLUMN))
-    yield Organ("pancreas", 88, *about((26, -6, 2), (42, 11, 17)), turn_deg=-15)
+    yield Organ("pancreas", 88, *_about(rng, (26, -6, 2), (42, 11, 17)), turn_deg=-15)
     loops = (
         (36, -66, -34),
         (-10, -68, -40),
@@ -284,7 +301,7 @@ def _organs(rng: np.random.Generator) -> Iterator[Organ]:
         (-58, -66, -58),
     )
     for n, place in enumerate(loops):
-        centre, radii = about(place, (22, 15, 22), shift=8, scale=0.2)
+        centre, radii = _about(rng, place, (22, 15, 22), shift=8, scale=0.2)
         turn = float(rng.uniform(-45, 45))
         yield Organ("bowel", 75, centre, radii, turn_deg=turn)
         yield Organ(

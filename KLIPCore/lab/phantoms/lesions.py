@@ -16,7 +16,7 @@ The kinds have a module each: :mod:`tumours <KLIPCore.lab.phantoms.tumour>`, :mo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -142,7 +142,7 @@ def place_tumours(
     gap_mm: float = 8.0,
     elongation: float = 0.15,
 ) -> tuple[Tumour, ...]:
-    """Tumours at random places inside a mask, apart from each other and from the mask's border.
+    """Place tumours at random inside a mask, apart from each other and from the mask's border.
 
     Parameters
     ----------
@@ -177,13 +177,7 @@ def place_tumours(
     for n in sorted(range(len(radii_mm)), key=lambda m: -radii_mm[m]):  # the largest has the fewest places
         a, b, c = radii_mm[n] * (1 + elongation * rng.uniform(-1, 1, 3))
         own = max(a, b, c) * (1 + 2 * template.irregularity) + template.edge_mm / 2
-        places = np.argwhere(free_mm > own)
-        points = grid.to_world(places)
-        for other in placed.values():
-            apart = (
-                np.linalg.norm(points - np.asarray(other.centre_lps_mm), axis=1) > own + max(other.radii_mm) + gap_mm
-            )
-            points = points[apart]
+        points = _apart(grid.to_world(np.argwhere(free_mm > own)), placed.values(), own, gap_mm)
         if not len(points):
             raise ConfigError(
                 f"There is no room for a tumour of {radii_mm[n]:g} mm radius.",
@@ -197,3 +191,11 @@ def place_tumours(
             turn_deg=float(rng.uniform(-90, 90)),
         )
     return tuple(placed[n] for n in range(len(radii_mm)))
+
+
+def _apart(points: Array, placed: Iterable[Tumour], own_mm: float, gap_mm: float) -> Array:
+    """The points around which a ball of radius ``own_mm`` keeps its distance from the surface of every tumour."""
+    for other in placed:
+        reach = own_mm + max(other.radii_mm) + gap_mm
+        points = points[np.linalg.norm(points - np.asarray(other.centre_lps_mm), axis=1) > reach]
+    return points

@@ -19,6 +19,7 @@ patients. The prior finds its own draws more ordinary than any real scan.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -110,6 +111,27 @@ def probability_flow(
     return x
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How a patient is drawn.
+
+    Attributes
+    ----------
+    sigma_start, n_steps : where the flow starts (intensity units), and its number of steps.
+    correlation_mm : how far slices resemble each other.
+    noise_hu : standard deviation of the scanner noise added at the end.
+    """
+
+    sigma_start: float = SIGMA_START
+    n_steps: int = N_STEPS
+    correlation_mm: float = CORRELATION_MM
+    noise_hu: float = NOISE_HU
+
+
+USUAL = Drawing()
+"""How a patient is drawn unless told otherwise."""
+
+
 def draw_patient(
     prior: Prior,
     n_slices: int = 14,
@@ -117,14 +139,11 @@ def draw_patient(
     *,
     spacing_mm: float = 5.0,
     plan: Abdomen | None = None,
-    sigma_start: float = SIGMA_START,
-    n_steps: int = N_STEPS,
-    correlation_mm: float = CORRELATION_MM,
-    noise_hu: float = NOISE_HU,
+    drawing: Drawing = USUAL,
     device: torch.device | str = "cpu",
     progress: Callable[[float], None] | None = None,
 ) -> Volume:
-    """One synthetic patient.
+    """Draw one synthetic patient.
 
     Parameters
     ----------
@@ -132,9 +151,7 @@ def draw_patient(
     n_slices, spacing_mm : axial slices around the level of the kidneys, and their distance.
     seed : equal seeds and equal priors give equal patients, bit for bit on the same machine.
     plan : the coarse anatomy; ``Abdomen.random(seed)`` when None.
-    sigma_start, n_steps : where the flow starts (intensity units), and its number of steps.
-    correlation_mm : how far slices resemble each other.
-    noise_hu : standard deviation of the scanner noise added at the end.
+    drawing : noise levels, steps and scanner noise.
     device : where the prior runs.
     progress : called with the fraction done.
 
@@ -147,18 +164,14 @@ def draw_patient(
     ------
     ConfigError : a setting is out of its range.
     """
-    if not (SIGMA_END < sigma_start <= prior.card.sigma_max and n_steps >= 1 and correlation_mm > 0 and noise_hu >= 0):
-        raise ConfigError(
-            "A patient cannot be drawn with these settings.",
-            f"Start between σ {SIGMA_END:g} and {prior.card.sigma_max:g}, in one step or more.",
-        )
-    card = prior.card
+    card, sigma_start = prior.card, drawing.sigma_start
+    _check(drawing, card)
     grid = patient_grid(card, n_slices, spacing_mm)
     plan_hu = (plan or Abdomen.random(seed)).hu(grid)
     generator = torch.Generator().manual_seed(seed)
-    noise = coherent_noise(n_slices, spacing_mm, correlation_mm, grid.shape[1:], generator)
+    noise = coherent_noise(n_slices, spacing_mm, drawing.correlation_mm, grid.shape[1:], generator)
     start = torch.from_numpy(card.window.apply(plan_hu)) + sigma_start * noise
-    sigmas = karras(sigma_start, SIGMA_END, n_steps, rho=4.0)
+    sigmas = karras(sigma_start, SIGMA_END, drawing.n_steps, rho=4.0)
     done = 0
     drawn = []
     for batch in start.split(TOGETHER):
@@ -172,7 +185,28 @@ def draw_patient(
         drawn.append(probability_flow(prior, batch.to(device), sigmas, count).cpu())
     intensity = torch.cat(drawn).clamp(0, 1).numpy()
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x9A]))
-    return Volume(_to_hu(intensity, plan_hu, card, noise_hu, rng), grid, Source(description="synthetic patient"))
+    return Volume(
+        _to_hu(intensity, plan_hu, card, drawing.noise_hu, rng), grid, Source(description="synthetic patient")
+    )
+
+
+def _check(drawing: Drawing, card: ModelCard) -> None:
+    """Refuse settings that are out of their range.
+
+    Raises
+    ------
+    ConfigError : one of them is.
+    """
+    if not (
+        SIGMA_END < drawing.sigma_start <= card.sigma_max
+        and drawing.n_steps >= 1
+        and drawing.correlation_mm > 0
+        and drawing.noise_hu >= 0
+    ):
+        raise ConfigError(
+            "A patient cannot be drawn with these settings.",
+            f"Start between σ {SIGMA_END:g} and {card.sigma_max:g}, in one step or more.",
+        )
 
 
 def _to_hu(

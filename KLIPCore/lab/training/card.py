@@ -47,49 +47,17 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 def model_card(card: ModelCard, folder: Path) -> str:
     """The page for a trained prior; pictures are linked where ``folder`` has them."""
     training = card.training
-    config = training.get("config", {})
-    window = f"{card.window.lo_hu:g} to {card.window.hi_hu:g} HU"
     parts = [
         f"# {card.name}",
         card.intended_use,
-        table(
-            ("", ""),
-            [
-                ("anatomy", card.anatomy),
-                ("kind", kind(card)),
-                ("intensity 0..1", window),
-                ("image", f"{card.size} × {card.size} pixels, median body width {card.body_fraction:g} of that"),
-                (
-                    "pixel size in training",
-                    f"{card.pixel_mm_range[0]:g} to {card.pixel_mm_range[1]:g} mm{nominal(training)}",
-                ),
-                ("noise levels", f"σ {card.sigma_min:g} to {card.sigma_max:g}"),
-                ("licence of the weights", card.licence or "not stated"),
-                ("SHA-256 of the weights", f"`{card.sha256}`" if card.sha256 else "see the JSON beside the weights"),
-            ],
-        ),
+        _prior_table(card),
         "## Data",
         data_table(training.get("data", [])),
         "Held out, for the figures below:",
         data_table(training.get("validation_data", [])),
         how_made(training.get("data", [])),
         "## Training",
-        table(
-            ("", ""),
-            [
-                ("steps", training.get("steps", "")),
-                (
-                    "time",
-                    f"{training.get('seconds', 0) / 60:.0f} min on {training.get('device', 'a CPU')}, "
-                    f"{training.get('processes', 1)} process(es)",
-                ),
-                ("started from", training.get("initialised_from") or "nothing"),
-                ("seed", config.get("seed", "")),
-                ("learning rate, running average", f"{config.get('learning_rate', '')}, {config.get('ema', '')}"),
-                ("patches (side, number)", ", ".join(f"{side}: {n}" for side, n in config.get("patches", ()))),
-                ("version", training.get("version", "")),
-            ],
-        ),
+        _training_table(training),
         "## Validation",
         "Root-mean-square error of denoising held-out slices, in intensity and in HU.",
         table(
@@ -110,6 +78,47 @@ def model_card(card: ModelCard, folder: Path) -> str:
         elif name == "curve":
             parts += [f"{words}:", curve_table(training.get("history", []))]
     return "\n\n".join(parts) + "\n"
+
+
+def _prior_table(card: ModelCard) -> str:
+    """What the prior is of, and the images it takes."""
+    return table(
+        ("", ""),
+        [
+            ("anatomy", card.anatomy),
+            ("kind", kind(card)),
+            ("intensity 0..1", f"{card.window.lo_hu:g} to {card.window.hi_hu:g} HU"),
+            ("image", f"{card.size} × {card.size} pixels, median body width {card.body_fraction:g} of that"),
+            (
+                "pixel size in training",
+                f"{card.pixel_mm_range[0]:g} to {card.pixel_mm_range[1]:g} mm{nominal(card.training)}",
+            ),
+            ("noise levels", f"σ {card.sigma_min:g} to {card.sigma_max:g}"),
+            ("licence of the weights", card.licence or "not stated"),
+            ("SHA-256 of the weights", f"`{card.sha256}`" if card.sha256 else "see the JSON beside the weights"),
+        ],
+    )
+
+
+def _training_table(training: dict[str, Any]) -> str:
+    """How it was trained."""
+    config = training.get("config", {})
+    return table(
+        ("", ""),
+        [
+            ("steps", training.get("steps", "")),
+            (
+                "time",
+                f"{training.get('seconds', 0) / 60:.0f} min on {training.get('device', 'a CPU')}, "
+                f"{training.get('processes', 1)} process(es)",
+            ),
+            ("started from", training.get("initialised_from") or "nothing"),
+            ("seed", config.get("seed", "")),
+            ("learning rate, running average", f"{config.get('learning_rate', '')}, {config.get('ema', '')}"),
+            ("patches (side, number)", ", ".join(f"{side}: {n}" for side, n in config.get("patches", ()))),
+            ("version", training.get("version", "")),
+        ],
+    )
 
 
 def nominal(training: dict[str, Any]) -> str:

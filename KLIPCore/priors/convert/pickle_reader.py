@@ -14,7 +14,6 @@ leaves objects as :class:`Thing`, a class name with its attributes.
 from __future__ import annotations
 
 import io
-import math
 import pickletools
 import re
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 
 from KLIPCore.errors import PriorError
+from KLIPCore.priors.convert.pickled_tensors import strided_tensor, tensor_of_bytes
 
 ACCEPTED = (
     r"collections OrderedDict",
@@ -332,32 +332,19 @@ class _Decoder:
                 raise ValueError("bytes made of something else")
             return held
         if last == "_load_from_bytes":
-            try:
-                return torch.load(io.BytesIO(self.of(call.args[0])), map_location="cpu", weights_only=True)
-            except Exception as error:  # torch's own restricted reader refuses in several ways
-                raise PriorError(
-                    "The pickle holds a tensor whose bytes torch refuses to read.", "Do not load this file otherwise."
-                ) from error
+            return tensor_of_bytes(self.of(call.args[0]))
         if last == "_rebuild_tensor_v2":
-            storage, offset, size, stride = (self.of(a) for a in call.args[:4])
-            whole = torch.empty(0, dtype=storage.dtype).set_(
-                storage._untyped_storage
-            )  # the public way to it warns of its own removal
-            reach = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-            if (
-                offset < 0
-                or any(s < 0 for s in (*size, *stride))
-                or math.prod(size) > len(whole)
-                or (math.prod(size) and reach >= len(whole))
-            ):
-                raise ValueError("a tensor reaches beyond its storage")
-            return whole.as_strided(tuple(size), tuple(stride), offset).clone()
+            return strided_tensor(*(self.of(a) for a in call.args[:4]))
         if last == "_rebuild_parameter":
             return self.of(call.args[0])
         if last == "Size":
             return tuple(self.of(call.args[0]))
         if last == "encode":  # how old protocols write bytes
             return str(call.args[0]).encode("latin1")
+        return self._numpy_call(call, name, last)
+
+    def _numpy_call(self, call: Call, name: str, last: str) -> Any:
+        """A type, number or array of numpy's; anything else is refused."""
         if name == "numpy.dtype":
             kind = np.dtype(str(call.args[0]))
             return kind.newbyteorder(">") if call.state and call.state[1] == ">" else kind

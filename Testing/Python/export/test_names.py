@@ -94,8 +94,7 @@ def crowded(n: int) -> Scene:
         Volume(np.zeros(grid.shape, np.float32), grid),
         kl,
         find_regions(kl, nats > 0, np.ones(grid.shape), nats),
-        low=1.0,
-        high=10.0,
+        scale=(1.0, 10.0),
     )
 
 

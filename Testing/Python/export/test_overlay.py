@@ -33,7 +33,7 @@ def scene(grid: Grid = GRID, box: tuple = BOX, flat: float = -125.0, reconstruct
     kl = Volume(nats, grid, unit="nats")
     regions = find_regions(kl, nats > 0, 1.0 - (nats > 0), nats)
     ct = Volume(np.full(grid.shape, flat, np.float32), grid)
-    return Scene.of(ct, kl, regions, reconstruction=ct if reconstruction else None, low=1.0, high=10.0)
+    return Scene.of(ct, kl, regions, reconstruction=ct if reconstruction else None, scale=(1.0, 10.0))
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -125,7 +125,7 @@ def test_montage_shows_every_regions_peak_and_spreads_the_rest() -> None:
     for k in (7, 33, 51):
         nats[k, 2:4, 2:4] = 3
     kl = Volume(nats, grid, unit="nats")
-    example = Scene.of(kl, kl, find_regions(kl, nats > 0, np.ones(grid.shape), nats), low=0.5, high=3)
+    example = Scene.of(kl, kl, find_regions(kl, nats > 0, np.ones(grid.shape), nats), scale=(0.5, 3))
     numbers = [int(a.texts[0].get_text()) for a in montage_figure(example, maximum=12).axes if a.texts]
     assert len(numbers) <= 12
     assert {7, 33, 51, 0, 59} <= set(numbers)

@@ -67,7 +67,7 @@ def test_the_scale_and_the_crop_come_from_the_body() -> None:
     assert scene.crop == (slice(28, 72), slice(18, 62))  # 12 mm of air around it
     assert scene.low == pytest.approx(45, abs=1)
     assert scene.high == pytest.approx(49, abs=1)
-    fixed = Scene.of(volume(grid, unit="HU"), volume(grid, nats), low=2.0, high=2.0)
+    fixed = Scene.of(volume(grid, unit="HU"), volume(grid, nats), scale=(2.0, 2.0))
     assert fixed.low == 2.0 < fixed.high
     assert fixed.z_mm(2) == 10.0
     assert fixed.key_slices() == [0]  # air ties: the first of the strongest

@@ -49,7 +49,7 @@ def scene() -> Scene:
     regions = find_regions(kl, nats > 0, np.where(nats > 0, 0.001, 1.0), nats)
     regions = [replace(region, name=f"OOD {region.label}{EVIL}") for region in regions]
     ct, made = (Volume(np.full(SHAPE, hu, np.float32), GRID) for hu in (75, 175))
-    return Scene.of(ct, kl, regions, reconstruction=made, low=1.0, high=40.0)
+    return Scene.of(ct, kl, regions, reconstruction=made, scale=(1.0, 40.0))
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from KLIPCore.io.images import write_image
 from KLIPCore.io.sinogram import read_htc2022, read_sinogram
 from KLIPCore.io.study import read_study
 from KLIPCore.lab.evaluation.config import EvaluationConfig
-from KLIPCore.lab.evaluation.measured import MeasuredConfig
+from KLIPCore.lab.evaluation.measured_config import MeasuredConfig
 from KLIPCore.lab.fuzz.containers import dicom_bytes, dicom_elements
 from KLIPCore.lab.fuzz.seeds import tiny_study, write_tiny_prior, write_tiny_run
 from KLIPCore.lab.published.artifact import Artifact

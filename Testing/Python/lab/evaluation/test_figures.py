@@ -7,7 +7,7 @@ import pytest
 
 from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
 from KLIPCore.lab.evaluation.cases import SliceTruth, spread
-from KLIPCore.lab.evaluation.figures import FROC_RATES, image_auroc, measure_slice, summarize
+from KLIPCore.lab.evaluation.figures import FROC_RATES, MapName, image_auroc, measure_slice, summarize
 from KLIPCore.lab.evaluation.table import cell
 
 
@@ -24,9 +24,9 @@ def truth(has_lesion: bool = True, index: int = 0) -> SliceTruth:
 
 def test_a_perfect_and_a_useless_map() -> None:
     tested = np.ones((16, 16), bool)
-    perfect = measure_slice("m", "c", "A", truth().positive.astype(float), tested, truth(), 12.0)
+    perfect = measure_slice(MapName("m", "c", "A"), truth().positive.astype(float), tested, truth(), 12.0)
     assert (perfect.body, perfect.organ, perfect.body_ap, perfect.organ_ap) == (1, 1, 1, 1)
-    flat = measure_slice("m", "c", "A", np.ones((16, 16)), tested, truth(), 12.0)
+    flat = measure_slice(MapName("m", "c", "A"), np.ones((16, 16)), tested, truth(), 12.0)
     assert flat.body == 0.5
     assert flat.body_ap == pytest.approx(16 / 256)
     assert flat.organ_ap == pytest.approx(16 / 160)
@@ -41,13 +41,13 @@ def test_regions_and_p_values_are_counted() -> None:
     p[:2] = 0.01
     tested = np.ones((16, 16), bool)
     tested[:, 8:] = False
-    made = measure_slice("m", "c", "A", 1 - p, tested, truth(), 12.0, p, labels)
+    made = measure_slice(MapName("m", "c", "A"), 1 - p, tested, truth(), 12.0, p, labels)
     assert made.regions == 2
     assert made.overlap == pytest.approx(2 * 64 / (64 + 5 * 16))
     assert made.p is not None
     assert made.p.shape == (128,)
     assert (made.p < 0.05).mean() == pytest.approx(1 / 8)
-    clean = measure_slice("m", "c", "A", 1 - p, tested, truth(False), 12.0, p, labels)
+    clean = measure_slice(MapName("m", "c", "A"), 1 - p, tested, truth(False), 12.0, p, labels)
     assert clean.overlap is None
     assert np.isnan(clean.body)
 
@@ -58,11 +58,17 @@ def test_summary_of_two_patients() -> None:
     for patient, good in (("A", 1.0), ("B", 0.0)):
         for index in range(3):
             values = np.random.default_rng(index).uniform(size=(16, 16)) + 5 * good * truth().positive
-            slices.append(measure_slice("m", "c", patient, values, tested, truth(index=index), 12.0))
+            slices.append(measure_slice(MapName("m", "c", patient), values, tested, truth(index=index), 12.0))
         values = np.random.default_rng(9).uniform(size=(16, 16))
         slices.append(
             measure_slice(
-                "m", "c", patient, values, tested, truth(False), 12.0, np.full((16, 16), 0.04), np.zeros((16, 16), int)
+                MapName("m", "c", patient),
+                values,
+                tested,
+                truth(False),
+                12.0,
+                np.full((16, 16), 0.04),
+                np.zeros((16, 16), int),
             )
         )
     a = summarize("m", "A", [s for s in slices if s.patient == "A"], 10.0)
@@ -97,7 +103,7 @@ def test_a_patient_with_many_slices_counts_once_and_six_have_an_interval() -> No
 def test_image_figure_needs_both_kinds() -> None:
     tested = np.ones((16, 16), bool)
     ill, clean = (
-        measure_slice("m", "c", "A", value * tested, tested, truth(lesion), 12.0)
+        measure_slice(MapName("m", "c", "A"), value * tested, tested, truth(lesion), 12.0)
         for value, lesion in ((3.0, True), (1.0, False))
     )
     assert image_auroc([ill, ill, clean]) == 1.0

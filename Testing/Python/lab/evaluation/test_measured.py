@@ -25,14 +25,8 @@ from KLIPCore.io.sinogram import (
     read_htc2022,
 )
 from KLIPCore.lab.evaluation.auroc import auroc
-from KLIPCore.lab.evaluation.measured import (
-    MeasuredConfig,
-    ScanTruth,
-    evaluate_measured,
-    is_measured,
-    missing,
-    own_arc_start,
-)
+from KLIPCore.lab.evaluation.measured import ScanTruth, evaluate_measured, missing, own_arc_start
+from KLIPCore.lab.evaluation.measured_config import MeasuredConfig, is_measured
 from KLIPCore.physics.disc import ACRYLIC, Disc
 from KLIPCore.physics.ellipses import Ellipse
 from KLIPCore.priors.checkpoint import load_prior

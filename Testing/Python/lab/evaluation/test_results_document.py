@@ -16,7 +16,7 @@ import pytest
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.evaluation.cases import SliceTruth
 from KLIPCore.lab.evaluation.config import EvaluationConfig
-from KLIPCore.lab.evaluation.figures import measure_slice, summarize
+from KLIPCore.lab.evaluation.figures import MapName, measure_slice, summarize
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 MACHINE = {"cpu": "a processor", "cores": 2, "threads": 1, "busy": 0.5, "device": "cpu"}
@@ -50,9 +50,7 @@ def summary(patients: tuple[str, ...]) -> list[dict[str, Any]]:
         labels = positive.astype(int)
         slices.append(
             measure_slice(
-                "darker",
-                "one",
-                "A",
+                MapName("darker", "one", "A"),
                 values,
                 np.ones((16, 16), bool),
                 truth,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.phantoms.abdomen import AIR_HU, WIDTH_MM, Abdomen
-from KLIPCore.lab.phantoms.patient import coherent_noise, draw_patient, patient_grid, probability_flow
+from KLIPCore.lab.phantoms.patient import Drawing, coherent_noise, draw_patient, patient_grid, probability_flow
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.gaussian import GaussianPrior, exact_card
 from KLIPCore.sampling.schedule import karras
@@ -86,10 +86,12 @@ def test_grid_suits_the_prior_s_frame() -> None:
 
 def test_a_patient_is_repeatable_in_air_and_in_the_window(pale: Pale) -> None:
     done: list[float] = []
-    patient = draw_patient(pale, 6, 0, n_steps=6, progress=done.append)
-    again = draw_patient(pale, 6, 0, n_steps=6)
+    patient = draw_patient(pale, 6, 0, drawing=Drawing(n_steps=6), progress=done.append)
+    again = draw_patient(pale, 6, 0, drawing=Drawing(n_steps=6))
     np.testing.assert_array_equal(patient.array, again.array)
-    assert (patient.array != draw_patient(pale, 6, 1, plan=Abdomen.random(0), n_steps=6).array).mean() > 0.1
+    assert (
+        patient.array != draw_patient(pale, 6, 1, plan=Abdomen.random(0), drawing=Drawing(n_steps=6)).array
+    ).mean() > 0.1
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1.0)
     assert "synthetic" in patient.source.description
@@ -104,8 +106,8 @@ def test_a_patient_is_repeatable_in_air_and_in_the_window(pale: Pale) -> None:
 
 
 def test_scanner_noise_has_its_size(pale: Pale) -> None:
-    quiet = draw_patient(pale, 3, 0, n_steps=4, noise_hu=0.0)
-    noisy = draw_patient(pale, 3, 0, n_steps=4, noise_hu=12.0)
+    quiet = draw_patient(pale, 3, 0, drawing=Drawing(n_steps=4, noise_hu=0.0))
+    noisy = draw_patient(pale, 3, 0, drawing=Drawing(n_steps=4, noise_hu=12.0))
     both = (quiet.array > AIR_HU) & (noisy.array > AIR_HU)
     difference = (noisy.array - quiet.array)[both]
     assert difference.std() == pytest.approx(12.0, rel=0.05)
@@ -122,7 +124,7 @@ def test_settings_out_of_range_are_refused(pale: Pale) -> None:
         {"noise_hu": -1.0},
     ):
         with pytest.raises(ConfigError):
-            draw_patient(pale, 2, 0, **wrong)
+            draw_patient(pale, 2, 0, drawing=Drawing(**wrong))
 
 
 def test_the_shipped_prior_draws_a_coherent_body() -> None:
@@ -130,7 +132,7 @@ def test_the_shipped_prior_draws_a_coherent_body() -> None:
     nearer they are.
     """
     prior = load_prior()
-    patient = draw_patient(prior, 3, 0, n_steps=3, noise_hu=0.0)
+    patient = draw_patient(prior, 3, 0, drawing=Drawing(n_steps=3, noise_hu=0.0))
     grid = patient.grid
     body = body_masks(prior.card.window.apply(patient.array))
     frame = Frame.of_body(
