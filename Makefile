@@ -13,6 +13,8 @@ TORCH ?= torch==2.13.0
 # The other version of Slicer's core that `make test-slicer` runs on, beside the one of pyproject.toml, and the VTK it was built for.
 SLICER_CORE ?= 5.13.31053.0
 SLICER_VTK ?= 9.6.2
+# Where `make test-wheel` makes its environment.
+WHEEL ?= .wheel
 # Further arguments for pytest: make test ARGS='-k grid'
 ARGS ?=
 
@@ -21,7 +23,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test test-slicer search check lint types docs docs-images slicer-images clean
+.PHONY: help setup demo test test-slicer test-wheel search check lint types docs docs-images slicer-images clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,16 @@ test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
 test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module on another slicer-core (SLICER_CORE=5.13.31053.0)
 	PYTHONPATH=$(CURDIR)/.slicer-$(SLICER_CORE):$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} \
 	  $(BIN)/python -m pytest Testing/Slicer $(ARGS)
+
+test-wheel: ## build a wheel, install it into an empty environment (WHEEL=.wheel) and detect there on the demo's study
+	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)/source && $(PYTHON) -m venv $(WHEEL)/env
+	cp -r KLIPCore pyproject.toml README.md LICENSE.txt $(WHEEL)/source
+	cd $(WHEEL) && PIP_DISABLE_PIP_VERSION_CHECK=1 env/bin/python -m pip wheel -q --no-deps -w . ./source
+	cd $(WHEEL) && PIP_DISABLE_PIP_VERSION_CHECK=1 env/bin/python -m pip install -q '$(TORCH)' klipcore-*.whl
+	cd $(WHEEL) && env/bin/python -c 'import KLIPCore, sys; assert KLIPCore.__file__.startswith(sys.prefix), KLIPCore.__file__'
+	cd $(WHEEL) && env/bin/klip demo -o demo --progress none
+	cd $(WHEEL) && env/bin/klip detect demo/synthetic/ct -o out --preset quick --slices 6:8 --progress none
+	@echo "The wheel works: $(WHEEL)/demo/report.html and $(WHEEL)/out/report.html"
 
 search: .stamps/test ## run the property tests (hypothesis) on new random inputs; `make test` takes the same ones every time
 	HYPOTHESIS_PROFILE=free QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest -m hypothesis Testing/Python $(ARGS)
@@ -66,7 +78,7 @@ slicer-images: demo .stamps/test ## draw the panel and the slice views of the Sl
 	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
 
 clean: ## remove what these commands made, .venv included
-	rm -rf .venv .slicer-* .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .slicer-* .wheel .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf docs/generated docs/gallery docs/__pycache__
 	find KLIPCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +
 
