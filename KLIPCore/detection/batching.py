@@ -39,28 +39,35 @@ class Batches:
 
     most: int | None = None
 
-    def run(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """``function(x)`` for a function whose images (first dimension) do not depend on each other.
+    def run(self, function: Callable[..., Tensor], *arrays: Tensor) -> Tensor:
+        """Return ``function(*arrays)``, part by part.
+
+        Parameters
+        ----------
+        function : its results for an image (first dimension) depend on that image alone.
+        arrays : equally long along the first dimension.
 
         Raises
         ------
         ResourceError : one image alone does not fit.
         """
         done: list[Tensor] = []
-        start = 0
-        while start < len(x):
-            size = min(self.most or len(x), len(x) - start)
-            made = _if_it_fits(function, x[start : start + size])
-            if made is None:
-                self.most = _half(size)
-            else:
-                done.append(made)
+        start, n = 0, len(arrays[0])
+        while start < n:
+            size = min(self.most or n, n - start)
+            try:
+                done.append(function(*(array[start : start + size] for array in arrays)))
                 start += size
+                continue
+            except torch.OutOfMemoryError:
+                pass  # leaving this block drops the traceback, and with it the tensors of every frame in it
+            _give_back()
+            self.most = _half(size)
         return torch.cat(done) if len(done) > 1 else done[0]
 
 
 def run_in_halves(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
-    """``function(items)``, in halves of halves where memory is short.
+    """Return ``function(items)``, in halves of halves where memory is short.
 
     Parameters
     ----------
@@ -71,22 +78,19 @@ def run_in_halves(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]
     ------
     ResourceError : one item alone does not fit.
     """
-    made = _if_it_fits(function, items)
-    if made is not None:
-        return made
+    try:
+        return function(items)
+    except torch.OutOfMemoryError:
+        pass  # as above
+    _give_back()
     middle = _half(len(items))
     return [*run_in_halves(function, items[:middle]), *run_in_halves(function, items[middle:])]
 
 
-def _if_it_fits(function: Callable[[T], R], argument: T) -> R | None:
-    """The result, or None where memory was short; what the failed attempt held is free again on return."""
-    try:
-        return function(argument)
-    except torch.OutOfMemoryError:
-        pass  # leaving this block drops the traceback, and with it the tensors of every frame in it
+def _give_back() -> None:
+    """Free what a failed attempt held."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return None
 
 
 def _half(size: int) -> int:

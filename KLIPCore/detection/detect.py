@@ -75,21 +75,25 @@ def detect(
         given = {f"--{name}": value for name, value in vars(part).items()} | {"--workers, --threads or --batch": work}
         refuse_for_scan([name for name, value in given.items() if value is not None])
         return detect_scan(study, folder.path, config, overwrite=overwrite, progress=progress)
+    tell = progress or (lambda stage, fraction, detail: None)
     with folder.locked():
-        return _detect(study, folder, config, part, overwrite, progress, work)
+        run, search, prior, devices, work = _prepared(study, folder, config, part, overwrite, tell, work)
+        seconds = sample_slices(folder, run, prior, devices, tell, work)
+        result = finish(folder, run.framed, config.regions, prior.card, tell, search)
+    tell("done", 1.0, f"{len(run.indices)} slices, {seconds:.0f} s of sampling")
+    return result
 
 
-def _detect(
+def _prepared(
     study: Path,
     folder: RunFolder,
     config: Config,
     part: Part,
     overwrite: bool,
-    progress: Progress | None,
+    tell: Progress,
     work: Arrangement | None,
-) -> Detection:
-    """What :func:`detect` does in a folder that nobody else works in."""
-    tell = progress or (lambda stage, fraction, detail: None)
+) -> tuple[Sampling, Search, Prior, list[torch.device], Arrangement]:
+    """The study read and framed, the prior loaded, and the run begun or taken up in its folder."""
     config.require_layer()
     config.require_study_null()
     check_slices(part.slices)
@@ -116,10 +120,7 @@ def _detect(
     made_with = {"work": asdict(work) | {"device": devices[0].type}, "precision": choice.to_dict()}
     folder.open(record | made_with, overwrite)
     folder.write_framing(framed)
-    seconds = sample_slices(folder, run, prior, devices, tell, work)
-    result = finish(folder, framed, config.regions, prior.card, tell, search)
-    tell("done", 1.0, f"{len(indices)} slices, {seconds:.0f} s of sampling")
-    return result
+    return run, search, prior, devices, work
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from KLIPCore.config import Config
-from KLIPCore.detection.sample_slices import record
+from KLIPCore.detection.sample_slices import steps
 from KLIPCore.detection.slice_record import SliceRecord, slice_generator
 from KLIPCore.errors import ConfigError, PriorError
 from KLIPCore.maps.trace import SliceTrace
@@ -288,7 +288,8 @@ def trace_scan(scan: MeasuredScan, prior: Prior, config: Config, index: int = 0)
         SliceRecord(config, index, scan.measurement, own, window=window),
         SliceRecord(config, index, scan.twin(other), other, True, window),
     ]
-    record(denoiser(prior), slices)
+    for step in steps(denoiser(prior), slices):
+        step()
     real, twin = slices
     layers = real.layers() | {f"twin-{name}": layer for name, layer in twin.layers().items()}
     m, mean = real.measurement, real.mean

@@ -12,8 +12,9 @@ more. It then is what it would have been, had that number of samples been asked 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import torch
@@ -38,32 +39,37 @@ QUICK_CG_ITERATIONS = 12
 """Iterations of the least-squares reconstruction that the chain starts from."""
 
 
-def record(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
-    """Sample some slices of one run and one scanner, and record all layers that are asked for.
+def steps(denoise: Denoiser, slices: Sequence[SliceRecord]) -> Iterator[Callable[[], None]]:
+    """Yield what samples some slices of one run and one scanner, and records all layers that are asked for.
 
     Parameters
     ----------
-    denoise : the prior, on (B, H, W).
-    slices : as they were made; filled here.
+    denoise : the prior, on (..., H, W).
+    slices : as they were made; filled by the steps.
+
+    Yields
+    ------
+    One step after the other, each to be called before the next is asked for: which slices need more samples is
+    known only then.
     """
     config = slices[0].config
     sizes = group_sizes(config.sampling.n_samples)
     if config.sampling.stop_error > 0:
         open_slices = list(slices)
         for group in range(len(sizes)):
-            _draw(denoise, open_slices, range(group, group + 1))
+            yield partial(_draw, denoise, open_slices, range(group, group + 1))
             open_slices = [s for s in open_slices if not s.known]
             if not open_slices:
                 break
     else:
-        _draw(denoise, slices, range(len(sizes)))
+        yield partial(_draw, denoise, slices, range(len(sizes)))
     if "renoised" in config.record.layers:
         for _, same in groupby(
             sorted(slices, key=lambda s: s.n_samples), key=lambda s: s.n_samples
         ):  # only equal numbers stack
-            _renoise(denoise, list(same))
+            yield partial(_renoise, denoise, list(same))
     if {"cold", *LARGE_LAYERS, *SIGNS} & set(config.record.layers):
-        _cool(denoise, slices)
+        yield partial(_cool, denoise, slices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,17 +126,6 @@ def _repeated(measurement: Measurement, n: int) -> Measurement:
     )
 
 
-def _many(denoise: Denoiser, slices: Iterable[SliceRecord]) -> Denoiser:
-    """The prior on (n, S, H, W), its evaluations counted."""
-
-    def on_all(x: Tensor, sigma: float) -> Tensor:
-        for s in slices:
-            s.n_evaluations += len(x)
-        return denoise(x.flatten(0, 1), sigma).unflatten(0, x.shape[:2])
-
-    return on_all
-
-
 def _stacked_noise(slices: Sequence[SliceRecord], n: int) -> Tensor:
     """(n, S, H, W) fresh noise from each slice's own stream."""
     drawn = [torch.randn(n, s.size, s.size, generator=s.generator) for s in slices]
@@ -175,7 +170,7 @@ def _draw(denoise: Denoiser, slices: Sequence[SliceRecord], groups: range) -> No
     repeated = _repeated(measurement, n)
     n_iterations = preconditioned_iterations(repeated, s.cg_iterations)
     for step in dds_transitions(
-        _many(denoise, slices), repeated, levels, x, noise, prior_std=s.prior_std, cg_iterations=n_iterations
+        denoise, repeated, levels, x, noise, prior_std=s.prior_std, cg_iterations=n_iterations
     ):
         samples = step.denoised
         if "path" in slices[0].sums or slices[0].errors is not None:
@@ -183,6 +178,7 @@ def _draw(denoise: Denoiser, slices: Sequence[SliceRecord], groups: range) -> No
             for place, slice_ in enumerate(slices):
                 slice_.add_to_path(sigma, push[:, place])
     for place, slice_ in enumerate(slices):
+        slice_.n_evaluations += n * s.n_steps
         slice_.groups.append(samples[:, place])
 
 
@@ -198,10 +194,11 @@ def _renoise(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
     samples = torch.stack([slice_.samples for slice_ in slices], 1)
     repeated = _repeated(together([slice_.measurement for slice_ in slices]), len(samples))
     n_iterations = preconditioned_iterations(repeated, s.cg_iterations)
-    both = prior_and_posterior(proximal_guidance(_many(denoise, slices), repeated, s.prior_std, n_iterations))
+    both = prior_and_posterior(proximal_guidance(denoise, repeated, s.prior_std, n_iterations))
     for node in renoised(samples, nodes, both, lambda: _stacked_noise(slices, len(samples))):
         push = node.whitened()
         for place, slice_ in enumerate(slices):
+            slice_.n_evaluations += len(samples)
             slice_.sums["renoised"].add(node.sigma, push[:, place])
 
 
@@ -225,16 +222,16 @@ def _cool(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
         ).to(device)
     else:
         z = mean.new_zeros(1, *mean.shape)
-    evaluate = _many(denoise, slices)
 
     def both(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
         """The prior's denoiser, and the mean for the posterior's."""
-        prior_mean = evaluate(x, sigma)
+        prior_mean = denoise(x, sigma)
         return prior_mean, mean.expand_as(prior_mean)
 
     for node in renoised(mean, nodes, both, lambda: z, temperature=r.temperature):
         push = node.whitened()
         for place, slice_ in enumerate(slices):
+            slice_.n_evaluations += len(z)
             slice_.sums["cold"].add(node.sigma, push[:, place], antithetic=len(z) > 1)
             if slice_.push_sum is not None:
                 slice_.push_sum.add(node.sigma, node.prior_mean[:, place])
@@ -245,6 +242,7 @@ def _cool(denoise: Denoiser, slices: Sequence[SliceRecord]) -> None:
         for node in renoised(mean, large, both, lambda: z, temperature=r.temperature):
             push = node.whitened()
             for place, slice_ in enumerate(slices):
+                slice_.n_evaluations += len(z)
                 if slice_.push_sum is not None:
                     slice_.push_sum.add(node.sigma, node.prior_mean[:, place])
                 for name in LARGE_LAYERS:

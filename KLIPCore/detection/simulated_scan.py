@@ -24,7 +24,7 @@ from torch import Tensor
 
 from KLIPCore.config import Config
 from KLIPCore.detection.batching import Batches
-from KLIPCore.detection.sample_slices import record
+from KLIPCore.detection.sample_slices import steps
 from KLIPCore.detection.slice_record import SliceRecord, slice_generator
 from KLIPCore.errors import Cancelled
 from KLIPCore.maps.trace import SliceTrace
@@ -32,7 +32,7 @@ from KLIPCore.physics.dose import WindowedCT
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.noise import GaussianNoise, Noise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.priors.prior import Prior, denoiser
+from KLIPCore.priors.prior import Prior, as_images
 from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 
@@ -92,7 +92,7 @@ class Scanner:
         return made
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        """D(x, σ) of (B, H, W) images.
+        """Return D(x, σ) of (..., H, W) images.
 
         Raises
         ------
@@ -100,8 +100,9 @@ class Scanner:
         """
         if self.halt.is_set():
             raise Cancelled("Stopped.")
-        self.n_evaluations += len(x)
-        return self.batches.run(lambda part: denoiser(self.prior)(part, sigma), x)
+        images, sigmas = as_images(x, sigma)
+        self.n_evaluations += len(images)
+        return self.batches.run(self.prior.denoise, images, sigmas).reshape(x.shape)
 
     def noise_model(self, body: Tensor) -> Noise:
         """The noise of a slice whose body mask is (H, W)."""
@@ -173,7 +174,8 @@ def trace_slices(scanner: Scanner, study: FramedStudy, indices: Sequence[int]) -
                 window=scanner.prior.card.window,
             )
         )
-    record(scanner.denoise, slices)
+    for step in steps(scanner.denoise, slices):
+        step()
     seconds = (time.monotonic() - started) / len(slices)
     return [_trace(scanner, study, s, seconds) for s in slices]
 

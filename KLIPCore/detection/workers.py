@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -120,17 +121,14 @@ def trace_all(
     KlipError : a worker could not go on; the others have ended.
     """
 
-    def trace(scanner: Scanner, batch: Sequence[int]) -> list[SliceTrace]:
-        return run_in_halves(lambda part: trace_slices(scanner, study, part), batch)
-
     with arithmetic(threads):
         if len(scanners) == 1:
             for batch in batches:
                 before(batch)
-                for traced in trace(scanners[0], batch):
+                for traced in run_in_halves(partial(trace_slices, scanners[0], study), batch):
                     done(traced)
             return
-        _Deal(scanners, batches, threads, trace).all(before, done)
+        _Deal(scanners, study, batches, threads).all(before, done)
 
 
 class _Deal:
@@ -139,13 +137,13 @@ class _Deal:
     def __init__(
         self,
         scanners: Sequence[Scanner],
+        study: FramedStudy,
         batches: Sequence[Sequence[int]],
         threads: int,
-        trace: Callable[[Scanner, Sequence[int]], list[SliceTrace]],
     ) -> None:
         self.halt = threading.Event()
         self.scanners = [replace(scanner, halt=self.halt) for scanner in scanners]
-        self.batches, self.threads, self.trace = batches, threads, trace
+        self.study, self.batches, self.threads = study, batches, threads
         self.todo: queue.SimpleQueue[Sequence[int]] = queue.SimpleQueue()
         for batch in batches:
             self.todo.put(batch)
@@ -180,7 +178,7 @@ class _Deal:
             except queue.Empty:
                 return
             try:
-                self.ended.put(self.trace(scanner, batch))
+                self.ended.put(run_in_halves(partial(trace_slices, scanner, self.study), batch))
             except Cancelled:  # by the halt of another
                 return
             except BaseException as error:

@@ -60,6 +60,18 @@ class Denoiser(Protocol):
         ...
 
 
+def as_images(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Return what a single-channel prior is asked: images (B, 1, H, W) and their noise levels (B,).
+
+    Parameters
+    ----------
+    x : (..., H, W), any number of leading dimensions.
+    sigma : noise level of all of them, intensity units.
+    """
+    images = x.reshape(-1, 1, *x.shape[-2:])
+    return images, x.new_full((len(images),), float(sigma))
+
+
 def denoiser(prior: Prior) -> Denoiser:
     """Return a single-channel prior as samplers and the KL estimator call it.
 
@@ -74,7 +86,6 @@ def denoiser(prior: Prior) -> Denoiser:
     """
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        images = x.reshape(-1, 1, *x.shape[-2:])
-        return prior.denoise(images, x.new_full((len(images),), float(sigma))).reshape(x.shape)
+        return prior.denoise(*as_images(x, sigma)).reshape(x.shape)
 
     return denoise

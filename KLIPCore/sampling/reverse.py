@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.sampling.guidance import Guidance
+from KLIPCore.sampling.guidance import Guidance, Guided
 from KLIPCore.sampling.transition import Transition
 
 NoiseSource = Callable[[], Tensor]
@@ -74,7 +74,7 @@ def step_variance(sigma: float, sigma_next: float, data_std: float) -> float:
 
 
 def reverse_step(
-    guidance: Guidance,
+    guided: Guided,
     x: Tensor,
     sigma: float,
     sigma_next: float,
@@ -82,8 +82,17 @@ def reverse_step(
     data_std: float,
     weight: float = 1.0,
 ) -> Transition:
-    """Return one guided step from σ to σ₊, beside the one the prior alone would have made."""
-    guided = guidance(x, sigma)
+    """Return one guided step from σ to σ₊, beside the one the prior alone would have made.
+
+    Parameters
+    ----------
+    guided : what guidance made of the states.
+    x : (B, H, W) states at σ.
+    sigma, sigma_next : noise levels before and after the step, intensity units.
+    noise : draws (B, H, W) standard normal noise.
+    data_std : σ_d of the step's variance; infinite for reverse diffusion, 0 for ancestral sampling.
+    weight : part of the step's nats that counts.
+    """
     posterior_mean = guided.posterior_mean(sigma)
     share = (sigma**2 - sigma_next**2) / sigma**2
     prior_mean = x + share * (guided.denoised - x)
@@ -96,7 +105,7 @@ def reverse_step(
 def reverse_transitions(
     guidance: Guidance, sigmas: Sequence[float], x_start: Tensor, noise: NoiseSource, data_std: float = math.inf
 ) -> Iterator[Transition]:
-    """Guided steps from ``sigmas[0]`` down to ``sigmas[-1]``.
+    """Yield guided steps from ``sigmas[0]`` down to ``sigmas[-1]``.
 
     Parameters
     ----------
@@ -112,6 +121,6 @@ def reverse_transitions(
     """
     x = x_start
     for sigma, sigma_next in pairwise(falling(sigmas)):
-        step = reverse_step(guidance, x, sigma, sigma_next, noise, data_std)
+        step = reverse_step(guidance(x, sigma), x, sigma, sigma_next, noise, data_std)
         x = step.x_next
         yield step

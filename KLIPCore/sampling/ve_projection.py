@@ -108,6 +108,6 @@ def ve_projection_transitions(
             corrected = langevin_step(guide, x, sigma, step_size, noise, 2 * delta / (step_size * visits))
             x = corrected.x_next
             yield corrected
-        predicted = reverse_step(guide, x, sigma, sigma_next, noise, math.inf, 1.0 / visits)
+        predicted = reverse_step(guide(x, sigma), x, sigma, sigma_next, noise, math.inf, 1.0 / visits)
         x = predicted.x_next
         yield predicted
