@@ -35,6 +35,7 @@ from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import reference_of
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.selection import Part
 from KLIPCore.volume.volume import Volume
 
 EITHER = "either"
@@ -197,7 +198,8 @@ def main() -> None:
             image.parent.mkdir(parents=True, exist_ok=True)
             write_image(volume, image, description=f"{donor.name} with simulated balls of {contrast:+g} HU")
             folder = RunFolder(out / "runs" / image.stem)
-            detect(image, folder.path, settings, slices=f"{donor.slices[0]}:{donor.slices[1]}")
+            part = Part(slices=f"{donor.slices[0]}:{donor.slices[1]}")
+            detect(image, folder.path, settings, part=part)
             rows += measure(donor, float(contrast), folder, labels, config["radius_mm"])
             (out / "signs.json").write_text(json.dumps(json_ready(rows), indent=2) + "\n", encoding="utf-8")
             (out / "signs.md").write_text(markdown(rows) + "\n", encoding="utf-8")
