@@ -144,40 +144,78 @@ def region_colour(label: int) -> RGB:
     return colorsys.hsv_to_rgb(hue, (0.45, 0.8)[n % 2], 1.0)
 
 
+@dataclass(frozen=True)
+class RegionLimits:
+    """Which regions are kept, and in which order.
+
+    Attributes
+    ----------
+    minimum_volume_mm3 : smaller regions are dropped.
+    maximum_regions : only that many of the strongest are kept.
+    order_by : ``"total"`` nats of the region or ``"peak"`` nats of its strongest block.
+    name_prefix : regions are called ``"{name_prefix} {label}"``.
+
+    Raises
+    ------
+    ConfigError : a limit is out of its range.
+    """
+
+    minimum_volume_mm3: float = 0.0
+    maximum_regions: int = 50
+    order_by: Literal["total", "peak"] = "total"
+    name_prefix: str = "OOD"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.maximum_regions <= 65535:
+            raise ConfigError(
+                f"{self.maximum_regions} regions were asked for at most.",
+                "Ask for 1 to 65535: labels are 16-bit numbers.",
+            )
+        if not self.minimum_volume_mm3 >= 0:
+            raise ConfigError(f"A minimum volume of {self.minimum_volume_mm3} mm³ makes no sense.", "Give 0 or more.")
+        if self.order_by not in ("total", "peak"):
+            raise ConfigError(f"Regions cannot be ordered by {self.order_by!r}.", 'Order them by "total" or "peak".')
+
+
+@dataclass(frozen=True, eq=False)
+class KnownRegions:
+    """What somebody knows already who asks for regions.
+
+    Attributes
+    ----------
+    components : (D, H, W) integers above 0 that say which significant voxels belong together; None: those that touch.
+    within : box outside of which nothing is significant: large volumes need not be searched whole.
+    tested : (D, H, W) bool, where a test was made (the body); None: everywhere, which makes q-values larger
+        than need be.
+    q_values : adjusted p-values, shaped like the p-values; None: Benjamini–Hochberg over ``tested``.
+    """
+
+    components: NDArray[np.integer] | None = None
+    within: Box | None = None
+    tested: NDArray[np.bool_] | None = None
+    q_values: NDArray[np.floating] | None = None
+
+
 def find_regions(
     kl_map: Volume,
     significant: NDArray[np.bool_] | None,
     p_values: NDArray[np.floating],
     density: NDArray[np.floating],
     *,
-    components: NDArray[np.integer] | None = None,
-    within: Box | None = None,
-    tested: NDArray[np.bool_] | None = None,
-    q_values: NDArray[np.floating] | None = None,
-    minimum_volume_mm3: float = 0.0,
-    maximum_regions: int = 50,
-    order_by: Literal["total", "peak"] = "total",
-    name_prefix: str = "OOD",
+    known: KnownRegions | None = None,
+    limits: RegionLimits | None = None,
 ) -> list[Region]:
-    """The significant voxels as connected regions, the strongest first.
+    """Return the significant voxels as connected regions, the strongest first.
 
     Parameters
     ----------
     kl_map : (D, H, W) nats of the block centred at each voxel.
-    significant : (D, H, W) bool; None with ``components``: every voxel that bears a number.
-    p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested. With ``components``
+    significant : (D, H, W) bool; None with known components: every voxel that bears a number.
+    p_values : (D, H, W) p-value of the block centred at each voxel; 1 where not tested. With known components
         also (n,), one for each.
     density : (D, H, W) nats per mm³, each nat counted once.
-    components : (D, H, W) integers above 0 that already say which significant voxels belong together; None:
-        those that touch.
-    within : box outside of which nothing is significant, where it is known: large volumes need not be searched whole.
-    tested : (D, H, W) bool, where a test was made (the body); None: everywhere, which makes q-values larger
-        than need be.
-    q_values : adjusted p-values, shaped like ``p_values``; None: Benjamini–Hochberg over ``tested``.
-    minimum_volume_mm3 : smaller regions are dropped.
-    maximum_regions : only that many of the strongest are kept.
-    order_by : ``"total"`` nats of the region or ``"peak"`` nats of its strongest block.
-    name_prefix : regions are called ``"{name_prefix} {label}"``.
+    known : components, box, tested voxels and q-values where they are there already.
+    limits : which regions are kept.
 
     Returns
     -------
@@ -186,76 +224,74 @@ def find_regions(
     Raises
     ------
     GeometryError : the arrays are not of the map's shape.
-    ConfigError : a limit is out of its range.
+    ConfigError : neither significant voxels nor components are given.
     """
-    grid = kl_map.grid
-    arrays = {
-        "significance mask": significant,
-        "p-values": p_values,
-        "density": density,
-        "components": components,
-        "mask of tested voxels": tested,
-        "q-values": q_values,
-    }
-    for what, array in arrays.items():
-        one_each = (
-            components is not None and what in ("p-values", "q-values") and array is not None and np.ndim(array) == 1
-        )
-        if array is not None and np.shape(array) != grid.shape and not one_each:
-            raise GeometryError(
-                f"The {what} has shape {np.shape(array)}, the KL map {grid.shape}.",
-                "Pass all of them on the study's own grid.",
-            )
-    if not 1 <= maximum_regions <= 65535:
-        raise ConfigError(
-            f"{maximum_regions} regions were asked for at most.", "Ask for 1 to 65535: labels are 16-bit numbers."
-        )
-    if not minimum_volume_mm3 >= 0:
-        raise ConfigError(f"A minimum volume of {minimum_volume_mm3} mm³ makes no sense.", "Give 0 or more.")
-    if order_by not in ("total", "peak"):
-        raise ConfigError(f"Regions cannot be ordered by {order_by!r}.", 'Order them by "total" or "peak".')
-
+    known, limits = known or KnownRegions(), limits or RegionLimits()
+    _check_shapes(kl_map.grid.shape, significant, p_values, density, known)
+    components = known.components
     if components is None:
         if significant is None:
             raise ConfigError("Neither significant voxels nor components were given.", "Pass one of them.")
         components, _ = ndi.label(np.asarray(significant, bool), structure=NEIGHBOURS)
     elif significant is not None:
         components = np.where(significant, components, 0)
-    voxel_mm3 = grid.voxel_volume_mm3
-    boxes = _boxes(components, within)
+    boxes = _boxes(components, known.within)
+    kept = _strongest(components, boxes, kl_map, density, limits)
+    if not kept:
+        return []
+    q = adjusted(np.asarray(p_values), known.tested) if known.q_values is None else known.q_values
+    maps = (np.asarray(p_values), np.asarray(q), np.asarray(density))
+    regions = []
+    for label, component in enumerate(kept, start=1):
+        box = boxes[component]
+        mask = components[box] == component
+        regions.append(_measure(component, label, f"{limits.name_prefix} {label}", box, mask, kl_map, *maps))
+    return regions
+
+
+def _check_shapes(
+    shape: tuple[int, ...],
+    significant: NDArray[np.bool_] | None,
+    p_values: NDArray[np.floating],
+    density: NDArray[np.floating],
+    known: KnownRegions,
+) -> None:
+    """Refuse arrays that are not of the map's shape."""
+    arrays: dict[str, NDArray[Any] | None] = {
+        "significance mask": significant,
+        "p-values": p_values,
+        "density": density,
+        "components": known.components,
+        "mask of tested voxels": known.tested,
+        "q-values": known.q_values,
+    }
+    for what, array in arrays.items():
+        if array is None:
+            continue
+        one_each = known.components is not None and what in ("p-values", "q-values") and np.ndim(array) == 1
+        if np.shape(array) != shape and not one_each:
+            raise GeometryError(
+                f"The {what} has shape {np.shape(array)}, the KL map {shape}.",
+                "Pass all of them on the study's own grid.",
+            )
+
+
+def _strongest(
+    components: NDArray[np.integer],
+    boxes: dict[int, Box],
+    kl_map: Volume,
+    density: NDArray[np.floating],
+    limits: RegionLimits,
+) -> list[int]:
+    """The numbers of the components that are kept, strongest first; of equals, the one met first in the array."""
     found: list[tuple[float, int]] = []
     for component, box in boxes.items():
         inside = components[box] == component
-        if inside.sum() * voxel_mm3 >= minimum_volume_mm3 * (1 - 1e-9):
-            score = (
-                float(np.sum(density[box][inside], dtype=np.float64))
-                if order_by == "total"
-                else float(kl_map.array[box][inside].max())
-            )
-            found.append((-score, component))
-    found.sort()  # ties: the one met first in the array
-    if not found:
-        return []
-    q = adjusted(np.asarray(p_values), tested) if q_values is None else q_values
-
-    regions = []
-    for label, (_, component) in enumerate(found[:maximum_regions], start=1):
-        box = boxes[component]
-        mask = components[box] == component
-        regions.append(
-            _measure(
-                component,
-                label,
-                f"{name_prefix} {label}",
-                box,
-                mask,
-                kl_map,
-                np.asarray(p_values),
-                np.asarray(q),
-                np.asarray(density),
-            )
-        )
-    return regions
+        if inside.sum() * kl_map.grid.voxel_volume_mm3 >= limits.minimum_volume_mm3 * (1 - 1e-9):
+            by_total = limits.order_by == "total"
+            values = density[box][inside] if by_total else kl_map.array[box][inside]
+            found.append((-float(np.sum(values, dtype=np.float64) if by_total else values.max()), component))
+    return [component for _, component in sorted(found)[: limits.maximum_regions]]
 
 
 def _boxes(components: NDArray[np.integer], within: Box | None) -> dict[int, Box]:

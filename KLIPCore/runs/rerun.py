@@ -26,7 +26,7 @@ from KLIPCore.export.report import Report
 from KLIPCore.io.images import write_image
 from KLIPCore.maps.kl_map import KLMap, MapVolumes
 from KLIPCore.maps.map_maker import MapMaker
-from KLIPCore.maps.regions import Region, find_regions
+from KLIPCore.maps.regions import KnownRegions, Region, RegionLimits, find_regions
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
@@ -298,12 +298,10 @@ def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
         None,
         clusters.p,
         volumes.density,
-        components=volumes.labels,
-        within=volumes.within,
-        q_values=clusters.q,
-        minimum_volume_mm3=settings.min_volume_mm3,
-        maximum_regions=settings.max_regions,
-        order_by="total" if clusters.expected is None else "peak",
+        known=KnownRegions(volumes.labels, volumes.within, q_values=clusters.q),
+        limits=RegionLimits(
+            settings.min_volume_mm3, settings.max_regions, "total" if clusters.expected is None else "peak"
+        ),
     )
     if clusters.expected is None:
         return found

@@ -15,7 +15,7 @@ FILES = [path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rgl
 
 FILE_LINES, FUNCTION_LINES, PARAMETERS, FLOORS = 400, 60, 8, 10
 
-MATHEMATICS = ("physics", "priors", "sampling", "kl", "detection")
+MATHEMATICS = ("physics", "priors", "sampling", "kl", "organs", "detection")
 """The wing of torch; it may use the upper wing. Every other room lies around the two and may use both."""
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from KLIPCore.errors import OutputError
 from KLIPCore.export.report import DISCLAIMER, RegionRow, Report, expected_text, json_ready, number, p_text
-from KLIPCore.maps.regions import find_regions
+from KLIPCore.maps.regions import RegionLimits, find_regions
 from KLIPCore.maps.typicality import StudyFit
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.units import Window
@@ -27,7 +27,8 @@ def example() -> Report:
     array = np.zeros(SHAPE, np.float32)
     array[1:3, 2:8, 2:8], array[4, 12:15, 12:15] = 7.5, 3.25
     p = np.where(array > 0, 2.1e-5, 0.5)
-    regions = find_regions(Volume(array, GRID, unit="nats"), array > 0, p, array / 2000, minimum_volume_mm3=200)
+    limits = RegionLimits(minimum_volume_mm3=200)
+    regions = find_regions(Volume(array, GRID, unit="nats"), array > 0, p, array / 2000, limits=limits)
     settings_ = {"blocks": {"edge_mm": 12.0}, "window": Window(-125, 275), "path": Path("study")}
     provenance = {
         "prior": {"name": "abdomen", "sha256": "ab" * 32},

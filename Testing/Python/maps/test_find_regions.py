@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from maps.grids import grids, make_grid
 
 from KLIPCore.errors import ConfigError, GeometryError
-from KLIPCore.maps.regions import PALETTE, find_regions, label_volume, region_colour
+from KLIPCore.maps.regions import PALETTE, KnownRegions, RegionLimits, find_regions, label_volume, region_colour
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
@@ -25,9 +26,11 @@ def nats(grid: Grid, seed: int = 0) -> Volume:
     return Volume(np.random.default_rng(seed).uniform(1, 9, grid.shape).astype(np.float32), grid, unit="nats")
 
 
-def find(kl: Volume, significant: np.ndarray, density: np.ndarray | None = None, **limits: object) -> list:
+def find(kl: Volume, significant: np.ndarray, density: np.ndarray | None = None, **limits: Any) -> list:
     p = np.where(significant, 0.001, 0.5)
-    return find_regions(kl, significant, p, np.full(kl.grid.shape, 0.01) if density is None else density, **limits)
+    return find_regions(
+        kl, significant, p, np.full(kl.grid.shape, 0.01) if density is None else density, limits=RegionLimits(**limits)
+    )
 
 
 @given(grids(SHAPE), arrays(bool, SHAPE, elements=st.booleans()), st.integers(0, 5))
@@ -149,14 +152,18 @@ def test_p_and_q_are_the_smallest_inside() -> None:
     p[0, 0, 0], p[4, 6, 1] = 0.002, 0.01
     tested = np.zeros(SHAPE, bool)
     tested[:, :8] = True
-    by_total = find_regions(kl, significant, p, density, tested=tested)
+    by_total = find_regions(kl, significant, p, density, known=KnownRegions(tested=tested))
     assert [r.p_value for r in by_total] == [0.01, 0.002, 0.4]
     np.testing.assert_allclose(
         [r.q_value for r in by_total], [0.4, 0.4, 0.4]
     )  # two low values in 384 tests prove nothing
     given_q = np.full(SHAPE, 0.9)
     given_q[0, 0, 0] = 0.03
-    assert [r.q_value for r in find_regions(kl, significant, p, density, q_values=given_q)] == [0.9, 0.03, 0.9]
+    assert [r.q_value for r in find_regions(kl, significant, p, density, known=KnownRegions(q_values=given_q))] == [
+        0.9,
+        0.03,
+        0.9,
+    ]
 
 
 def test_colours_are_bright_and_differ() -> None:
@@ -209,7 +216,7 @@ def test_given_components_decide_what_belongs_together() -> None:
     components[0, 1, 2:4] = 3
     components[0, 1, 8:10] = 3
     found = find_regions(
-        Volume(nats, grid, unit="nats"), significant, np.full(grid.shape, 0.01), nats, components=components
+        Volume(nats, grid, unit="nats"), significant, np.full(grid.shape, 0.01), nats, known=KnownRegions(components)
     )
     assert sorted(int(r.mask.sum()) for r in found) == [2, 4]
     assert int((label_volume(found, grid) > 0).sum()) == 6
