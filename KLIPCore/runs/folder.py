@@ -40,7 +40,6 @@ from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.lock import locked_file
 from KLIPCore.runs.record import MOST_SLICES, checked_record
-from KLIPCore.runs.search import ORGANS_FILE, Search
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
@@ -305,21 +304,6 @@ class RunFolder:
             raise TraceError(
                 f"The body masks in {self.path} are missing or damaged.",
                 "Run klip detect again; finished slices are kept.",
-            ) from error
-
-    def keep_search(self, search: Search) -> None:
-        """Keep the organs, and where regions are looked for.
-
-        Raises
-        ------
-        OutputError : they cannot be written.
-        """
-        try:
-            search.save(self.path)
-        except OSError as error:
-            raise OutputError(
-                f"{ORGANS_FILE} cannot be written ({error.strerror or error}).",
-                "Choose a folder you may write to, with space left.",
             ) from error
 
     def save_slice(self, traced: SliceTrace, fingerprint: str) -> None:

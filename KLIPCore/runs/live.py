@@ -158,7 +158,7 @@ class LiveMap:
             folder.trace_folder.mkdir()
             folder.write_framing(self.framing)
             folder.write_json("run.json", self.run)
-            folder.keep_search(self.where)
+            self.where.save(folder.path)
             for piece in self.trace.slices:
                 piece.save(folder.slice_file(piece.index), self.run["fingerprint"])
             buffer = io.BytesIO()

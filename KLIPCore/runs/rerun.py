@@ -157,7 +157,7 @@ def finish(
     tell("map", SAMPLING_SHARE[1], "adding up nats")
     maker = maker_of(run, trace, framing, search)
     volumes = maker.volumes(settings, lambda kl_map: write_map(folder, kl_map))
-    folder.keep_search(search)
+    search.save(folder.path)
     made = report_of(run, trace, volumes, search.named(regions_of(volumes, settings)), settings, search=search)
     made = _with_organs(replace(made, unusual_slices=maker.unusual_slices(settings)), volumes, search)
     tell("export", 0.95, "writing results")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.errors import ConfigError, TraceError
+from KLIPCore.errors import ConfigError, OutputError, TraceError
 from KLIPCore.maps.regions import Region
 from KLIPCore.maps.trace import DAMAGE
 from KLIPCore.volume.framed_study import Framing
@@ -92,17 +92,21 @@ class Search:
 
         Raises
         ------
-        OSError : the file cannot be written.
+        OutputError : the file cannot be written.
         """
         path = folder / ORGANS_FILE
-        if self.organs is None:
-            path.unlink(missing_ok=True)
-            return
         part = path.with_name(path.name + ".part")
         try:
-            with part.open("wb") as stream:
-                stream.write(organs_to_bytes(self.organs, self.labels))
+            if self.organs is None:
+                path.unlink(missing_ok=True)
+                return
+            part.write_bytes(organs_to_bytes(self.organs, self.labels))
             part.replace(path)
+        except OSError as error:
+            raise OutputError(
+                f"{ORGANS_FILE} cannot be written ({error.strerror or error}).",
+                "Choose a folder you may write to, with space left.",
+            ) from error
         finally:
             part.unlink(missing_ok=True)
 
