@@ -40,6 +40,7 @@ from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.lock import locked_file
 from KLIPCore.runs.record import MOST_SLICES, checked_record
+from KLIPCore.runs.search import ORGANS_FILE
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
