@@ -128,8 +128,10 @@ class Config(Section):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Return the inverse of :meth:`to_dict`; missing fields take their defaults, and :data:`RETIRED` ones are
-        passed over: runs that were made with them can still be read.
+        """Return the inverse of :meth:`to_dict`.
+
+        Missing fields take their defaults, and :data:`RETIRED` ones are passed over: runs that were made with
+        them can still be read.
 
         Raises
         ------

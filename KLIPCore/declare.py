@@ -121,14 +121,14 @@ class Setting:
         return self.unset if self.default is None else shown(self.default)
 
     def refusal(self, value: Any) -> ConfigError:
-        """The error for a value that is not offered."""
+        """Return the error for a value that is not offered."""
         if self.choices and isinstance(self.choices[0], str):
             return ConfigError(f"There is no {self.title} '{shown(value)}'.", f"Choose {self.range_text}.")
         example = "" if self.choices else f", e.g. {shown(self.instance)}"
         return ConfigError(f"The {self.title} cannot be {shown(value)}.", f"Choose {self.range_text}{example}.")
 
     def wrong_kind(self, value: Any) -> ConfigError:
-        """The error for a value of the wrong kind."""
+        """Return the error for a value of the wrong kind."""
         return ConfigError(
             f"The setting '{self.name}' cannot be {shown(value, quoted=True)}.",
             f"Write it like {shown(self.instance, quoted=True)}.",
@@ -199,7 +199,7 @@ def documented(section: SectionType) -> SectionType:
 
 
 def alternatives(values: tuple[Any, ...]) -> str:
-    """The values as "a, b or c"."""
+    """Return the values as "a, b or c"."""
     words = [str(value) for value in values]
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 

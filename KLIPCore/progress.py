@@ -26,7 +26,7 @@ class Clock:
         self._first: tuple[float, float] | None = None
 
     def eta_s(self, fraction: float) -> float | None:
-        """Seconds left at this fraction; None until there is something to go by."""
+        """Return seconds left at this fraction; None until there is something to go by."""
         now = time.monotonic()
         if self._first is None or fraction < self._first[1]:
             self._first = (now, fraction)
@@ -38,7 +38,7 @@ class Clock:
 
 @contextmanager
 def show_progress(style: Style) -> Iterator[Callable[[str, float, str], None]]:
-    """A progress callback (stage, fraction, detail) in the chosen style."""
+    """Yield a progress callback (stage, fraction, detail) in the chosen style."""
     if style == "none":
         yield lambda stage, fraction, detail: None
         return

@@ -75,7 +75,7 @@ def _on_terminate(signum: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Entry point of `klip`."""
+    """Run the command `klip`."""
     _speak_alone()
     signal.signal(signal.SIGTERM, _on_terminate)  # a program's stop is a person's stop
     try:

@@ -72,7 +72,7 @@ def drift(
     baseline: Annotated[int, typer.Option(min=2, help="First studies of a scanner that say what is usual.")] = 20,
     form: FORM = Form.text,
 ) -> None:
-    """Chart a scanner's weeks over an archive of verdicts: 3 sigma and CUSUM.
+    """Chart the weeks of a scanner over an archive of verdicts: 3 sigma and CUSUM.
 
     Exit code 0: no alarm in a scanner's last week; 20: there is one.
     """

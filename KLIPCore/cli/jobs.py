@@ -82,8 +82,9 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
 
 
 def reconstruct_folder(folder: Path, methods: Sequence[str], views: Sequence[int]) -> str:
-    """Reconstruct every measured disc of the Helsinki Tomography Challenge 2022 in ``folder``; a table of
-    Dice overlaps.
+    """Reconstruct every measured disc of the Helsinki Tomography Challenge 2022 in ``folder``.
+
+    A table of Dice overlaps.
     """
     rows = htc_scores(folder, methods, views)
     lines = ["method  views  discs  Dice mean  Dice worst  seconds a disc"]
@@ -99,7 +100,7 @@ def reconstruct_folder(folder: Path, methods: Sequence[str], views: Sequence[int
 
 
 def write_picture(image: NDArray[np.floating], path: Path) -> None:
-    """An 8-bit grey PNG, black at the 1st and white at the 99.8th percentile."""
+    """Write an 8-bit grey PNG, black at the 1st and white at the 99.8th percentile."""
     from PIL import Image
 
     lo, hi = np.percentile(image, [1, 99.8])

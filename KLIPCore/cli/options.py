@@ -206,7 +206,7 @@ def simulation_options(changes: dict[str, Any]) -> list[str]:
 
 
 def interval(text: str | None, what: str, form: str) -> tuple[float, float] | None:
-    """``LO:HI`` as two numbers; None where there is no text.
+    """Return ``LO:HI`` as two numbers; None where there is no text.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def interval(text: str | None, what: str, form: str) -> tuple[float, float] | No
 
 
 def tell_result(table: str, warnings: list[str], out: Path, style: ProgressStyle) -> None:
-    """The closing lines: for programs one JSON line, for people the table and where to look."""
+    """Print the closing lines: one JSON line for programs, the table and where to look for people."""
     if style is ProgressStyle.json:
         typer.echo(json.dumps({"stage": "result", "fraction": 1.0, "eta_s": 0.0, "detail": str(out / "result.json")}))
         return

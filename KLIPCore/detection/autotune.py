@@ -56,7 +56,7 @@ def arrange(
     cache: Path | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Arrangement:
-    """The arrangement for a run: the plain one for a short run, the remembered or measured one for a long one.
+    """Return the arrangement for a run: the plain one for a short run, the remembered or measured one for a long one.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def arrange(
 
 
 def measure(prior: Prior, device: torch.device, n_samples: int, seconds: float = MEASURED_SECONDS) -> Arrangement:
-    """The fastest arrangement on this machine, if clearly faster than the plain one."""
+    """Return the fastest arrangement on this machine, if clearly faster than the plain one."""
     plain = Arrangement.plain()
     candidates = [plain, *(a for a in candidates_for(device, n_samples, prior) if a != plain)]
     speeds = [images_per_second(prior, device, a, n_samples, seconds) for a in candidates]
@@ -95,8 +95,9 @@ def measure(prior: Prior, device: torch.device, n_samples: int, seconds: float =
 
 
 def candidates_for(device: torch.device, n_samples: int, prior: Prior) -> list[Arrangement]:
-    """What is worth trying: on a processor the cores shared out among workers, on a GPU ever larger batches
-    up to what fits.
+    """Return what is worth trying.
+
+    On a processor the cores shared out among workers, on a GPU ever larger batches up to what fits.
     """
     if device.type != "cpu":
         fits = images_that_fit(lambda n: _evaluate(prior, device, n), device) or n_samples
@@ -105,8 +106,10 @@ def candidates_for(device: torch.device, n_samples: int, prior: Prior) -> list[A
 
 
 def core_shares(cores: int, n_samples: int, most_workers: int) -> list[Arrangement]:
-    """Workers × threads that fill the cores, or half of them for one worker, slices apart; and one worker
-    with several slices at once.
+    """Return the arrangements that are tried.
+
+    Workers × threads fill the cores, or half of them for one worker, with slices apart; and one worker takes
+    several slices at once.
     """
     shares = {Arrangement(min(cores // threads, most_workers), threads) for threads in _doublings(1, cores)}
     shares |= {Arrangement(1, threads) for threads in {cores, max(1, cores // 2)}}
@@ -118,7 +121,7 @@ def core_shares(cores: int, n_samples: int, most_workers: int) -> list[Arrangeme
 def images_per_second(
     prior: Prior, device: torch.device, work: Arrangement, n_samples: int, seconds: float = MEASURED_SECONDS
 ) -> float:
-    """Network evaluations a second of all workers together; 0 where memory is too short."""
+    """Return network evaluations a second of all workers together; 0 where memory is too short."""
     counts = [0] * work.workers
     batch = work.batch or n_samples
     barrier = threading.Barrier(work.workers + 1)

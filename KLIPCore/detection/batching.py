@@ -103,8 +103,9 @@ def _half(size: int) -> int:
 
 
 def images_that_fit(evaluate: Callable[[int], object], device: torch.device) -> int | None:
-    """Images that a GPU's free memory holds during one evaluation; None where the device does not tell (a CPU
-    pages instead of failing).
+    """Return how many images a GPU's free memory holds during one evaluation.
+
+    None where the device does not tell (a CPU pages instead of failing).
 
     Parameters
     ----------
@@ -128,5 +129,5 @@ def images_that_fit(evaluate: Callable[[int], object], device: torch.device) -> 
 
 
 def images_for(free_bytes: float, bytes_per_image: float) -> int:
-    """Images for which this much memory suffices, at least one."""
+    """Return for how many images this much memory suffices, at least one."""
     return int(max(1, min(MOST_IMAGES, USED_SHARE * free_bytes / max(bytes_per_image, 1.0))))

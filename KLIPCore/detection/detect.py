@@ -201,7 +201,10 @@ def sample_slices(
 
 
 def wanted_work(workers: int | None, threads: int | None, batch: int | None) -> Arrangement | None:
-    """The arrangement that somebody asked for, what was left out being the plain one's; None when nothing was said."""
+    """Return the arrangement that somebody asked for, what was left out being the plain one's.
+
+    None when nothing was said.
+    """
     if workers is None and threads is None and batch is None:
         return None
     cores = torch.get_num_threads()
@@ -246,7 +249,7 @@ def _arranged(
 
 
 def chosen_slices(framed: FramedStudy, slices: str | None, roi: Box | None) -> list[int]:
-    """Slices that are asked for, meet the box and show a body.
+    """Return slices that are asked for, meet the box and show a body.
 
     Raises
     ------

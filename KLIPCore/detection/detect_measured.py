@@ -37,8 +37,9 @@ QUICK_ITERATIONS = 12
 
 
 def is_scan(path: Path) -> bool:
-    """Whether a path names measured projections rather than a volume; those that cannot be read as they are
-    get their remedy from the reader.
+    """Return whether a path names measured projections rather than a volume.
+
+    Those that cannot be read as they are get their remedy from the reader.
     """
     return path.suffix.lower() in (".npz", ".mat", *PICTURES)
 
@@ -120,8 +121,9 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
 
 
 def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
-    """The scan that a run was made from, read and quickly reconstructed again; see
-    :func:`KLIPCore.runs.rerun.reopen_study` for parameters.
+    """Return the scan that a run was made from, read and quickly reconstructed again.
+
+    See :func:`KLIPCore.runs.rerun.reopen_study` for parameters.
 
     Raises
     ------

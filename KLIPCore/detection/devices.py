@@ -35,8 +35,9 @@ ALL_GPUS = "cuda:all"
 
 
 def choose_devices(name: str) -> list[torch.device]:
-    """The torch devices that share the slices of a run: all GPUs for ``cuda:all``, and for ``auto`` where
-    there are any; one for other names.
+    """Return the torch devices that share the slices of a run.
+
+    All GPUs for ``cuda:all``, and for ``auto`` where there are any; one for other names.
 
     Raises
     ------

@@ -81,7 +81,7 @@ class Selection:
         return f"arc {self.arc_deg:g}°" + (f", {self.n_views} views" if self.n_views else "")
 
     def of(self, geometry: Geometry) -> NDArray[np.intp]:
-        """Indices of the views taken.
+        """Return indices of the views taken.
 
         Raises
         ------
@@ -101,7 +101,10 @@ class Selection:
 
 
 def joined_bins(sinogram: NDArray[np.floating], geometry: Geometry, k: int) -> tuple[NDArray[np.float64], Geometry]:
-    """Every ``k`` neighbouring detector bins as one (their mean); what is left over at the far end is dropped."""
+    """Return every ``k`` neighbouring detector bins as one (their mean).
+
+    What is left over at the far end is dropped.
+    """
     n = geometry.n_detectors // k
     if n < 1:
         raise ConfigError(f"A detector of {geometry.n_detectors} bins cannot be joined by {k}.", "Use smaller pixels.")
@@ -142,7 +145,7 @@ class MeasuredScan:
         drift: float = DRIFT,
         device: torch.device | str = "cpu",
     ) -> MeasuredScan:
-        """From measured line integrals to the prior's units.
+        """Return the map from measured line integrals to the prior's units.
 
         Parameters
         ----------
@@ -188,8 +191,9 @@ class MeasuredScan:
         return cls(measurement, image, fit_outline(sinogram, geometry), photons, material, unit)
 
     def framed(self, picture: NDArray[np.floating], card: ModelCard) -> FramedStudy:
-        """A reconstruction (H, W) in windowed intensity as a study of one slice, 1 mm thick, whose body is the
-        disc: what maps are drawn on.
+        """Return a reconstruction (H, W) in windowed intensity as a study of one slice.
+
+        It is 1 mm thick, and its body is the disc: what maps are drawn on.
 
         Its pixels are the frame's own. HU are 1000 (μ / 0.0193 − 1): a scale, not a claim about the tube.
         """
@@ -208,8 +212,9 @@ class MeasuredScan:
         return Disc(o.radius_mm, o.x_mm, o.y_mm).mask(self.image)
 
     def twin(self, generator: torch.Generator) -> Measurement:
-        """What the same scanner would have measured of a SOLID disc there: same rays and noise, drift as a
-        slow random gain.
+        """Return what the same scanner would have measured of a SOLID disc there.
+
+        Same rays and noise, drift as a slow random gain.
 
         Simulated, and said so: the null that measured regions are tested against.
         """
@@ -232,8 +237,9 @@ class MeasuredScan:
 
     @cached_property
     def attenuation(self) -> float:
-        """Intensity of the solid material, from rays near the rim, where holes are rarest: the upper
-        quartile of y over path.
+        """Intensity of the solid material, from rays near the rim, where holes are rarest.
+
+        The upper quartile of y over path.
         """
         A = self.measurement.A
         assert isinstance(A, Projector)
@@ -242,7 +248,7 @@ class MeasuredScan:
         return float(np.quantile((self.measurement.y[rim] / path[rim]).cpu().numpy(), 0.75))
 
     def facts(self) -> dict[str, Any]:
-        """JSON-ready figures for a record."""
+        """Return JSON-ready figures for a record."""
         o = self.outline
         return {
             "views": self.measurement.A.range_shape[0],
@@ -254,7 +260,7 @@ class MeasuredScan:
 
 
 def material_of(card: ModelCard) -> Hardening | None:
-    """The hardening that a prior's card asks to be undone; None where it names none.
+    """Return the hardening that a prior's card asks to be undone; None where it names none.
 
     Raises
     ------
@@ -271,8 +277,9 @@ def material_of(card: ModelCard) -> Hardening | None:
 
 
 def trace_scan(scan: MeasuredScan, prior: Prior, config: Config, index: int = 0) -> SliceTrace:
-    """Sample a measured scan and its twin together, and record both: the layers of a trace, and ``twin-…`` of
-    a simulated solid disc.
+    """Sample a measured scan and its twin together, and record both.
+
+    The trace holds the scan's layers, and ``twin-…`` layers of a simulated solid disc.
 
     Parameters
     ----------

@@ -76,12 +76,12 @@ class Choice:
     seconds: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
+        """Return JSON-ready fields."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> Choice:
-        """The inverse of :meth:`to_dict`.
+        """Return the inverse of :meth:`to_dict`.
 
         Raises
         ------
@@ -100,12 +100,12 @@ class Choice:
 
 
 def way_name(precision: str, channels_last: bool) -> str:
-    """What a way is called in tables and records."""
+    """Return what a way is called in tables and records."""
     return precision if channels_last else f"{precision}, channels apart"
 
 
 def load_fastest(name: str, device: torch.device | str = "cpu", precision: str = "auto") -> UNetPrior:
-    """A prior as it computes fastest on this computer.
+    """Return a prior as it computes fastest on this computer.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def load_fastest(name: str, device: torch.device | str = "cpu", precision: str =
 
 
 def in_way(prior: UNetPrior, choice: Choice) -> UNetPrior:
-    """A prior in float32 converted to what was chosen; it is used up."""
+    """Return a prior in float32 converted to what was chosen; it is used up."""
     return UNetPrior(
         prior.network,
         prior.card,
@@ -137,7 +137,7 @@ def in_way(prior: UNetPrior, choice: Choice) -> UNetPrior:
 def choose(
     prior: UNetPrior, wanted: str = "auto", cache: Path | None = None, tell: Callable[[str], None] | None = None
 ) -> Choice:
-    """How a prior computes on its device: as asked for, as remembered, or as measured.
+    """Return how a prior computes on its device: as asked for, as remembered, or as measured.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def choose(
 
 
 def fastest(seconds: Mapping[str, float | None], device: str) -> Choice:
-    """What to take of the ways that were measured.
+    """Return what to take of the ways that were measured.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def measure(prior: UNetPrior) -> dict[str, float | None]:
-    """Seconds an image of each way: every precision, and the fastest one with channels apart.
+    """Return seconds an image of each way: every precision, and the fastest one with channels apart.
 
     Parameters
     ----------
@@ -231,8 +231,9 @@ def measure(prior: UNetPrior) -> dict[str, float | None]:
 
 
 def race(ways: Mapping[str, UNetPrior], images: Tensor, sigma: Tensor) -> dict[str, float]:
-    """Seconds an image of each way, the least of some rounds in turn: what else the computer does then hits all
-    of them. A way that is clearly slower leaves after a round.
+    """Return seconds an image of each way, the least of some rounds in turn.
+
+    What else the computer does then hits all of them. A way that is clearly slower leaves after a round.
 
     Parameters
     ----------
@@ -248,20 +249,24 @@ def race(ways: Mapping[str, UNetPrior], images: Tensor, sigma: Tensor) -> dict[s
 
 
 def converted(prior: UNetPrior, precision: str, channels_last: bool = True) -> UNetPrior:
-    """A copy of a prior in float32 that computes otherwise."""
+    """Return a copy of a prior in float32 that computes otherwise."""
     return UNetPrior(prior.network, prior.card, device=prior.device, precision=precision, channels_last=channels_last)
 
 
 def disagreement(denoised: Tensor, exact: Tensor, sigma: Tensor) -> float:
-    """The largest root mean square difference of some denoised images, each as a part of its noise level; infinite
-    where one is not finite.
+    """Return the largest root mean square difference of some denoised images, each as a part of its noise level.
+
+    Infinite where one is not finite.
     """
     error = ((denoised - exact).square().mean((1, 2, 3)).sqrt() / sigma).max()
     return float(error) if bool(torch.isfinite(error)) else math.inf
 
 
 def noisy_body(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(2, 1, size, size) a schematic body, in windowed intensity, under noise of :data:`SIGMAS`; and these (2,)."""
+    """Return the (2, 1, size, size) a schematic body, in windowed intensity, under noise of :data:`SIGMAS`.
+
+    And these (2,).
+    """
     y, x = torch.meshgrid(*[torch.linspace(-1.0, 1.0, size)] * 2, indexing="ij")
 
     def inside(x0: float, y0: float, a: float, b: float) -> Tensor:
@@ -319,7 +324,7 @@ def _require_possible(prior: UNetPrior, precision: str) -> None:
 
 
 def processor() -> tuple[str, ...]:
-    """Model and instructions of the processor, as far as the system tells."""
+    """Return model and instructions of the processor, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

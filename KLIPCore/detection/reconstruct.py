@@ -107,8 +107,9 @@ def _checked(sinogram: ArrayLike, geometry: Geometry) -> torch.Tensor:
 
 
 def noise_level(sinogram: NDArray[np.floating]) -> float:
-    """Standard deviation of white noise in (..., n_views, n_detectors) data, from second differences along the
-    detector.
+    """Return the standard deviation of white noise in (..., n_views, n_detectors) data.
+
+    It comes from second differences along the detector.
 
     Second differences hardly see the object; their median absolute value does not see its edges. Never 0.
     """
@@ -120,7 +121,7 @@ def noise_level(sinogram: NDArray[np.floating]) -> float:
 
 
 def otsu_threshold(image: ArrayLike, n_bins: int = 512) -> float:
-    """The grey value that best splits an image in two (Otsu, IEEE Trans. Syst. Man Cybern. 9, 62, 1979).
+    """Return the grey value that best splits an image in two (Otsu, IEEE Trans. Syst. Man Cybern. 9, 62, 1979).
 
     Raises
     ------
@@ -142,7 +143,7 @@ def otsu_threshold(image: ArrayLike, n_bins: int = 512) -> float:
 
 
 def dice(mask: ArrayLike, truth: ArrayLike) -> float:
-    """2 |A ∩ B| / (|A| + |B|), 1 when both are empty."""
+    """Return 2 |A ∩ B| / (|A| + |B|), 1 when both are empty."""
     a, b = np.asarray(mask, bool), np.asarray(truth, bool)
     if a.shape != b.shape:
         raise ConfigError(f"Masks of shape {a.shape} and {b.shape} cannot be compared.", "Bring both to one grid.")

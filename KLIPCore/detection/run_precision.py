@@ -24,7 +24,7 @@ def settle(
     overwrite: bool,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[UNetPrior, Choice, str]:
-    """The precision of a run: the one that it began with, or what the settings say.
+    """Return the precision of a run: the one that it began with, or what the settings say.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def settle(
 
 
 def precision_mark(prior: object, precision: str | None = None) -> tuple[str, ...]:
-    """What a fingerprint says of a precision: nothing where it is the one that the network was trained in.
+    """Return what a fingerprint says of a precision: nothing where it is the one that the network was trained in.
 
     Parameters
     ----------

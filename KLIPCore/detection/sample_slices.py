@@ -84,11 +84,11 @@ class StackedNoise:
     noises: tuple[Noise, ...]
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Each slice's noisy measurement."""
+        """Return each slice's noisy measurement."""
         return torch.stack([noise.sample(y_clean[..., s, :, :], generator) for s, noise in enumerate(self.noises)], -3)
 
     def inverse_variance(self, y: Tensor) -> Tensor:
-        """Each slice's weights, of y's shape."""
+        """Return each slice's weights, of y's shape."""
         return torch.stack(
             [
                 noise.inverse_variance(y[..., s, :, :]).expand(y[..., s, :, :].shape)
@@ -98,12 +98,12 @@ class StackedNoise:
         )
 
     def to(self, device: torch.device | str) -> StackedNoise:
-        """The same on another device."""
+        """Return the same on another device."""
         return StackedNoise(tuple(noise.to(device) for noise in self.noises))
 
 
 def together(measurements: Sequence[Measurement]) -> Measurement:
-    """Measurements of some slices by one scanner as one, y (S, n_views, n_detectors)."""
+    """Return measurements of some slices by one scanner as one, y (S, n_views, n_detectors)."""
     first = measurements[0]
     same = all(m.noise == first.noise for m in measurements)
     noise = first.noise if same else StackedNoise(tuple(m.noise for m in measurements))

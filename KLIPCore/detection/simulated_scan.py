@@ -80,8 +80,9 @@ class Scanner:
         return cls(config, prior, A, A_fine, config.measurement.noise * reference, device)
 
     def operator_for(self, study: FramedStudy) -> Projector:
-        """A; without its closed form where a body of the study reaches beyond the disc of that, because data
-        correct nothing there.
+        """Return A, without its closed form where a body of the study reaches beyond the disc of that form.
+
+        Data correct nothing there.
 
         One answer for all slices of a study: their nats are compared with each other.
         """
@@ -105,7 +106,7 @@ class Scanner:
         return self.batches.run(self.prior.denoise, images, sigmas).reshape(x.shape)
 
     def noise_model(self, body: Tensor) -> Noise:
-        """The noise of a slice whose body mask is (H, W)."""
+        """Return the noise of a slice whose body mask is (H, W)."""
         photons = self.config.measurement.photons
         if photons is None:
             return GaussianNoise(self.noise_sigma)
@@ -113,7 +114,7 @@ class Scanner:
 
 
 def scan_geometry(config: Config, image: ImageGrid2D) -> Geometry:
-    """The simulated scanner's rays."""
+    """Return the simulated scanner's rays."""
     m = config.measurement
     if m.geometry == "fan":
         return FanBeam.sparse(m.n_views, image, arc_deg=m.arc)
@@ -121,8 +122,9 @@ def scan_geometry(config: Config, image: ImageGrid2D) -> Geometry:
 
 
 def measure_slice(scanner: Scanner, study: FramedStudy, index: int, generator: torch.Generator) -> Measurement:
-    """Simulate the scan of slice ``index``; a fresh ``slice_generator(seed, index)`` gives the very data
-    that its trace is made from.
+    """Simulate the scan of slice ``index``.
+
+    A fresh ``slice_generator(seed, index)`` gives the very data that its trace is made from.
     """
     fine = torch.from_numpy(study.intensity(index, scanner.prior.card, factor=scanner.config.measurement.finer))
     noise = scanner.noise_model(torch.from_numpy(study.mask(index)).to(scanner.device))

@@ -39,13 +39,13 @@ pixel by pixel.
 
 
 def slice_generator(seed: int, index: int, purpose: int = 0) -> torch.Generator:
-    """The random generator of one slice: depends on nothing but its arguments."""
+    """Return the random generator of one slice: depends on nothing but its arguments."""
     mixed = np.random.SeedSequence([seed, index, purpose]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(mixed[0]) << 32 | int(mixed[1]))
 
 
 def path_edges(config: Config) -> NDArray[np.float64]:
-    """(N_PATH_BINS + 1,) rising σ bin edges of the ``path`` layer."""
+    """Return the (N_PATH_BINS + 1,) rising σ bin edges of the ``path`` layer."""
     return np.geomspace(config.sampling.sigma_end, config.sampling.sigma_start, N_PATH_BINS + 1)
 
 
@@ -98,7 +98,7 @@ class SliceRecord:
             self.sums["path"] = kind("path", path_edges(config), self.size, config.record.cell)
 
     def stream(self, group: int) -> torch.Generator:
-        """Random numbers of a group of samples; the first goes on with the slice's own."""
+        """Return random numbers of a group of samples; the first goes on with the slice's own."""
         return (
             self.generator
             if group == 0
@@ -131,7 +131,7 @@ class SliceRecord:
         return self.errors is not None and self.errors.relative() <= self.config.sampling.stop_error
 
     def begin_group(self) -> None:
-        """Pushes along the chain belong to further samples from now on."""
+        """Count pushes along the chain as those of further samples from now on."""
         if self.errors is not None:
             self.errors.begin_group()
         path = self.sums.get("path")
@@ -139,7 +139,7 @@ class SliceRecord:
             path.begin_group()
 
     def add_to_path(self, sigma: float, push: Tensor) -> None:
-        """Whitened pushes (n, H, W) of a step of the chain."""
+        """Add the whitened pushes (n, H, W) of a step of the chain."""
         if self.errors is not None:
             self.errors.add(push)
         if "path" in self.sums:
@@ -153,7 +153,7 @@ class SliceRecord:
         return np.asarray(closed.support.cpu().reshape(n, self.config.record.cell, n, -1).amin((1, 3)).numpy() > 0)
 
     def layers(self) -> dict[str, Layer]:
-        """What was asked for, as it goes into the trace."""
+        """Return what was asked for, as it goes into the trace."""
         r = self.config.record
         made = {name: total.layer() for name, total in self.sums.items()}
         if self.signed:
@@ -168,8 +168,10 @@ class SliceRecord:
 
 
 def large_sum(slice_: SliceRecord, name: str) -> SignedSum:
-    """An empty layer of :data:`KLIPCore.config.LARGE_LAYERS` of a slice whose samples are drawn: its bins, and
-    for ``hypodense`` the share of soft tissue in the posterior mean."""
+    """Return an empty layer of :data:`KLIPCore.config.LARGE_LAYERS` of a slice whose samples are drawn.
+
+    Its bins, and for ``hypodense`` the share of soft tissue in the posterior mean.
+    """
     r = slice_.config.record
     edges = gauss_legendre_nodes(r.n_nodes, r.sigma_lo, r.sigma_hi).edges
     if r.n_large:

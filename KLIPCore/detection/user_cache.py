@@ -22,12 +22,12 @@ SWITCH = "KLIP_TUNING"
 
 
 def measuring() -> bool:
-    """Whether the user lets this computer be measured."""
+    """Return whether the user lets this computer be measured."""
     return os.environ.get(SWITCH, "").lower() not in ("off", "0", "no")
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can find out again."""
+    """Return where this user's programs keep what they can find out again."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
@@ -38,12 +38,12 @@ def cache_folder() -> Path:
 
 
 def key_of(facts: Sequence[Any]) -> str:
-    """A short name for everything that an answer depends on."""
+    """Return a short name for everything that an answer depends on."""
     return hashlib.sha256(json.dumps([str(fact) for fact in facts]).encode()).hexdigest()[:16]
 
 
 def read_entries(file: Path, make: Callable[[Any], T]) -> dict[str, T]:
-    """The entries of a file by their keys.
+    """Return the entries of a file by their keys.
 
     Parameters
     ----------

@@ -54,21 +54,21 @@ class Arrangement:
 
     @classmethod
     def plain(cls) -> Arrangement:
-        """One worker with PyTorch's own number of threads, slice after slice."""
+        """Return one worker with PyTorch's own number of threads, slice after slice."""
         return cls(1, torch.get_num_threads(), None)
 
     def slices_at_once(self, n_samples: int) -> int:
-        """Slices whose samples fill a batch."""
+        """Return slices whose samples fill a batch."""
         return 1 if self.batch is None else max(1, self.batch // n_samples)
 
 
 def cut(indices: Sequence[int], size: int) -> list[list[int]]:
-    """The slices in batches of so many, the last one as long as it comes."""
+    """Return the slices in batches of so many, the last one as long as it comes."""
     return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
 def crew(scanner: Scanner, priors: Sequence[tuple[torch.device, Prior]], work: Arrangement) -> list[Scanner]:
-    """A scanner a worker, all alike.
+    """Return a scanner a worker, all alike.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class _Deal:
 
 @contextmanager
 def arithmetic(threads: int) -> Iterator[None]:
-    """PyTorch's arithmetic on so many threads inside the block."""
+    """Run PyTorch's arithmetic on so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -79,17 +79,17 @@ UNITS = {
 
 
 def quantity_of(score: Score) -> Code:
-    """What the map of a score holds."""
+    """Return what the map of a score holds."""
     return QUANTITIES[score.unit]
 
 
 def units_of(quantity: Code) -> tuple[Code, Code]:
-    """The units of a map of this quantity, and of totals over it."""
+    """Return the units of a map of this quantity, and of totals over it."""
     return UNITS[quantity.value]
 
 
 def scheme_identification() -> list[Dataset]:
-    """Item of the Coding Scheme Identification Sequence: whose codes ``99KLIP`` are."""
+    """Return the item of the Coding Scheme Identification Sequence: whose codes ``99KLIP`` are."""
     item = Dataset()
     item.CodingSchemeDesignator = SCHEME
     item.CodingSchemeName = "KLIP: out-of-distribution detection in CT"
@@ -101,6 +101,9 @@ PLAIN = {ord(a): b for a, b in zip("–—−\u00a0³×σ", ("-", "-", "-", " ",
 
 
 def ascii_text(text: str) -> str:
-    """Text that every study's character set holds: plain dashes, blanks and superscripts, ``?`` for the rest."""
+    """Return text that every study's character set holds.
+
+    Plain dashes, blanks and superscripts, ``?`` for the rest.
+    """
     plain = text.translate(PLAIN)
     return plain.encode("ascii", "replace").decode("ascii")

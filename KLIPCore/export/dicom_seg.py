@@ -37,7 +37,7 @@ def dicom_seg(
     parameters: Mapping[str, str] | None = None,
     series: SourceSeries | None = None,
 ) -> hd.seg.Segmentation | None:
-    """The regions as a DICOM Segmentation object.
+    """Return the regions as a DICOM Segmentation object.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def write_dicom_seg(
 def segment_description(
     n: int, region: Region, version: str, parameters: Mapping[str, str] | None = None
 ) -> hd.seg.SegmentDescription:
-    """What segment ``n`` (1, 2, …) says of itself."""
+    """Return what segment ``n`` (1, 2, …) says of itself."""
     described = hd.seg.SegmentDescription(
         segment_number=n,
         segment_label=region.name,

@@ -17,7 +17,7 @@ REMEDY = "Choose a folder you may write to, with space left."
 
 @contextmanager
 def written(path: Path, part: Path | None = None) -> Iterator[Path]:
-    """The path to write to instead of ``path``; it takes the name ``path`` when the block ends without an exception.
+    """Yield the path to write to instead of ``path``, which appears only when the block ends without an exception.
 
     Parameters
     ----------

@@ -155,7 +155,7 @@ def _jumps(scene: Scene, pictures: Sequence[Picture]) -> dict[int, str]:
 
 
 def render_html(inputs: ReportInputs) -> str:
-    """The page as text."""
+    """Return the page as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a process that writes no page need not have it
 
     environment = Environment(
@@ -189,14 +189,14 @@ def write_html(inputs: ReportInputs, path: Path) -> Path:
 
 
 def legend_gradient(low: float, high: float, stops: int = 12) -> str:
-    """CSS colours of the overlay on mid-grey tissue, from ``low`` to ``high`` nats."""
+    """Return CSS colours of the overlay on mid-grey tissue, from ``low`` to ``high`` nats."""
     rgba = overlay_rgba(np.linspace(low, high, stops), low, high)
     seen = rgba[:, :3] * rgba[:, 3:] + TISSUE_GREY * (1 - rgba[:, 3:])
     return ", ".join("#" + "".join(f"{round(255 * c):02x}" for c in colour) for colour in seen)
 
 
 def flat_table(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Nested settings as rows of dotted name and text; lists of more than eight values are shortened."""
+    """Return nested settings as rows of dotted name and text; lists of more than eight values are shortened."""
     rows: list[tuple[str, str]] = []
 
     def add(prefix: str, value: Any) -> None:

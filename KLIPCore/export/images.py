@@ -29,7 +29,7 @@ MUTED = "#8d99a8"
 
 
 def kl_colour_map() -> ListedColormap:
-    """256 RGBA colours from transparent dark red to nearly opaque pale yellow."""
+    """Return 256 RGBA colours from transparent dark red to nearly opaque pale yellow."""
     t = np.linspace(0, 1, 256)
     colours = colormaps["inferno"](0.38 + 0.60 * t)
     colours[:, 3] = 0.88 * np.clip(t / 0.55, 0, 1) ** 0.8
@@ -37,7 +37,10 @@ def kl_colour_map() -> ListedColormap:
 
 
 def overlay_rgba(nats: NDArray[np.floating], low: float, high: float) -> NDArray[np.float64]:
-    """Nats of any shape → RGBA (..., 4) in 0..1: transparent at and below ``low``, brightest from ``high`` on."""
+    """Return nats of any shape → RGBA (..., 4) in 0..1.
+
+    Transparent at and below ``low``, brightest from ``high`` on.
+    """
     t = (np.asarray(nats, float) - low) / max(high - low, 1e-12)
     return np.asarray(kl_colour_map()(np.clip(t, 0.0, 1.0)))
 
@@ -82,7 +85,7 @@ class Picture:
 
 
 def new_figure(width_inch: float, height_inch: float) -> Figure:
-    """An empty dark figure on an Agg canvas of its own; no pyplot state, safe in any process and thread."""
+    """Return an empty dark figure on an Agg canvas of its own; no pyplot state, safe in any process and thread."""
     figure = Figure(figsize=(width_inch, height_inch), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     return figure

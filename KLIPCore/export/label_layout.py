@@ -31,11 +31,11 @@ class Box:
     y1: float
 
     def meets(self, other: Box) -> bool:
-        """Whether the two share any area."""
+        """Return whether the two share any area."""
         return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
-        """The point of this box nearest to (x, y)."""
+        """Return the point of this box nearest to (x, y)."""
         return min(max(x, self.x0), self.x1), min(max(y, self.y0), self.y1)
 
 
@@ -45,7 +45,7 @@ def place_names(
     pixel: tuple[float, float],
     taken: Sequence[Box] = (),
 ) -> list[Box | None]:
-    """Where names go on a picture.
+    """Return where names go on a picture.
 
     Parameters
     ----------
@@ -108,7 +108,10 @@ def _nearest_free(
 def leader(
     box: Box, mask: NDArray[np.bool_], pixel: tuple[float, float]
 ) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """Ends of a line from a name to what it names; None where they are within half a name's height of each other."""
+    """Return ends of a line from a name to what it names.
+
+    None where they are within half a name's height of each other.
+    """
     rows, columns = np.nonzero(mask)
     y, x = (rows + 0.5) * pixel[0], (columns + 0.5) * pixel[1]
     distance = np.hypot(x - np.clip(x, box.x0, box.x1), y - np.clip(y, box.y0, box.y1))

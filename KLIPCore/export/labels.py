@@ -24,7 +24,7 @@ IMAGE_IO = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdIma
 
 
 def label_image(regions: Sequence[Region], grid: Grid) -> sitk.Image:
-    """The labels as an ITK image of whole numbers, lying where ``grid`` says.
+    """Return the labels as an ITK image of whole numbers, lying where ``grid`` says.
 
     Raises
     ------

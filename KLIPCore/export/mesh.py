@@ -41,7 +41,7 @@ SMOOTHING_ROUNDS = 20
 
 
 def region_surface(region: Region, grid: Grid, smoothing: float = 0.5) -> vtkPolyData:
-    """The closed surface of a region in LPS mm, normals outwards.
+    """Return the closed surface of a region in LPS mm, normals outwards.
 
     Parameters
     ----------

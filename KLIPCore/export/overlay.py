@@ -39,7 +39,9 @@ LEGEND_INCH = 1.25
 def slice_figure(
     scene: Scene, k: int, *, reconstruction_title: str = "Reconstruction", kl_title: str | None = None
 ) -> Figure:
-    """Slice k: CT | reconstruction | CT + KL overlay with outlines and legend (without a reconstruction two panels).
+    """Draw slice k: CT | reconstruction | CT with overlay, outlines and legend.
+
+    Without a reconstruction there are two panels.
 
     Parameters
     ----------
@@ -91,8 +93,9 @@ def slice_figure(
 def montage_figure(
     scene: Scene, *, slices: Sequence[int] | None = None, maximum: int = 30, columns: int = 6
 ) -> Figure:
-    """Examined slices at a glance, from the feet up, each with overlay, outlines and number; regions' peak
-    slices are always there.
+    """Draw examined slices at a glance, from the feet up, each with overlay, outlines and number.
+
+    The peak slices of regions are always there.
     """
     chosen = sorted(set(slices)) if slices is not None else _spread(scene, maximum)
     width_mm, height_mm = _size_mm(scene)
@@ -139,8 +142,9 @@ def montage_figure(
 
 
 def outline_regions(axes: Axes, scene: Scene, k: int, *, names: bool = True, width: float = 1.4) -> None:
-    """Each region's outline on slice k in its colour, with its name beside it; to be drawn last, names avoid
-    what is written already.
+    """Draw the outline of each region on slice k in its colour, with its name beside it.
+
+    It is drawn last: names avoid what is written already.
     """
     rows, columns = scene.crop
     _, dj, di = scene.spacing
@@ -211,7 +215,7 @@ def _true_limits(axes: Axes, scene: Scene) -> None:
 
 
 def colour_bar(axes: Axes, low: float, high: float, title: str) -> None:
-    """A legend that shows the overlay as it looks on mid-grey tissue, with nats beside it."""
+    """Draw a legend that shows the overlay as it looks on mid-grey tissue, with nats beside it."""
     ramp = np.linspace(low, high, 256)
     rgba = overlay_rgba(ramp, low, high)
     seen = rgba[:, :3] * rgba[:, 3:] + 0.42 * (1 - rgba[:, 3:])
@@ -256,7 +260,7 @@ def _show_kl(axes: Axes, scene: Scene, k: int) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """No ticks, no frame, black ground: an image and nothing else."""
+    """Remove ticks and frame and blacken the ground: an image and nothing else."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor("black")
@@ -265,7 +269,7 @@ def bare(axes: Axes) -> None:
 
 
 def edge_letters(axes: Axes, letters: Iterable[str], size: float = 11) -> None:
-    """Orientation letters at the left, right, top and bottom edge."""
+    """Write the orientation letters at the left, right, top and bottom edge."""
     places: list[tuple[float, float, dict[str, Any]]] = [
         (0.012, 0.5, {"ha": "left", "va": "center"}),
         (0.988, 0.5, {"ha": "right", "va": "center"}),

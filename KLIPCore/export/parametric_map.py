@@ -46,7 +46,7 @@ LARGEST = 2**32 - 2
 def parametric_map(
     kl_map: Volume, study: Volume, *, version: str, quantity: Code = KL_BLOCK, series: SourceSeries | None = None
 ) -> hd.pm.ParametricMap:
-    """The map as a DICOM Parametric Map object.
+    """Return the map as a DICOM Parametric Map object.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _anatomy(series: SourceSeries) -> Dataset:
 
 
 def frame_numbers(made: hd.pm.ParametricMap, series: SourceSeries) -> dict[int, int]:
-    """Slice of the study's array → number of the frame, from 1, that shows it."""
+    """Return slice of the study's array → number of the frame, from 1, that shows it."""
     slice_at = {tuple(float(v) for v in header.ImagePositionPatient): k for k, header in enumerate(series.headers)}
     return {
         slice_at[tuple(float(v) for v in groups.PlanePositionSequence[0].ImagePositionPatient)]: n

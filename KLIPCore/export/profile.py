@@ -23,7 +23,7 @@ HEIGHT_INCH, PLOT_INCH, BOTTOM_INCH, TOP_INCH = 4.4, 5.6, 0.62, 0.5
 def profile_figure(
     scene: Scene, nats_per_slice: NDArray[np.floating], *, expected: NDArray[np.floating] | None = None
 ) -> Figure:
-    """Where along the body the nats are: the patient from the front, and nats per slice at the same height.
+    """Return where along the body the nats are: the patient from the front, and nats per slice at the same height.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ class RegionRow:
 
     @classmethod
     def of(cls, region: Region, units: tuple[str, str] = ("nats", "nats")) -> RegionRow:
-        """The row of a region."""
+        """Return the row of a region."""
         first, last = region.slices
         return cls(
             label=region.label,
@@ -101,7 +101,7 @@ class RegionRow:
         )
 
     def cells(self) -> dict[str, str]:
-        """Column title → text, in the order a table shows them."""
+        """Return column title → text, in the order in which a table shows them."""
         return {
             "Region": self.name,
             "Organ": self.organ or UNKNOWN,
@@ -120,7 +120,10 @@ class RegionRow:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent where a person would not use one: 0.0123, 4.56, 78.9, 1230."""
+    """Return three significant digits, without an exponent where a person would not use one.
+
+    0.0123, 4.56, 78.9, 1230.
+    """
     if not math.isfinite(value):
         return "–"
     if value == 0:
@@ -131,14 +134,17 @@ def number(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p- or q-value as journals print it: 0.032, 0.0010, 2.1e-05."""
+    """Return a p- or q-value as journals print it: 0.032, 0.0010, 2.1e-05."""
     if not math.isfinite(p):
         return "–"
     return f"{p:.3f}" if p >= 0.01 else f"{p:.4f}" if p >= 1e-3 else "0" if p == 0 else f"{p:.1e}"
 
 
 def expected_text(expected: float) -> str:
-    """How many regions as strong a healthy study would show, in a reader's words: 0.3 per study, 1 in 25 studies."""
+    """Return how many regions as strong a healthy study would show, in a reader's words.
+
+    0.3 per study, 1 in 25 studies.
+    """
     if expected >= 0.2:
         return f"{expected:.1f} per study"
     studies = 1 / max(expected, 1e-3)
@@ -210,7 +216,7 @@ class Report:
     organs: tuple[OrganRow, ...] = ()
 
     def rows(self) -> list[RegionRow]:
-        """The table, strongest region first."""
+        """Return the table, strongest region first."""
         return [RegionRow.of(region, self.units) for region in self.regions]
 
     @property
@@ -222,12 +228,15 @@ class Report:
         return rest if rest > 1e-6 * max(self.significant_mm3, 1.0) else 0.0
 
     def summary(self) -> str:
-        """Two or three plain sentences for somebody who reads nothing else; the study as a whole comes first."""
+        """Return two or three plain sentences for somebody who reads nothing else.
+
+        The study as a whole comes first.
+        """
         whole = f"{self.fit.sentence()} " if self.fit is not None and not self.fit.belongs else ""
         return whole + self.findings()
 
     def findings(self) -> str:
-        """What was found, whether or not the study belongs under the prior."""
+        """Return what was found, whether or not the study belongs under the prior."""
         n = len(self.regions)
         if n == 0:
             text = "No region stands out from what the prior expects."
@@ -282,7 +291,7 @@ class Report:
         return f"{text} of 100 healthy studies of this size would show one as strong as the strongest here. {promise}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: only str, int, float, bool, None, lists and dicts; NaN and infinity become None."""
+        """Return fields of JSON's own types; NaN and infinity become None."""
         return {
             "regions": [json_ready(region.to_dict()) | self._reading(region) for region in self.regions],
             "summary": self.summary(),
@@ -308,8 +317,9 @@ class Report:
         return {} if reading is None else {"reading": json_ready(reading)}
 
     def text_table(self) -> str:
-        """The summary, and the table as aligned plain text, names left and numbers right; slices are counted from the
-        feet, from 0.
+        """Return the summary, and the table as aligned plain text, names left and numbers right.
+
+        Slices are counted from the feet, from 0.
         """
         rows = [row.cells() for row in self.rows()]
         said = self.findings()
@@ -358,7 +368,7 @@ def _by_slice(values: Mapping[int, float]) -> dict[str, Any]:
 
 
 def json_ready(value: Any) -> Any:
-    """Numbers, paths, dataclasses and arrays as JSON's own types; what is not a number becomes None."""
+    """Return numbers, paths, dataclasses and arrays as JSON's own types; what is not a number becomes None."""
     if value is None or isinstance(value, (bool, str, int)):
         return value
     if isinstance(value, (float, np.floating)):

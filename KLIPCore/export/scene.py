@@ -25,8 +25,9 @@ MARGIN_MM = 12.0
 
 
 def direction_letters(direction: NDArray[np.floating]) -> str:
-    """Where an LPS direction points: ``"L"``, ``"P"``, ``"S"``, …, or two letters when oblique (second
-    component above 0.3).
+    """Return where an LPS direction points.
+
+    ``"L"``, ``"P"``, ``"S"``, …, or two letters when oblique (second component above 0.3).
     """
     letters = [positive if v > 0 else negative for v, positive, negative in zip(direction, "LPS", "RAI", strict=True)]
     order = np.argsort(-np.abs(direction), kind="stable")
@@ -150,17 +151,18 @@ class Scene:
         )
 
     def z_mm(self, k: int) -> float:
-        """LPS z of the middle of slice k."""
+        """Return LPS z of the middle of slice k."""
         _, h, w = self.grid.shape
         return float(self.grid.to_world((k, (h - 1) / 2, (w - 1) / 2))[2])
 
     def regions_on(self, k: int) -> list[Region]:
-        """Regions that touch slice k, strongest first."""
+        """Return regions that touch slice k, strongest first."""
         return [region for region in self.regions if region.slices[0] <= k <= region.slices[1]]
 
     def key_slices(self, maximum: int = 8) -> list[int]:
-        """The peak slices of the strongest regions, in the order of the regions, none twice; without regions
-        the slice of most nats.
+        """Return the peak slices of the strongest regions, in the order of the regions, none twice.
+
+        Without regions the slice of most nats.
         """
         chosen = list(dict.fromkeys(region.peak_slice for region in self.regions))[:maximum]
         return chosen or [int(np.argmax(self.kl.max((1, 2))))]

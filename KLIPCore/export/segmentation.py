@@ -39,7 +39,7 @@ TERMINOLOGY = "~".join(
 
 
 def segment_tags(region: Region) -> dict[str, str]:
-    """What a region's segment carries beside its name and colour: terminology, status and numbers."""
+    """Return what a region's segment carries beside its name and colour: terminology, status and numbers."""
     return {
         "TerminologyEntry": TERMINOLOGY,
         "Segmentation.Status": "inprogress",
@@ -53,7 +53,7 @@ def segment_tags(region: Region) -> dict[str, str]:
 
 
 def segment_fields(regions: Sequence[Region]) -> dict[str, str]:
-    """The NRRD header fields that make a label image a Slicer segmentation."""
+    """Return the NRRD header fields that make a label image a Slicer segmentation."""
     fields = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",

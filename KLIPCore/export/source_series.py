@@ -104,8 +104,9 @@ class SourceSeries:
         return np.cross(orientation[:3], orientation[3:])
 
     def on_images(self, array: NDArray[Any]) -> NDArray[Any]:
-        """(D, H, W) on the study's grid → (D, rows, columns) of whole images, 0 outside an in-plane crop; the
-        array itself where there is nothing to add.
+        """Return the (D, H, W) on the study's grid → (D, rows, columns) of whole images, 0 outside an in-plane crop.
+
+        The array itself where there is nothing to add.
         """
         rows, columns = int(self.headers[0].Rows), int(self.headers[0].Columns)
         if array.shape[1:] == (rows, columns):
@@ -153,7 +154,7 @@ def making(what: str) -> Iterator[None]:
 
 
 def source_headers(source: Source) -> list[Dataset]:
-    """The headers (no pixels) of the source's instances, in array order, checked against their UIDs.
+    """Return the headers (no pixels) of the source's instances, in array order, checked against their UIDs.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class Referenced:
     organs: Mapping[int, Code] = field(default_factory=dict)
 
     def frame_of(self, region: Region) -> int:
-        """Number of the map's frame with the region's peak, from 1."""
+        """Return the number of the map's frame with the region's peak, from 1."""
         return self._frames[round(float(self.series.grid.to_index(region.peak_lps_mm)[0]))]
 
     @cached_property
@@ -73,7 +73,7 @@ class Referenced:
 def structured_report(
     report: Report, referenced: Referenced, *, version: str, parameters: Mapping[str, str] | None = None
 ) -> sr.EnhancedSR:
-    """The report as a DICOM Structured Report object.
+    """Return the report as a DICOM Structured Report object.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def write_structured_report(
 
 
 def equivalent_diameter_mm(volume_mm3: float) -> float:
-    """Diameter of the sphere of that volume."""
+    """Return the diameter of the sphere of that volume."""
     return math.cbrt(6 * volume_mm3 / math.pi)
 
 

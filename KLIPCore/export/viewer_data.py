@@ -71,7 +71,7 @@ class Viewer:
 
 
 def viewer_of(scene: Scene, limit: int = LIMIT) -> Viewer | None:
-    """The viewer of a study, or None where even the coarsest pixels need more than ``limit`` characters."""
+    """Return the viewer of a study, or None where even the coarsest pixels need more than ``limit`` characters."""
     rows, columns = scene.crop
     voxels = scene.slices * (rows.stop - rows.start) * (columns.stop - columns.start)
     for factor in FACTORS:
@@ -107,7 +107,7 @@ def _volumes(scene: Scene, factor: int) -> tuple[Grid, dict[str, str]]:
 
 
 def joined(array: NDArray, factor: int, join: Any = np.mean) -> NDArray:
-    """(D, H, W) → (D, ⌊H / factor⌋, ⌊W / factor⌋): ``join`` over squares of pixels of every slice."""
+    """Return the (D, H, W) → (D, ⌊H / factor⌋, ⌊W / factor⌋): ``join`` over squares of pixels of every slice."""
     if factor == 1:
         return array
     depth, rows, columns = (n if axis == 0 else n // factor for axis, n in enumerate(array.shape))
@@ -116,7 +116,7 @@ def joined(array: NDArray, factor: int, join: Any = np.mean) -> NDArray:
 
 
 def coarser(grid: Grid, factor: int) -> Grid:
-    """The grid of :func:`joined` arrays."""
+    """Return the grid of :func:`joined` arrays."""
     affine = grid.affine.copy()
     affine[:3, 3] = grid.to_world((0, (factor - 1) / 2, (factor - 1) / 2))
     affine[:3, 1:3] *= factor
@@ -125,7 +125,7 @@ def coarser(grid: Grid, factor: int) -> Grid:
 
 
 def quantised(array: NDArray[np.floating], shown: float) -> tuple[NDArray[np.unsignedinteger], float, float]:
-    """Values in 256 steps, or in 65 536 where fewer than 64 of the 256 would fall into the ``shown`` range.
+    """Return values in 256 steps, or in 65 536 where fewer than 64 of the 256 would fall into the ``shown`` range.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def quantised(array: NDArray[np.floating], shown: float) -> tuple[NDArray[np.uns
 
 
 def nifti(array: NDArray, grid: Grid, *, slope: float = 1.0, intercept: float = 0.0, label: bool = False) -> bytes:
-    """A NIfTI-1 file.
+    """Return a NIfTI-1 file.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def nifti(array: NDArray, grid: Grid, *, slope: float = 1.0, intercept: float = 
 
 
 def packed(data: bytes) -> str:
-    """Base64 of the gzipped bytes, the same for the same bytes."""
+    """Return Base64 of the gzipped bytes, the same for the same bytes."""
     return base64.b64encode(gzip.compress(data, 5, mtime=0)).decode("ascii")
 
 

@@ -73,7 +73,7 @@ class Acquisition:
 
 
 def acquisitions(members: Members) -> list[Acquisition]:
-    """The stacks that a series' images form: one, unless places are taken several times and a field says why.
+    """Return the stacks that a series' images form: one, unless places are taken several times and a field says why.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ SINGLE_FRAMES = "Export the study as classic single-frame CT images."
 
 @quiet_pydicom()  # it parses late, wherever a field is asked for
 def read_dicom(path: Path, series: str | None = None, member: Path | None = None) -> Volume:
-    """The CT series of a folder as a volume in HU.
+    """Return the CT series of a folder as a volume in HU.
 
     Parameters
     ----------
@@ -220,7 +220,9 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
 
 
 def frame_headers(dataset: Dataset) -> list[Dataset]:
-    """One flat header a frame: the multi-frame functional groups (DICOM PS3.3, C.7.6.16), per frame over shared.
+    """Return one flat header a frame.
+
+    The multi-frame functional groups (DICOM PS3.3, C.7.6.16), per frame over shared.
 
     Parameters
     ----------
@@ -292,7 +294,7 @@ class _Tally:
 def hounsfield(
     stored: NDArray[np.integer], header: Dataset, label: str, tally: _Tally | None = None
 ) -> NDArray[np.float32]:
-    """Stored values → HU = slope · stored + intercept; padding and all below air → air.
+    """Return stored values as HU = slope · stored + intercept. Padding and all below air become air.
 
     Parameters
     ----------

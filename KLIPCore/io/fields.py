@@ -40,7 +40,10 @@ AGAIN = "Copy or export that file again."
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Scanners bend the standard in a thousand harmless ways; pydicom's warnings about them help no user of ours."""
+    """Silence pydicom inside the block.
+
+    Scanners bend the standard in a thousand harmless ways, and its warnings help no user of ours.
+    """
     logger = logging.getLogger("pydicom")  # it warns twice, here and by the warnings module
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -53,7 +56,7 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
-    """The named fields of a DICOM file, or None when the file is of another kind.
+    """Return the named fields of a DICOM file, or None when the file is of another kind.
 
     Raises
     ------
@@ -81,19 +84,19 @@ def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
 
 
 def text(header: Dataset, keyword: str) -> str:
-    """A field as one string without padding; empty when it is absent or several values (a stray backslash)."""
+    """Return a field as one string without padding; empty when it is absent or several values (a stray backslash)."""
     value = header.get(keyword)
     return str(value).strip() if isinstance(value, str) else ""
 
 
 def number(header: Dataset, keyword: str) -> float | None:
-    """A field as one finite number; None when it is absent, empty, several values or text."""
+    """Return a field as one finite number; None when it is absent, empty, several values or text."""
     values = numbers(header, keyword)
     return values[0] if values is not None and len(values) == 1 else None
 
 
 def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:
-    """A field as finite numbers; None when it is absent, empty or holds something else.
+    """Return a field as finite numbers; None when it is absent, empty or holds something else.
 
     Parameters
     ----------
@@ -115,13 +118,13 @@ def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[flo
 
 
 def has_decimal_comma(header: Dataset, keyword: str) -> bool:
-    """Whether a field's numbers are written with a decimal comma."""
+    """Return whether a field's numbers are written with a decimal comma."""
     items = _items(header, keyword)
     return any(isinstance(item, str) and (_with_point(item) != item or item.count(",") > 1) for item in items)
 
 
 def decimals(header: Dataset, keyword: str) -> int | None:
-    """Most decimal places that a field's numbers are written with; None where that is not known."""
+    """Return the most decimal places that a field's numbers are written with; None where that is not known."""
     places = []
     for item in _items(header, keyword):
         written = _with_point(str(getattr(item, "original_string", item)).strip())

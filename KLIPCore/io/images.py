@@ -38,13 +38,13 @@ SHEAR_TOLERANCE = 1e-3
 
 
 def image_format(path: Path, formats: tuple[str, ...] = FORMATS) -> str:
-    """The extension of ``formats`` that a path ends with (in any case), or "" when it is none of them."""
+    """Return the extension of ``formats`` that a path ends with (in any case), or "" when it is none of them."""
     name = Path(path).name.lower()
     return next((f for f in formats if name.endswith(f) and len(name) > len(f)), "")
 
 
 def read_image(path: Path, fill_outside: bool = False) -> Volume:
-    """A 3-D scalar image as float32 on its grid; its unit is what :func:`write_image` noted, else HU.
+    """Return a 3-D scalar image as float32 on its grid; its unit is what :func:`write_image` noted, else HU.
 
     Parameters
     ----------
@@ -131,13 +131,16 @@ def _parts(image: sitk.Image) -> tuple[NDArray[np.float32], Grid, str]:
 
 
 def from_sitk(image: sitk.Image, source: Source | None = None) -> Volume:
-    """A 3-D scalar SimpleITK image → volume (D, H, W) float32, unit from the image's "klip_unit" entry, else HU."""
+    """Return a 3-D scalar SimpleITK image as a volume (D, H, W) float32.
+
+    Its unit is the image's "klip_unit" entry, else HU.
+    """
     array, grid, unit = _parts(image)
     return Volume(array, grid, source or Source(), unit)
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
-    """A volume → SimpleITK image of float32 with the same voxel places.
+    """Return a volume → SimpleITK image of float32 with the same voxel places.
 
     Raises
     ------
@@ -147,7 +150,9 @@ def to_sitk(volume: Volume) -> sitk.Image:
 
 
 def image_on(array: NDArray[np.generic], grid: Grid) -> sitk.Image:
-    """An array (D, H, W) of any kind of number that ITK knows → SimpleITK image with the voxels where ``grid`` says.
+    """Return an array (D, H, W) as a SimpleITK image with the voxels where ``grid`` says.
+
+    Any kind of number that ITK knows will do.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def check_integrity(path: Path, expected: int) -> None:
 
 
 def damaged(path: Path) -> UnreadableFileError:
-    """The error for a file that cannot be trusted or read."""
+    """Return the error for a file that cannot be trusted or read."""
     return UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN)
 
 

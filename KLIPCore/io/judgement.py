@@ -62,7 +62,7 @@ LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
 
 def check_ct(volume: Volume) -> list[str]:
-    """Whether the numbers can be Hounsfield units of a body.
+    """Return whether the numbers can be Hounsfield units of a body.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Histogram:
 
     @classmethod
     def of(cls, sample: NDArray[np.float32], lo: float, hi: float) -> Histogram:
-        """The histogram of HU between ``lo`` and ``hi``, without padding at either end.
+        """Return the histogram of HU between ``lo`` and ``hi``, without padding at either end.
 
         A plateau at the very lowest or highest value with nothing beside it is padding: clipped values have
         neighbours. A highest value that soft tissue has is none: a phantom without noise looks like that.
@@ -149,7 +149,7 @@ class Histogram:
         return cls(counts, sample.size, padding)
 
     def between(self, low: float, high: float) -> int:
-        """Voxels with ``low`` ≤ HU < ``high``."""
+        """Return voxels with ``low`` ≤ HU < ``high``."""
         return int(self.counts[max(int(low) - LOWEST_BIN, 0) : max(int(high) - LOWEST_BIN, 0)].sum())
 
 

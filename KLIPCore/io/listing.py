@@ -136,12 +136,12 @@ class SeriesInfo:
 
 
 def is_index(path: Path) -> bool:
-    """Whether a file is named as the index of a medium (DICOMDIR, DIRFILE), which holds no image."""
+    """Return whether a file is named as the index of a medium (DICOMDIR, DIRFILE), which holds no image."""
     return INDEX_NAME.match(path.name) is not None
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is an archive or packed, by its name or its first bytes."""
+    """Return whether a file is an archive or packed, by its name or its first bytes."""
     if path.name.lower().endswith(ARCHIVES):
         return True
     try:
@@ -153,7 +153,7 @@ def is_archive(path: Path) -> bool:
 
 @quiet_pydicom()
 def list_series(folder: Path) -> list[SeriesInfo]:
-    """All series below a folder, by study, number and UID.
+    """Return all series below a folder, by study, number and UID.
 
     Localizers inside a series are listed apart from it, and so are several acquisitions under one series UID.
 
@@ -242,7 +242,7 @@ def _image(path: Path) -> tuple[tuple, Dataset] | None:
 
 
 def sop_class_of(header: Dataset) -> str:
-    """The SOP class; where an export emptied it, that of the file's meta header, or CT for an image of a CT."""
+    """Return the SOP class; where an export emptied it, that of the file's meta header, or CT for an image of a CT."""
     with quiet_pydicom():
         stated = text(header, "SOPClassUID") or text(
             getattr(header, "file_meta", Dataset()), "MediaStorageSOPClassUID"
@@ -281,12 +281,21 @@ def _samples(header: Dataset) -> int:
 
 
 def listing(infos: Sequence[SeriesInfo]) -> str:
-    """The series as lines a user can choose from: ``#1 number 4: Abdomen portal (CT, 120 images of 512x512)``."""
+    """Return the series as lines that a user can choose from.
+
+    Parameters
+    ----------
+    infos : the series, in the order of their numbers.
+
+    Returns
+    -------
+    Lines such as ``#1 number 4: Abdomen portal (CT, 120 images of 512x512)``.
+    """
     return "\n".join(f"  #{i} {info}" for i, info in enumerate(infos, 1))
 
 
 def choose_series(infos: Sequence[SeriesInfo], series: str | None = None, member: Path | None = None) -> SeriesInfo:
-    """The series meant by ``series``, or the only CT among them.
+    """Return the series meant by ``series``, or the only CT among them.
 
     Parameters
     ----------

@@ -76,8 +76,9 @@ def read_mat(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def plain_fields(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Return the geometry's fields from single variables, where there is no JSON: of a centred parallel beam
-    unless they say otherwise.
+    """Return the geometry's fields from single variables, where there is no JSON.
+
+    Of a centred parallel beam unless they say otherwise.
 
     Raises
     ------

@@ -52,7 +52,7 @@ IMAGE_TAGS = (
 
 
 def stored_pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArray[np.integer]:
-    """Stored values as they are encoded, all bits that were allocated; see :func:`only_stored_bits`.
+    """Return stored values as they are encoded, all bits that were allocated; see :func:`only_stored_bits`.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _by_gdcm(dataset: Dataset, syntax: UID) -> NDArray[np.integer]:
 
 
 def only_stored_bits(values: NDArray[np.integer], header: Dataset) -> NDArray[np.integer]:
-    """The values without what lies in bits that are allocated but not stored (an old overlay, or waste).
+    """Return the values without what lies in bits that are allocated but not stored (an old overlay, or waste).
 
     Parameters
     ----------

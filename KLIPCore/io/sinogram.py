@@ -152,8 +152,9 @@ def read_sinogram(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
 def read_htc2022(
     path: str | Path, limited: bool = False
 ) -> tuple[NDArray[np.float32], FanBeam, NDArray[np.bool_] | None]:
-    """Read a measured disc of the Helsinki Tomography Challenge 2022 (Zenodo 6984868, CC BY 4.0), converted to
-    ``.npz``.
+    """Read a measured disc of the Helsinki Tomography Challenge 2022 (Zenodo 6984868, CC BY 4.0).
+
+    Files are those of the challenge, converted to ``.npz``.
 
     Fields read: ``sinogram`` (n_views, 560) log-transformed, ``angles_deg``, ``seg`` (512, 512) truth (may be
     missing), ``limited_angles_deg`` (may be empty). Distances come from ``geometry_and_scan_parameters.json``

@@ -79,7 +79,7 @@ class Plane:
 
     @classmethod
     def of_header(cls, header: Dataset, label: str) -> Plane:
-        """The plane that a slice's header (or a frame's flattened functional groups) describes.
+        """Return the plane that a slice's header (or a frame's flattened functional groups) describes.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class Stack:
 
 
 def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
-    """Indices of the slices that form one large stack, and of the few images beside it.
+    """Return indices of the slices that form one large stack, and of the few images beside it.
 
     Localizers do not always call themselves so. An image that is turned otherwise than the stack, or that differs both
     in size and in pixel spacing, is none of its slices. Where there is no one large stack, all belong to it, and
@@ -185,7 +185,7 @@ def _foreign(one: Plane, other: Plane) -> bool:
 
 
 def stack(planes: Sequence[Plane]) -> Stack:
-    """The order of slices along their normal, and the grid they form.
+    """Return the order of slices along their normal, and the grid they form.
 
     The k step is (last − first) / (n − 1); where positions are so rounded that it would not fit the even grid, the
     header's slice spacing if all positions agree with it, else the best fit.

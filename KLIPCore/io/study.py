@@ -22,7 +22,7 @@ __all__ = ["check_ct", "read_study"]
 
 @np.errstate(over="ignore", invalid="ignore")  # headers with 1e308 in them: what comes of it is refused as not finite
 def read_study(path: Path, series: str | None = None) -> Volume:
-    """The CT volume that a path means.
+    """Return the CT volume that a path means.
 
     Parameters
     ----------

@@ -57,5 +57,5 @@ class LayerSum:
         self.n_independent = n
 
     def layer(self) -> Layer:
-        """What was added so far."""
+        """Return what was added so far."""
         return Layer(self.name, self.edges, self.energy.numpy(), self.mean.numpy(), self.n_independent)

@@ -26,7 +26,7 @@ DEFAULT_CUTOFFS = (4.0, 8.0, 16.0, 32.0, 64.0)
 
 @lru_cache(maxsize=16)
 def band_masks(height: int, width: int, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> Tensor:
-    """Amplitude masks H_b on the half spectrum of :func:`torch.fft.rfft2`.
+    """Return amplitude masks H_b on the half spectrum of :func:`torch.fft.rfft2`.
 
     Parameters
     ----------
@@ -50,8 +50,9 @@ def band_masks(height: int, width: int, cutoffs: tuple[float, ...] = DEFAULT_CUT
 
 
 def split_bands(u: Tensor, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> Tensor:
-    """u (..., H, W) → its bands (..., n_bands, H, W), whose squares sum to u's over the whole image
-    (periodic edges).
+    """Return the bands (..., n_bands, H, W) of u (..., H, W).
+
+    Their squares sum to those of u over the whole image (periodic edges).
     """
     height, width = u.shape[-2:]
     masks = band_masks(height, width, cutoffs).to(u.device)
@@ -59,12 +60,12 @@ def split_bands(u: Tensor, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> Tens
 
 
 def cell_sums(values: Tensor, cell: int) -> Tensor:
-    """(..., H, W) → (..., H / cell, W / cell): sums over cells of ``cell`` × ``cell`` pixels."""
+    """Return the (..., H, W) → (..., H / cell, W / cell): sums over cells of ``cell`` × ``cell`` pixels."""
     *lead, height, width = values.shape
     return values.reshape(*lead, height // cell, cell, width // cell, cell).sum((-3, -1))
 
 
 def band_names(cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> list[str]:
-    """Human names of the bands, by wavelength in pixels."""
+    """Return the names of the bands, by wavelength in pixels."""
     edges = [2.0, *cutoffs]
     return [f"{lo:g}–{hi:g} px" for lo, hi in itertools.pairwise(edges)] + [f"> {edges[-1]:g} px"]

@@ -210,8 +210,9 @@ def kl_map(
     block_px: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    """Return the nats per pixel or block of what a measurement says of one image: KL(posterior ‖ prior), by
-    :func:`estimate_kl`'s quadrature.
+    """Return the nats per pixel or block of what a measurement says of one image.
+
+    KL(posterior ‖ prior), by :func:`estimate_kl`'s quadrature.
 
     Parameters
     ----------

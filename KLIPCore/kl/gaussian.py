@@ -33,8 +33,9 @@ Part = Literal["energy", "mean", "variance"]
 
 
 class Gaussian(Protocol):
-    """What is needed of a Gaussian: mean (any shape, n pixels), covariance (n, n), its eigenvalues (n,) and
-    -vectors (n, n).
+    """What is needed of a Gaussian.
+
+    Mean (any shape, n pixels), covariance (n, n), its eigenvalues (n,) and -vectors (n, n).
     """
 
     mean: Tensor
@@ -61,7 +62,7 @@ class GaussianKL:
             raise ConfigError("The two Gaussians are of different shapes.", "Compare a posterior with its own prior.")
 
     def nats(self, sigma: float = 0.0, part: Part = "energy") -> float:
-        """KL of the two after blurring both by noise σ, or its mean or variance part; 0 at σ = ∞."""
+        """Return the KL of the two after blurring both by noise σ, or its mean or variance part; 0 at σ = ∞."""
         if math.isinf(sigma):
             return 0.0
         p, q, s = self.prior, self.posterior, sigma**2
@@ -75,16 +76,16 @@ class GaussianKL:
         return variance if part == "variance" else mean + variance
 
     def window(self, lo: float, hi: float, part: Part = "energy") -> float:
-        """Nats of σ ∈ [lo, hi]: KL at lo minus KL at hi; ``hi`` may be infinite."""
+        """Return nats of σ ∈ [lo, hi]: KL at lo minus KL at hi; ``hi`` may be infinite."""
         return self.nats(lo, part) - self.nats(hi, part)
 
     def matrix(self, lo: float = 0.0, hi: float = math.inf, part: Part = "energy") -> Tensor:
-        """½ ∫ E[s_l s_lᵀ] dσ² over the window, (n, n) float64; its trace is :meth:`window`."""
+        """Return ½ ∫ E[s_l s_lᵀ] dσ² over the window, (n, n) float64; its trace is :meth:`window`."""
         tail = self._tail_matrix(lo, part)
         return tail if math.isinf(hi) else tail - self._tail_matrix(hi, part)
 
     def pixels(self, lo: float = 0.0, hi: float = math.inf, part: Part = "energy") -> Tensor:
-        """Nats of each pixel in the window, of the mean's shape; a block's nats are a sum of these."""
+        """Return nats of each pixel in the window, of the mean's shape; a block's nats are a sum of these."""
         return self.matrix(lo, hi, part).diagonal().reshape(self.prior.mean.shape)
 
     def _tail_matrix(self, sigma: float, part: Part) -> Tensor:

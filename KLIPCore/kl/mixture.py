@@ -26,8 +26,9 @@ from KLIPCore.errors import ConfigError
 
 
 class Mixture(Protocol):
-    """What is needed of a mixture: weights (K,), means (K, ...), shared covariance (n, n) with eigenvalues
-    (n,) and -vectors (n, n).
+    """What is needed of a mixture.
+
+    Weights (K,), means (K, ...), shared covariance (n, n) with eigenvalues (n,) and -vectors (n, n).
     """
 
     weights: Tensor
@@ -55,14 +56,14 @@ class MixtureKL:
             raise ConfigError("Only mixtures of two components have a one-dimensional truth.", "Use two components.")
 
     def nats(self, sigma: float = 0.0) -> float:
-        """KL of the two after blurring both by noise σ; 0 at σ = ∞."""
+        """Return the KL of the two after blurring both by noise σ; 0 at σ = ∞."""
         if math.isinf(sigma):
             return 0.0
         q, s = self.posterior, sigma**2
         return _expected_log_density(q, q, s) - _expected_log_density(q, self.prior, s)
 
     def window(self, lo: float, hi: float) -> float:
-        """Nats of σ ∈ [lo, hi]; ``hi`` may be infinite."""
+        """Return nats of σ ∈ [lo, hi]; ``hi`` may be infinite."""
         return self.nats(lo) - self.nats(hi)
 
 

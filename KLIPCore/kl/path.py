@@ -54,8 +54,9 @@ class PathKL:
         return float(self.per_sample.sum(1).std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
     def window(self, lo: float, hi: float) -> float:
-        """Nats of σ ∈ [lo, hi]: steps that are cut count by their share in ln σ, steps that stay at a level
-        count if it is inside.
+        """Return nats of σ ∈ [lo, hi].
+
+        Steps that are cut count by their share in ln σ, steps that stay at a level count if it is inside.
         """
         top, bottom = np.log(self.sigma_from), np.log(self.sigma_to)
         length = top - bottom
@@ -93,7 +94,7 @@ def path_kl(transitions: Iterable[Transition]) -> PathKL:
 
 
 def richardson(coarse: PathKL, fine: PathKL) -> tuple[float, float]:
-    """2 KL(2N) − KL(N): nats without the error linear in the step size, and their standard error.
+    """Return 2 KL(2N) − KL(N): nats without the error linear in the step size, and their standard error.
 
     Parameters
     ----------

@@ -48,7 +48,9 @@ class Nodes:
 
 
 def gauss_legendre_nodes(n: int, lo: float, hi: float) -> Nodes:
-    """Gauss–Legendre in ln σ on [lo, hi]; the bins' widths in ln σ are the weights, so bins tile the interval exactly.
+    """Return Gauss–Legendre nodes in ln σ on [lo, hi].
+
+    The bins' widths in ln σ are the weights, so bins tile the interval exactly.
 
     Raises
     ------
@@ -67,8 +69,9 @@ def gauss_legendre_nodes(n: int, lo: float, hi: float) -> Nodes:
 
 
 def panel_nodes(edges: Sequence[float], n: int) -> Nodes:
-    """Gauss–Legendre with n nodes in each panel between neighbouring ``edges``: every union of panels is a σ
-    window exactly.
+    """Return Gauss–Legendre nodes, n of them in each panel between neighbouring ``edges``.
+
+    Every union of panels is a σ window exactly.
 
     Parameters
     ----------
@@ -140,13 +143,16 @@ def renoised(
 
 
 def whitened_push(posterior_mean: Tensor, prior_mean: Tensor, sigma: float, weight: float) -> Tensor:
-    """u = √w (D_post − D) / σ, of the arguments' shape: its squares are nats."""
+    """Return u = √w (D_post − D) / σ, of the arguments' shape: its squares are nats."""
     return (posterior_mean - prior_mean) * float(np.sqrt(weight) / sigma)
 
 
 def antithetic_noise(
     shape: tuple[int, ...], n_pairs: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """(2 · n_pairs, *shape) standard normal noise in pairs z, −z: odd orders of the noise cancel in their mean."""
+    """Return the (2 · n_pairs, *shape) standard normal noise in pairs z, −z.
+
+    Odd orders of the noise cancel in their mean.
+    """
     z = torch.randn(n_pairs, *shape, generator=generator, dtype=dtype)
     return torch.stack([z, -z], dim=1).reshape(2 * n_pairs, *shape)

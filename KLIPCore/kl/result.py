@@ -84,13 +84,14 @@ class KLEstimate:
         return self.nats - self.mean_part
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Confidence interval of :attr:`nats`, by Student's t with n − 1 degrees of freedom."""
+        """Return the confidence interval of :attr:`nats`, by Student's t with n − 1 degrees of freedom."""
         reach = float(stats.t.ppf(0.5 * (1 + confidence), self.n_samples - 1)) * self.standard_error
         return self.nats - reach, self.nats + reach
 
     def window(self, lo: float, hi: float) -> tuple[float, float]:
-        """Nats of σ ∈ [lo, hi] and their standard error, from the nodes' bins; bins that are cut count by
-        their share in ln σ.
+        """Return nats of σ ∈ [lo, hi] and their standard error, from the nodes' bins.
+
+        Bins that are cut count by their share in ln σ.
 
         Exact at the borders of :func:`KLIPCore.kl.quadrature.panel_nodes`' panels.
         """

@@ -38,8 +38,9 @@ PIXELS = (0.0,)
 
 
 def gaussian_blur(u: Tensor, scale: float) -> Tensor:
-    """G_s u of (..., H, W), s = ``scale`` in pixels, periodic: amplitude exp(−2π²s²f²) in the half spectrum;
-    u itself where s is 0.
+    """Return G_s u of (..., H, W), s = ``scale`` in pixels, periodic: amplitude exp(−2π²s²f²) in the half spectrum.
+
+    U itself where s is 0.
     """
     if scale == 0:
         return u
@@ -51,8 +52,9 @@ def gaussian_blur(u: Tensor, scale: float) -> Tensor:
 
 
 class SignedSum:
-    """Adds up one sign of whitened pushes into a :class:`Layer` whose bands are Gaussian scales (nested, so
-    they do not add up).
+    """Adds up one sign of whitened pushes into a :class:`Layer`.
+
+    Its bands are Gaussian scales (nested, so they do not add up).
 
     Parameters
     ----------
@@ -95,8 +97,9 @@ class SignedSum:
         self.mean = torch.zeros(shape)
 
     def add(self, sigma: float, push: Tensor) -> None:
-        """Add the pushes (n, H, W) of one node at noise level ``sigma``; outside the edges they count in the
-        nearest bin.
+        """Add the pushes (n, H, W) of one node at noise level ``sigma``.
+
+        Outside the edges they count in the nearest bin.
 
         ``mean`` takes the sign of the mean push (all n are draws of one thing, antithetic or not), ``energy``
         that of each draw. It is not de-biased: there is no unbiased estimate of a one-sided square.
@@ -111,7 +114,7 @@ class SignedSum:
             self.mean[k, j] += cell_sums(blurred.mean(0).clamp_min(0).square(), self.cell).cpu()
 
     def layer(self, weight: NDArray[np.float32] | None = None) -> Layer:
-        """What was added so far, times the weight (h, w) of each place."""
+        """Return what was added so far, times the weight (h, w) of each place."""
         factor = 1.0 if weight is None else weight
         return Layer(
             self.name,

@@ -26,7 +26,7 @@ BLUR_PX = 1.5
 
 
 def soft_share(image: Tensor, none: float, full: float) -> Tensor:
-    """Share of soft tissue in each pixel, of the image's shape (..., H, W).
+    """Return the share of soft tissue in each pixel, of the image's shape (..., H, W).
 
     Parameters
     ----------

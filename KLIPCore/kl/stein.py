@@ -38,8 +38,9 @@ FAR = 1e6
 
 
 def posterior_mean(denoise_posterior: Denoiser, like: Tensor, sigma: float) -> Tensor:
-    """E[x₀ | y] from the exact posterior denoiser far above σ, of one sample's shape; ``like`` (n, ...)
-    gives shape and type.
+    """Return E[x₀ | y] from the exact posterior denoiser far above σ, of one sample's shape.
+
+    ``like`` (n, ...) gives shape and type.
     """
     return denoise_posterior(like[:1], FAR * sigma)[0]
 
@@ -69,7 +70,7 @@ class SteinControl:
     def parts(
         self, x: Tensor, before: Tensor | None = None, after: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """a, p and f at states (B, ...); ``before``, ``after`` are D and D_post there, if known."""
+        """Return a, p and f at states (B, ...); ``before``, ``after`` are D and D_post there, if known."""
         sigma = self.sigma
         before = self.denoise_prior(x, sigma) if before is None else before
         after = self.denoise_posterior(x, sigma) if after is None else after
@@ -80,7 +81,7 @@ class SteinControl:
     def zero(
         self, x: Tensor, before: Tensor, after: Tensor, generator: torch.Generator, n_probes: int, spacing: int
     ) -> Tensor:
-        """c = p·f + σ div f pixel by pixel, of x's shape; its mean over the noised posterior is 0.
+        """Return c = p·f + σ div f pixel by pixel, of x's shape; its mean over the noised posterior is 0.
 
         Parameters
         ----------
@@ -100,8 +101,9 @@ class SteinControl:
         return out
 
     def linear(self, samples: Tensor) -> Tensor:
-        """The derivative of ‖a‖² − p·f at the mean along x₀ − m, pixel by pixel, (n, ...) float64; linear in
-        x₀, so of mean 0.
+        """Return the derivative of ‖a‖² − p·f at the mean along x₀ − m, pixel by pixel, (n, ...) float64.
+
+        Linear in x₀, so of mean 0.
         """
         offset = samples - self.center
         step = 1e-3 if samples.dtype == torch.float64 else 5e-2
@@ -115,8 +117,9 @@ class SteinControl:
 
 
 def lattices(height: int, width: int, spacing: int) -> list[Tensor]:
-    """q² masks (height, width) of every q-th pixel, shifted: they tile the image; fewer where the image is
-    smaller than q.
+    """Return q² masks (height, width) of every q-th pixel, shifted: they tile the image.
+
+    Fewer where the image is smaller than q.
     """
     rows, columns = torch.arange(height) % spacing, torch.arange(width) % spacing
     masks = [(rows == i)[:, None] & (columns == j)[None, :] for i in range(spacing) for j in range(spacing)]

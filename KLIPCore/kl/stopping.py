@@ -37,7 +37,7 @@ BLOCK_PX = 8
 
 
 def group_sizes(n_samples: int) -> list[int]:
-    """Sizes of the groups that make up so many samples: all :data:`GROUP` but the last."""
+    """Return the sizes of the groups that make up so many samples: all :data:`GROUP` but the last."""
     return [min(GROUP, n_samples - start) for start in range(0, n_samples, GROUP)]
 
 
@@ -54,11 +54,11 @@ class BlockErrors:
         self.groups: list[Tensor] = []
 
     def begin_group(self) -> None:
-        """Pushes from now on belong to further samples."""
+        """Count pushes as those of further samples from now on."""
         self.groups.append(torch.zeros(0))
 
     def add(self, push: Tensor) -> None:
-        """Whitened pushes (n, H, W) of one step of the present group."""
+        """Add the whitened pushes (n, H, W) of one step of the present group."""
         nats = cell_sums(push.square(), self.block).cpu()
         self.groups[-1] = nats if not len(self.groups[-1]) else self.groups[-1] + nats
 
@@ -68,8 +68,9 @@ class BlockErrors:
         return sum(len(group) for group in self.groups)
 
     def relative(self) -> float:
-        """Root mean square standard error of the map over its root mean square; infinite for fewer than two
-        samples, 0 for a map of zeros.
+        """Return the root mean square standard error of the map over its root mean square.
+
+        Infinite for fewer than two samples, 0 for a map of zeros.
         """
         if self.n_samples < 2:
             return float("inf")
@@ -89,13 +90,13 @@ class GroupedLayerSum(LayerSum):
     _step = 0
 
     def begin_group(self) -> None:
-        """Steps from now on are those of further samples."""
+        """Count pushes as those of further samples from now on."""
         if not self.n_samples:
             self.sums: list[tuple[int, Tensor]] = []  # σ bin and Σ push of every step
         self._step = 0
 
     def add(self, sigma: float, push: Tensor, antithetic: bool = False) -> None:
-        """Add the pushes (n, H, W) of the group's next step.
+        """Add the whitened pushes (n, H, W) of one step of the present group.
 
         Raises
         ------
@@ -117,7 +118,7 @@ class GroupedLayerSum(LayerSum):
         self._step += 1
 
     def layer(self) -> Layer:
-        """What was added so far, as one :class:`LayerSum` of all samples would have it."""
+        """Return what was added so far, as one :class:`LayerSum` of all samples would have it."""
         n = self.n_samples
         mean = torch.zeros_like(self.mean)
         for k, total in self.sums:

@@ -42,14 +42,14 @@ class MixtureBenchmark:
 
 
 def exponential_covariance(height: int, width: int, std: float, length: float) -> Tensor:
-    """(n, n) covariance std² exp(−distance / length) of height·width pixels."""
+    """Return the (n, n) covariance std² exp(−distance / length) of height·width pixels."""
     rows, columns = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
     places = torch.stack([rows.flatten(), columns.flatten()], 1)
     return std**2 * torch.exp(-torch.cdist(places, places) / length)
 
 
 def measured(prior_image: Tensor, A: LinearOperator, sigma: float, generator: torch.Generator) -> Measurement:
-    """A simulated measurement of an (H, W) image by A with Gaussian noise."""
+    """Return a simulated measurement of an (H, W) image by A with Gaussian noise."""
     noise = GaussianNoise(sigma)
     return Measurement(
         noise.sample(A(prior_image), generator), A, noise=noise, simulated=True, description="a benchmark's own image"
@@ -59,7 +59,9 @@ def measured(prior_image: Tensor, A: LinearOperator, sigma: float, generator: to
 def inpainting(
     size: int = 16, unseen_rows: int = 4, every: int = 3, noise: float = 0.01, seed: int = 0
 ) -> GaussianBenchmark:
-    """Every third pixel of a correlated image is seen; the last rows are neither seen nor correlated with the rest.
+    """Return every third pixel of a correlated image is seen.
+
+    The last rows are neither seen nor correlated with the rest.
 
     Parameters
     ----------
@@ -82,7 +84,9 @@ def inpainting(
 
 
 def tomography(size: int = 16, n_views: int = 6, noise: float = 0.1, seed: int = 0) -> GaussianBenchmark:
-    """Few parallel projections of a stationary random image: the real operator, small enough for closed forms.
+    """Return few parallel projections of a stationary random image as a benchmark.
+
+    The operator is the real one, small enough for closed forms.
 
     Parameters
     ----------
@@ -100,8 +104,9 @@ def tomography(size: int = 16, n_views: int = 6, noise: float = 0.1, seed: int =
 
 
 def lesion_or_not(size: int = 14, every: int = 3, noise: float = 0.03, seed: int = 0) -> MixtureBenchmark:
-    """Images with and without a bright disc in the middle, half of each; around the disc every third pixel is
-    seen, inside none.
+    """Return a benchmark: images with and without a bright disc in the middle, half of each.
+
+    Around the disc every third pixel is seen, inside none.
 
     The correlation with what is seen makes one of the two more likely, and leaves the other possible.
 

@@ -208,7 +208,7 @@ def scans(config: Path, data: Path) -> dict[str, list[tuple[str, Path]]]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command of this module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the scans")
     parser.add_argument("--config", type=Path, default=CONFIG)

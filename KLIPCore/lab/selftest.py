@@ -173,7 +173,10 @@ def _seeds(device: torch.device) -> tuple[bool, str]:
 
 
 def body_phantom(size: int) -> Tensor:
-    """(size, size) float32 a schematic abdominal slice in windowed intensity: fat, wall, organs, aorta, spine."""
+    """Return the (size, size) float32 a schematic abdominal slice in windowed intensity.
+
+    Fat, wall, organs, aorta, spine.
+    """
     grid = ImageGrid2D((size, size), 256.0 / size)
     ellipses = (
         Ellipse(0.06, 0.0, 0.0, 112.0, 80.0),  # fat

@@ -32,7 +32,7 @@ def _kernel(length_in_cells: float) -> NDArray[np.float32]:
 
 
 def block_nats(cells: NDArray[np.floating], block_cells: float, depth_slices: float = 1.0) -> NDArray[np.float32]:
-    """Nats of the block centred at each cell.
+    """Return nats of the block centred at each cell.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class BlockSize:
     unit: Literal["mm", "voxels"] = "mm"
 
     def in_cells(self, cell_mm: float, voxel_mm: tuple[float, float]) -> tuple[float, float]:
-        """(edge in cells, depth in slices) for the functions here; neither is smaller than 1.
+        """Return the (edge in cells, depth in slices) for the functions here; neither is smaller than 1.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class BlockSize:
 
 
 def tile_nats(cells: NDArray[np.floating], block_cells: float, depth_slices: float = 1.0) -> NDArray[np.float32]:
-    """Nats of blocks laid side by side, the first at the first cell; they add up to the nats of all cells.
+    """Return nats of blocks laid side by side, the first at the first cell; they add up to the nats of all cells.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class MaskedBlocks:
     share: NDArray[np.float32]
 
     def tested(self, minimum: float = 0.5) -> NDArray[np.bool_]:
-        """Blocks of which at least this part lies inside."""
+        """Return blocks of which at least this part lies inside."""
         return self.share >= minimum
 
 
@@ -153,7 +153,7 @@ def masked_blocks(
     *,
     overlapping: bool = True,
 ) -> MaskedBlocks:
-    """Blocks of the cells inside a mask, such as the body or an organ.
+    """Return blocks of the cells inside a mask, such as the body or an organ.
 
     Parameters
     ----------

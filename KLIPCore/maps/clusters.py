@@ -64,7 +64,7 @@ class Clusters:
     expected: NDArray[np.float64] | None = None
 
     def spread(self, values: NDArray[np.float64], outside: float = 1.0) -> NDArray[np.float64]:
-        """(n, h, w): each cluster's value on its blocks, ``outside`` elsewhere."""
+        """Return the (n, h, w): each cluster's value on its blocks, ``outside`` elsewhere."""
         return np.concatenate([[outside], values])[self.labels]
 
 
@@ -76,7 +76,7 @@ def find_clusters(
     noise: WhiteSpectra | None = None,
     sought: NDArray[np.bool_] | None = None,
 ) -> Clusters:
-    """Clusters of blocks and their significance.
+    """Find clusters of blocks and their significance.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def find_clusters(
 
 
 def z_of_p(p_values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """z-scores with the given upper tail probabilities, of their shape; within ± 7.9."""
+    """Return z-scores with the given upper tail probabilities, of their shape; within ± 7.9."""
     return np.asarray(-ndtri(np.clip(p_values, 1e-15, 1 - 1e-15)))
 
 
@@ -165,7 +165,10 @@ class WhiteSpectra:
         self._kept: NDArray[np.complex64] | None = None
 
     def on(self, box: tuple[int, ...]) -> NDArray[np.complex64]:
-        """(N_SIMULATIONS / 2, *box) unit white noise: each complex field holds two independent real ones."""
+        """Return the (N_SIMULATIONS / 2, *box) unit white noise.
+
+        Each complex field holds two independent real ones.
+        """
         if self._kept is None or self._kept.shape[1:] != box:
             rng = np.random.default_rng(self._seed)
             self._kept = rng.standard_normal((N_SIMULATIONS // 2, *box[:-1], 2 * box[-1]), dtype=np.float32).view(

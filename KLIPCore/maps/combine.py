@@ -92,7 +92,7 @@ def combine(
     tested: NDArray[np.bool_],
     twins: Sequence[NDArray[np.float32]] | None = None,
 ) -> Combined:
-    """Block nats of several σ windows → one verdict per block.
+    """Combine the block nats of several σ windows into one verdict per block.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def combine(
 
 
 def holds_nats(nats: NDArray[np.floating], tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tested blocks that hold any nats, of the shape of both."""
+    """Return tested blocks that hold any nats, of the shape of both."""
     return tested & (nats > LEAST_SHARE * np.max(nats, initial=0.0, where=tested))
 
 
@@ -147,7 +147,7 @@ def _z(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def harmonic_mean(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ln of the combined p-value; exact when the p-values along the first axis are independent and uniform.
+    """Return ln of the combined p-value; exact when the p-values along the first axis are independent and uniform.
 
     Parameters
     ----------
@@ -190,8 +190,9 @@ def _tail(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def equivalent_nats(null: BulkNull, z: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Nats that have these z-scores under a null: the inverse of :meth:`KLIPCore.maps.null.BulkNull.z`,
-    rising and finite everywhere.
+    """Return nats that have these z-scores under a null.
+
+    The inverse of :meth:`KLIPCore.maps.null.BulkNull.z`, rising and finite everywhere.
     """
     t = np.asarray(z, np.float64) * null.width
     if abs(null.power) < SMALL_POWER:

@@ -32,7 +32,7 @@ Method = Literal["bh", "by"]
 def q_values(
     p_values: NDArray[np.floating], tested: NDArray[np.bool_] | None = None, method: Method = "bh"
 ) -> NDArray[np.float64]:
-    """Adjusted p-values: the false-discovery rate at which each test is still flagged.
+    """Return adjusted p-values: the false-discovery rate at which each test is still flagged.
 
     Parameters
     ----------

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 
 class BlockMap(Protocol):
-    """What is needed of :class:`KLIPCore.maps.kl_map.KLMap`: nats of the block at each cell, of each cell,
-    and which cells were tested, all (n, h, w).
+    """What is needed of :class:`KLIPCore.maps.kl_map.KLMap`.
+
+    Nats of the block at each cell, of each cell, and which cells were tested, all (n, h, w).
     """
 
     @property
@@ -42,12 +43,12 @@ class BlockMap(Protocol):
 
 
 def body_nats(made: BlockMap) -> NDArray[np.float64]:
-    """(n,) nats of each slice: the sum over its tested cells."""
+    """Return the (n,) nats of each slice: the sum over its tested cells."""
     return np.where(made.tested, made.cells, 0.0).sum((1, 2), dtype=np.float64)
 
 
 def largest_block(made: BlockMap) -> NDArray[np.float64]:
-    """(n,) nats of each slice's largest block, air included."""
+    """Return the (n,) nats of each slice's largest block, air included."""
     return made.nats.max((1, 2)).astype(np.float64)
 
 

@@ -25,7 +25,7 @@ LEAST_INFORMATION = 1e-3
 
 
 def per_information(path: Layer, cell: int, seen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-    """(h, w) weights w of a slice from its ``path`` layer: mean information over the place's own.
+    """Return the (h, w) weights w of a slice from its ``path`` layer: mean information over the place's own.
 
     Parameters
     ----------

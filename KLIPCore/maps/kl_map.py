@@ -58,8 +58,10 @@ class KLMap:
     rests_on: str = ""
 
     def reported(self, config: RegionConfig) -> NDArray[np.bool_]:
-        """Return (n_clusters,) which clusters are reported: by what a healthy study would show where a reference
-        says so and no rate was given, by their false-discovery rate otherwise.
+        """Return (n_clusters,) which clusters are reported.
+
+        By what a healthy study would show where a reference says so and no rate was given, by their
+        false-discovery rate otherwise.
         """
         if self.clusters.expected is not None and config.fdr is None:
             return self.clusters.expected <= config.false_regions
@@ -71,7 +73,7 @@ class KLMap:
         return np.where(self.tested, self.cells, 0.0).sum((1, 2), dtype=np.float64)
 
     def volumes(self, landing: Landing, config: RegionConfig, kl_map: Volume | None = None) -> MapVolumes:
-        """The map on the study's own grid; slices that were not sampled are 0.
+        """Return the map on the study's own grid; slices that were not sampled are 0.
 
         Parameters
         ----------
@@ -122,8 +124,9 @@ def _dilated(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 def on_study(
     nats: NDArray[np.floating], landing: Landing, into: NDArray[np.float32] | None = None, unit: str = "nats"
 ) -> Volume:
-    """(n, h, w) block nats at every voxel of the study, linearly interpolated; 0 outside the body and in
-    slices not sampled.
+    """Return the (n, h, w) block nats at every voxel of the study, linearly interpolated.
+
+    0 outside the body and in slices not sampled.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class MapMaker:
         return inside
 
     def make(self, config: RegionConfig, on_nats: Callable[[NDArray[np.float32]], None] | None = None) -> KLMap:
-        """Blocks, null, p- and q-values.
+        """Make the map: blocks, null, p- and q-values.
 
         Parameters
         ----------
@@ -286,7 +286,9 @@ class MapMaker:
         on_map: Callable[[Volume], None] | None = None,
         into: NDArray[np.float32] | None = None,
     ) -> MapVolumes:
-        """:meth:`make`, carried to the study's grid; ``into`` as in :func:`on_study`, untouched where this raises.
+        """Return :meth:`make`, carried to the study's grid.
+
+        ``into`` as in :func:`on_study`, untouched where this raises.
 
         Nats are carried there in a thread of their own while significance is worked out (both spend their time
         in compiled code); ``on_map`` is called there with the result, so that a file can be compressed meanwhile, too.
@@ -350,5 +352,5 @@ def _check_fit(trace: KLTrace, study: Framing) -> None:
 
 
 def make_map(trace: KLTrace, study: Framing, config: RegionConfig, roi: NDArray[np.bool_] | None = None) -> KLMap:
-    """One map of a trace; see :meth:`MapMaker.make` for parameters and errors."""
+    """Return one map of a trace; see :meth:`MapMaker.make` for parameters and errors."""
     return MapMaker(trace, study, roi).make(config)

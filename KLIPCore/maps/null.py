@@ -79,7 +79,7 @@ class BulkNull:
 
     @classmethod
     def fit(cls, nats: NDArray[np.floating]) -> BulkNull:
-        """Median, power and width of block nats (any shape).
+        """Fit median, power and width of block nats (any shape).
 
         Raises
         ------
@@ -102,11 +102,11 @@ class BulkNull:
         return replace(made, n_blocks=int(values.size))
 
     def z(self, nats: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Robust z-score of nats, of the argument's shape."""
+        """Return the robust z-score of nats, of the argument's shape."""
         return _power(np.log(_floored(np.asarray(nats, np.float64)) / self.centre), self.power) / self.width
 
     def nats_at(self, z: float) -> float:
-        """Nats of a block with this z-score: the inverse of :meth:`z`; 0 where no nats are that small."""
+        """Return nats of a block with this z-score: the inverse of :meth:`z`; 0 where no nats are that small."""
         t = z * self.width
         if abs(self.power) < SMALL_POWER:
             return float(self.centre * np.exp(t))
@@ -114,7 +114,7 @@ class BulkNull:
         return float(self.centre * base ** (1 / self.power)) if base > 0 else (0.0 if self.power > 0 else np.inf)
 
     def p_values(self, nats: NDArray[np.floating]) -> NDArray[np.float64]:
-        """P(healthy block ≥ nats), of the argument's shape."""
+        """Return P(healthy block ≥ nats), of the argument's shape."""
         return np.asarray(ndtr(-self.z(nats)))
 
 
@@ -177,7 +177,7 @@ def _floored(nats: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def twin_p_values(nats: NDArray[np.floating], twin_nats: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rank of each block among the twins' blocks: (1 + #{twin ≥ block}) / (1 + n), never 0.
+    """Return the rank of each block among the twins' blocks: (1 + #{twin ≥ block}) / (1 + n), never 0.
 
     Parameters
     ----------

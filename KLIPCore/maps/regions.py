@@ -108,13 +108,13 @@ class Region:
         return "#" + "".join(f"{round(255 * c):02x}" for c in self.colour)
 
     def full_mask(self, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
-        """(D, H, W) bool over the whole map of that shape."""
+        """Return the (D, H, W) bool over the whole map of that shape."""
         out = np.zeros(shape, bool)
         out[self.box] = self.mask
         return out
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready numbers (no mask)."""
+        """Return JSON-ready numbers (no mask)."""
         return {
             "label": self.label,
             "name": self.name,
@@ -136,7 +136,7 @@ class Region:
 
 
 def region_colour(label: int) -> RGB:
-    """The colour of region ``label`` (1, 2, …): the palette first, then evenly scattered bright hues."""
+    """Return the colour of region ``label`` (1, 2, …): the palette first, then evenly scattered bright hues."""
     if label <= len(PALETTE):
         return PALETTE[label - 1]
     n = label - len(PALETTE)
@@ -360,7 +360,7 @@ def _point(values: NDArray[np.floating]) -> Point:
 
 
 def label_volume(regions: Sequence[Region], grid: Grid) -> NDArray[np.uint16]:
-    """(D, H, W) uint16 on ``grid``: each region's label inside it, 0 elsewhere.
+    """Return the (D, H, W) uint16 on ``grid``: each region's label inside it, 0 elsewhere.
 
     Raises
     ------

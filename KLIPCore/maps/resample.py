@@ -45,7 +45,7 @@ class LandingSlice:
     columns: NDArray[np.float64]
 
     def smooth(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(h, w) cells → the box, linearly interpolated; 0 outside the frame."""
+        """Return the (h, w) cells → the box, linearly interpolated; 0 outside the frame."""
         rows, columns = self._weights
         wide = np.ascontiguousarray(
             (columns @ np.asarray(cells, np.float32).T).T
@@ -53,7 +53,7 @@ class LandingSlice:
         return np.asarray(rows @ wide, np.float32)
 
     def nearest(self, cells: NDArray) -> NDArray:
-        """(h, w) cells of any type → the box, each voxel its own cell's value; 0 outside the frame."""
+        """Return the (h, w) cells of any type → the box, each voxel its own cell's value; 0 outside the frame."""
         rimmed = np.pad(cells, ((0, 1), (0, 1)))  # index -1, outside, finds the rim's zero
         rows, columns = (
             np.where(np.isnan(at), -1, np.floor(np.nan_to_num(at) + 0.5)).astype(np.intp)
@@ -62,7 +62,10 @@ class LandingSlice:
         return rimmed[rows][:, columns]
 
     def part(self, cells: NDArray[np.bool_]) -> LandingSlice | None:
-        """The smallest part of the box that holds every voxel of the marked (h, w) cells; None when there is none."""
+        """Return the smallest part of the box that holds every voxel of the marked (h, w) cells.
+
+        None when there is none.
+        """
         spans = []
         for at, marked in ((self.rows, cells.any(1)), (self.columns, cells.any(0))):
             own = np.flatnonzero(marked)
@@ -115,8 +118,9 @@ class Landing:
                 yield LandingSlice(n, self.n_cells, (k, *box), np.ascontiguousarray(body[box]), r[box[0]], c[box[1]])
 
     def tested(self, roi: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """(n, h, w): cells of the body, in the region of interest where one is given ((D, H, W) bool on the
-        LPS grid).
+        """Return the (n, h, w) cells of the body.
+
+        Where a region of interest is given ((D, H, W) bool on the LPS grid), they lie in it.
         """
         size, n = self.framing.frame.size, self.n_cells
         out = np.empty((len(self.indices), n, n), bool)
@@ -128,6 +132,6 @@ class Landing:
         return out
 
     def blank(self, dtype: type) -> tuple[NDArray, NDArray]:
-        """Zeros of ``dtype`` in the study's own order, and a view of the same memory in LPS order."""
+        """Return zeros of ``dtype`` in the study's own order, and a view of the same memory in LPS order."""
         array: NDArray = np.zeros(self.framing.grid.shape, dtype)
         return array, self.framing.orientation.view(array)

@@ -76,7 +76,7 @@ class Layer:
     n_independent: int
 
     def part(self, part: Part) -> NDArray[np.float32]:
-        """(K, n_bands, h, w) nats of one part."""
+        """Return the (K, n_bands, h, w) nats of one part."""
         if part == "energy":
             return self.energy
         if part == "mean":
@@ -86,7 +86,7 @@ class Layer:
         raise TraceError(f"A trace has no part '{part}'.", "Choose energy, mean or variance.")
 
     def window_weights(self, lo: float, hi: float) -> NDArray[np.float64]:
-        """(K,) share of each σ bin inside [lo, hi], by length in ln σ.
+        """Return the (K,) share of each σ bin inside [lo, hi], by length in ln σ.
 
         Raises
         ------
@@ -278,8 +278,9 @@ class KLTrace:
         return [s.index for s in self.slices]
 
     def recorded(self, layer: str, windows: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-        """Those of some σ windows that overlap what a layer holds; all of them when none does, or when there
-        is no such layer.
+        """Return those σ windows that overlap what a layer holds.
+
+        All of them when none does, or when there is no such layer.
         """
         held = self.slices[0].layers.get(layer) if self.slices else None
         if held is None:
@@ -290,7 +291,7 @@ class KLTrace:
     def nats(
         self, layer: str, part: Part, window: tuple[float, float], bands: tuple[int, int] | None = None
     ) -> NDArray[np.float32]:
-        """Nats per base cell, (n_slices, h, w).
+        """Return nats per base cell, (n_slices, h, w).
 
         Parameters
         ----------

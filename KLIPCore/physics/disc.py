@@ -81,19 +81,19 @@ class Disc:
         return EllipsePhantom([Ellipse(1.0, self.x_mm, self.y_mm, self.radius_mm, self.radius_mm), *holes])
 
     def path_mm(self, geometry: Geometry, rays_per_bin: int = 1) -> Array:
-        """(n_views, n_detectors) length of material on every ray, exact."""
+        """Return the (n_views, n_detectors) length of material on every ray, exact."""
         return self._shape.sinogram(geometry, rays_per_bin)
 
     def sinogram(self, geometry: Geometry, rays_per_bin: int = 1) -> Array:
-        """(n_views, n_detectors) line integrals behind the tube's spectrum, without noise."""
+        """Return the (n_views, n_detectors) line integrals behind the tube's spectrum, without noise."""
         return self.material.attenuation(self.path_mm(geometry, rays_per_bin))
 
     def mask(self, grid: ImageGrid2D) -> NDArray[np.bool_]:
-        """(H, W) where more than half of a pixel is material."""
+        """Return the (H, W) where more than half of a pixel is material."""
         return np.asarray(self._shape.image(grid, SUPERSAMPLING) > 0.5)
 
     def image(self, grid: ImageGrid2D) -> Array:
-        """(H, W) attenuation in 1/mm as an exact reconstruction shows it, pixel means after the blur.
+        """Return the (H, W) attenuation in 1/mm as an exact reconstruction shows it, pixel means after the blur.
 
         In a disc with holes the rest keeps the solid disc's cup: an approximation (less material hardens
         less), exact where b = c = 0.
@@ -133,7 +133,7 @@ class DiscRanges:
     noise: tuple[float, float] = (0.0, 0.008)
 
     def draw(self, rng: np.random.Generator) -> Disc:
-        """One solid disc."""
+        """Return one solid disc."""
         strength = 0.0 if rng.random() < self.linear_share else rng.uniform(*self.strength)
         weak, gain = ACRYLIC.weakened(strength), rng.uniform(*self.gain)
         material = Hardening(gain * weak.a, gain * weak.b, gain * weak.c, weak.offset, weak.length_mm)
@@ -157,7 +157,7 @@ class SimulatedDiscs:
     ranges: DiscRanges = field(default_factory=DiscRanges)
 
     def slices(self, grid: ImageGrid2D, window: Window) -> NDArray[np.float32]:
-        """(n, H, W) windowed intensities, as a prior sees them."""
+        """Return the (n, H, W) windowed intensities, as a prior sees them."""
         out = np.empty((self.n, *grid.shape), np.float32)
         for k in range(self.n):
             rng = np.random.default_rng([self.seed, k])

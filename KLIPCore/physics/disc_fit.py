@@ -55,12 +55,12 @@ class Outline:
     residual_mm: float
 
     def path_mm(self, geometry: Geometry) -> Array:
-        """(n_views, n_detectors) path through a solid disc there."""
+        """Return the (n_views, n_detectors) path through a solid disc there."""
         return Disc(self.radius_mm, self.x_mm, self.y_mm).path_mm(geometry)
 
 
 def fit_outline(sinogram: ArrayLike, geometry: Geometry, level: float = OUTLINE_LEVEL) -> Outline:
-    """The circle that a scan's shadow belongs to.
+    """Return the circle that a scan's shadow belongs to.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def fit_outline(sinogram: ArrayLike, geometry: Geometry, level: float = OUTLINE_
 
 
 def fit_disc(sinogram: ArrayLike, geometry: Geometry) -> tuple[Outline, Hardening, Array]:
-    """Outline and hardening of a scan of a SOLID disc, and what they leave.
+    """Fit outline and hardening of a scan of a solid disc, and return them with what they leave.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def fit_disc(sinogram: ArrayLike, geometry: Geometry) -> tuple[Outline, Hardenin
 
 
 def photons_per_ray(sinogram: ArrayLike, lag: int = LAG_BINS) -> float:
-    """I₀: counts of a ray through air that would explain the scan's white noise.
+    """Return I₀: counts of a ray through air that would explain the scan's white noise.
 
     Parameters
     ----------

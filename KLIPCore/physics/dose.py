@@ -38,7 +38,7 @@ class WindowedCT:
 
     @classmethod
     def of_body(cls, window: Window, A: LinearOperator, body: Tensor) -> WindowedCT:
-        """The map for slices with a known body outline.
+        """Return the map for slices with a known body outline.
 
         Parameters
         ----------
@@ -52,13 +52,13 @@ class WindowedCT:
         return cls(MU_WATER_PER_MM * window.width_hu / 1000.0, at_zero * A(mask))
 
     def line_integrals(self, y: Tensor) -> Tensor:
-        """Measurement in intensity·mm → line integrals p of attenuation."""
+        """Return the line integrals p of attenuation of a measurement in intensity·mm."""
         return self.slope * y + self.baseline
 
     def from_line_integrals(self, p: Tensor) -> Tensor:
-        """Line integrals p of attenuation → measurement in intensity·mm."""
+        """Return the measurement in intensity·mm of line integrals p of attenuation."""
         return (p - self.baseline) / self.slope
 
     def noise(self, photons_per_ray: float, electronic_std: float = 0.0) -> PoissonNoise:
-        """Photon noise at this dose, acting on measurements in intensity·mm."""
+        """Return the photon noise at this dose, acting on measurements in intensity·mm."""
         return PoissonNoise(photons_per_ray, self.slope, self.baseline, electronic_std)

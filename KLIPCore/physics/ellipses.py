@@ -49,14 +49,14 @@ class Ellipse:
             )
 
     def contains(self, x_mm: Array, y_mm: Array) -> NDArray[np.bool_]:
-        """Whether points lie inside."""
+        """Return whether points lie inside."""
         c, s = math.cos(math.radians(self.turn_deg)), math.sin(math.radians(self.turn_deg))
         dx, dy = x_mm - self.x_mm, y_mm - self.y_mm
         inside: NDArray[np.bool_] = ((c * dx + s * dy) / self.a_mm) ** 2 + ((c * dy - s * dx) / self.b_mm) ** 2 <= 1
         return inside
 
     def line_integral(self, phi: Array, s_mm: Array) -> Array:
-        """Integral (value·mm) along lines with normal angle φ (rad) at signed distance s (mm)."""
+        """Return the integral (value·mm) along lines with normal angle φ (rad) at signed distance s (mm)."""
         turned = phi - math.radians(self.turn_deg)
         q2 = (self.a_mm * np.cos(turned)) ** 2 + (self.b_mm * np.sin(turned)) ** 2
         t = s_mm - (self.x_mm * np.cos(phi) + self.y_mm * np.sin(phi))
@@ -79,7 +79,7 @@ class EllipsePhantom:
         object.__setattr__(self, "ellipses", tuple(ellipses))
 
     def image(self, grid: ImageGrid2D, supersampling: int = 4) -> Array:
-        """(H, W) mean density of each pixel, from a square of ``supersampling`` points a side in it."""
+        """Return the (H, W) mean density of each pixel, from a square of ``supersampling`` points a side in it."""
         if supersampling < 1:
             raise ConfigError("A pixel needs at least one sample.", "Give a supersampling of at least 1.")
         fine = grid.refined(supersampling)
@@ -92,8 +92,9 @@ class EllipsePhantom:
         return mean
 
     def sinogram(self, geometry: Geometry, rays_per_bin: int = 1) -> Array:
-        """(n_views, n_detectors) exact line integrals, averaged over ``rays_per_bin`` rays evenly spread
-        over each bin.
+        """Return the (n_views, n_detectors) exact line integrals.
+
+        They are averaged over ``rays_per_bin`` rays evenly spread over each bin.
         """
         total = np.zeros(geometry.shape)
         for j in range(rays_per_bin):
@@ -103,7 +104,7 @@ class EllipsePhantom:
         return total / rays_per_bin
 
     def scaled(self, factor: float) -> EllipsePhantom:
-        """The same picture with all lengths multiplied."""
+        """Return the same picture with all lengths multiplied."""
         return EllipsePhantom(
             [
                 Ellipse(e.value, e.x_mm * factor, e.y_mm * factor, e.a_mm * factor, e.b_mm * factor, e.turn_deg)
@@ -113,12 +114,12 @@ class EllipsePhantom:
 
     @classmethod
     def disc(cls, radius_mm: float, value: float = 1.0, x_mm: float = 0.0, y_mm: float = 0.0) -> EllipsePhantom:
-        """One uniform disc."""
+        """Return one uniform disc."""
         return cls([Ellipse(value, x_mm, y_mm, radius_mm, radius_mm)])
 
     @classmethod
     def shepp_logan(cls, half_width_mm: float, modified: bool = True) -> EllipsePhantom:
-        """The head phantom of Shepp & Logan (IEEE Trans. Nucl. Sci. 21, 21, 1974), nose up.
+        """Return the head phantom of Shepp & Logan (IEEE Trans. Nucl. Sci. 21, 21, 1974), nose up.
 
         Parameters
         ----------

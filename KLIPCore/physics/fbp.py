@@ -32,7 +32,7 @@ MISSING_ARC_RAD = math.radians(10.0)
 
 
 def fbp(y: Tensor, geometry: Geometry, image: ImageGrid2D, filter: str = "ram-lak") -> Tensor:
-    """Filtered back-projection of sinograms.
+    """Reconstruct sinograms by filtered back-projection.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def fbp(y: Tensor, geometry: Geometry, image: ImageGrid2D, filter: str = "ram-la
 
 
 def view_weights(angles_rad: Array, period: float) -> Array:
-    """(n_views,) Δθ of each view: half the gaps to its neighbours on a circle of ``period``.
+    """Return the (n_views,) Δθ of each view: half the gaps to its neighbours on a circle of ``period``.
 
     A wide gap (:func:`_is_missing`) is a part of the circle that was not measured, and counts as a usual one.
     """
@@ -100,7 +100,10 @@ def _is_missing(gap_rad: Any, usual_rad: float) -> Any:
 
 
 def redundancy_weights(geometry: FanBeam) -> Array:
-    """(n_views, n_detectors) share of each ray in its line, which may be measured again from the opposite side."""
+    """Return the (n_views, n_detectors) share of each ray in its line.
+
+    A line may be measured again from the opposite side.
+    """
     angles, gamma = np.asarray(geometry.angles_rad), geometry.fan_angles()
     wrapped = np.sort(np.mod(angles, 2 * math.pi))
     gaps = np.diff(np.append(wrapped, wrapped[0] + 2 * math.pi))

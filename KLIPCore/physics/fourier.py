@@ -59,7 +59,9 @@ class UndersampledFourier(LinearOperator):
 def cartesian_mask(
     shape: tuple[int, int], acceleration: float, generator: torch.Generator, centre_fraction: float = 0.08
 ) -> Tensor:
-    """Whole columns of k-space: the middle ones, and random others until 1/acceleration of all are measured.
+    """Return a mask of whole columns of k-space.
+
+    Measured are the middle ones, and random others until they are 1/acceleration of all.
 
     Parameters
     ----------

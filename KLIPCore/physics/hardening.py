@@ -59,13 +59,14 @@ class Hardening:
             )
 
     def attenuation(self, length_mm: ArrayLike) -> Array:
-        """p of paths through the material in mm."""
+        """Return p of paths through the material in mm."""
         path = np.asarray(length_mm, np.float64)
         return np.asarray(self.offset + path * (self.a + path * (self.b + path * self.c)))
 
     def path_mm(self, p: ArrayLike) -> Array:
-        """L of measured line integrals: the inverse of :meth:`attenuation`, continued as a straight line on
-        both sides.
+        """Return L of measured line integrals.
+
+        The inverse of :meth:`attenuation`, continued as a straight line on both sides.
 
         Nothing is clipped: noise in air must stay noise around 0, or air would look like material.
         """
@@ -77,7 +78,7 @@ class Hardening:
         return np.asarray(inside + np.minimum(values - at[0], 0.0) / self.a + np.maximum(values - at[-1], 0.0) * last)
 
     def slope(self, p: ArrayLike) -> Array:
-        """dL/dp at measured line integrals, mm: what noise in p becomes in the path."""
+        """Return dL/dp at measured line integrals, mm: what noise in p becomes in the path."""
         path = np.clip(self.path_mm(p), 0.0, self.length_mm)
         return np.asarray(1.0 / (self.a + path * (2 * self.b + 3 * self.c * path)))
 
@@ -87,23 +88,26 @@ class Hardening:
         return float(self.attenuation(self.length_mm) - self.offset) / self.length_mm
 
     def linearised(self, p: ArrayLike) -> Array:
-        """μ₀ L of measured line integrals: what a monochromatic beam would have measured, without the offset."""
+        """Return μ₀ L of measured line integrals.
+
+        What a monochromatic beam would have measured, without the offset.
+        """
         return self.mu0 * self.path_mm(p)
 
     def weakened(self, strength: float) -> Hardening:
-        """The same material with ``strength`` times the curvature; the longest path keeps its attenuation."""
+        """Return the same material with ``strength`` times the curvature; the longest path keeps its attenuation."""
         lost = (1 - strength) * self.length_mm * (self.b + self.c * self.length_mm)
         return Hardening(self.a + lost, strength * self.b, strength * self.c, self.offset, self.length_mm)
 
     def density(self, r_mm: ArrayLike, radius_mm: float) -> Array:
-        """μ(r) in 1/mm that an exact reconstruction of a solid disc shows, 0 outside it."""
+        """Return μ(r) in 1/mm that an exact reconstruction of a solid disc shows, 0 outside it."""
         depth2 = radius_mm**2 - np.square(np.asarray(r_mm, np.float64))
         inside = np.maximum(depth2, 0.0)
         return np.where(depth2 >= 0, self.a + (8 / math.pi) * self.b * np.sqrt(inside) + 6 * self.c * inside, 0.0)
 
     @classmethod
     def fit(cls, p: ArrayLike, path_mm: ArrayLike, length_mm: float | None = None) -> Hardening:
-        """The cubic closest to measured pairs (any shape, same sizes).
+        """Return the cubic closest to measured pairs (any shape, same sizes).
 
         Raises
         ------

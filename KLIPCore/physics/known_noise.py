@@ -28,15 +28,15 @@ class KnownNoise:
             )
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
-        """y_clean + std · z, z drawn on the CPU."""
+        """Return y_clean + std · z, z drawn on the CPU."""
         return y_clean + self.std * torch.randn(y_clean.shape, generator=generator, dtype=y_clean.dtype).to(
             y_clean.device
         )
 
     def inverse_variance(self, y: Tensor) -> Tensor:
-        """1/std², (n_views, n_detectors)."""
+        """Return 1/std², (n_views, n_detectors)."""
         return self.std.square().reciprocal().to(y)
 
     def to(self, device: torch.device | str) -> KnownNoise:
-        """The same model on another device."""
+        """Return the same model on another device."""
         return KnownNoise(self.std.to(device))

@@ -35,7 +35,7 @@ class ClosedForm(Protocol):
     """(H, W) D: 1 where it holds, 0 elsewhere."""
 
     def solve(self, y: Tensor, c: Tensor | float) -> Tensor:
-        """(I + c A D Aᵀ)⁻¹ y for y (..., *range_shape) and c that broadcasts to it."""
+        """Return the (I + c A D Aᵀ)⁻¹ y for y (..., *range_shape) and c that broadcasts to it."""
         ...
 
 
@@ -72,8 +72,9 @@ class LinearOperator(ABC):
         return _batched(self, x, self.domain_shape, self.range_shape, transpose=False)
 
     def normal(self, x: Tensor, w: Tensor) -> Tensor:
-        """Aᵀ (w · A x) for x of shape (..., *domain_shape) and weights that broadcast to A x; operators that
-        can do it in one go override this.
+        """Return Aᵀ (w · A x) for x of shape (..., *domain_shape) and weights that broadcast to A x.
+
+        Operators that can do it in one go override this.
         """
         return self.T(w * self(x))
 
@@ -164,7 +165,7 @@ class LinearOperator(ABC):
         return None
 
     def to(self, device: torch.device | str) -> Self:
-        """The same operator with its tensors, and those of the operators it is made of, on another device."""
+        """Return the same operator with its tensors, and those of the operators it is made of, on another device."""
         moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor | LinearOperator | RowMatrix):

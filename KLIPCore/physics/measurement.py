@@ -67,7 +67,7 @@ class Measurement:
         return self.noise.inverse_variance(self.y)
 
     def residual(self, x: Tensor) -> Tensor:
-        """y − A x for x (..., *A.domain_shape), shape (..., *A.range_shape).
+        """Return y − A x for x (..., *A.domain_shape), shape (..., *A.range_shape).
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Measurement:
         return self.y - predicted
 
     def log_likelihood(self, x: Tensor) -> Tensor:
-        """log N(y; A x, 1/w) in nats, one number per image: shape (...). Data of weight 0 do not count."""
+        """Return log N(y; A x, 1/w) in nats, one number per image: shape (...). Data of weight 0 do not count."""
         r = self.residual(x)
         w = self.weights.expand_as(r)
         used = w > 0
@@ -98,7 +98,7 @@ class Measurement:
         return terms.flatten(-len(self.A.range_shape)).sum(-1)
 
     def to(self, device: torch.device | str) -> Measurement:
-        """The same measurement on another device."""
+        """Return the same measurement on another device."""
         return replace(self, y=self.y.to(device), A=self.A.to(device), noise=self.noise.to(device))
 
 
@@ -110,7 +110,7 @@ def simulate(
     generator: torch.Generator,
     description: str = "",
 ) -> Measurement:
-    """A measurement of a known image, without the inverse crime.
+    """Return a measurement of a known image, without the inverse crime.
 
     Parameters
     ----------

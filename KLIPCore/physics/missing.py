@@ -72,20 +72,20 @@ class KeptNoise:
     keep: Tensor
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Noisy where measured, 0 elsewhere."""
+        """Draw a noisy measurement where there is one, 0 elsewhere."""
         return self.noise.sample(y_clean, generator) * self.keep
 
     def inverse_variance(self, y: Tensor) -> Tensor:
-        """The noise model's weights where measured, 0 elsewhere."""
+        """Return the noise model's weights where measured, 0 elsewhere."""
         return self.noise.inverse_variance(y) * self.keep
 
     def to(self, device: torch.device | str) -> KeptNoise:
-        """The same model on another device."""
+        """Return the same model on another device."""
         return KeptNoise(self.noise.to(device), self.keep.to(device))
 
 
 def without_rays(measurement: Measurement, keep: Tensor) -> Measurement:
-    """The same measurement with fewer rays.
+    """Return the same measurement with fewer rays.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def without_rays(measurement: Measurement, keep: Tensor) -> Measurement:
 
 
 def outside_metal(A: LinearOperator, metal: Tensor, shortest_path: float = 0.0) -> Tensor:
-    """Rays that pass metal for no more than ``shortest_path`` (mm, for a projector): (*range_shape) bool.
+    """Return rays that pass metal for no more than ``shortest_path`` (mm, for a projector): (*range_shape) bool.
 
     Parameters
     ----------
@@ -113,14 +113,15 @@ def outside_metal(A: LinearOperator, metal: Tensor, shortest_path: float = 0.0) 
 
 
 def interior(geometry: Geometry, radius_mm: float) -> Tensor:
-    """Rays that pass within ``radius_mm`` of the isocentre (a region-of-interest scan): (n_views,
-    n_detectors) bool.
+    """Return rays that pass within ``radius_mm`` of the isocentre (a region-of-interest scan).
+
+    (n_views, n_detectors) bool.
     """
     return torch.from_numpy(np.abs(geometry.lines()[1]) <= radius_mm)
 
 
 def on_shorter_detector(geometry: Geometry, first: int, last: int) -> Tensor:
-    """Rays of bins ``first`` to ``last`` (inclusive), a truncated detector: (n_views, n_detectors) bool."""
+    """Return rays of bins ``first`` to ``last`` (inclusive), a truncated detector: (n_views, n_detectors) bool."""
     if not 0 <= first <= last < geometry.n_detectors:
         raise ConfigError(
             f"Bins {first} to {last} do not lie on a detector of {geometry.n_detectors}.", "Count bins from 0."
@@ -130,6 +131,6 @@ def on_shorter_detector(geometry: Geometry, first: int, last: int) -> Tensor:
 
 
 def within_arc(geometry: Geometry, arc_deg: float, start_deg: float = 0.0) -> Tensor:
-    """Views from ``start_deg`` on over ``arc_deg`` (a limited-angle scan): (n_views, n_detectors) bool."""
+    """Return views from ``start_deg`` on over ``arc_deg`` (a limited-angle scan): (n_views, n_detectors) bool."""
     turned = np.mod(np.asarray(geometry.angles_rad) - math.radians(start_deg) + 1e-9, 2 * math.pi)
     return torch.from_numpy(turned <= math.radians(arc_deg) + 2e-9)[:, None].expand(geometry.shape).clone()

@@ -24,15 +24,15 @@ class Noise(Protocol):
     """What a measurement's noise must answer."""
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
-        """A noisy measurement of y_clean's shape."""
+        """Return a noisy measurement of y_clean's shape."""
         ...
 
     def inverse_variance(self, y: Tensor) -> Tensor:
-        """Weights w = 1/variance, of y's shape or a scalar, given the measurement y as it was recorded."""
+        """Return weights w = 1/variance, of y's shape or a scalar, given the measurement y as it was recorded."""
         ...
 
     def to(self, device: torch.device | str) -> Noise:
-        """The same model with its tensors on another device."""
+        """Return the same model with its tensors on another device."""
         ...
 
 
@@ -60,15 +60,15 @@ class GaussianNoise:
             )
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
-        """y_clean + σ_y z."""
+        """Return y_clean + σ_y z."""
         return y_clean + self.sigma * _normal(y_clean, generator)
 
     def inverse_variance(self, y: Tensor) -> Tensor:
-        """1/σ_y², a scalar."""
+        """Return 1/σ_y², a scalar."""
         return y.new_tensor(1.0 / self.sigma**2)
 
     def to(self, device: torch.device | str) -> GaussianNoise:
-        """Itself: it holds no tensors."""
+        """Return the noise itself: it holds no tensors."""
         return self
 
 
@@ -106,7 +106,7 @@ class PoissonNoise:
             )
 
     def sample(self, y_clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Counts drawn, read out and turned back into y's unit."""
+        """Return counts drawn, read out and turned back into y's unit."""
         p = (self.slope * y_clean + self.baseline).double()
         expected = self.photons_per_ray * torch.exp(-p)
         counts = torch.poisson(expected.cpu(), generator=generator).to(expected.device)
@@ -116,11 +116,11 @@ class PoissonNoise:
         return ((read - self.baseline) / self.slope).to(y_clean.dtype)
 
     def inverse_variance(self, y: Tensor) -> Tensor:
-        """slope² N² / (N + σ_e²) with N = I₀ e^{−p(y)} the counts that were read, of y's shape."""
+        """Return slope² N² / (N + σ_e²) with N = I₀ e^{−p(y)} the counts that were read, of y's shape."""
         counts = self.photons_per_ray * torch.exp(-(self.slope * y + self.baseline).double())
         return (self.slope**2 * counts.square() / (counts + self.electronic_std**2)).to(y.dtype)
 
     def to(self, device: torch.device | str) -> PoissonNoise:
-        """The same model with its baseline on another device."""
+        """Return the same model with its baseline on another device."""
         baseline = self.baseline.to(device) if isinstance(self.baseline, Tensor) else self.baseline
         return PoissonNoise(self.photons_per_ray, self.slope, baseline, self.electronic_std, self.min_count)

@@ -118,7 +118,7 @@ class Projector(LinearOperator):
             yield piece, index, weight / k
 
     def view_matrices(self) -> list[sp.csr_array]:
-        """Every view's weights by itself, (n_detectors, H·W), in mm: the kept ones, turned.
+        """Return every view's weights by itself, (n_detectors, H·W), in mm: the kept ones, turned.
 
         Raises
         ------
@@ -136,8 +136,9 @@ class Projector(LinearOperator):
         return made
 
     def preconditioned(self) -> Projector:
-        """The same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`):
-        proximal steps become cheaper.
+        """Return the same projector, with its rotation average where it has one (:mod:`KLIPCore.physics.rotation`).
+
+        Proximal steps become cheaper.
         """
         made = copy.copy(self)
         if self.stored and turns_onto_itself(self.geometry, self.image):
@@ -157,8 +158,9 @@ class Projector(LinearOperator):
         return views.permute(2, 0, 1).contiguous().to(x.dtype)
 
     def normal(self, x: Tensor, w: Tensor) -> Tensor:
-        """Aᵀ (w · A x), w a number: the views between need no order, only those that the scan has. Not
-        recorded by autograd then.
+        """Return Aᵀ (w · A x), w a number: the views between need no order, only those that the scan has.
+
+        Not recorded by autograd then.
         """
         if w.numel() != 1 or (torch.is_grad_enabled() and (x.requires_grad or w.requires_grad)):
             return super().normal(x, w)

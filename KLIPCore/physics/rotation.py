@@ -46,8 +46,9 @@ EVEN_TOLERANCE = 1e-9
 
 
 class RotationAverage(LinearOperator):
-    """A D Aᵀ of an evenly spread parallel scan, averaged over its turns: an operator on (n_views, n_detectors)
-    data, and its inverses.
+    """A D Aᵀ of an evenly spread parallel scan, averaged over its turns.
+
+    An operator on (n_views, n_detectors) data, and its inverses.
 
     Attributes
     ----------
@@ -95,7 +96,7 @@ class RotationAverage(LinearOperator):
         )
 
     def solve(self, y: Tensor, c: Tensor | float) -> Tensor:
-        """(I + c A D Aᵀ)⁻¹ y of the averaged matrix.
+        """Return the (I + c A D Aᵀ)⁻¹ y of the averaged matrix.
 
         Parameters
         ----------
@@ -149,8 +150,9 @@ class RotationAverage(LinearOperator):
 
 
 def turns_onto_itself(geometry: Geometry, image: ImageGrid2D) -> bool:
-    """Whether a turn by one view carries the scan onto itself: parallel views, evenly over half a turn,
-    detector and square image centred.
+    """Return whether a turn by one view carries the scan onto itself.
+
+    Parallel views, evenly over half a turn, detector and square image centred.
     """
     if (
         not isinstance(geometry, ParallelBeam)
@@ -164,7 +166,7 @@ def turns_onto_itself(geometry: Geometry, image: ImageGrid2D) -> bool:
 
 
 def disc(image: ImageGrid2D) -> NDArray[np.float64]:
-    """(H, W) 1 for pixels whose centre lies in the largest disc of the image, else 0."""
+    """Return the (H, W) 1 for pixels whose centre lies in the largest disc of the image, else 0."""
     return (np.hypot(image.x_mm[None, :], image.y_mm[:, None]) <= 0.5 * min(image.shape) * image.pixel_mm).astype(
         float
     )

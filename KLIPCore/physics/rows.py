@@ -76,7 +76,7 @@ class RowMatrix:
         return 0 if self._forward is None else int(self._forward.values().numel())
 
     def forward(self, columns: Tensor) -> Tensor:
-        """A X for X (n_columns, m)."""
+        """Return a X for X (n_columns, m)."""
         if self._forward is not None:
             return self._forward @ columns
         result = columns.new_empty(self.shape[0], columns.shape[1])
@@ -86,7 +86,7 @@ class RowMatrix:
         return result
 
     def transpose(self, columns: Tensor) -> Tensor:
-        """Aᵀ Y for Y (n_rows, m)."""
+        """Return Aᵀ Y for Y (n_rows, m)."""
         if self._transpose is not None:
             return self._transpose @ columns
         result = columns.new_zeros(self.shape[1], columns.shape[1])
@@ -96,7 +96,7 @@ class RowMatrix:
         return result
 
     def to_scipy(self) -> sp.csr_array:
-        """The kept matrix, for work on its entries.
+        """Return the kept matrix, for work on its entries.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class RowMatrix:
         )
 
     def to(self, device: torch.device | str) -> RowMatrix:
-        """The same matrix on another device."""
+        """Return the same matrix on another device."""
         moved = copy.copy(self)
         moved._forward = None if self._forward is None else self._forward.to(device)
         moved._transpose = None if self._transpose is None else self._transpose.to(device)

@@ -87,7 +87,7 @@ def _batch_dims(measurement: Measurement, x: Tensor) -> int:
 
 
 def has_closed_form(measurement: Measurement) -> bool:
-    """Whether its proximal steps start from one: the operator has it, and one weight holds for all data."""
+    """Return whether its proximal steps start from one: the operator has it, and one weight holds for all data."""
     return measurement.A.closed_form is not None and measurement.weights.numel() == 1
 
 
@@ -108,7 +108,7 @@ def preconditioned_iterations(measurement: Measurement, n_plain: int) -> int:
 
 
 def proximal_step(measurement: Measurement, x_hat: Tensor, r2: float | Tensor, n_iterations: int = 8) -> Tensor:
-    """argmin ‖x − x̂‖²/(2 r²) + ½ Σ w (y − A x)², by conjugate gradients from x̂ (DDS).
+    """Return argmin ‖x − x̂‖²/(2 r²) + ½ Σ w (y − A x)², by conjugate gradients from x̂ (DDS).
 
     With a preconditioned projector (:meth:`KLIPCore.physics.projector.Projector.preconditioned`) and one
     weight for all data the problem is solved in data space, from a closed form that is nearly right;
@@ -189,7 +189,7 @@ def _correction(
 def least_squares(
     measurement: Measurement, n_iterations: int = 20, damping: float = 0.0, x0: Tensor | None = None
 ) -> Tensor:
-    """argmin ½ Σ w (y − A x)² + ½ damping ‖x‖², by conjugate gradients on the normal equations.
+    """Return argmin ½ Σ w (y − A x)² + ½ damping ‖x‖², by conjugate gradients on the normal equations.
 
     Stopped early it is a regularised reconstruction: few iterations give smooth images, many fit the noise.
 

@@ -35,19 +35,19 @@ class Turn:
     flip_columns: bool = False
 
     def apply(self, x: Tensor) -> Tensor:
-        """g·x for images (H, W, ...)."""
+        """Return g·x for images (H, W, ...)."""
         x = x.transpose(0, 1) if self.transpose else x
         axes = [axis for axis, flip in enumerate((self.flip_rows, self.flip_columns)) if flip]
         return x.flip(axes) if axes else x
 
     def undo(self, x: Tensor) -> Tensor:
-        """g⁻¹·x for images (H, W, ...)."""
+        """Return g⁻¹·x for images (H, W, ...)."""
         axes = [axis for axis, flip in enumerate((self.flip_rows, self.flip_columns)) if flip]
         x = x.flip(axes) if axes else x
         return x.transpose(0, 1) if self.transpose else x
 
     def normals(self, nx: Array, ny: Array) -> tuple[Array, Array]:
-        """The lines' unit normals after the same motion of the plane (rows run along y, columns along x)."""
+        """Return the lines' unit normals after the same motion of the plane (rows run along y, columns along x)."""
         if self.transpose:
             nx, ny = ny, nx
         return (-nx if self.flip_columns else nx), (-ny if self.flip_rows else ny)
@@ -91,12 +91,12 @@ class ViewOrbits:
 
     @classmethod
     def none(cls, n_views: int) -> ViewOrbits:
-        """Every view for itself."""
+        """Return every view for itself."""
         return cls(np.arange(n_views), (IDENTITY,), np.arange(n_views), np.zeros(n_views, bool))
 
     @classmethod
     def find(cls, geometry: Geometry, square: bool) -> ViewOrbits:
-        """The cheapest description of a scan's views; :meth:`none` when nothing is gained.
+        """Return the cheapest description of a scan's views; :meth:`none` when nothing is gained.
 
         Parameters
         ----------
@@ -114,14 +114,12 @@ class ViewOrbits:
 
     @cached_property
     def unused(self) -> list[tuple[int, int]]:
-        """(base, turn) that no view of the scan stands for: a turned image is measured there, but the
-        scanner did not.
-        """
+        """(base, turn) that no view of the scan stands for: a turned image is measured there, but the scanner did not."""
         n = len(self.turns)
         return [divmod(slot, n) for slot in range(len(self.base) * n) if slot not in set(self.slot.tolist())]
 
     def images(self, x: Tensor) -> Tensor:
-        """(H, W, B) → (H·W, turns·B): each image in every orientation, as columns."""
+        """Return the (H, W, B) → (H·W, turns·B): each image in every orientation, as columns."""
         height, width, n = x.shape
         if n == 1 or len(self.turns) == 1:
             return torch.stack([t.apply(x) for t in self.turns], dim=2).reshape(height * width, -1)
@@ -130,7 +128,7 @@ class ViewOrbits:
         return torch.index_select(x.reshape(height * width, n), 0, order).reshape(height * width, -1)
 
     def fold(self, z: Tensor, shape: tuple[int, int]) -> Tensor:
-        """The transpose of :meth:`images`: (H·W, turns·B) → (H, W, B)."""
+        """Return the transpose of :meth:`images`: (H·W, turns·B) → (H, W, B)."""
         z = z.reshape(*shape, len(self.turns), -1)
         total = z[:, :, 0]  # the identity
         for e, turn in enumerate(self.turns[1:], start=1):

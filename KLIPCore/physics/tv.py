@@ -18,7 +18,10 @@ from KLIPCore.physics.measurement import Measurement
 
 
 def gradient(x: Tensor) -> Tensor:
-    """Forward differences along rows and columns, 0 at the far border: (..., H, W) → (2, ..., H, W), per pixel."""
+    """Return forward differences along rows and columns, 0 at the far border.
+
+    (..., H, W) → (2, ..., H, W), per pixel.
+    """
     g = x.new_zeros(2, *x.shape)
     g[0, ..., :-1, :] = x[..., 1:, :] - x[..., :-1, :]
     g[1, ..., :, :-1] = x[..., :, 1:] - x[..., :, :-1]
@@ -26,7 +29,7 @@ def gradient(x: Tensor) -> Tensor:
 
 
 def gradient_transpose(g: Tensor) -> Tensor:
-    """The exact transpose of :func:`gradient` (minus the divergence): (2, ..., H, W) → (..., H, W)."""
+    """Return the exact transpose of :func:`gradient` (minus the divergence): (2, ..., H, W) → (..., H, W)."""
     x = torch.zeros_like(g[0])
     x[..., 1:, :] += g[0, ..., :-1, :]
     x[..., :-1, :] -= g[0, ..., :-1, :]
@@ -36,7 +39,7 @@ def gradient_transpose(g: Tensor) -> Tensor:
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """Σ |∇x| over the image, isotropic: (..., H, W) → (...)."""
+    """Return Σ |∇x| over the image, isotropic: (..., H, W) → (...)."""
     return gradient(x).square().sum(0).sqrt().sum((-2, -1))
 
 
@@ -47,7 +50,7 @@ def tv_reconstruction(
     nonnegative: bool = True,
     x0: Tensor | None = None,
 ) -> Tensor:
-    """argmin ½ Σ w (y − A x)² + weight · TV(x).
+    """Return argmin ½ Σ w (y − A x)² + weight · TV(x).
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ DEFAULT_PRIOR = "abdomen-ct-256"
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -99,7 +99,7 @@ def load_prior(
     precision: str | None = None,
     channels_last: bool = True,
 ) -> UNetPrior:
-    """A shipped prior by name, or anybody's by the path of its ``.safetensors``.
+    """Return a shipped prior by name, or anybody's by the path of its ``.safetensors``.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def load_prior(
 
 
 def shipped_cards() -> list[ModelCard]:
-    """The cards of all priors in the package."""
+    """Return the cards of all priors in the package."""
     cards = sorted(
         (f for f in files("KLIPCore.priors.zoo").iterdir() if f.name.endswith(".json")),
         key=lambda f: f.name.removesuffix(".json"),

@@ -65,7 +65,7 @@ class DDPMConfig(UNetConfig):
 
 
 def scheduler_of(schedule: str, n_steps: int, beta_start: float, beta_end: float, prediction: str) -> DDPMScheduler:
-    """MONAI's DDPM scheduler, without clipping: a score map must see what is really there."""
+    """Return MONAI's DDPM scheduler, without clipping: a score map must see what is really there."""
     from monai.networks.schedulers import DDPMScheduler  # heavy: only when a network is really built
 
     ends: dict[str, Any] = {} if schedule == "cosine" else {"beta_start": beta_start, "beta_end": beta_end}
@@ -96,7 +96,7 @@ class VPSchedule(nn.Module):
         self.register_buffer("sigmas", (1 / self.alphas_cumprod - 1).sqrt(), persistent=False)
 
     def time(self, sigma: Tensor) -> Tensor:
-        """(B,) step numbers, with fractions, of noise levels σ_u (B,): linear in ln σ, held at the ends."""
+        """Return the (B,) step numbers, with fractions, of noise levels σ_u (B,): linear in ln σ, held at the ends."""
         levels, wanted = self.sigmas.log(), sigma.to(self.sigmas).clamp_min(1e-12).log()
         upper = torch.searchsorted(levels, wanted).clamp(1, len(levels) - 1)
         lower = upper - 1
@@ -121,11 +121,12 @@ class VPDenoiser(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, noised: Tensor, time: Tensor, position: Tensor) -> Tensor:
-        """The network's guess (ε or v) from u_t (B, C, H, W), step numbers (B,) and positions (B, 2, H, W)."""
+        """Return the network's guess (ε or v) from u_t (B, C, H, W), step numbers (B,) and positions (B, 2, H, W)."""
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
-        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions
-        (B, 2, H, W).
+        """Return denoised images (B, C, H, W) from noisy ones.
+
+        Noise levels are (B,) in intensity units, positions (B, 2, H, W).
         """
         sigma_u = self.scale * sigma
         root = torch.rsqrt(1 + sigma_u**2).view(-1, 1, 1, 1)  # √ᾱ

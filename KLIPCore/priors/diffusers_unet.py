@@ -65,13 +65,13 @@ class DiffusersConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """From a card's ``network`` entry."""
+        """Return from a card's ``network`` entry."""
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "kind"}
         return cls(**known)
 
 
 def time_vector(time: Tensor, width: int, cosine_first: bool, freq_shift: float) -> Tensor:
-    """(B, width) sinusoidal embedding of step numbers (B,): Ho et al. 2020 after Vaswani et al. 2017."""
+    """Return the (B, width) sinusoidal embedding of step numbers (B,): Ho et al. 2020 after Vaswani et al. 2017."""
     half = width // 2
     frequencies = torch.exp(
         -math.log(10000.0) * torch.arange(half, device=time.device, dtype=torch.float32) / (half - freq_shift)

@@ -33,7 +33,7 @@ from KLIPCore.volume.units import Window
 
 
 def exact_card(name: str, size: int) -> ModelCard:
-    """Card of a prior that was written down, not trained: no anatomy, every noise level."""
+    """Return card of a prior that was written down, not trained: no anatomy, every noise level."""
     return ModelCard(
         name=name,
         anatomy="none (a distribution in closed form)",
@@ -48,7 +48,7 @@ def exact_card(name: str, size: int) -> ModelCard:
 
 
 def dense_likelihood(measurement: Measurement, n_pixels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A (M, n), y (M,) and weights (M,) of a measurement as float64 arrays on the CPU.
+    """Return a (M, n), y (M,) and weights (M,) of a measurement as float64 arrays on the CPU.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def dense_likelihood(measurement: Measurement, n_pixels: int) -> tuple[Tensor, T
 
 
 def per_sample(sigma: Tensor | float, x: Tensor) -> Tensor:
-    """(B, 1) float64 noise levels for the samples of x (B, ...)."""
+    """Return the (B, 1) float64 noise levels for the samples of x (B, ...)."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1)
     return levels.expand(len(x), 1)
 
@@ -126,31 +126,31 @@ class GaussianPrior:
         return self.mean.numel()
 
     def to(self, device: torch.device | str) -> Self:
-        """The same prior on another device (one that has float64)."""
+        """Return the same prior on another device (one that has float64)."""
         moved = object.__new__(type(self))
         moved.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
         return moved
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """μ + C (C + σ²)⁻¹ (x − μ) for x (B, C, H, W) and sigma (B,), in x's type; differentiable."""
+        """Return μ + C (C + σ²)⁻¹ (x − μ) for x (B, C, H, W) and sigma (B,), in x's type; differentiable."""
         s = per_sample(sigma, x).square()
         z = (x.double() - self.mean).flatten(1) @ self.basis
         gain = self.variances / (self.variances + s)
         return (self.mean + ((gain * z) @ self.basis.T).reshape(x.shape)).to(x.dtype)
 
     def log_density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
-        """log p(x_σ = x) in nats for x (B, C, H, W), shape (B,)."""
+        """Return log p(x_σ = x) in nats for x (B, C, H, W), shape (B,)."""
         variances = self.variances + sigma**2
         z = (x.double() - self.mean).flatten(1) @ self.basis
         return -0.5 * (z.square() / variances + torch.log(2 * math.pi * variances)).sum(1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, C, H, W) float64 draws; the generator lives on the CPU."""
+        """Return the (n, C, H, W) float64 draws; the generator lives on the CPU."""
         z = torch.randn(n, self.n_pixels, generator=generator, dtype=torch.float64).to(self.mean.device)
         return self.mean + ((self.variances.sqrt() * z) @ self.basis.T).reshape(n, *self.shape)
 
     def posterior(self, measurement: Measurement) -> GaussianPrior:
-        """N(m, P): this prior after a linear measurement with Gaussian noise.
+        """Return N(m, P): this prior after a linear measurement with Gaussian noise.
 
         Raises
         ------
@@ -163,7 +163,9 @@ class GaussianPrior:
 
 
 def conditioned_covariance(factor: Tensor, A: Tensor, w: Tensor) -> Tensor:
-    """P = L (I + Lᵀ Aᵀ W A L)⁻¹ Lᵀ for C = L Lᵀ: positive definite in floating point too, unlike C − C Aᵀ (…)⁻¹ A C.
+    """Return P = L (I + Lᵀ Aᵀ W A L)⁻¹ Lᵀ for C = L Lᵀ.
+
+    Positive definite in floating point too, unlike C − C Aᵀ (…)⁻¹ A C.
 
     Parameters
     ----------
@@ -178,8 +180,9 @@ def conditioned_covariance(factor: Tensor, A: Tensor, w: Tensor) -> Tensor:
 
 
 def likelihood_score(prior: Prior, posterior: Prior) -> Denoiser:
-    """Return the exact s_l(x, σ) = (D_post − D)/σ² = ∇ log p(y | x_σ) of (B, H, W) states, from a prior and
-    its own posterior.
+    """Return the exact s_l(x, σ) = (D_post − D)/σ² = ∇ log p(y | x_σ) of (B, H, W) states.
+
+    It follows from a prior and its own posterior.
     """
     before, after = denoiser(prior), denoiser(posterior)
 

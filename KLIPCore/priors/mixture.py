@@ -80,7 +80,7 @@ class GaussianMixturePrior:
         return offsets, torch.log(self.weights) - 0.5 * (offsets.square() / variances[:, None]).sum(-1)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Σ_k r_k D_k for x (B, C, H, W) and sigma (B,), in x's type; differentiable."""
+        """Return Σ_k r_k D_k for x (B, C, H, W) and sigma (B,), in x's type; differentiable."""
         s = per_sample(sigma, x).square()
         offsets, log_share = self._whitened(x, self.variances + s)
         gain = self.variances / (self.variances + s)
@@ -88,19 +88,21 @@ class GaussianMixturePrior:
         return torch.einsum("bk,bkn->bn", torch.softmax(log_share, 1), estimates).reshape(x.shape).to(x.dtype)
 
     def log_density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
-        """log p(x_σ = x) in nats for x (B, C, H, W), shape (B,)."""
+        """Return log p(x_σ = x) in nats for x (B, C, H, W), shape (B,)."""
         variances = (self.variances + sigma**2)[None]
         _, log_share = self._whitened(x, variances)
         return torch.logsumexp(log_share, 1) - 0.5 * torch.log(2 * math.pi * variances).sum()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, C, H, W) float64 draws."""
+        """Return the (n, C, H, W) float64 draws."""
         which = torch.multinomial(self.weights.cpu(), n, replacement=True, generator=generator).to(self.means.device)
         z = torch.randn(n, len(self.variances), generator=generator, dtype=torch.float64).to(self.means.device)
         return self.means[which] + ((self.variances.sqrt() * z) @ self.basis.T).reshape(n, *self.shape)
 
     def posterior(self, measurement: Measurement) -> GaussianMixturePrior:
-        """This prior after a linear measurement with Gaussian noise: every component conditioned, weights by evidence.
+        """Return this prior after a linear measurement with Gaussian noise.
+
+        Every component conditioned, weights by evidence.
 
         Raises
         ------

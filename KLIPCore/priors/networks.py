@@ -34,7 +34,7 @@ channels or steps.
 
 
 def network_config(fields: Mapping[str, Any]) -> Any:
-    """The configuration that a ``network`` entry describes; an entry without ``kind`` is an EDMUNet's.
+    """Return the configuration that a ``network`` entry describes; an entry without ``kind`` is an EDMUNet's.
 
     Raises
     ------
@@ -68,11 +68,11 @@ def _check_extent(fields: Mapping[str, Any]) -> None:
 
 
 def build_network(config: Any) -> nn.Module:
-    """A freshly initialised network of a configuration's kind."""
+    """Return a freshly initialised network of a configuration's kind."""
     network, _ = next(pair for pair in KINDS.values() if type(config) is pair[1])
     return network(config)
 
 
 def network_fields(config: Any) -> dict[str, Any]:
-    """The card's ``network`` entry for a configuration: the inverse of :func:`network_config`."""
+    """Return the card's ``network`` entry for a configuration: the inverse of :func:`network_config`."""
     return {"kind": next(kind for kind, pair in KINDS.items() if type(config) is pair[1]), **asdict(config)}

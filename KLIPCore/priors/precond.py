@@ -15,25 +15,28 @@ SIGMA_DATA = 0.5
 
 
 def c_skip(sigma: Tensor) -> Tensor:
-    """Weight of the noisy image in the denoised one: σ_d² / (σ² + σ_d²)."""
+    """Return weight of the noisy image in the denoised one: σ_d² / (σ² + σ_d²)."""
     return SIGMA_DATA**2 / (sigma**2 + SIGMA_DATA**2)
 
 
 def c_out(sigma: Tensor) -> Tensor:
-    """Scale of the network's output: σ σ_d / √(σ² + σ_d²)."""
+    """Return the scale of the network's output: σ σ_d / √(σ² + σ_d²)."""
     return sigma * SIGMA_DATA / torch.sqrt(sigma**2 + SIGMA_DATA**2)
 
 
 def c_in(sigma: Tensor) -> Tensor:
-    """Scale of the network's input: 1 / √(σ² + σ_d²)."""
+    """Return the scale of the network's input: 1 / √(σ² + σ_d²)."""
     return 1.0 / torch.sqrt(sigma**2 + SIGMA_DATA**2)
 
 
 def c_noise(sigma: Tensor) -> Tensor:
-    """The noise level as the network is told it: ¼ ln σ, times 250 to suit MONAI's sinusoidal time embedding."""
+    """Return the noise level as the network is told it.
+
+    ¼ ln σ, times 250 to suit MONAI's sinusoidal time embedding.
+    """
     return 250.0 * torch.log(sigma) / 4.0
 
 
 def loss_weight(sigma: Tensor) -> Tensor:
-    """λ(σ) = (σ² + σ_d²) / (σ σ_d)²: the squared error of D in units of F's (Karras et al. 2022, table 1)."""
+    """Return λ(σ) = (σ² + σ_d²) / (σ σ_d)²: the squared error of D in units of F's (Karras et al. 2022, table 1)."""
     return (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2

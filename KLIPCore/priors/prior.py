@@ -28,7 +28,7 @@ class Prior(Protocol):
         ...
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """E[x₀ | x₀ + σ z = x].
+        """Return E[x₀ | x₀ + σ z = x].
 
         Parameters
         ----------

@@ -89,25 +89,25 @@ class SongConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """From a card's ``network`` entry."""
+        """Return from a card's ``network`` entry."""
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "kind"}
         return cls(**known)
 
 
 def filter_of(taps: tuple[float, ...]) -> Tensor:
-    """(n, n) separable filter of unit sum."""
+    """Return the (n, n) separable filter of unit sum."""
     line = torch.tensor(taps, dtype=torch.float32)
     return torch.outer(line, line) / line.sum() ** 2
 
 
 def halved(x: Tensor, weights: Tensor) -> Tensor:
-    """Filtered, every second pixel kept; zeros outside."""
+    """Return filtered, every second pixel kept; zeros outside."""
     n = x.shape[1]
     return F.conv2d(x, weights.to(x).expand(n, 1, -1, -1), stride=2, padding=(weights.shape[-1] - 1) // 2, groups=n)
 
 
 def doubled(x: Tensor, weights: Tensor) -> Tensor:
-    """Zeros between pixels, filtered, mean kept."""
+    """Return zeros between pixels, filtered, mean kept."""
     n = x.shape[1]
     return F.conv_transpose2d(
         x, 4 * weights.to(x).expand(n, 1, -1, -1), stride=2, padding=(weights.shape[-1] - 1) // 2, groups=n
@@ -115,7 +115,7 @@ def doubled(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def group_norm(n_channels: int) -> nn.GroupNorm:
-    """At most 32 groups of at least four channels."""
+    """Return at most 32 groups of at least four channels."""
     return nn.GroupNorm(min(32, n_channels // 4), n_channels, eps=1e-6)
 
 
@@ -150,7 +150,10 @@ class ResidualBlock(nn.Module):
         return halved(x, weights) if self.resample < 0 else doubled(x, weights) if self.resample > 0 else x
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(B, n_out, H', W') from features (B, n_in, H, W) and (B, n_told)."""
+        """Return denoised images (B, C, H, W) from noisy ones.
+
+        Noise levels are (B,) in intensity units, positions (B, 2, H, W).
+        """
         h = self.conv_in(self._resampled(F.silu(self.norm_in(x))))
         h = self.conv_out(F.silu(self.norm_out(h + self.told(told)[:, :, None, None])))
         x = self._resampled(x)
@@ -225,8 +228,9 @@ class SongUNet(nn.Module):
         return int(2 ** (len(self.config.channels) - 1))
 
     def raw(self, picture: Tensor, noise: Tensor) -> Tensor:
-        """F: (B, image_channels, H, W) from input channels (B, n, H, W) and the noise level as the network
-        is told it (B,).
+        """Return F, (B, image_channels, H, W).
+
+        Its input is (B, n, H, W) channels and the noise level as the network is told it (B,).
         """
         c, weights = self.config, self.taps
         told = F.silu(self.told_2(F.silu(self.told_1(self._noise_vector(noise)))))
@@ -279,8 +283,9 @@ class SongUNet(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], 1)
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
-        """Denoised images (B, C, H, W) from noisy ones, noise levels (B,) in intensity units and positions
-        (B, 2, H, W).
+        """Return denoised images (B, C, H, W) from noisy ones.
+
+        Noise levels are (B,) in intensity units, positions (B, 2, H, W).
         """
         c = self.config
         if not c.patch:

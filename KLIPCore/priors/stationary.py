@@ -61,8 +61,9 @@ class StationaryGaussianPrior:
     def matern(
         cls, mean: Tensor, std: float, length: float, smoothness: float = 1.5, floor: float = 1e-6
     ) -> StationaryGaussianPrior:
-        """Matérn covariance: S(f) ∝ (1 + (2π f length)²)^−(smoothness + 1), scaled to pixel standard deviation
-        ``std``.
+        """Return a prior with Matérn covariance: S(f) ∝ (1 + (2π f length)²)^−(smoothness + 1).
+
+        It is scaled to the pixel standard deviation ``std``.
 
         Parameters
         ----------
@@ -85,29 +86,30 @@ class StationaryGaussianPrior:
         return self._card
 
     def to(self, device: torch.device | str) -> Self:
-        """The same prior on another device (one that has float64)."""
+        """Return the same prior on another device (one that has float64)."""
         moved = object.__new__(type(self))
         moved.__dict__ = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.__dict__.items()}
         return moved
 
     def filtered(self, x: Tensor, gain: Tensor) -> Tensor:
-        """x (..., H, W) with its Fourier coefficients multiplied by ``gain`` (..., H, W), which is real and
-        symmetric.
+        """Return x (..., H, W) with its Fourier coefficients multiplied by ``gain`` (..., H, W).
+
+        The gain is real and symmetric.
         """
         return torch.fft.ifft2(gain * torch.fft.fft2(x)).real
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """μ + C (C + σ²)⁻¹ (x − μ) for x (B, 1, H, W) and sigma (B,), in x's type; differentiable."""
+        """Return μ + C (C + σ²)⁻¹ (x − μ) for x (B, 1, H, W) and sigma (B,), in x's type; differentiable."""
         s = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1, 1, 1).square()
         return (self.mean + self.filtered(x.double() - self.mean, self.spectrum / (self.spectrum + s))).to(x.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, 1, H, W) float64 draws; the generator lives on the CPU."""
+        """Return the (n, 1, H, W) float64 draws; the generator lives on the CPU."""
         z = torch.randn(n, 1, *self.mean.shape, generator=generator, dtype=torch.float64).to(self.mean.device)
         return self.mean + self.filtered(z, self.spectrum.sqrt())
 
     def dense(self) -> GaussianPrior:
-        """The same law with its (H·W)² covariance written out; for images up to about 32 × 32."""
+        """Return the same law with its (H·W)² covariance written out; for images up to about 32 × 32."""
         height, width = self.mean.shape
         units = torch.eye(height * width, dtype=torch.float64, device=self.mean.device).reshape(-1, height, width)
         return GaussianPrior(
@@ -117,7 +119,7 @@ class StationaryGaussianPrior:
     def posterior(
         self, measurement: Measurement, n_iterations: int = 400, tolerance: float = 1e-12
     ) -> StationaryPosterior:
-        """This prior after a linear measurement with Gaussian noise, matrix-free."""
+        """Return this prior after a linear measurement with Gaussian noise, matrix-free."""
         return StationaryPosterior(self, measurement, n_iterations, tolerance)
 
 
@@ -175,14 +177,14 @@ class StationaryPosterior:
         return prior.filtered(q, root)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """D_post(x, σ) = E[x₀ | x_σ = x, y] for x (B, 1, H, W) and sigma (B,), in x's type."""
+        """Return D_post(x, σ) = E[x₀ | x_σ = x, y] for x (B, 1, H, W) and sigma (B,), in x's type."""
         s = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).reshape(-1, 1, 1, 1).square()
         prior_estimate = self.prior.denoise(x.double(), sigma)
         left = self.prior.spectrum * s / (self.prior.spectrum + s)
         return (prior_estimate + self._correction(prior_estimate, left, self.measurement.y)).to(x.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, 1, H, W) float64 exact draws by Matheron's rule."""
+        """Return the (n, 1, H, W) float64 exact draws by Matheron's rule."""
         x = self.prior.sample(n, generator)
         dtype = self.measurement.y.dtype
         simulated = self.measurement.noise.sample(self.measurement.A(x.to(dtype)), generator)

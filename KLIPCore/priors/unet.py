@@ -60,7 +60,7 @@ class UNetConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """From a card's or a configuration's ``network`` entry.
+        """Return from a card's or a configuration's ``network`` entry.
 
         Raises
         ------
@@ -80,8 +80,9 @@ class UNetConfig:
 
 
 def folded_unet(config: UNetConfig) -> nn.Module:
-    """MONAI's diffusion U-Net on a grid folded by ``config.unshuffle``, with two position channels more
-    where asked for.
+    """Return MONAI's diffusion U-Net on a grid folded by ``config.unshuffle``.
+
+    It has two position channels more where they are asked for.
     """
     from monai.networks.nets import DiffusionModelUNet  # heavy: only when a network is really built
 
@@ -102,13 +103,13 @@ def folded_unet(config: UNetConfig) -> nn.Module:
 
 
 def fold(x: Tensor, position: Tensor, config: UNetConfig) -> Tensor:
-    """(B, 1, H, W) images and (B, 2, H, W) positions as the channels that :func:`folded_unet` takes."""
+    """Return the (B, 1, H, W) images and (B, 2, H, W) positions as the channels that :func:`folded_unet` takes."""
     image = F.pixel_unshuffle(x, config.unshuffle)
     return torch.cat([image, F.avg_pool2d(position, config.unshuffle)], 1) if config.positions else image
 
 
 def position_channels(size: int) -> Tensor:
-    """(1, 2, size, size) row and column of every pixel, −1 to 1, in that order."""
+    """Return the (1, 2, size, size) row and column of every pixel, −1 to 1, in that order."""
     axis = torch.linspace(-1.0, 1.0, size)
     return torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]
 
@@ -134,15 +135,16 @@ class EDMUNet(nn.Module):
         return self.config.multiple
 
     def forward(self, x: Tensor, sigma: Tensor, position: Tensor) -> Tensor:
-        """Denoised images (B, 1, H, W) from noisy ones, noise levels (B,) and positions (B, 2, H, W)."""
+        """Return denoised images (B, 1, H, W) from noisy ones, noise levels (B,) and positions (B, 2, H, W)."""
         s = sigma.view(-1, 1, 1, 1)
         raw = self.net(fold(c_in(s) * x, position, self.config), c_noise(sigma))
         return c_skip(s) * x + c_out(s) * F.pixel_shuffle(raw.float(), self.config.unshuffle)
 
 
 def usual_precision(device: torch.device) -> str:
-    """What is fastest as a rule for a network that was trained in bfloat16: that on GPUs and on processors with
-    instructions for it, else float32.
+    """Return what is fastest as a rule for a network that was trained in bfloat16.
+
+    That on GPUs and on processors with instructions for it, else float32.
     """
     if device.type != "cpu":
         return "bfloat16"
@@ -209,7 +211,7 @@ class UNetPrior:
         return self._card
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """E[x₀ | x₀ + σ z = x] for (B, 1, H, W) images of the card's size; float32 in and out.
+        """Return E[x₀ | x₀ + σ z = x] for (B, 1, H, W) images of the card's size; float32 in and out.
 
         Gradients flow when ``x`` requires them (DPS, ΠGDM need them) and are not recorded otherwise.
         """

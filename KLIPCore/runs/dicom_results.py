@@ -83,7 +83,7 @@ def _write(objects: Mapping[Path, Dataset | None]) -> list[Path]:
 
 
 def parameters_of(kl_map: KLMap) -> dict[str, str]:
-    """Settings named in the algorithm identification of DICOM results."""
+    """Return settings named in the algorithm identification of DICOM results."""
     lo, hi = kl_map.score.window
     return {
         "score": kl_map.score.name,

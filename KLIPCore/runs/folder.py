@@ -79,7 +79,7 @@ class RunFolder:
     path: Path
 
     def file(self, name: str) -> Path:
-        """Path of one of :data:`OWN_FILES`."""
+        """Return path of one of :data:`OWN_FILES`."""
         return self.path / name
 
     @property
@@ -93,8 +93,9 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and keep other processes from working in it inside the block. What was made and
-        stays empty is removed.
+        """Make the folder, and keep other processes from working in it inside the block.
+
+        What was made and stays empty is removed.
 
         Raises
         ------
@@ -231,7 +232,7 @@ class RunFolder:
             shutil.rmtree(self.trace_folder)
 
     def run(self) -> dict[str, Any]:
-        """``run.json``.
+        """Return ``run.json``.
 
         Raises
         ------
@@ -250,7 +251,7 @@ class RunFolder:
             ) from error
 
     def result(self) -> dict[str, Any]:
-        """``result.json``.
+        """Return ``result.json``.
 
         Raises
         ------
@@ -282,7 +283,7 @@ class RunFolder:
             )
 
     def read_framing(self) -> Framing:
-        """The inverse of :meth:`write_framing`.
+        """Return the inverse of :meth:`write_framing`.
 
         Raises
         ------
@@ -325,8 +326,9 @@ class RunFolder:
     def finished(
         self, indices: Sequence[int], fingerprint: str, layers: Collection[str] | None = None
     ) -> dict[int, SliceTrace]:
-        """Traces of those slices that are done, with the named layers; a file that is damaged, or of another
-        slice or run, counts as not done.
+        """Return traces of those slices that are done, with the named layers.
+
+        A file that is damaged, or of another slice or run, counts as not done.
         """
         out = {}
         for index in indices:
@@ -340,7 +342,7 @@ class RunFolder:
         return out
 
     def trace(self, indices: Sequence[int], fingerprint: str, layers: Collection[str] | None = None) -> KLTrace:
-        """The trace of a run's slices, as far as they are done; only the named layers when given.
+        """Return the trace of a run's slices, as far as they are done; only the named layers when given.
 
         Raises
         ------

@@ -129,7 +129,7 @@ class LiveMap:
         return maker_of(self.run, self.trace, self.framing, self.where)
 
     def update(self, settings: RegionConfig, over: LiveView | None = None) -> LiveView:
-        """Map and regions under other settings.
+        """Make map and regions under other settings.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class LiveMap:
         return LiveView(settings, volumes.kl_map, labels, regions, volumes.cells.rests_on)
 
     def to_bytes(self) -> bytes:
-        """Everything :meth:`update` needs, as one zip archive of the run folder's own files."""
+        """Return everything :meth:`update` needs, as one zip archive of the run folder's own files."""
         import tempfile
 
         with tempfile.TemporaryDirectory() as name:
@@ -170,7 +170,7 @@ class LiveMap:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LiveMap:
-        """The inverse of :meth:`to_bytes`.
+        """Return the inverse of :meth:`to_bytes`.
 
         Raises
         ------

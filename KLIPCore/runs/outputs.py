@@ -100,7 +100,7 @@ def write_report(
 def report_inputs(
     report: Report, kl_map: KLMap, volumes: MapVolumes, framed: FramedStudy, reconstruction: Volume, card: ModelCard
 ) -> ReportInputs:
-    """What the HTML page shows: pictures and viewer, cropped to, and scaled in, the tested body."""
+    """Return what the HTML page shows: pictures and viewer, cropped to, and scaled in, the tested body."""
     from KLIPCore.export.html import ReportInputs, report_pictures
     from KLIPCore.export.scene import Scene
     from KLIPCore.export.viewer_data import viewer_of

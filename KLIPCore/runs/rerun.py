@@ -74,7 +74,7 @@ Reopen = Callable[[dict[str, Any], Framing, Path | None], FramedStudy]
 
 
 def reopen_study(run: dict[str, Any], framing: Framing, where: Path | None) -> FramedStudy:
-    """The study that a run was made from, read again.
+    """Return the study that a run was made from, read again.
 
     Parameters
     ----------
@@ -105,7 +105,9 @@ def redo_regions(
     progress: Progress | None = None,
     reopen: Reopen = reopen_study,
 ) -> Detection:
-    """Map and regions again from the trace in ``out``, with another block size, window, score or rate; no sampling.
+    """Make map and regions again from the trace in ``out``, without sampling.
+
+    Block size, window, score and rate may be others.
 
     Parameters
     ----------
@@ -144,8 +146,7 @@ def redo_regions(
 def finish(
     folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, search: Search
 ) -> Detection:
-    """From the trace in ``folder`` to the output files; with the study's images (a :class:`FramedStudy`)
-    also the report.
+    """Make the output files from the trace in ``folder``, with the study's images (a :class:`FramedStudy`) also the report.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def report_of(
     warnings: Sequence[str] = (),
     search: Search | None = None,
 ) -> Report:
-    """What there is to say of a map.
+    """Return what there is to say of a map.
 
     Parameters
     ----------
@@ -255,7 +256,7 @@ def _left_out(indices: list[int], n: int) -> str:
 
 
 def read_finished(out: Path) -> Detection:
-    """A finished run, made again from its trace with its last settings; nothing is written.
+    """Return a finished run, made again from its trace with its last settings; nothing is written.
 
     Raises
     ------
@@ -291,7 +292,7 @@ def by_health(volumes: MapVolumes, settings: RegionConfig) -> bool:
 
 
 def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
-    """One region a reported cluster."""
+    """Return one region a reported cluster."""
     clusters = volumes.cells.clusters
     found = find_regions(
         volumes.kl_map,
@@ -313,7 +314,7 @@ def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
 
 
 def reconstruction_volume(trace: KLTrace, framed: Framing, card: ModelCard) -> Volume:
-    """The posterior mean in HU on the study's grid; air (the window's lower end) where nothing was sampled."""
+    """Return the posterior mean in HU on the study's grid; air (the window's lower end) where nothing was sampled."""
     lps = framed.lps_grid
     out = np.zeros(lps.shape, np.float32)
     for s in trace.slices:
@@ -322,14 +323,14 @@ def reconstruction_volume(trace: KLTrace, framed: Framing, card: ModelCard) -> V
 
 
 def volume_hash(volume: Volume) -> str:
-    """Hash of a volume's numbers and places: two studies with the same hash are the same."""
+    """Return hash of a volume's numbers and places: two studies with the same hash are the same."""
     digest = hashlib.blake2b(np.ascontiguousarray(volume.array).data, digest_size=16)
     digest.update(np.ascontiguousarray(volume.grid.affine).data)
     return digest.hexdigest()
 
 
 def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, Any]:
-    """What is needed to do it again, and what it cost."""
+    """Return what is needed to do it again, and what it cost."""
     infos = [s.info for s in trace.slices]
     psnr = [i["psnr_db"] for i in infos if "psnr_db" in i]  # nobody knows the truth of what a scanner measured
     return {
@@ -357,7 +358,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
 
 
 def precision_told(run: dict[str, Any]) -> str:
-    """In which precision a run's network computed, and why in that one."""
+    """Return in which precision a run's network computed, and why in that one."""
     noted = run.get("precision")
     told = [noted.get(name) for name in ("precision", "reason")] if isinstance(noted, dict) else []
     parts = [part for part in told if isinstance(part, str) and part]

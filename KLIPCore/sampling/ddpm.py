@@ -35,17 +35,19 @@ from KLIPCore.sampling.transition import Transition
 
 
 def linear_alpha_bar(n_steps: int = 1000, beta_first: float = 1e-4, beta_last: float = 0.02) -> NDArray[np.float64]:
-    """(n_steps,) ᾱ_t = Π (1 − β) of DDPM's linear schedule, falling from almost 1."""
+    """Return the (n_steps,) ᾱ_t = Π (1 − β) of DDPM's linear schedule, falling from almost 1."""
     return np.asarray(np.cumprod(1.0 - np.linspace(beta_first, beta_last, n_steps)))
 
 
 def sigma_of(alpha_bar: NDArray[np.float64]) -> NDArray[np.float64]:
-    """σ_t = √((1 − ᾱ_t)/ᾱ_t): the noise level in the coordinates of clean images."""
+    """Return σ_t = √((1 − ᾱ_t)/ᾱ_t): the noise level in the coordinates of clean images."""
     return np.sqrt((1.0 - alpha_bar) / alpha_bar)
 
 
 def ddpm_sigmas(n_steps: int, alpha_bar: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """(n_steps + 1,) falling noise levels at evenly strided times of a DDPM schedule (the linear one when None).
+    """Return (n_steps + 1,) falling noise levels at evenly strided times of a DDPM schedule.
+
+    It is the linear one when None.
 
     Raises
     ------
@@ -61,8 +63,9 @@ def ddpm_sigmas(n_steps: int, alpha_bar: NDArray[np.float64] | None = None) -> N
 
 
 def denoiser_from_epsilon(predict: Callable[[Tensor, int], Tensor], alpha_bar: NDArray[np.float64]) -> Denoiser:
-    """The denoiser of a network that predicts DDPM's noise: D(x, σ) = x − σ ε(√ᾱ_t x, t), t the time whose σ_t
-    is nearest in ln σ.
+    """Return the denoiser of a network that predicts DDPM's noise.
+
+    D(x, σ) = x − σ ε(√ᾱ_t x, t), t the time whose σ_t is nearest in ln σ.
 
     Parameters
     ----------

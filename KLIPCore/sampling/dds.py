@@ -81,7 +81,7 @@ def unguided_sample(denoise: Denoiser, sigmas: Sequence[float], x_start: Tensor,
 
 
 def warm_start(measurement: Measurement, sigma: float, cg_iterations: int, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """A quick reconstruction and noisy states around it.
+    """Return a quick reconstruction and noisy states around it.
 
     The reconstruction is least squares, stopped early so that it fits no noise; or, where it costs a few
     products only, a proximal step from air.

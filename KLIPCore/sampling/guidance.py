@@ -81,9 +81,7 @@ Guidance = Callable[[Tensor, float], Guided]
 
 
 def prior_variance(sigma: float, prior_std: float) -> float:
-    """Return r² = σ² σ_d² / (σ² + σ_d²): what is left unknown of a pixel of spread σ_d once it is seen with
-    noise σ.
-    """
+    """Return r² = σ² σ_d² / (σ² + σ_d²): what is left unknown of a pixel of spread σ_d once it is seen with noise σ."""
     return sigma**2 * prior_std**2 / (sigma**2 + prior_std**2)
 
 
@@ -130,8 +128,9 @@ def proximal_guidance(
 def pigdm_guidance(
     denoise: Denoiser, measurement: Measurement, prior_std: float = PRIOR_STD, cg_iterations: int = CG_ITERATIONS
 ) -> Guidance:
-    """Return guidance by ΠGDM (:mod:`KLIPCore.sampling.pigdm`): the proximal step, pulled back through the
-    denoiser's Jacobian.
+    """Return guidance by ΠGDM (:mod:`KLIPCore.sampling.pigdm`).
+
+    The proximal step, pulled back through the denoiser's Jacobian.
 
     Parameters
     ----------
@@ -155,8 +154,9 @@ def pigdm_guidance(
 def projection_guidance(
     denoise: Denoiser, measurement: Measurement, cg_iterations: int = CG_ITERATIONS, relaxation: float = 1.0
 ) -> Guidance:
-    """Return guidance by projecting the state onto the data, as far as the noise of both allows
-    (:mod:`KLIPCore.sampling.ve_projection`).
+    """Return guidance by projecting the state onto the data, as far as the noise of both allows.
+
+    See :mod:`KLIPCore.sampling.ve_projection`.
 
     Parameters
     ----------
@@ -249,8 +249,9 @@ def posterior_denoiser(guidance: Guidance) -> Denoiser:
 
 
 def prior_and_posterior(guidance: Guidance) -> Callable[[Tensor, float], tuple[Tensor, Tensor]]:
-    """Return D and D_post of a guidance method at once, from one evaluation of the prior: what the KL
-    quadrature asks for.
+    """Return D and D_post of a guidance method at once, from one evaluation of the prior.
+
+    What the KL quadrature asks for.
     """
 
     def both(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
@@ -261,8 +262,9 @@ def prior_and_posterior(guidance: Guidance) -> Callable[[Tensor, float], tuple[T
 
 
 def reconstruction_denoiser(reconstruction: Tensor) -> Denoiser:
-    """Return D_post ≈ x̂, an (H, W) reconstruction, whatever the state: right where the data decide everything
-    (σ² ≫ posterior variance).
+    """Return D_post ≈ x̂, an (H, W) reconstruction, whatever the state.
+
+    Right where the data decide everything (σ² ≫ posterior variance).
 
     Below the posterior's own spread it fails: x̂ does not follow the sample that was noised.
     """

@@ -41,7 +41,7 @@ def seeded_noise(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> NoiseSource:
-    """White noise drawn on the CPU, so that a seed gives the same sample on every device."""
+    """Return white noise drawn on the CPU, so that a seed gives the same sample on every device."""
 
     def noise() -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype).to(device)
@@ -50,7 +50,7 @@ def seeded_noise(
 
 
 def falling(sigmas: Sequence[float]) -> list[float]:
-    """The noise levels as a list.
+    """Return the noise levels as a list.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def falling(sigmas: Sequence[float]) -> list[float]:
 
 
 def step_variance(sigma: float, sigma_next: float, data_std: float) -> float:
-    """v = Δ (σ₊² + σ_d²)/(σ² + σ_d²), Δ = σ² − σ₊²; σ_d may be 0 or infinite."""
+    """Return v = Δ (σ₊² + σ_d²)/(σ² + σ_d²), Δ = σ² − σ₊²; σ_d may be 0 or infinite."""
     delta = sigma**2 - sigma_next**2
     if math.isinf(data_std):
         return delta

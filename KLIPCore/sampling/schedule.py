@@ -9,7 +9,9 @@ from KLIPCore.errors import ConfigError
 
 
 def geometric(sigma_start: float, sigma_end: float, n_steps: int) -> NDArray[np.float64]:
-    """(n_steps + 1,) levels falling evenly in ln σ: the schedule on which path KL is least biased (docs/method.md).
+    """Return the (n_steps + 1,) levels falling evenly in ln σ.
+
+    The schedule on which path KL is least biased (docs/method.md).
 
     Raises
     ------
@@ -24,7 +26,7 @@ def geometric(sigma_start: float, sigma_end: float, n_steps: int) -> NDArray[np.
 
 
 def karras(sigma_start: float, sigma_end: float, n_steps: int, rho: float = 7.0) -> NDArray[np.float64]:
-    """(n_steps + 1,) levels falling evenly in σ^(1/ρ): Karras et al. 2022, equation 5."""
+    """Return the (n_steps + 1,) levels falling evenly in σ^(1/ρ): Karras et al. 2022, equation 5."""
     if not 0 < sigma_end < sigma_start or n_steps < 1:
         raise ConfigError(
             f"No {n_steps} noise levels fall from {sigma_start} to {sigma_end}.",

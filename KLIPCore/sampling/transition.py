@@ -54,5 +54,5 @@ class Transition:
         return self.guided_mean - self.prior_mean
 
     def whitened_push(self) -> Tensor:
-        """δ √(weight / 2v), (B, C, H, W): its squares are nats per pixel."""
+        """Return δ √(weight / 2v), (B, C, H, W): its squares are nats per pixel."""
         return self.shift * math.sqrt(self.weight / (2.0 * self.variance))

@@ -55,8 +55,9 @@ def langevin_step(
     weight: float,
     sigma_next: float | None = None,
 ) -> Transition:
-    """x + ε (s + s_l) + √(2ε) z at one noise level: leaves the noised posterior where it is, up to an error
-    of order ε.
+    """Return x + ε (s + s_l) + √(2ε) z at one noise level.
+
+    Leaves the noised posterior where it is, up to an error of order ε.
     """
     guided = guidance(x, sigma)
     prior_mean = x + step_size / sigma**2 * (guided.denoised - x)

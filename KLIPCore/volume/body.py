@@ -17,7 +17,7 @@ WORKING_PIXELS = 256
 
 
 def body_mask(intensity: NDArray[np.floating], threshold: float = 0.015) -> NDArray[np.bool_]:
-    """The patient in one slice: the largest soft-tissue object, holes filled, couch cut off.
+    """Return the patient in one slice: the largest soft-tissue object, holes filled, couch cut off.
 
     Parameters
     ----------
@@ -55,5 +55,5 @@ def body_mask(intensity: NDArray[np.floating], threshold: float = 0.015) -> NDAr
 
 
 def body_masks(intensity: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """:func:`body_mask` of every slice of a (D, H, W) intensity array."""
+    """Return :func:`body_mask` of every slice of a (D, H, W) intensity array."""
     return np.stack([body_mask(s) for s in intensity]) if len(intensity) else np.zeros(intensity.shape, bool)

@@ -52,7 +52,7 @@ class Frame:
         size: int = 256,
         body_fraction: float = 0.875,
     ) -> Frame:
-        """The frame of a study from its body masks.
+        """Return the frame of a study from its body masks.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class Frame:
         return self.centres[k, 0] + offset * self.pixel[0], self.centres[k, 1] + offset * self.pixel[1]
 
     def pull(self, array: NDArray[np.floating], order: int = 1, factor: int = 1) -> NDArray[np.float32]:
-        """Study slices (D, H, W) → frame slices (D, size·factor, size·factor).
+        """Return the frame slices (D, size·factor, size·factor) of study slices (D, H, W).
 
         Parameters
         ----------
@@ -118,7 +118,9 @@ class Frame:
         return out
 
     def push(self, framed: NDArray[np.floating], shape: tuple[int, int], order: int = 1) -> NDArray[np.float32]:
-        """Frame slices (D, n, n) → study slices (D, H, W); ``n`` may be a divisor of ``size`` (a coarser base grid).
+        """Return the study slices (D, H, W) of frame slices (D, n, n).
+
+        The side ``n`` may be a divisor of ``size`` (a coarser base grid).
 
         Parameters
         ----------
@@ -136,8 +138,9 @@ class Frame:
     def cell_positions(
         self, n: int, shape: tuple[int, int], k: int = 0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where a study slice's rows (H,) and columns (W,) lie on an n × n division of the frame's square, as
-        indices of its cell centres.
+        """Return where the rows (H,) and columns (W,) of a study slice lie on an n × n division of the frame.
+
+        They are indices of its cell centres.
 
         Parameters
         ----------
@@ -157,7 +160,7 @@ class Frame:
         return out[0], out[1]
 
     def truncated(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(D,) fraction of each slice's body pixels that lies outside the frame's square."""
+        """Return the (D,) fraction of each slice's body pixels that lies outside the frame's square."""
         out = np.zeros(len(masks))
         for k, mask in enumerate(masks):
             rows, columns = np.nonzero(mask)
@@ -168,7 +171,7 @@ class Frame:
         return out
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready fields."""
+        """Return JSON-ready fields."""
         return {
             "size": self.size,
             "centres": self.centres.tolist(),
@@ -178,7 +181,7 @@ class Frame:
 
     @classmethod
     def from_dict(cls, fields: dict) -> Frame:
-        """The inverse of :meth:`to_dict`.
+        """Return the inverse of :meth:`to_dict`.
 
         Raises
         ------
@@ -210,8 +213,9 @@ def _nearest(positions: NDArray[np.float64], n: int) -> NDArray[np.intp]:
 
 
 def interpolation_weights(positions: NDArray[np.float64], n: int, order: int) -> sp.csr_array:
-    """(len(positions), n) interpolation weights along one axis: linear or nearest; rows of zeros outside [0, n
-    − 1] and at NaN.
+    """Return the (len(positions), n) interpolation weights along one axis: linear or nearest.
+
+    Rows of zeros outside [0, n − 1] and at NaN.
 
     Interpolation on a rectilinear grid is separable, so a slice is resampled by two thin sparse products.
     """

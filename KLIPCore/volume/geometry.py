@@ -80,18 +80,18 @@ class ImageGrid2D:
         return f"{self.shape[0]} x {self.shape[1]} pixels of {self.pixel_mm:.4g} mm"
 
     def refined(self, factor: int) -> ImageGrid2D:
-        """The same square of the plane with every pixel split ``factor`` × ``factor``."""
+        """Return the same square of the plane with every pixel split ``factor`` × ``factor``."""
         if factor < 1:
             raise ConfigError(f"A grid cannot be refined {factor} times.", "Give a whole number of at least 1.")
         return ImageGrid2D((self.shape[0] * factor, self.shape[1] * factor), self.pixel_mm / factor)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
+        """Return JSON-ready fields."""
         return {"shape": list(self.shape), "pixel_mm": self.pixel_mm}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ImageGrid2D:
-        """The inverse of :meth:`to_dict`."""
+        """Return the inverse of :meth:`to_dict`."""
         return cls((int(fields["shape"][0]), int(fields["shape"][1])), float(fields["pixel_mm"]))
 
 
@@ -148,7 +148,7 @@ class Geometry(ABC):
         return (self.n_views, int(self.n_detectors))
 
     def detector_mm(self, shift: float = 0.0) -> Array:
-        """(n_detectors,) detector coordinates u of the bins' centres, moved by ``shift`` bins."""
+        """Return the (n_detectors,) detector coordinates u of the bins' centres, moved by ``shift`` bins."""
         return (np.arange(self.n_detectors) - (self.n_detectors - 1) / 2 + shift) * self.pitch_mm + self.offset_mm
 
     @property
@@ -158,7 +158,7 @@ class Geometry(ABC):
 
     @abstractmethod
     def lines(self, shift: float = 0.0) -> tuple[Array, Array]:
-        """Normal angle φ (rad) and signed distance s (mm) of every ray, two arrays (n_views, n_detectors).
+        """Return normal angle φ (rad) and signed distance s (mm) of every ray, two arrays (n_views, n_detectors).
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class Geometry(ABC):
         """
 
     def views(self: G, selection: ArrayLike | slice) -> G:
-        """The same scanner with a selection of its views (indices, a mask or a slice)."""
+        """Return the same scanner with a selection of its views (indices, a mask or a slice)."""
         return replace(
             self,
             angles_rad=tuple(
@@ -175,13 +175,13 @@ class Geometry(ABC):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields, with the kind of scanner under ``type``."""
+        """Return JSON-ready fields, with the kind of scanner under ``type``."""
         fields = asdict(self)
         return {"type": KINDS_OF[type(self)], **fields, "angles_rad": list(self.angles_rad)}
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> Geometry:
-        """The inverse of :meth:`to_dict`.
+        """Return the inverse of :meth:`to_dict`.
 
         Raises
         ------
@@ -274,7 +274,7 @@ class FanBeam(Geometry):
         )
 
     def fan_angles(self, shift: float = 0.0) -> Array:
-        """(n_detectors,) angle γ of each ray to the central one, in radians, of u's sign."""
+        """Return the (n_detectors,) angle γ of each ray to the central one, in radians, of u's sign."""
         u = self.detector_mm(shift) / self.source_detector_mm
         return u if self.equiangular else np.arctan(u)
 
@@ -300,7 +300,7 @@ class FanBeam(Geometry):
         source_detector_mm: float = 1085.6,
         equiangular: bool = False,
     ) -> FanBeam:
-        """Evenly spread views over an arc, with a detector that sees the whole image.
+        """Return evenly spread views over an arc, with a detector that sees the whole image.
 
         Parameters
         ----------
@@ -332,8 +332,9 @@ KINDS_OF: dict[type[Geometry], str] = {ParallelBeam: "parallel", FanBeam: "fan"}
 
 
 def arc_text(angles_rad: tuple[float, ...]) -> str:
-    """Return what view angles (rad) span, in degrees, for people: ``views over 180 deg``, or between the
-    first and last of uneven ones.
+    """Return what view angles (rad) span, in degrees, for people.
+
+    ``views over 180 deg``, or between the first and last of uneven ones.
     """
     degrees = np.rad2deg(angles_rad)
     if len(degrees) == 1:

@@ -72,8 +72,9 @@ class Grid:
         direction: ArrayLike,
         frame_uid: str = "",
     ) -> Grid:
-        """The grid that ITK describes by ``spacing``, ``origin`` (mm) and ``direction`` (3×3), all in (i, j,
-        k) order.
+        """Return the grid that ITK describes by ``spacing``, ``origin`` (mm) and ``direction`` (3×3).
+
+        All are in (i, j, k) order.
         """
         columns = np.asarray(direction, float).reshape(3, 3) * np.asarray(spacing, float)[None, :]
         affine = np.eye(4)
@@ -102,16 +103,16 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     def to_world(self, index: ArrayLike) -> NDArray[np.float64]:
-        """LPS mm of array indices ``(..., 3)`` in (k, j, i) order; fractions are allowed."""
+        """Return LPS mm of array indices ``(..., 3)`` in (k, j, i) order; fractions are allowed."""
         return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def to_index(self, point_lps_mm: ArrayLike) -> NDArray[np.float64]:
-        """Fractional array index ``(..., 3)`` in (k, j, i) order of LPS points in mm."""
+        """Return fractional array index ``(..., 3)`` in (k, j, i) order of LPS points in mm."""
         offset = np.asarray(point_lps_mm, float) - self.affine[:3, 3]
         return np.asarray(np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0], np.float64)
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Grid:
-        """The grid of ``array[box]``; slices must have step 1 (or None) and resolve inside the shape."""
+        """Return the grid of ``array[box]``; slices must have step 1 (or None) and resolve inside the shape."""
         starts, shape = [], []
         for part, n in zip(box, self.shape, strict=True):
             start, stop, step = part.indices(n)
@@ -126,7 +127,9 @@ class Grid:
         return Grid((shape[0], shape[1], shape[2]), affine, self.frame_uid)
 
     def lps_axes(self) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-        """How to turn the array so that k runs to Superior, j to Posterior and i to Left, as near as axes allow.
+        """Return how to turn the array so that k runs to Superior, j to Posterior and i to Left.
+
+        Axes are followed as nearly as they allow.
 
         Returns
         -------
@@ -143,7 +146,7 @@ class Grid:
         return (best[0], best[1], best[2]), (flips[0], flips[1], flips[2])
 
     def oriented(self, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Grid:
-        """The grid of ``array.transpose(order)`` with the axes in ``flips`` reversed."""
+        """Return the grid of ``array.transpose(order)`` with the axes in ``flips`` reversed."""
         affine = np.eye(4)
         affine[:3, :3] = self.affine[:3, :3][:, list(order)]
         shape = tuple(self.shape[a] for a in order)
@@ -156,7 +159,7 @@ class Grid:
         return Grid((shape[0], shape[1], shape[2]), affine, self.frame_uid)
 
     def same_as(self, other: Grid, atol_mm: float = 1e-4) -> bool:
-        """Whether every voxel centre of both grids coincides within ``atol_mm``."""
+        """Return whether every voxel centre of both grids coincides within ``atol_mm``."""
         if self.shape != other.shape:
             return False
         corners = np.array(

@@ -40,7 +40,7 @@ HOW_TO_RANGE = "Write --slices 12:17 (12 to 16), counted from the feet"
 
 
 def parse_slices(text: str | None, n_slices: int) -> list[int]:
-    """Slice numbers that a Python-style range means, ``"12:17"`` or ``"-5:"`` or ``"7"``; all when None.
+    """Return slice numbers that a Python-style range means, ``"12:17"`` or ``"-5:"`` or ``"7"``; all when None.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _range(text: str, remedy: str) -> slice | int:
 
 
 def parse_box(text: str | None) -> Box | None:
-    """The box that ``"x0:x1,y0:y1,z0:z1"`` (LPS mm) means; None when no text is given.
+    """Return the box that ``"x0:x1,y0:y1,z0:z1"`` (LPS mm) means; None when no text is given.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def parse_box(text: str | None) -> Box | None:
 
 
 def box_mask(grid: Grid, box: Box) -> NDArray[np.bool_]:
-    """(D, H, W) bool: voxel centres inside the box.
+    """Return the (D, H, W) bool: voxel centres inside the box.
 
     Raises
     ------

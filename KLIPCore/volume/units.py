@@ -40,19 +40,19 @@ class Window:
         return self.hi_hu - self.lo_hu
 
     def apply(self, hu: NDArray[np.floating]) -> NDArray[np.float32]:
-        """HU of any shape → intensity in [0, 1], clipped, float32."""
+        """Return HU of any shape → intensity in [0, 1], clipped, float32."""
         return np.clip((np.asarray(hu, np.float32) - self.lo_hu) / self.width_hu, 0.0, 1.0).astype(np.float32)
 
     def invert(self, intensity: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Intensity of any shape → HU, float32, not clipped."""
+        """Return the HU of intensities of any shape, float32, not clipped."""
         return (np.asarray(intensity, np.float32) * self.width_hu + self.lo_hu).astype(np.float32)
 
 
 def hu_to_mu(hu: NDArray[np.floating]) -> NDArray[np.float32]:
-    """HU → linear attenuation in 1/mm, not below 0 (vacuum)."""
+    """Return HU → linear attenuation in 1/mm, not below 0 (vacuum)."""
     return np.maximum(MU_WATER_PER_MM * (1.0 + np.asarray(hu, np.float32) / 1000.0), 0.0).astype(np.float32)
 
 
 def mu_to_hu(mu_per_mm: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Linear attenuation in 1/mm → HU."""
+    """Return the HU of linear attenuation in 1/mm."""
     return (1000.0 * (np.asarray(mu_per_mm, np.float32) / MU_WATER_PER_MM - 1.0)).astype(np.float32)

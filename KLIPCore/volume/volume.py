@@ -57,19 +57,22 @@ class Orientation:
     flips: tuple[bool, bool, bool]
 
     def apply(self, array: NDArray) -> NDArray:
-        """Source array (D, H, W) of any type → turned array, contiguous."""
+        """Return source array (D, H, W) of any type → turned array, contiguous."""
         return np.ascontiguousarray(np.flip(array.transpose(self.order), self._reversed_axes))
 
     def restore(self, array: NDArray) -> NDArray:
-        """Turned array of any type → array in the source's order, contiguous."""
+        """Return a turned array of any type in the source's order, contiguous."""
         return np.ascontiguousarray(np.flip(array, self._reversed_axes).transpose(np.argsort(self.order)))
 
     def view(self, array: NDArray) -> NDArray:
-        """Source array → the same memory seen in turned order: what is written there lands in the source's order."""
+        """Return source array → the same memory seen in turned order.
+
+        What is written there lands in the source's order.
+        """
         return np.flip(array.transpose(self.order), self._reversed_axes)
 
     def restore_box(self, box: tuple[slice, slice, slice], shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
-        """A box in a turned array of ``shape`` → the same box in the source's order."""
+        """Return a box in a turned array of ``shape`` → the same box in the source's order."""
         out = [slice(0)] * 3
         for axis, (part, n) in enumerate(zip(box, shape, strict=True)):
             out[self.order[axis]] = slice(n - part.stop, n - part.start) if self.flips[axis] else part
@@ -113,8 +116,9 @@ class Volume:
 
     @classmethod
     def known_finite(cls, array: NDArray[np.float32], grid: Grid, unit: str) -> Volume:
-        """A volume without looking at every voxel again, for float32 numbers of the grid's shape that were
-        computed from finite ones.
+        """Return a volume without looking at every voxel again.
+
+        It is for float32 numbers of the grid's shape that were computed from finite ones.
         """
         made = object.__new__(cls)
         for name, value in (("array", array), ("grid", grid), ("source", Source()), ("unit", unit)):
@@ -122,18 +126,18 @@ class Volume:
         return made
 
     def with_array(self, array: NDArray[np.floating], unit: str | None = None) -> Volume:
-        """The same places and source with other numbers of shape (D, H, W)."""
+        """Return the same places and source with other numbers of shape (D, H, W)."""
         return replace(self, array=np.asarray(array, np.float32), unit=self.unit if unit is None else unit)
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Volume:
-        """The voxels of ``array[box]`` with their own grid and instances."""
+        """Return the voxels of ``array[box]`` with their own grid and instances."""
         grid = self.grid.cropped(box)
         keep = box[0]
         source = replace(self.source, sop_uids=self.source.sop_uids[keep], files=self.source.files[keep])
         return Volume(self.array[box].copy(), grid, source, self.unit)
 
     def oriented_lps(self) -> tuple[Volume, Orientation]:
-        """The volume with k running to Superior, j to Posterior and i to Left, as near as its axes allow.
+        """Return the volume with k running to Superior, j to Posterior and i to Left, as near as its axes allow.
 
         Slices of the result are counted from the feet. Every voxel keeps its place in the patient.
 

@@ -40,11 +40,11 @@ class AstraProjector:
         self._projector = self._astra.create_projector(INTERPOLATION, rays, volume)
 
     def forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, H, W) → (B, n_views, n_detectors)."""
+        """Return the (B, H, W) → (B, n_views, n_detectors)."""
         return self.pixel_mm * np.stack([self._call(self._astra.create_sino, image) for image in x])
 
     def transpose(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, n_views, n_detectors) → (B, H, W)."""
+        """Return the (B, n_views, n_detectors) → (B, H, W)."""
         return self.pixel_mm * np.stack([self._call(self._astra.create_backprojection, data) for data in y])
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class AstraProjector:
 
 
 def astra_projector(geometry: ParallelBeam, image: ImageGrid2D) -> AstraProjector | None:
-    """ASTRA's projector; None where it is not installed."""
+    """Return ASTRA's projector; None where it is not installed."""
     try:
         return AstraProjector(geometry, image)
     except ImportError:

@@ -44,14 +44,14 @@ LEAST_CHANNELS = 16
 
 
 def float32_copy(prior: UNetPrior) -> UNetPrior:
-    """The same weights in float32."""
+    """Return the same weights in float32."""
     network = copy.deepcopy(prior.network).float()
     network.mixed_precision = False
     return UNetPrior(network, prior.card, device=prior.device, own=True)
 
 
 def compiled(prior: UNetPrior) -> Evaluate:
-    """The network as inductor compiles it."""
+    """Return the network as inductor compiles it."""
     copied = copy.copy(prior)
     copied.network = torch.compile(prior.network, dynamic=False)
     return copied.denoise
@@ -79,7 +79,7 @@ class QuantizedConv(nn.Module):
         self.conv = quantized.Conv2d.from_float(copied)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantize, convolve, dequantize."""
+        """Quantize, convolve and dequantize."""
         made: Tensor = self.conv(
             torch.quantize_per_tensor(x.float(), self.scale, self.zero, torch.quint8)
         ).dequantize()
@@ -87,8 +87,9 @@ class QuantizedConv(nn.Module):
 
 
 def int8(prior: UNetPrior, images: Tensor) -> Evaluate:
-    """The network with its convolutions quantized, ranges taken from these clean images (B, 1, H, W) at
-    :data:`LEVELS`.
+    """Return the network with quantized convolutions.
+
+    Ranges are taken from these clean images (B, 1, H, W) at :data:`LEVELS`.
 
     Raises
     ------
@@ -147,7 +148,7 @@ class _Whole(nn.Module):
 
 
 def openvino(prior: UNetPrior, images: Tensor) -> Evaluate:
-    """The network in OpenVINO's bfloat16, for batches like these images.
+    """Return the network in OpenVINO's bfloat16, for batches like these images.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def openvino(prior: UNetPrior, images: Tensor) -> Evaluate:
 def cheaper_section(
     prior: UNetPrior, images: Tensor, min_seconds: float, tell: Callable[[str], None], leave_out: Collection[str] = ()
 ) -> Section:
-    """Every way, its time over that of the network as it runs, and its error.
+    """Return every way, its time over that of the network as it runs, and its error.
 
     Parameters
     ----------

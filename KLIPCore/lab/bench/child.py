@@ -80,7 +80,7 @@ def run_klip(arguments: Sequence[str], scratch: Path, threads: int | None = None
 
 
 def run_and_tell(told: str, arguments: Sequence[str]) -> None:
-    """In the child: be ``klip``, and leave the peak behind."""
+    """Run ``klip`` in the child, and leave its peak of memory behind."""
     sys.argv = ["klip", *arguments]
     try:
         runpy.run_module(
@@ -92,7 +92,7 @@ def run_and_tell(told: str, arguments: Sequence[str]) -> None:
 
 
 def peak_bytes() -> int | None:
-    """The most memory this process ever held; None where the system does not say."""
+    """Return the most memory this process ever held; None where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

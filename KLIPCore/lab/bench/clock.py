@@ -65,7 +65,7 @@ class ClockedOperator(LinearOperator):
         return made
 
     def normal(self, x: Tensor, w: Tensor) -> Tensor:
-        """As the operator's own, timed."""
+        """Return what the operator itself does, timed."""
         started = time.perf_counter()
         made = self.operator.normal(x, w)
         _finish(made)
@@ -87,14 +87,14 @@ class ClockedScanner(Scanner):
 
     @classmethod
     def build(cls, config: Config, prior: Prior, pixel_mm: float, device: torch.device) -> ClockedScanner:
-        """As :meth:`KLIPCore.detection.simulated_scan.Scanner.build`."""
+        """Build a scanner as :meth:`KLIPCore.detection.simulated_scan.Scanner.build` does, with a clock."""
         plain = Scanner.build(config, prior, pixel_mm, device)
         made = cls(config, prior, plain.A, plain.A_fine, plain.noise_sigma, device)
         made.A = ClockedOperator(plain.A, made.clock)  # type: ignore[assignment]
         return made
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        """As the plain scanner's, timed."""
+        """Return what the plain scanner does, timed."""
         started = time.perf_counter()
         made = super().denoise(x, sigma)
         _finish(made)

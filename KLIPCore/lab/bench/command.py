@@ -66,8 +66,9 @@ class BenchOptions:
 def run_bench(
     options: BenchOptions, out: Path, table: Path | None = None, tell: Callable[[str, float, str], None] | None = None
 ) -> Bench:
-    """Measure, and write ``bench.json``, ``bench.md`` and plots into ``out``; what is done is written even if
-    a later part is stopped.
+    """Measure, and write ``bench.json``, ``bench.md`` and plots into ``out``.
+
+    What is done is written even if a later part is stopped.
 
     Parameters
     ----------

@@ -35,8 +35,9 @@ SIGMA = 0.2
 
 
 def adjoint_error(A: Projector, n_pairs: int = 4) -> float:
-    """Largest |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖) over random pairs; products in A's precision, inner
-    products in float64.
+    """Return the largest |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖) over random pairs.
+
+    Products in A's precision, inner products in float64.
     """
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
@@ -51,7 +52,7 @@ def adjoint_error(A: Projector, n_pairs: int = 4) -> float:
 def projector_section(
     single: Ceilings, size: int, views: tuple[int, ...], batches: tuple[int, ...], min_seconds: float
 ) -> Section:
-    """A and Aᵀ against ASTRA; to be called with one thread.
+    """Return a and Aᵀ against ASTRA; to be called with one thread.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def network_section(
     views: tuple[int, ...],
     min_seconds: float,
 ) -> Section:
-    """Denoiser and guidance on the run's device."""
+    """Measure denoiser and guidance on the run's device."""
     rows: list[dict[str, Any]] = []
     size, seconds = prior.card.size, {}
     precision = "bf16" if bool(getattr(prior, "mixed", False)) else "fp32"
@@ -170,7 +171,7 @@ def network_section(
 
 
 def map_section(here: Ceilings, n_slices: int, size: int, min_seconds: float) -> Section:
-    """From a trace to a map, many slices at once: what a slider waits for.
+    """Measure the way from a trace to a map, many slices at once: what a slider waits for.
 
     Parameters
     ----------

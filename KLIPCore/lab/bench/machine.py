@@ -29,7 +29,7 @@ one), 384 MiB (main memory).
 
 
 def machine(prior: ModelCard, device: torch.device) -> dict[str, Any]:
-    """The record that stands over the tables: JSON-ready."""
+    """Return the record that stands over the tables: JSON-ready."""
     import psutil
 
     return {
@@ -50,7 +50,7 @@ def machine(prior: ModelCard, device: torch.device) -> dict[str, Any]:
 
 
 def installed(package: str) -> str:
-    """A package's version, or that it is not there."""
+    """Return a package's version, or that it is not there."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -51,7 +51,7 @@ class Timing:
 
 
 def timed(function: Callable[[], object], min_seconds: float = 0.5, device: torch.device | None = None) -> Timing:
-    """Median and spread of a short computation, by blocked repetition.
+    """Return the median and spread of a short computation, by blocked repetition.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def timed(function: Callable[[], object], min_seconds: float = 0.5, device: torc
 
 
 def timed_runs(function: Callable[[], object], runs: int, device: torch.device | None = None) -> Timing:
-    """The same for a long computation: so many runs, each timed, none for warming up."""
+    """Return the same for a long computation: so many runs, each timed, none for warming up."""
     run, seconds = _finished(function, device), []
     for _ in range(runs):
         started = time.perf_counter()
@@ -105,7 +105,7 @@ def _finished(function: Callable[[], object], device: torch.device | None) -> Ca
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """PyTorch's arithmetic on so many threads inside the block."""
+    """Run PyTorch's arithmetic on so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -132,7 +132,7 @@ class Work:
     precision: str = "fp32"
 
     def times(self, n: float) -> Work:
-        """The same work n times over."""
+        """Return the same work n times over."""
         return Work(n * self.flops, n * self.bytes, round(n * self.operations), self.precision)
 
     def __add__(self, other: Work) -> Work:
@@ -142,8 +142,11 @@ class Work:
 
 
 def work_of(function: Callable[[], object], precision: str = "fp32") -> Work:
-    """Run it once and count: FLOPs by PyTorch's formulas (matrix products, convolutions, attention, their
-    gradients), sparse products by their stored entries, bytes and operations of everything."""
+    """Run a computation once and count its work.
+
+    Floating-point operations are counted by PyTorch's formulas (matrix products, convolutions, attention, their
+    gradients), sparse products by their stored entries, bytes and operations of everything.
+    """
     with _Counter() as counter:
         function()
     return Work(counter.flops, counter.bytes, counter.operations, precision)
@@ -220,13 +223,13 @@ class Ceilings:
     threads: int
 
     def speed(self, working_set: float) -> float:
-        """Bandwidth of the measured working set next above this one: the smaller ones lie in a cache."""
+        """Return the bandwidth of the measured working set next above this one: the smaller ones lie in a cache."""
         return self.bandwidth[
             next((size for size in sorted(self.bandwidth) if size >= working_set), max(self.bandwidth))
         ]
 
     def bound(self, work: Work, seconds: float) -> Bound:
-        """Which ceiling is lowest over this work, and how near it the measured time comes."""
+        """Return which ceiling is lowest over this work, and how near it the measured time comes."""
         least = {
             "arithmetic": work.flops / self.flops[work.precision],
             "memory": work.bytes / self.speed(work.bytes / max(work.operations, 1)),

@@ -47,8 +47,10 @@ GIB = 1024**3
 
 
 def large_study(n_slices: int = SLICES, size: int = SIZE, seed: int = 0) -> Volume:
-    """(n_slices, size, size) HU: an abdomen of ellipses, 400 mm across and 1.25 mm a slice, a ball of 20 mm
-    radius missing 50 HU every 40 slices.
+    """Return the (n_slices, size, size) HU.
+
+    An abdomen of ellipses, 400 mm across and 1.25 mm a slice, a ball of 20 mm radius missing 50 HU every 40
+    slices.
     """
     pixel, slice_mm = 400.0 / size, 1.25
     affine = np.eye(4)
@@ -98,7 +100,7 @@ def memory_section(
     prior: str | None = None,
     score: str = "hypodense",
 ) -> Section:
-    """The peaks.
+    """Return the peaks.
 
     Parameters
     ----------
@@ -158,7 +160,7 @@ def _row(name: str, slices: int, ran: ChildRun, out: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The command of the module."""
+    """Run the command of this module."""
     parser = argparse.ArgumentParser(description="Peak memory of klip detect on a large study, preset full.")
     parser.add_argument("--slices", type=int, default=SLICES)
     parser.add_argument("--size", type=int, default=SIZE)

@@ -17,7 +17,7 @@ INK, OURS, THEIRS, GRID = "#222222", "#0b6e99", "#c2571a", "#dddddd"
 
 
 def plot_cost(schedules: Section | None, curve: Section | None, path: Path) -> Path:
-    """Seconds a slice against AUROC over the body: our chains, our presets, the published schedules."""
+    """Measure seconds a slice against AUROC over the body: our chains, our presets, the published schedules."""
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.subplots()
     for row in curve.rows if curve else ():
@@ -74,7 +74,7 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def plot_scaling(section: Section, path: Path) -> Path:
-    """One panel an axis, logarithmic, with the fitted power law."""
+    """Return one panel an axis, logarithmic, with the fitted power law."""
     figure = Figure(figsize=(2.4 * len(section.rows), 2.7), layout="constrained")
     panels = figure.subplots(1, len(section.rows), squeeze=False)[0]
     for axes, row in zip(panels, section.rows, strict=True):

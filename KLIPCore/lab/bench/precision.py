@@ -47,8 +47,9 @@ SCORES = ("hypodense", "unexpected")
 
 
 def way_seconds(prior: UNetPrior) -> dict[str, float]:
-    """Seconds an image of every precision, channels beside each other, and of float32 with channels apart; nothing
-    is left out for being slow.
+    """Return seconds an image of every precision, channels beside each other, and of float32 with channels apart.
+
+    Nothing is left out for being slow.
 
     Parameters
     ----------
@@ -63,7 +64,10 @@ def way_seconds(prior: UNetPrior) -> dict[str, float]:
 
 
 def here(name: str, every: bool) -> dict[str, Any]:
-    """What this process measures: the choice, its seconds, and with ``every`` those of every way. JSON-ready."""
+    """Return what this process measures: the choice, its seconds, and with ``every`` those of every way.
+
+    JSON-ready.
+    """
     configure_process()
     prior = load_prior(name, "cpu", EXACT)
     choice = fastest(measure(prior), "processor")
@@ -76,7 +80,7 @@ def here(name: str, every: bool) -> dict[str, Any]:
 
 
 def elsewhere(name: str, switches: Mapping[str, str], every: bool = True) -> dict[str, Any]:
-    """:func:`here` in a process of its own with some environment variables more.
+    """Return :func:`here` in a process of its own with some environment variables more.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def elsewhere(name: str, switches: Mapping[str, str], every: bool = True) -> dic
 
 
 def times_section(name: str, tell: Callable[[str], None]) -> Section:
-    """Seconds an image of every way, natively and on the simulated processor, each in a process of its own."""
+    """Return seconds an image of every way, natively and on the simulated processor, each in a process of its own."""
     tell("this processor")
     native = elsewhere(name, {})
     tell("the same with AVX2 alone")
@@ -122,7 +126,7 @@ def _chosen(measured: Mapping[str, Any]) -> str:
 
 
 def maps_section(study: Path, slices: str, names: Sequence[str], tell: Callable[[str], None]) -> Section:
-    """How far runs in other precisions are from one in float32, by the preset quick, beside another seed's.
+    """Return how far runs in other precisions are from one in float32, by the preset quick, beside another seed's.
 
     Parameters
     ----------
@@ -178,14 +182,14 @@ def _differences(exact: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str
 
 
 def relative(values: NDArray, exact: NDArray) -> float:
-    """Root mean square difference over the exact values' root mean square, where both are finite."""
+    """Return the root mean square difference over the exact values' root mean square, where both are finite."""
     finite = np.isfinite(values) & np.isfinite(exact)
     a, b = values[finite].astype(np.float64), exact[finite].astype(np.float64)
     return float(np.sqrt(np.square(a - b).mean() / np.square(b).mean()))
 
 
 def main() -> None:
-    """The command of the module."""
+    """Run the command of this module."""
     parser = argparse.ArgumentParser(description="Times and maps of the network in every precision.")
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
     parser.add_argument("--maps", type=Path, metavar="STUDY", help="compare maps of this study instead of times")

@@ -39,7 +39,7 @@ EXACT_ITERATIONS = 300
 
 
 def transfer_function(A: Projector) -> Tensor:
-    """(H, W // 2 + 1) non-negative: the circulant matrix nearest AᵀA at the middle of the image."""
+    """Return the (H, W // 2 + 1) non-negative: the circulant matrix nearest AᵀA at the middle of the image."""
     h, w = A.domain_shape
     point = torch.zeros(h, w, dtype=A.dtype)
     point[h // 2, w // 2] = 1.0
@@ -50,7 +50,10 @@ def transfer_function(A: Projector) -> Tensor:
 def preconditioned(
     apply: Callable[[Tensor], Tensor], b: Tensor, inverse: Callable[[Tensor], Tensor], n_iterations: int
 ) -> Tensor:
-    """Preconditioned conjugate gradients for one (H, W) right-hand side (Saad, "Iterative methods", algorithm 9.1)."""
+    """Return the solution for one (H, W) right-hand side by preconditioned conjugate gradients.
+
+    See Saad, "Iterative methods", algorithm 9.1.
+    """
     x, r = torch.zeros_like(b), b.clone()
     z = inverse(r)
     p, rz = z.clone(), (r * z).sum()
@@ -65,8 +68,9 @@ def preconditioned(
 
 
 def compare(n_views: int, size: int, sigma: float, noise: float = 0.002, prior_std: float = 0.12) -> dict[str, Any]:
-    """Relative errors of the correction inside the disc, and the time of plain and closed form, for
-    corrections as rough as a denoiser's.
+    """Return relative errors of the correction inside the disc, and the time of plain and closed form.
+
+    Corrections are as rough as a denoiser's.
 
     Parameters
     ----------
@@ -137,7 +141,7 @@ def _by_convolution(measurement: Measurement, weight: float, n_iterations: int) 
 
 
 def preconditioner_section(size: int = 256, views: tuple[int, ...] = (24, 60)) -> Section:
-    """The table, at a low and at a middle noise level."""
+    """Return the table, at a low and at a middle noise level."""
     rows = tuple(compare(n, size, sigma) for n in views for sigma in (0.03, 0.11))
     few = rows[0]["few"]
     note = (

@@ -34,14 +34,17 @@ SMALL_AXES: dict[str, tuple[int, ...]] = {"slices": (1, 2), "samples": (1, 2), "
 
 
 def exponent(n: Sequence[float], seconds: Sequence[float]) -> float:
-    """e of t = c nᵉ."""
+    """Return e of t = c nᵉ."""
     return float(np.polyfit(np.log(np.asarray(n, float)), np.log(np.asarray(seconds, float)), 1)[0])
 
 
 def seconds_of(
     axis: str, value: int, config: Config, prior: UNetPrior, subject: Subject, device: torch.device
 ) -> float:
-    """Seconds of the sampling when one thing has this value; scanner and prior are ready before the clock starts."""
+    """Return seconds of the sampling when one thing has this value.
+
+    Scanner and prior are ready before the clock starts.
+    """
     study, n_slices = subject.study, 1
     if axis == "slices":
         n_slices = value
@@ -64,7 +67,7 @@ def seconds_of(
 
 
 def scaling_section(prior: Prior, subject: Subject, device: torch.device, axes: dict[str, tuple[int, ...]]) -> Section:
-    """Every axis: its values, seconds, and the fitted exponent."""
+    """Return every axis: its values, seconds, and the fitted exponent."""
     if not isinstance(prior, UNetPrior):
         axes = {name: values for name, values in axes.items() if name != "size"}
     rows: list[dict[str, Any]] = []

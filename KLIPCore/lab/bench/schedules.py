@@ -117,7 +117,7 @@ class Comparison:
         self.tested: NDArray[np.bool_] = Landing(study, (subject.index,), n_cells).tested(None)[0]
 
     def measurement(self) -> Measurement:
-        """The very data that :func:`KLIPCore.detection.simulated_scan.trace_slice` makes of the slice."""
+        """Return the very data that :func:`KLIPCore.detection.simulated_scan.trace_slice` makes of the slice."""
         return measure_slice(
             self.scanner,
             self.subject.study,
@@ -126,13 +126,13 @@ class Comparison:
         )
 
     def judge(self, blocks: NDArray[np.floating]) -> tuple[float, float]:
-        """AUROC over body and organ of (h, w) scores of the block centred at each cell."""
+        """Return AUROC over body and organ of (h, w) scores of the block centred at each cell."""
         positive = self.truth.positive
         body, organ = (region | positive for region in (self.tested, self.truth.inside))
         return auroc(blocks[body], positive[body]), auroc(blocks[organ], positive[organ])
 
     def ours(self, config: Config, score_name: str) -> Outcome:
-        """One of our configurations, read by one of our scores."""
+        """Return one of our configurations, read by one of our scores."""
         scanner = ClockedScanner.build(config, self.prior, self.subject.study.frame.pixel_mm, self.device)
         started = time.perf_counter()
         traced = trace_slice(scanner, self.subject.study, self.subject.index)
@@ -141,7 +141,7 @@ class Comparison:
         return Outcome(seconds, scanner.clock.network, scanner.n_evaluations, *self.judge(made.nats[0]))
 
     def published(self, name: str, lengths: Lengths) -> Outcome:
-        """One of the published recipes, read by its own score."""
+        """Return one of the published recipes, read by its own score."""
         scanner, m = self.scanner, self.measurement()
         scanner.clock.network, before = 0.0, scanner.n_evaluations
         started = time.perf_counter()
@@ -218,7 +218,7 @@ def _norm(m: Measurement, n_iterations: int = 20) -> float:
 
 
 def mean_row(name: str, outcomes: list[Outcome], **more: Any) -> dict[str, Any]:
-    """Means over slices."""
+    """Return means over slices."""
     mean = {
         key: float(np.mean([getattr(o, key) for o in outcomes]))
         for key in ("seconds", "network_seconds", "evaluations", "body", "organ")
@@ -242,7 +242,7 @@ OURS: tuple[tuple[str, str], ...] = (
 
 
 def schedules_section(comparisons: list[Comparison], lengths: Lengths, tell: Callable[[str], None]) -> Section:
-    """The published schedules and ours; ratios are to the longest published one."""
+    """Return the published schedules and ours; ratios are to the longest published one."""
     rows = []
     for preset, score in OURS:
         tell(f"preset {preset}, score {score}")
@@ -287,7 +287,7 @@ def schedules_section(comparisons: list[Comparison], lengths: Lengths, tell: Cal
 def curve_section(
     comparisons: list[Comparison], steps: tuple[int, ...], samples: tuple[int, ...], tell: Callable[[str], None]
 ) -> Section:
-    """Cost against AUROC over the length and number of our chains; everything else is the preset quick."""
+    """Measure cost against AUROC over the length and number of our chains; everything else is the preset quick."""
     rows = []
     for n_steps in steps:
         for n_samples in samples:

@@ -56,13 +56,14 @@ class Subject:
         return self.labelled.framed
 
     def truth(self, cell: int) -> SliceTruth:
-        """Where the lesion and the organ are, over base cells of ``cell`` pixels."""
+        """Return where the lesion and the organ are, over base cells of ``cell`` pixels."""
         return self.labelled.truth(self.index, cell)
 
 
 def subjects(data: Path, prior: Prior, n: int, seed: int = 0) -> list[Subject]:
-    """``n`` slices with lesions: of LiTS volumes below ``data`` where they are there, of a synthetic patient
-    otherwise.
+    """Return ``n`` slices with lesions.
+
+    Of LiTS volumes below ``data`` where they are there, of a synthetic patient otherwise.
 
     Real slices are taken from two patients in turn, from the middle of each lesion's extent outwards: nobody
     chose them by their result.
@@ -84,7 +85,7 @@ def subjects(data: Path, prior: Prior, n: int, seed: int = 0) -> list[Subject]:
 
 
 def synthetic(prior: Prior, config: EvaluationConfig, seed: int) -> Subject:
-    """One slice of a synthetic patient with one synthetic lesion in its liver."""
+    """Return one slice of a synthetic patient with one synthetic lesion in its liver."""
     plan = Abdomen.random(seed)
     patient = draw_patient(prior, 1, seed, plan=plan)
     liver = plan.mask("liver", patient.grid) & tissue_mask(patient)

@@ -83,7 +83,7 @@ class Section:
     picture: tuple[str, str] | None = None
 
     def markdown(self, pictures: str = "") -> str:
-        """The table as people read it, its plot below; ``pictures`` is where that lies."""
+        """Return the table as people read it, its plot below; ``pictures`` is where that lies."""
         shown = [c for c in self.columns if any(row.get(c) is not None for row in self.rows)]
         titles = [self.heading, *(COLUMNS.get(c, c.replace("_", " ")) for c in shown)]
         lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
@@ -112,7 +112,7 @@ class Bench:
     plots: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
-        """Everything, one table after the other."""
+        """Return everything, one table after the other."""
         parts = [
             machine_markdown(self.machine, self.ceilings),
             *(f"## {s.name}\n\n{s.markdown()}" for s in self.sections),
@@ -157,7 +157,7 @@ class Bench:
 
 
 def replace_measured(text: str, name: str, content: str) -> str:
-    """A document with new content between the markers of one name.
+    """Return a document with new content between the markers of one name.
 
     Raises
     ------
@@ -173,8 +173,9 @@ def replace_measured(text: str, name: str, content: str) -> str:
 
 
 def with_network_bounds(section: Section, here: Ceilings, evaluation: Work) -> Section:
-    """A section whose rows say how many evaluations their seconds paid for, with what bounds those: the least
-    time in which this device could evaluate the network so often, over the whole row's time.
+    """Return a section whose rows say how many evaluations their seconds paid for, with what bounds those.
+
+    The least time in which this device could evaluate the network so often, over the whole row's time.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def with_network_bounds(section: Section, here: Ceilings, evaluation: Work) -> S
 
 
 def figures(timing: Timing | None, bound: Bound | None = None) -> dict[str, Any]:
-    """A row's time, spread and bound; nothing was measured without a timing."""
+    """Return a row's time, spread and bound; nothing was measured without a timing."""
     if timing is None:
         return {"seconds": NOT_MEASURED}
     made: dict[str, Any] = {"seconds": timing.seconds, "spread": timing.spread, "runs": timing.runs}
@@ -204,7 +205,7 @@ def figures(timing: Timing | None, bound: Bound | None = None) -> dict[str, Any]
 
 
 def machine_markdown(machine: dict[str, Any], ceilings: dict[str, Ceilings]) -> str:
-    """The machine and its ceilings."""
+    """Return the machine and its ceilings."""
     m = machine
     libraries = ", ".join(f"{name} {number}" for name, number in m["libraries"].items())
     lines = [
@@ -228,7 +229,7 @@ def machine_markdown(machine: dict[str, Any], ceilings: dict[str, Ceilings]) -> 
 
 
 def cell(column: str, value: Any) -> str:
-    """One value as text, in the unit of its column."""
+    """Return one value as text, in the unit of its column."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -253,7 +254,7 @@ def cell(column: str, value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """Return a time in the unit that suits it."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.1:
@@ -262,5 +263,5 @@ def duration(seconds: float) -> str:
 
 
 def text_table(sections: Iterable[Section]) -> str:
-    """For the terminal: the Markdown tables, which read well enough there."""
+    """Return the Markdown tables for the terminal, where they read well enough."""
     return "\n\n".join(f"{s.name}\n\n{s.markdown()}" for s in sections)

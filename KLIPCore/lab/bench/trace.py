@@ -24,8 +24,9 @@ EDGES = (0.08, 0.16, 0.32)
 
 
 def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMap:
-    """A study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace with the
-    layer of the score ``hypodense``.
+    """Return a study of (n_slices, size, size) voxels with an elliptical body in 400 mm, and its trace.
+
+    The trace has the layer of the score ``hypodense``.
     """
     voxel = 400.0 / size
     affine = np.zeros((4, 4))

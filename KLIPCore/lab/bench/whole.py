@@ -35,7 +35,7 @@ GOALS = {"preset default": 4.0, "published score": 10.0, "klip detect, quick": 7
 
 
 def published_score(n_samples: int = PUBLISHED_SAMPLES) -> Config:
-    """The settings that record the published score and nothing else: the guided chain's whole KL."""
+    """Return the settings that record the published score and nothing else: the guided chain's whole KL."""
     return Config().updated(
         {"sampling": {"n_samples": n_samples}, "record": {"layers": ["path"]}, "regions": {"score": "klip"}}
     )
@@ -44,7 +44,7 @@ def published_score(n_samples: int = PUBLISHED_SAMPLES) -> Config:
 def slice_row(
     name: str, config: Config, prior: Prior, subject: Subject, device: torch.device, runs: int
 ) -> dict[str, Any]:
-    """One slice by one configuration: seconds, evaluations, and where the seconds went."""
+    """Return one slice by one configuration: seconds, evaluations, and where the seconds went."""
     scanner = ClockedScanner.build(config, prior, subject.study.frame.pixel_mm, device)
     before = scanner.n_evaluations
     timing = timed_runs(lambda: trace_slice(scanner, subject.study, subject.index), runs, device)
@@ -60,7 +60,7 @@ def slice_row(
 
 
 def slice_section(prior: Prior, subject: Subject, device: torch.device, runs: int, quick: bool = False) -> Section:
-    """Every preset, and the published score."""
+    """Return every preset, and the published score."""
     rows = []
     for name, config in PRESETS.items():
         if quick and name == "full":
@@ -81,8 +81,9 @@ def slice_section(prior: Prior, subject: Subject, device: torch.device, runs: in
 
 
 def study_section(data: Path, prior: Prior, device: torch.device, quick: bool, tell: Tell) -> Section:
-    """A study from file to report, regions again, and a slider's move on its trace; each in its own process
-    but the last.
+    """Return a study from file to report, regions again, and a slider's move on its trace.
+
+    Each in its own process but the last.
     """
     with tempfile.TemporaryDirectory(prefix="klip-bench-") as name:
         scratch = Path(name)

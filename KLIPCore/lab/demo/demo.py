@@ -163,8 +163,9 @@ def make_study(folder: DemoFolder, recipe: dict[str, Any], prior: Prior, tell: P
 
 
 def truth_regions(labels: NDArray[np.integer], grid: Grid) -> list[Region]:
-    """Labelled voxels (D, H, W) as named regions, for writing; nats and p-values are NaN because nothing was
-    measured.
+    """Return labelled voxels (D, H, W) as named regions, for writing.
+
+    Nats and p-values are NaN because nothing was measured.
     """
     regions = []
     nan = float("nan")
@@ -202,7 +203,7 @@ def truth_regions(labels: NDArray[np.integer], grid: Grid) -> list[Region]:
 
 
 def summary(folder: DemoFolder, prior: Prior, score: DemoScore, found: Detection) -> str:
-    """The text that ends the demo."""
+    """Return the text that ends the demo."""
     rows = [["Synthetic lesion", "Radius", "Volume", "Slices", "Beats", "Covered", "Region"]]
     for lesion in score.lesions:
         first, last = lesion.slices

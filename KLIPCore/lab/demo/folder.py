@@ -52,7 +52,7 @@ class DemoFolder:
         return self.own / "demo.json"
 
     def record(self) -> dict[str, Any]:
-        """``demo.json``; empty when there is none, or a damaged one."""
+        """Return ``demo.json``; empty when there is none, or a damaged one."""
         try:
             return dict(json.loads(self.record_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -72,7 +72,10 @@ class DemoFolder:
             ) from error
 
     def holds(self, recipe: dict[str, Any]) -> bool:
-        """Whether the very study is there, whole: the series comes last and takes its name when it is complete."""
+        """Return whether the very study is there, whole.
+
+        The series comes last and takes its name when it is complete.
+        """
         return self.record().get("recipe") == recipe and self.truth_file.is_file() and self.ct.is_dir()
 
     def clear(self) -> None:
@@ -94,7 +97,7 @@ class DemoFolder:
         self.truth_file.unlink(missing_ok=True)
 
     def truth(self) -> Volume:
-        """The lesions' labels on the study's grid.
+        """Return the lesions' labels on the study's grid.
 
         Raises
         ------

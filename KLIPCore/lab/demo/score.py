@@ -130,7 +130,7 @@ def score_demo(found: Detection, truth: Volume) -> DemoScore:
 def lesion_cells(
     kl_map: KLMap, framing: Framing, labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which base cells of a map belong to which lesion.
+    """Return which base cells of a map belong to which lesion.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from KLIPCore.errors import ConfigError
 
 
 def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Probability that a positive scores higher than a negative, ties counting half (Mann–Whitney).
+    """Return the probability that a positive scores higher than a negative, ties counting half (Mann–Whitney).
 
     Parameters
     ----------
@@ -69,15 +69,16 @@ class Interval:
         return f"{self.mean:.3f}{interval} (n = {self.n})"
 
     def rounded(self) -> list[float | None]:
-        """[mean, lo, hi] with four digits; None for what is not a number (JSON has none)."""
+        """Return [mean, lo, hi] with four digits; None for what is not a number (JSON has none)."""
         return [round(x, 4) if np.isfinite(x) else None for x in (self.mean, self.lo, self.hi)]
 
 
 def bootstrap_mean(
     values: NDArray[np.floating] | list[float], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of a mean over what was drawn independently (not over slices of one patient); NaN values
-    are left out, and fewer than :data:`FEWEST` give no interval.
+    """Return the percentile bootstrap of a mean over what was drawn independently.
+
+    Slices of one patient were not; NaN values are left out, and fewer than :data:`FEWEST` give no interval.
     """
     kept = np.asarray(values, float)
     kept = kept[np.isfinite(kept)]
@@ -94,7 +95,9 @@ def bootstrap_mean(
 def over_patients(
     items: Sequence[T], patients: Sequence[str], figure: Callable[[list[T]], float], seed: int = 0
 ) -> Interval:
-    """The mean over patients of a figure of each one's items, with :func:`bootstrap_mean`'s interval over patients.
+    """Return the mean over patients of a figure of the items of each.
+
+    Its interval is that of :func:`bootstrap_mean` over patients.
 
     Parameters
     ----------
@@ -108,6 +111,6 @@ def over_patients(
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Mean of what is a number; NaN of nothing."""
+    """Return the mean of what is a number; NaN of nothing."""
     kept = [value for value in values if np.isfinite(value)]
     return float(np.mean(kept)) if kept else float("nan")

@@ -18,7 +18,7 @@ from KLIPCore.volume.model_card import ModelCard
 def prior_rows(
     tables: Sequence[dict[str, Any]], cards: Sequence[ModelCard], patients: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One JSON-ready row a prior and score.
+    """Return one JSON-ready row a prior and score.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def priors_markdown(table: dict[str, Any]) -> str:
-    """Both tables: what each network is, and what it finds."""
+    """Return both tables: what each network is, and what it finds."""
     rows = table["rows"]
     priors = _once(rows)
     sigmas = sorted({sigma for row in priors for sigma in row["validation_rmse"]}, key=float)
@@ -96,7 +96,7 @@ def priors_markdown(table: dict[str, Any]) -> str:
 
 
 def plot_priors(table: dict[str, Any], path: Path) -> Path:
-    """Denoising error by σ, relative to the first prior, and AUROC of the first score."""
+    """Draw the denoising error by σ, relative to the first prior, and AUROC of the first score."""
     from matplotlib.figure import Figure
 
     rows = table["rows"]

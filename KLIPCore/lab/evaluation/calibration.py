@@ -17,7 +17,9 @@ LEVELS = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def fire_rates(p_values: Sequence[NDArray[np.floating]], levels: Sequence[float] = LEVELS) -> list[Interval]:
-    """Part of the blocks with p below each level: mean over slices, and an interval that takes them for independent.
+    """Return the part of the blocks with p below each level.
+
+    Mean over slices, and an interval that takes them for independent.
 
     Parameters
     ----------

@@ -100,8 +100,9 @@ class LabelledStudy:
         return np.asarray(ndi.label(self.lesion, structure=np.ones((3, 3, 3), bool))[0], np.int32)
 
     def with_config(self, config: EvaluationConfig) -> LabelledStudy:
-        """The same study and slices under other settings of the run or the blocks; what was worked out of
-        the labels is kept.
+        """Return the same study and slices under other settings of the run or the blocks.
+
+        What was worked out of the labels is kept.
         """
         made = replace(self, config=config)
         made.__dict__.update(
@@ -166,15 +167,17 @@ class LabelledStudy:
         )
 
     def room(self, recipe: Implant) -> NDArray[np.float64]:
-        """(D, H, W) mm from each voxel, within its slice, to what the implant must not touch: the outside of
-        organ or body, and gas.
+        """Return the (D, H, W) mm from each voxel, within its slice, to what the implant must not touch.
+
+        The outside of organ or body, and gas.
         """
         region = self.tissue & self.organ if recipe.where == "organ" else self.tissue
         return recipe.room(region, self.framed.lps.grid)
 
     def implanted(self, recipe: Implant) -> LabelledStudy:
-        """This healthy study with one implant in each of its clean slices, framed as before; those are its
-        lesion slices.
+        """Return this healthy study with one implant in each of its clean slices, framed as before.
+
+        Those are its lesion slices.
 
         Raises
         ------
@@ -188,7 +191,7 @@ class LabelledStudy:
         return LabelledStudy(case, FramedStudy.of(changed, framed.body, framed.frame), label, slices, [], self.config)
 
     def truth(self, index: int, cell: int) -> SliceTruth:
-        """What is known of slice ``index`` on base cells of ``cell`` pixels."""
+        """Return what is known of slice ``index`` on base cells of ``cell`` pixels."""
         frame = self.framed.frame_of(index)
         lesion = frame.pull(self.lesion[index : index + 1].astype(np.float32), order=0)[0] > 0.5
         organ = frame.pull(self.organ[index : index + 1].astype(np.float32), order=0)[0] > 0.5
@@ -224,7 +227,7 @@ def _in_hu(volume: Volume, case: Case) -> Volume:
 
 
 def spread(indices: NDArray[np.integer], n: int) -> list[int]:
-    """At most ``n`` of the indices, evenly spread, both ends included."""
+    """Return at most ``n`` of the indices, evenly spread, both ends included."""
     if len(indices) <= n:
         return [int(k) for k in indices]
     return [int(k) for k in indices[np.linspace(0, len(indices) - 1, n).round().astype(int)]] if n else []

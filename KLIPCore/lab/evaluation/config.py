@@ -49,7 +49,7 @@ class Case:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Case:
-        """From YAML's own types; lists become tuples."""
+        """Build it from YAML's own types; lists become tuples."""
         return cls(**_tuples(values))
 
 
@@ -116,7 +116,10 @@ class EvaluationConfig:
         return list(dict.fromkeys(case.patient for case in self.cases))
 
     def with_priors(self, priors: tuple[str, ...], data: Path) -> EvaluationConfig:
-        """The same with other priors: those given, or the configuration's own, whose files lie below ``data``."""
+        """Return the same with other priors.
+
+        Those given, or the configuration's own, whose files lie below ``data``.
+        """
         own = tuple(str(data / p) if p.endswith(".safetensors") else p for p in self.priors)
         chosen = priors or own
         return replace(self, priors=chosen, run=replace(self.run, prior=chosen[0])) if chosen else self

@@ -67,7 +67,7 @@ class SliceFigures:
     group: str = ""
 
     def row(self) -> dict[str, Any]:
-        """JSON-ready fields of a lesion slice."""
+        """Return JSON-ready fields of a lesion slice."""
         names = (
             "method",
             "group",
@@ -164,7 +164,7 @@ def measure_slice(
 
 
 def summarize(method: str, patient: str, slices: Sequence[SliceFigures], lesion_mm: float) -> dict[str, Any]:
-    """One method over some slices: the summary's entry, JSON-ready; of several patients the mean of theirs."""
+    """Return one method over some slices: the summary's entry, JSON-ready; of several patients the mean of theirs."""
     lesion = [s for s in slices if s.has_lesion]
     clean = [s for s in slices if not s.has_lesion]
     entry: dict[str, Any] = {"score": method, "patient": patient, "n_slices": len(lesion), "n_clean": len(clean)}
@@ -251,8 +251,9 @@ def _regions_and_scans(
 
 
 def scans_of(slices: Sequence[SliceFigures], regions: bool = False) -> list[ImageMarks]:
-    """Marks (or regions) of each scan with lesions, all its evaluated slices together; empty where lesions
-    are not told apart.
+    """Return the marks (or regions) of each scan with lesions, all its evaluated slices together.
+
+    Empty where lesions are not told apart.
     """
     scans = []
     for case in dict.fromkeys(s.case for s in slices if s.has_lesion):
@@ -264,7 +265,8 @@ def scans_of(slices: Sequence[SliceFigures], regions: bool = False) -> list[Imag
 
 
 def image_auroc(slices: Sequence[SliceFigures]) -> float:
-    """The paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones; NaN
-    without either.
+    """Return the paper's dataset-level figure: ROC of the slices' largest blocks, lesion slices against clean ones.
+
+    NaN without either.
     """
     return auroc(np.array([s.largest for s in slices]), np.array([s.has_lesion for s in slices], bool))

@@ -26,7 +26,7 @@ Marks = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 
 def find_marks(scores: NDArray[np.floating], tested: NDArray[np.bool_], separation: int) -> Marks:
-    """Local maxima of a map: no stronger one within ``separation`` cells.
+    """Return local maxima of a map: no stronger one within ``separation`` cells.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class ImageMarks:
 
 
 def region_marks(scores: NDArray[np.floating], labels: NDArray[np.integer], worth: NDArray[np.floating]) -> Marks:
-    """Regions as marks: each at its strongest block, where a reader would look first.
+    """Return regions as marks: each at its strongest block, where a reader would look first.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def match_marks(
     pixel_mm: float,
     number: NDArray[np.integer] | None = None,
 ) -> ImageMarks:
-    """Which marks lie on which lesions.
+    """Return which marks lie on which lesions.
 
     Parameters
     ----------
@@ -122,7 +122,9 @@ def match_marks(
 
 
 def whole_scan(slices: Sequence[ImageMarks]) -> ImageMarks:
-    """The marks of all slices of one scan: a lesion counts once, with its strongest mark and its largest diameter.
+    """Return the marks of all slices of one scan.
+
+    A lesion counts once, with its strongest mark and its largest diameter.
 
     Raises
     ------
@@ -158,14 +160,14 @@ class Froc:
     n_images: int
 
     def at(self, false_per_image: float) -> float:
-        """Largest sensitivity with at most this many false marks an image; NaN without lesions."""
+        """Return the largest sensitivity with at most this many false marks an image; NaN without lesions."""
         if self.n_lesions == 0:
             return float("nan")
         return float(self.sensitivity[self.false_per_image <= false_per_image].max(initial=0.0))
 
 
 def froc(images: Sequence[ImageMarks], min_diameter_mm: float = 0.0) -> Froc:
-    """The curve over all thresholds.
+    """Return the curve over all thresholds.
 
     Parameters
     ----------

@@ -78,7 +78,10 @@ class Implant:
             ) from error
 
     def lesion(self, centre: Point, radius: float, hu: float, height_mm: float, rng: np.random.Generator) -> Lesion:
-        """One of them at a place; ``height_mm`` is how far it may reach across slices, in both directions together."""
+        """Return one of them at a place.
+
+        ``height_mm`` is how far it may reach across slices, in both directions together.
+        """
         if self.kind == "tumour":
             a, b = radius * (1 + 0.15 * rng.uniform(-1, 1, 2))
             return Tumour(
@@ -109,16 +112,16 @@ class Implant:
         return 1.0
 
     def room(self, region: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
-        """(D, H, W) distance in mm from each voxel of the region to what is not of it, within its slice."""
+        """Return the (D, H, W) distance in mm from each voxel of the region to what is not of it, within its slice."""
         spacing = grid.spacing[1:]
         return np.stack([ndi.distance_transform_edt(np.pad(s, 1), sampling=spacing)[1:-1, 1:-1] for s in region])
 
     def slices(self, room: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Slices in which the smallest of them has a place."""
+        """Return slices in which the smallest of them has a place."""
         return np.flatnonzero(room.max((1, 2)) > self.reach * min(self.radii_mm))
 
     def place(self, room: NDArray[np.float64], grid: Grid, slices: Sequence[int]) -> list[Lesion]:
-        """One in each of the slices, the largest that its turn allows and the slice has room for.
+        """Return one in each of the slices, the largest that its turn allows and the slice has room for.
 
         Parameters
         ----------

@@ -49,8 +49,9 @@ def evaluate(
     progress: Callable[[str, float, str], None] | None = None,
     priors: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Run all cases and write ``table.json``, ``table.md`` and pictures into ``out``; a stopped evaluation is
-    continued.
+    """Run all cases and write ``table.json``, ``table.md`` and pictures into ``out``.
+
+    A stopped evaluation is continued.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def evaluate(
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """What an evaluation gave, as Markdown."""
+    """Return what an evaluation gave, as Markdown."""
     return {"variations": variations_markdown, "priors": priors_markdown}.get(table.get("kind", ""), table_markdown)(
         table
     )
@@ -315,7 +316,7 @@ def _quality(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def traces(out: Path, case: str) -> KLTrace:
-    """The trace that an evaluation left of one case, for looking closer."""
+    """Return the trace that an evaluation left of one case, for looking closer."""
     folder = RunFolder(out / "cases" / case)
     run = folder.run()
     return folder.trace(run["slices"], run["fingerprint"])

@@ -89,7 +89,10 @@ class ScanTruth:
 
     @classmethod
     def of(cls, truth: NDArray[np.bool_], scan: MeasuredScan, cell: int) -> ScanTruth:
-        """From a mask of material on a grid a whole number of times finer than the prior's, over the same square."""
+        """Return the truth from a mask of material over the same square.
+
+        Its grid is a whole number of times finer than the prior's.
+        """
         n = scan.image.shape[0] // cell
         side = truth.shape[0] // n
         if truth.shape != (n * side, n * side):
@@ -103,8 +106,9 @@ class ScanTruth:
 
 
 def missing(measurement: Measurement, solid: Image) -> Image:
-    """(H, W) material that a solid disc has too much to explain the data: argmin ½ Σ w (A solid − y − A d)² +
-    λ TV(d), d ≥ 0.
+    """Return the (H, W) material that a solid disc has too much to explain the data.
+
+    Argmin ½ Σ w (A solid − y − A d)² + λ TV(d), d ≥ 0.
 
     λ is that of a Laplace prior with the mean gradient of the quick least-squares answer
     (:func:`KLIPCore.detection.reconstruct.reconstruct`).
@@ -137,7 +141,7 @@ def _fitted_disc(scan: MeasuredScan) -> Image:
 
 
 def reference_methods(scan: MeasuredScan, prior: Prior, trace: SliceTrace) -> dict[str, Image]:
-    """(H, W) scores that are not read from the trace, all the larger the more something is missing."""
+    """Return the (H, W) scores that are not read from the trace, all the larger the more something is missing."""
     m = scan.measurement
     assert isinstance(m.A, Projector)
     cg = least_squares(m, CG_ITERATIONS)
@@ -191,7 +195,7 @@ class ScanRun:
         self.file = out / "scans" / name / f"{chosen.name.replace(' ', '-').replace('°', '').replace(',', '')}.npz"
 
     def trace(self) -> SliceTrace:
-        """Sampled, or read back."""
+        """Return the trace, sampled or read back."""
         try:
             return SliceTrace.load(self.file, self.fingerprint)
         except (TraceError, OSError):  # absent, damaged or of other settings: sampled again
@@ -201,23 +205,23 @@ class ScanRun:
             return made
 
     def settings(self, score: str) -> RegionConfig:
-        """How regions of a score are made: tested against the simulated solid disc."""
+        """Return how regions of a score are made: tested against the simulated solid disc."""
         r = self.config.run.regions
         return RegionConfig(score=score, block_mm=self.config.block_mm, null="twin", forming_p=r.forming_p, fdr=r.fdr)
 
     def map(self, trace: SliceTrace, score: str) -> KLMap:
-        """Blocks, p-values, clusters."""
+        """Return the map: blocks, p-values, clusters."""
         return make_map(
             KLTrace((trace,)), self.scan.framed(trace.reconstruction, self.prior.card), self.settings(score)
         )
 
     def nats(self, trace: SliceTrace, score: str) -> NDArray[np.float32]:
-        """(h, w) nats of the block centred at each cell."""
+        """Return the (h, w) nats of the block centred at each cell."""
         s = SCORES[score]
         return block_nats(KLTrace((trace,)).nats(s.layer, s.part, s.window, s.bands), self._block_cells)[0]
 
     def deficit(self, trace: SliceTrace) -> NDArray[np.float32]:
-        """(h, w) part of the material that the posterior mean lacks at each cell."""
+        """Return the (h, w) part of the material that the posterior mean lacks at each cell."""
         cell = self.config.run.record.cell
         held = cell_sums(torch.from_numpy(trace.reconstruction), cell).numpy() / (cell**2 * self.scan.attenuation)
         return np.asarray(1.0 - held, np.float32)
@@ -227,14 +231,17 @@ class ScanRun:
         return self.config.block_mm / (self.config.run.record.cell * self.scan.image.pixel_mm)
 
     def block(self, image: Image) -> NDArray[np.float32]:
-        """An image's mean over the block centred at each cell."""
+        """Return an image's mean over the block centred at each cell."""
         cell = self.config.run.record.cell
         sums = cell_sums(torch.from_numpy(np.ascontiguousarray(image, np.float32)), cell).numpy()
         return block_nats(sums[None], self._block_cells)[0]
 
 
 def own_arc_start(path: Path) -> float:
-    """Degrees from a disc's first view to where the challenge's limited arc of it begins; 0 for discs without one."""
+    """Return degrees from a disc's first view to where the challenge's limited arc of it begins.
+
+    0 for discs without one.
+    """
     _, whole, _ = read_htc2022(path)
     try:
         _, part, _ = read_htc2022(path, limited=True)
@@ -250,8 +257,9 @@ def evaluate_measured(
     progress: Callable[[str, float, str], None] | None = None,
     prior_name: str | None = None,
 ) -> dict[str, Any]:
-    """Run all discs and write ``table.json``, ``table.md`` and ``scans.png`` into ``out``; finished scans are
-    read back.
+    """Run all discs and write ``table.json``, ``table.md`` and ``scans.png`` into ``out``.
+
+    Finished scans are read back.
 
     Raises
     ------

@@ -73,7 +73,7 @@ class MeasuredConfig:
 
 
 def is_measured(path: Path) -> bool:
-    """Whether a configuration is one of measured scans; an unreadable one is not."""
+    """Return whether a configuration is one of measured scans; an unreadable one is not."""
     try:
         return "scans" in (read_yaml(path) or {})
     except (ValueError, TypeError):

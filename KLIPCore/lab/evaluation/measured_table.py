@@ -18,7 +18,7 @@ Picture = tuple[str, str, NDArray[np.float32], NDArray[np.float32], NDArray[np.b
 
 
 def measured_markdown(table: dict[str, Any]) -> str:
-    """Summary and regions as Markdown tables, with their provenance."""
+    """Return summary and regions as Markdown tables, with their provenance."""
     lines = [
         f"# {table['title']}",
         "",
@@ -97,7 +97,7 @@ def _regions(table: dict[str, Any]) -> list[str]:
 
 
 def plot_scans(pictures: Sequence[Picture], path: Path, columns: int = 6) -> Path:
-    """Every scan: the posterior mean, and beside it the map of the first score with the holes' outlines."""
+    """Return every scan: the posterior mean, and beside it the map of the first score with the holes' outlines."""
     from matplotlib.figure import Figure
 
     rows = max(1, -(-len(pictures) // (columns // 2)))

@@ -14,8 +14,9 @@ from KLIPCore.errors import ConfigError
 
 
 def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Σ (Rₙ − Rₙ₋₁) Pₙ over falling thresholds, tied scores passing together; no interpolation (Davis &
-    Goadrich 2006).
+    """Return Σ (Rₙ − Rₙ₋₁) Pₙ over falling thresholds, tied scores passing together.
+
+    No interpolation (Davis & Goadrich 2006).
 
     Parameters
     ----------

@@ -31,15 +31,16 @@ def _checked(
 
 
 def psnr(image: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> float:
-    """−10 log₁₀ of the mean squared error inside ``mask`` (data range 1), in dB; infinite for equal images."""
+    """Return −10 log₁₀ of the mean squared error inside ``mask`` (data range 1), in dB; infinite for equal images."""
     a, b, inside = _checked(image, truth, mask)
     error = float(np.mean((a - b)[inside] ** 2))
     return float("inf") if error == 0 else -10 * float(np.log10(error))
 
 
 def ssim(image: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> float:
-    """Mean structural similarity inside ``mask`` (Wang et al., IEEE Trans. Image Process. 13, 600, 2004; K₁ =
-    .01, K₂ = .03, data range 1).
+    """Return the mean structural similarity inside ``mask``.
+
+    Wang et al., IEEE Trans. Image Process. 13, 600, 2004; K₁ = .01, K₂ = .03, data range 1.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ class CaseRun:
         return self._scanner
 
     def trace(self, tell: Tell) -> KLTrace:
-        """Sample what is not sampled yet, and read the trace."""
+        """Sample what is not sampled yet, and return the trace."""
         indices = self.study.indices
         run = {
             "fingerprint": self.fingerprint,
@@ -100,7 +100,7 @@ class CaseRun:
         return self.folder.trace(indices, self.fingerprint)
 
     def view(self, trace: KLTrace, n: int, scan: bool) -> SliceView:
-        """What a baseline sees of the n-th slice; with the measurement only where it is asked for."""
+        """Return what a baseline sees of the n-th slice; with the measurement only where it is asked for."""
         own, framed = trace.slices[n], self.study.framed
         measurement = (
             measure_slice(self.scanner, framed, own.index, slice_generator(self.config.sampling.seed, own.index))
@@ -122,7 +122,7 @@ class CaseRun:
         )
 
     def baseline(self, name: str, trace: KLTrace) -> BaselineMap:
-        """One baseline over all slices, in blocks of the evaluation's size; finished slices are read back."""
+        """Return one baseline over all slices, in blocks of the evaluation's size; finished slices are read back."""
         cell = self.config.record.cell
         cells, seconds, evaluations = [], [], []
         for n, own in enumerate(trace.slices):
@@ -143,8 +143,9 @@ class CaseRun:
         return BaselineMap(block_nats(np.stack(cells), self.study.config.block_mm / cell_mm), seconds, evaluations)
 
     def quality(self, trace: KLTrace, n_slices: int) -> list[dict[str, Any]]:
-        """PSNR and SSIM over the body of the posterior mean and of classical reconstructions, for the first
-        lesion slices.
+        """Return PSNR and SSIM over the body of the posterior mean and of classical reconstructions.
+
+        Taken are the first lesion slices.
         """
         rows = []
         chosen = [n for n, own in enumerate(trace.slices) if own.index in self.study.lesion_slices][:n_slices]

@@ -41,7 +41,7 @@ def write_files(table: dict[str, Any], text: str, out: Path) -> list[Path]:
 
 
 def cell(figure: Sequence[float | None] | None, scale: float = 1.0, digits: int = 3) -> str:
-    """``0.912 [0.880, 0.940]``; ``0.912`` where there is no interval, a dash for what was not measured."""
+    """Return ``0.912 [0.880, 0.940]``; ``0.912`` where there is no interval, a dash for what was not measured."""
     if figure is None or figure[0] is None:
         return "–"
     mean, lo, hi = (scale * (np.nan if x is None else x) for x in figure)
@@ -51,7 +51,7 @@ def cell(figure: Sequence[float | None] | None, scale: float = 1.0, digits: int 
 
 
 def lines_of(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table after an empty line."""
+    """Return a Markdown table after an empty line."""
     return ["", f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
@@ -266,7 +266,7 @@ MEANS = (
 
 
 def run_line(table: dict[str, Any]) -> str:
-    """Prior, settings and machine in a sentence or two."""
+    """Name prior, settings and machine in a sentence or two."""
     run, machine = table["run"], table["machine"]
     prior = f"Prior {table['prior']} ({table['prior_sha256'][:12]}), preset" if "prior" in table else "Preset"
     return (
@@ -281,8 +281,9 @@ def run_line(table: dict[str, Any]) -> str:
 
 
 def plot_froc(figures: Sequence[SliceFigures], path: Path, lesion_mm: float = 10.0) -> Path:
-    """Sensitivity against false marks: all lesions and large ones a slice, large ones a scan; one colour a
-    method, regions dashed.
+    """Draw sensitivity against false marks: all lesions and large ones a slice, large ones a scan.
+
+    One colour a method, regions dashed.
     """
     from matplotlib.figure import Figure
 
@@ -325,7 +326,7 @@ def plot_froc(figures: Sequence[SliceFigures], path: Path, lesion_mm: float = 10
 
 
 def plot_calibration(table: dict[str, Any], path: Path) -> Path:
-    """How often each level fires on clean slices, against the level."""
+    """Return how often each level fires on clean slices, against the level."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8, 4.4), layout="constrained")

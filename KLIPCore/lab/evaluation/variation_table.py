@@ -35,12 +35,12 @@ class Point:
     psnr_db: list[float] = field(default_factory=list)
 
     def of(self, score: str) -> list[SliceFigures]:
-        """Its figures with one score."""
+        """Return its figures with one score."""
         return [f for f in self.figures if f.method == score]
 
 
 def rows(points: Sequence[Point], patients: Sequence[str], lesion_mm: float) -> list[dict[str, Any]]:
-    """One JSON-ready row a point and score; differences are taken from the first point, slice by slice."""
+    """Return one JSON-ready row a point and score; differences are taken from the first point, slice by slice."""
     base = points[0]
     return [
         _row(point, base, reading.score, patients, lesion_mm) for point in points for reading in point.setting.readings
@@ -84,7 +84,7 @@ def _interval(values: Sequence[tuple[float, str]]) -> list[float | None]:
 
 
 def variations_markdown(table: dict[str, Any]) -> str:
-    """The table: one row a value and score."""
+    """Return the table: one row a value and score."""
     who = [*table["patients"], "all"]
     titles = ["factor", "value", "score", *(f"AUROC {name} {p}" for p in who for name in ("body", "organ"))]
     titles += [
@@ -126,8 +126,9 @@ def variations_markdown(table: dict[str, Any]) -> str:
 
 
 def plot_variations(table: dict[str, Any], path: Path) -> Path:
-    """A dot for every value, with an interval where there is one, patients apart; cost on its own axis beside it.
-    The first score of each value.
+    """Return a dot for every value, with an interval where there is one, patients apart.
+
+    Cost on its own axis beside it. The first score of each value.
     """
     from matplotlib.figure import Figure
 

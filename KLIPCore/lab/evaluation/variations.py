@@ -93,7 +93,7 @@ class Variation:
             raise ConfigError(f"The variation '{self.factor}' has no values.", "Give a list.")
 
     def settings(self, base: Config, block_mm: float, scores: Sequence[str] = ()) -> list[Setting]:
-        """A point for each value.
+        """Return a point for each value.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Variation:
 
 
 def plan(variations: Sequence[Variation], base: Config, block_mm: float, scores: Sequence[str]) -> list[Setting]:
-    """All points, the preset first."""
+    """Return all points, the preset first."""
     unchanged = Setting(
         BASE, BASE, base, tuple(Reading(block_mm=block_mm, forming_p=NO_CLUSTERS, score=score) for score in scores)
     )

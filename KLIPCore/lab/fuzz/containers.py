@@ -89,9 +89,7 @@ def dicom_bytes(head: bytes, elements: list[Element], length: tuple[int, int] | 
 
 
 def mangled_dicom(rng: Rng, data: bytes) -> bytes:
-    """Return one DICOM file with elements changed, gone, doubled, of another kind, nested or lying about
-    their length.
-    """
+    """Return one DICOM file with elements changed, gone, doubled, of another kind, nested or lying about their length."""
     if rng.random() < 0.15:
         return mangled_bytes(rng, data)
     head, elements = dicom_elements(data)

@@ -98,7 +98,7 @@ class Reader:
 
 
 def only(folder: Path) -> Path:
-    """The file of a folder that holds one; the first by name of several."""
+    """Return the file of a folder that holds one; the first by name of several."""
     return sorted(file for file in folder.iterdir() if file.is_file())[0]
 
 

@@ -28,7 +28,7 @@ SIZE, CELL = 32, 4
 
 
 def tiny_study(n_slices: int = 4, side: int = 40) -> Volume:
-    """(n_slices, side, side) HU: an ellipse of soft tissue with a spine in air, and noise; 5 × 8 × 8 mm."""
+    """Return the (n_slices, side, side) HU: an ellipse of soft tissue with a spine in air, and noise; 5 × 8 × 8 mm."""
     rows, columns = np.mgrid[:side, :side]
     r = np.hypot((rows - side / 2) / (0.3 * side), (columns - side / 2) / (0.42 * side))
     image = np.where(r < 1, 60.0, -1000.0)
@@ -42,7 +42,7 @@ def tiny_study(n_slices: int = 4, side: int = 40) -> Volume:
 
 
 def tiny_card(name: str = "seed") -> ModelCard:
-    """The card of a prior of random weights."""
+    """Return the card of a prior of random weights."""
     return ModelCard(
         name,
         "none: random weights, for tests of faults",

@@ -66,7 +66,7 @@ class Organ:
             raise ConfigError(f"The {self.name} needs positive radii, power and edge.", "Give lengths in mm above 0.")
 
     def cover(self, x: Array, y: Array, z: Array) -> Array:
-        """0 outside … ½ on the outline … 1 inside, at points in mm (arrays that broadcast)."""
+        """Return 0 outside … ½ on the outline … 1 inside, at points in mm (arrays that broadcast)."""
         c, s = math.cos(math.radians(self.turn_deg)), math.sin(math.radians(self.turn_deg))
         dx, dy, dz = x - self.centre_mm[0], y - self.centre_mm[1], z - self.centre_mm[2]
         a, b, h = self.radii_mm
@@ -110,7 +110,7 @@ class Abdomen:
 
     @classmethod
     def random(cls, seed: int, bend_mm: float = 4.0) -> Abdomen:
-        """One synthetic patient's plan.
+        """Return one synthetic patient's plan.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Abdomen:
         return cls(tuple(_organs(rng)), tuple(waves))
 
     def mask(self, name: str, grid: Grid) -> NDArray[np.bool_]:
-        """(D, H, W) bool: voxels that show the organ ``name``, not what was painted over it.
+        """Return the (D, H, W) bool: voxels that show the organ ``name``, not what was painted over it.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Abdomen:
         return shown > 0.5
 
     def hu(self, grid: Grid) -> NDArray[np.float32]:
-        """(D, H, W) HU of the plan, air outside the body.
+        """Return the (D, H, W) HU of the plan, air outside the body.
 
         Parameters
         ----------

@@ -58,14 +58,14 @@ MOST_LESIONS = 255
 
 
 def tissue_mask(volume: Volume) -> NDArray[np.bool_]:
-    """(D, H, W) bool in the volume's own order: inside the body, no gas, no lung."""
+    """Return the (D, H, W) bool in the volume's own order: inside the body, no gas, no lung."""
     lps, orientation = volume.oriented_lps()
     body = np.stack([body_masks(BODY_WINDOW.apply(s[None]))[0] for s in lps.array])
     return np.asarray(orientation.restore(body & (lps.array > GAS_HU)), bool)
 
 
 def implant(volume: Volume, lesions: Sequence[Lesion], seed: int = 0) -> tuple[Volume, NDArray[np.uint8]]:
-    """A volume with lesions, and where they are.
+    """Return a volume with lesions, and where they are.
 
     Parameters
     ----------

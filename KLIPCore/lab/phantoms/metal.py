@@ -59,7 +59,7 @@ class MetalRod:
         return math.hypot(self.length_mm / 2 + self.edge_mm, self.radius_mm + self.edge_mm)
 
     def depth_mm(self, points: Array, rng: np.random.Generator) -> Array:
-        """Signed depth of points (..., 3) in LPS mm; exact but for the outside of the ends' rims."""
+        """Return signed depth of points (..., 3) in LPS mm; exact but for the outside of the ends' rims."""
         axis = (np.asarray(self.end_lps_mm) - np.asarray(self.start_lps_mm)) / self.length_mm
         d = points - np.asarray(self.centre_lps_mm)
         along = d @ axis
@@ -67,9 +67,9 @@ class MetalRod:
         return np.minimum(self.radius_mm - across, self.length_mm / 2 - np.abs(along))
 
     def paint(self, hu: Array, weight: Array, depth: Array, grid: Grid, rng: np.random.Generator) -> Array:
-        """A mixture of what was there and the metal, by weight."""
+        """Return a mixture of what was there and the metal, by weight."""
         return (1 - weight) * hu + weight * self.hu
 
     def pushed(self, hu: Array, points: Array, grid: Grid, corner: Array) -> Array:
-        """Nothing is moved."""
+        """Return the values as they are: nothing is moved."""
         return hu

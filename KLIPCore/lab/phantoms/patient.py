@@ -63,8 +63,9 @@ TOGETHER = 4
 
 
 def patient_grid(card: ModelCard, n_slices: int, spacing_mm: float) -> Grid:
-    """The prior's own square as axial slices around the origin, at the pixel size that makes the body as
-    wide as the prior expects.
+    """Return the prior's own square as axial slices around the origin.
+
+    The pixel size makes the body as wide as the prior expects.
     """
     if n_slices < 1 or not spacing_mm > 0:
         raise ConfigError(
@@ -81,8 +82,9 @@ def patient_grid(card: ModelCard, n_slices: int, spacing_mm: float) -> Grid:
 def coherent_noise(
     n_slices: int, spacing_mm: float, correlation_mm: float, shape: tuple[int, int], generator: torch.Generator
 ) -> Tensor:
-    """(n_slices, *shape) standard normal noise, white in each slice, with correlation exp(−Δz² / 2L²)
-    between slices.
+    """Return (n_slices, *shape) standard normal noise, white in each slice.
+
+    The correlation between slices is exp(−Δz² / 2L²).
     """
     z = np.arange(n_slices) * spacing_mm
     values, vectors = np.linalg.eigh(np.exp(-0.5 * ((z[:, None] - z) / correlation_mm) ** 2))
@@ -93,7 +95,7 @@ def coherent_noise(
 def probability_flow(
     prior: Prior, x: Tensor, sigmas: Iterable[float], after: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Noisy images (B, H, W) at the first level → clean ones, by Euler steps of the prior's probability flow.
+    """Return clean images from noisy ones (B, H, W), by Euler steps of the prior's probability flow.
 
     Parameters
     ----------

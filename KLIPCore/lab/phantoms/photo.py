@@ -37,8 +37,9 @@ class Scar:
         require(0 <= self.bend <= 1, f"A bend of {self.bend} is out of range.", "Choose 0 to 1.")
 
     def draw(self, image: NDArray[np.floating], seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The image with the scar at a random place and angle, and the pixels at most half a width from its
-        middle line.
+        """Return the image with the scar at a random place and angle, and the pixels of the scar.
+
+        These lie at most half a width from its middle line.
         """
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5C]))
         height, width = image.shape[:2]

@@ -43,15 +43,16 @@ class Lesion(Protocol):
         ...
 
     def depth_mm(self, points: Array, rng: np.random.Generator) -> Array:
-        """Signed depth of points (..., 3) in LPS mm, positive inside."""
+        """Return signed depth of points (..., 3) in LPS mm, positive inside."""
         ...
 
     def paint(self, hu: Array, weight: Array, depth: Array, grid: Grid, rng: np.random.Generator) -> Array:
-        """HU of a box with the lesion in it, where ``weight`` (0 to 1) says how much of it is there."""
+        """Return HU of a box with the lesion in it, where ``weight`` (0 to 1) says how much of it is there."""
         ...
 
     def pushed(self, hu: Array, points: Array, grid: Grid, corner: Array) -> Array:
-        """HU of a box (its first voxel at index ``corner``) after surrounding tissue was moved; unchanged
-        for most kinds.
+        """Return HU of a box (its first voxel at index ``corner``) after surrounding tissue was moved.
+
+        Unchanged for most kinds.
         """
         ...

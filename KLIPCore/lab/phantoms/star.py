@@ -13,8 +13,9 @@ from KLIPCore.volume.grid import Grid
 
 @dataclass(frozen=True)
 class Star:
-    """A star of even contrast, the same on all the slices it spans: an artefact no anatomy has, as in KLIP's
-    own tests.
+    """A star of even contrast, the same on all the slices it spans.
+
+    An artefact no anatomy has, as in KLIP's own tests.
 
     Attributes
     ----------
@@ -56,8 +57,9 @@ class Star:
         return math.hypot(self.outer_mm + self.edge_mm, self.height_mm / 2 + self.edge_mm)
 
     def depth_mm(self, points: Array, rng: np.random.Generator) -> Array:
-        """Signed depth of points (..., 3) in LPS mm, from the nearest side's line; exact but for the outside
-        of a corner.
+        """Return signed depth of points (..., 3) in LPS mm, from the nearest side's line.
+
+        Exact but for the outside of a corner.
         """
         d = points - np.asarray(self.centre_lps_mm)
         sector = math.pi / self.n_points
@@ -73,9 +75,9 @@ class Star:
         return np.minimum(within, self.height_mm / 2 - np.abs(d[..., 2]))
 
     def paint(self, hu: Array, weight: Array, depth: Array, grid: Grid, rng: np.random.Generator) -> Array:
-        """hu + weight · contrast."""
+        """Return hu + weight · contrast."""
         return hu + weight * self.contrast_hu
 
     def pushed(self, hu: Array, points: Array, grid: Grid, corner: Array) -> Array:
-        """Nothing is moved."""
+        """Return the values as they are: nothing is moved."""
         return hu

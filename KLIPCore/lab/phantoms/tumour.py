@@ -39,7 +39,7 @@ class Outline:
 
     @classmethod
     def random(cls, irregularity: float, rng: np.random.Generator) -> Outline:
-        """An outline whose radius varies by ``irregularity`` (root mean square, relative)."""
+        """Return an outline whose radius varies by ``irregularity`` (root mean square, relative)."""
         waves = rng.standard_normal((8, 3))
         waves *= rng.uniform(2.0, 5.0, (8, 1)) / np.linalg.norm(waves, axis=1, keepdims=True)
         raw = cls(waves, rng.uniform(0, 2 * math.pi, 8), 0.0, 1.0, 1.0)
@@ -53,7 +53,7 @@ class Outline:
         return total
 
     def radius(self, u: Array) -> Array:
-        """Relative radius in the directions u (..., 3); at least a third of the mean."""
+        """Return the relative radius in the directions u (..., 3); at least a third of the mean."""
         return self.scale * np.maximum(1 + self.gain * (self._sum(u) - self.mean), 1 / 3)
 
 
@@ -129,7 +129,10 @@ class Tumour:
         return unit
 
     def depth_mm(self, points: Array, rng: np.random.Generator) -> Array:
-        """Signed depth of points (..., 3) in LPS mm: exact for spheres, to first order in the distance otherwise."""
+        """Return signed depth of points (..., 3) in LPS mm.
+
+        Exact for spheres, to first order in the distance otherwise.
+        """
         unit = self._unit(points)
         q = np.linalg.norm(unit, axis=-1)
         slope = np.linalg.norm(unit / np.asarray(self.radii_mm), axis=-1) / np.maximum(q, 1e-12)
@@ -139,7 +142,7 @@ class Tumour:
         return (outline - q) / np.maximum(slope, 1 / max(self.radii_mm))
 
     def paint(self, hu: Array, weight: Array, depth: Array, grid: Grid, rng: np.random.Generator) -> Array:
-        """HU with the tumour in it: hu + weight · (contrast + texture + rim)."""
+        """Return HU with the tumour in it: hu + weight · (contrast + texture + rim)."""
         change = np.full(hu.shape, float(self.contrast_hu))
         if self.texture_hu > 0:
             field = ndi.gaussian_filter(rng.standard_normal(hu.shape), self.texture_mm / grid.spacing, mode="wrap")
@@ -149,7 +152,7 @@ class Tumour:
         return hu + weight * change
 
     def pushed(self, hu: Array, points: Array, grid: Grid, corner: Array) -> Array:
-        """HU (box) after the mass effect: tissue of the inner sphere is spread over the shell around it.
+        """Return HU (box) after the mass effect: tissue of the inner sphere is spread over the shell around it.
 
         Nothing moves without a mass effect. In units of the radius, what is seen at q was at s with s³ = q³ −
         m·f(q), f falling from 1 at the surface to 0 at :data:`PUSH_REACH`: near the tumour volume is kept,

@@ -79,8 +79,9 @@ class Artifact:
         return self.normalized_updates.shape[3], self.normalized_updates.shape[4]
 
     def save(self, path: Path) -> None:
-        """Write one ``.npz``, whole or not at all. Not compressed: that takes longer than the sampling and
-        gains a tenth.
+        """Write one ``.npz``, whole or not at all.
+
+        Not compressed: that takes longer than the sampling and gains a tenth.
 
         Raises
         ------

@@ -39,12 +39,12 @@ class Chain:
         self._g: list[float] = []
 
     def noise(self, generator: torch.Generator, shape: tuple[int, ...] | None = None) -> Tensor:
-        """Standard normal noise of the data's kind and place: (B, H, W), or another shape."""
+        """Return standard normal noise of the data's kind and place: (B, H, W), or another shape."""
         y = self.measurement.y
         return torch.randn(shape or (self.n, *self.image_shape), generator=generator, dtype=y.dtype).to(y.device)
 
     def seeded_noise(self, first_seed: int) -> Tensor:
-        """(B, H, W) standard normal noise, sample b's from the seed ``first_seed`` + b."""
+        """Return the (B, H, W) standard normal noise, sample b's from the seed ``first_seed`` + b."""
         return torch.stack(
             [self.noise(torch.Generator().manual_seed(first_seed + b), self.image_shape) for b in range(self.n)]
         )
@@ -55,6 +55,6 @@ class Chain:
         self._g.append(g)
 
     def artifact(self, images: Tensor) -> Artifact:
-        """The record, with the mean of ``images`` (B, H, W), clipped to 0..1, as the reconstruction."""
+        """Return the record, with the mean of ``images`` (B, H, W), clipped to 0..1, as the reconstruction."""
         reconstruction = images.mean(0).clamp(0, 1).float().cpu().numpy()
         return Artifact(np.stack(self._updates)[:, :, None], np.array(self._g, np.float32), reconstruction)

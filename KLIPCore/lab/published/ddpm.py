@@ -40,7 +40,10 @@ PredictNoise = Callable[[Tensor, int], Tensor]
 
 
 def epsilon_from_denoiser(denoise: Denoiser, alpha_bar: NDArray[np.float64]) -> PredictNoise:
-    """ε(x_t, t) from a denoiser of images in 0..1: x_t/√ᾱ = (2 x₀ − 1) + σ z is the image at noise σ/2, stretched."""
+    """Return ε(x_t, t) from a denoiser of images in 0..1.
+
+    x_t/√ᾱ = (2 x₀ − 1) + σ z is the image at noise σ/2, stretched.
+    """
 
     def predict(x: Tensor, t: int) -> Tensor:
         sigma = math.sqrt((1 - alpha_bar[t]) / alpha_bar[t])

@@ -36,7 +36,7 @@ from KLIPCore.sampling.schedule import karras
 def norm_gradient(
     denoise: Denoiser, measurement: Measurement, x: Tensor, sigma: float, pad: int = 0, unit: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """D(x, σ) and ∇_x ‖unit · (y − A D)‖ of states (B, H + 2 pad, W + 2 pad), the image inside the padding."""
+    """Return D(x, σ) and ∇_x ‖unit · (y − A D)‖ of states (B, H + 2 pad, W + 2 pad), the image inside the padding."""
     estimate, leaf = pulled_back(denoise, x, sigma)
     with torch.enable_grad():
         inside = estimate[..., pad : x.shape[-2] - pad, pad : x.shape[-1] - pad]

@@ -46,8 +46,9 @@ class Recipe:
     divided_by: str
 
     def window(self, task: Task, n_recorded: int | None = None) -> tuple[int, int]:
-        """[t₀, t₁) of a record of ``n_recorded`` steps over the same noise levels: the published one, scaled;
-        at least one step.
+        """Return [t₀, t₁) of a record of ``n_recorded`` steps over the same noise levels: the published one, scaled.
+
+        At least one step.
 
         Raises
         ------
@@ -63,7 +64,7 @@ class Recipe:
         return start, max(end, start + 1)
 
     def sigmas(self) -> NDArray[np.float64]:
-        """(T,) noise levels of the published recorded steps, in the unit of images in 0..1."""
+        """Return the (T,) noise levels of the published recorded steps, in the unit of images in 0..1."""
         if self.name == "ve-projection":
             return geometric(128.0, 0.01, 999)[::10]
         if self.name == "padis":
@@ -71,7 +72,7 @@ class Recipe:
         return sigma_of(linear_alpha_bar())[990::-10] / 2
 
     def sigma_window(self, task: Task) -> tuple[float, float]:
-        """(lo, hi): σ of the last and first recorded step of a published window."""
+        """Return the (lo, hi): σ of the last and first recorded step of a published window."""
         start, end = self.window(task)
         levels = self.sigmas()
         return float(levels[end - 1]), float(levels[start])

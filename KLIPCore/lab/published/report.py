@@ -20,7 +20,7 @@ from KLIPCore.volume.untrusted import load_npy
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """An (H, W) mask, what is above 0, from a ``.npy`` or an image file (NRRD, NIfTI, MHA) of one slice.
+    """Return an (H, W) mask, what is above 0, from a ``.npy`` or an image file (NRRD, NIfTI, MHA) of one slice.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def score_files(
     bodies: Sequence[Path] = (),
     normal: Sequence[Path] = (),
 ) -> str:
-    """The table that `klip score` prints.
+    """Return the table that `klip score` prints.
 
     Parameters
     ----------

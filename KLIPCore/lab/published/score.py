@@ -25,7 +25,7 @@ from KLIPCore.lab.published.artifact import Artifact
 
 
 def score_map(artifact: Artifact, block: int, window: tuple[int, int]) -> NDArray[np.float32]:
-    """(H / b, W / b) float32 published scores of the blocks.
+    """Return the (H / b, W / b) float32 published scores of the blocks.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def score_map(artifact: Artifact, block: int, window: tuple[int, int]) -> NDArra
 
 
 def blocks_of(mask: NDArray, block: int) -> NDArray[np.bool_]:
-    """(H / b, W / b) bool: blocks that hold any pixel of an (H, W) mask.
+    """Return the (H / b, W / b) bool: blocks that hold any pixel of an (H, W) mask.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class ImageLevel:
 def image_level(
     maps: Sequence[NDArray[np.floating]], labels: Sequence[NDArray], bodies: Sequence[NDArray] | None, block: int
 ) -> ImageLevel:
-    """Image-level AUROC of published score maps.
+    """Return image-level AUROC of published score maps.
 
     Parameters
     ----------
@@ -110,12 +110,15 @@ def image_level(
 
 
 def image_score(scores: NDArray[np.floating]) -> float:
-    """The published score of an image: its largest block, air included."""
+    """Return the published score of an image: its largest block, air included."""
     return float(scores.max())
 
 
 def dataset_level(normal: Sequence[NDArray[np.floating]], abnormal: Sequence[NDArray[np.floating]]) -> float:
-    """Dataset-level AUROC of the image scores of normal against abnormal images; NaN when one kind is missing."""
+    """Return dataset-level AUROC of the image scores of normal against abnormal images.
+
+    NaN when one kind is missing.
+    """
     values = np.array([image_score(m) for m in (*normal, *abnormal)], np.float64)
     return auroc(values, np.arange(len(values)) >= len(normal))
 

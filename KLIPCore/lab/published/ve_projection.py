@@ -37,12 +37,12 @@ from KLIPCore.priors.prior import Denoiser
 
 
 def diffusion_coefficient(sigma: float, sigma_max: float, sigma_min: float) -> float:
-    """g(t) = σ √(2 ln(σ_max/σ_min)) of the SDE dx = g dw whose σ is geometric in t ∈ [0, 1]."""
+    """Return g(t) = σ √(2 ln(σ_max/σ_min)) of the SDE dx = g dw whose σ is geometric in t ∈ [0, 1]."""
     return sigma * math.sqrt(2 * math.log(sigma_max / sigma_min))
 
 
 def projected(measurement: Measurement, x: Tensor, target: Tensor, share: float, cg_iterations: int) -> Tensor:
-    """x + λ A⁺ (target − A x) for states x (B, H, W) and data ``target`` (B, *range_shape)."""
+    """Return x + λ A⁺ (target − A x) for states x (B, H, W) and data ``target`` (B, *range_shape)."""
     step = Measurement(
         target - measurement.A(x), measurement.A, noise=GaussianNoise(1.0), simulated=measurement.simulated
     )

@@ -40,7 +40,7 @@ class Augmentation:
 def sample_patches(
     slices: Tensor, position: Tensor, n: int, patch: int, rule: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Random patches and their position channels.
+    """Return random patches and their position channels.
 
     Parameters
     ----------

@@ -39,13 +39,13 @@ DRAWN = (
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def model_card(card: ModelCard, folder: Path) -> str:
-    """The page for a trained prior; pictures are linked where ``folder`` has them."""
+    """Return the page for a trained prior; pictures are linked where ``folder`` has them."""
     training = card.training
     parts = [
         f"# {card.name}",
@@ -122,14 +122,14 @@ def _training_table(training: dict[str, Any]) -> str:
 
 
 def nominal(training: dict[str, Any]) -> str:
-    """A remark where the range of pixel sizes was not measured, because files do not say theirs."""
+    """Return a remark where the range of pixel sizes was not measured, because files do not say theirs."""
     return (
         "" if all(entry["pixel_mm"] for entry in training.get("data", [])) else " (nominal: not all files say theirs)"
     )
 
 
 def curve_table(history: list[dict[str, Any]]) -> str:
-    """A dozen of the checkpoints, the last among them."""
+    """Return a dozen of the checkpoints, the last among them."""
     every = max(1, -(-len(history) // CURVE_ROWS))
     shown = history[::-1][::every][::-1]
     return table(
@@ -139,8 +139,9 @@ def curve_table(history: list[dict[str, Any]]) -> str:
 
 
 def missing(card: ModelCard) -> list[str]:
-    """What a complete card says and this one does not: data, licences, window, voxel sizes, how it was
-    trained, loss curve, validation figures.
+    """Return what a complete card says and this one does not.
+
+    Data, licences, window, voxel sizes, how it was trained, loss curve, validation figures.
 
     A voxel size that the file does not state counts as said when the entry says that it is unknown (``None``).
     """
@@ -171,7 +172,7 @@ def missing(card: ModelCard) -> list[str]:
 
 
 def kind(card: ModelCard) -> str:
-    """What was trained, and on what it looks at once."""
+    """Return what was trained, and on what it looks at once."""
     backbone = card.training.get("backbone", "patch")
     words = BACKBONE_WORDS.get(backbone, backbone)
     return (
@@ -182,7 +183,7 @@ def kind(card: ModelCard) -> str:
 
 
 def how_made(entries: list[dict[str, Any]]) -> str:
-    """What happened to the data before the network saw them."""
+    """Return what happened to the data before the network saw them."""
     if entries and all(str(e["file"]).startswith("SIMULATED") for e in entries):
         return "All slices are simulated from the seeds above; no scan of anybody or anything was learned from."
     return (
@@ -193,7 +194,7 @@ def how_made(entries: list[dict[str, Any]]) -> str:
 
 
 def data_table(entries: list[dict[str, Any]]) -> str:
-    """One row a volume."""
+    """Return one row a volume."""
     rows = [
         (e["source"], e["file"], e["n_slices"], spacing(e.get("spacing_mm")), pixel(e["pixel_mm"]), e["licence"])
         for e in entries
@@ -202,10 +203,10 @@ def data_table(entries: list[dict[str, Any]]) -> str:
 
 
 def spacing(mm: list[float] | None) -> str:
-    """Voxel edges, or that the file does not say."""
+    """Return voxel edges, or that the file does not say."""
     return " × ".join(f"{v:g}" for v in mm) if mm else "unknown"
 
 
 def pixel(mm: float) -> str:
-    """A pixel's edge, or that the file does not say."""
+    """Return a pixel's edge, or that the file does not say."""
     return f"{mm:g}" if mm else "unknown"

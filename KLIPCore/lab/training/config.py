@@ -96,7 +96,7 @@ class TrainingConfig:
             ) from error
 
     def rate(self, step: int) -> float:
-        """Learning rate at a step: warm-up, plateau, linear fall to zero at ``steps``."""
+        """Return the learning rate at a step: warm-up, plateau, linear fall to zero at ``steps``."""
         return (
             self.learning_rate
             * min(1.0, (step + 1) / self.warmup_steps)
@@ -115,8 +115,9 @@ whole slices under DDPM.
 
 
 def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfig:
-    """``config`` for another backbone on the same data, named after it; unchanged when ``backbone`` is None or
-    its own.
+    """Return ``config`` for another backbone on the same data, named after it.
+
+    Unchanged when ``backbone`` is None or its own.
 
     Raises
     ------
@@ -130,5 +131,5 @@ def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfi
 
 
 def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:
-    """``config`` with another length, unchanged when ``steps`` is None."""
+    """Return ``config`` with another length, unchanged when ``steps`` is None."""
     return config if steps is None else replace(config, steps=steps)

@@ -73,7 +73,7 @@ class DataSource:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """From a configuration's entry; case names may be numbers there.
+        """Build it from a configuration's entry; case names may be numbers there.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class DataSource:
         return cls(**{**fields, **lists})
 
     def left_out(self, name: str) -> bool | list[tuple[int, int]]:
-        """Whether a whole file is excluded, or which slices of it (first, last).
+        """Return whether a whole file is excluded, or which slices of it (first, last).
 
         Raises
         ------
@@ -107,7 +107,7 @@ class DataSource:
         return ranges
 
     def files(self, root: Path) -> list[Path]:
-        """The source's files below ``root``, sorted.
+        """Return the source's files below ``root``, sorted.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class DataSource:
 
 
 def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
-    """(D, H, W) HU in display order, and the voxels' (slice, row, column) spacing in mm.
+    """Return the (D, H, W) HU in display order, and the voxels' (slice, row, column) spacing in mm.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[
 def read_slices(
     path: Path, source: DataSource, window: Window, size: int, body_fraction: float
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Framed slices of one volume.
+    """Return framed slices of one volume.
 
     Returns
     -------
@@ -183,8 +183,9 @@ def read_slices(
 def simulated_slices(
     source: DataSource, window: Window, size: int, body_fraction: float
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Simulated slices as :func:`read_slices` gives read ones: a body of nominal size takes
-    ``body_fraction`` of the side.
+    """Return simulated slices as :func:`read_slices` gives read ones.
+
+    A body of nominal size takes ``body_fraction`` of the side.
     """
     pixel_mm = 2 * RADIUS_MM / (body_fraction * size)
     made = SimulatedDiscs(source.n_slices, source.seed).slices(ImageGrid2D((size, size), pixel_mm), window)
@@ -202,7 +203,7 @@ def simulated_slices(
 def load_training_set(
     root: Path, sources: Iterable[DataSource], window: Window, size: int = 256, body_fraction: float = 0.875
 ) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """All slices (N, size, size) uint8 of all sources, and one provenance entry a volume for the model card."""
+    """Return all slices (N, size, size) uint8 of all sources, and one provenance entry a volume for the model card."""
     stacks, entries = [], []
     for source in sources:
         if source.simulated:

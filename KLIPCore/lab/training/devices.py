@@ -43,19 +43,19 @@ class OneProcess:
         return self.rank == 0
 
     def prepare(self, objective: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """What is called instead of the two."""
+        """Return what is called instead of the two."""
         return objective, optimiser
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of ``loss``, averaged over processes."""
+        """Compute the gradients of ``loss``, averaged over processes."""
         loss.backward()
 
     def mean(self, value: float) -> float:
-        """``value`` averaged over processes."""
+        """Return ``value`` averaged over processes."""
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether ``flag`` is set in any process."""
+        """Return whether ``flag`` is set in any process."""
         return flag
 
     def wait(self) -> None:
@@ -81,7 +81,7 @@ class ManyProcesses(OneProcess):
         return wrapped
 
     def backward(self, loss: Tensor) -> None:
-        """See :meth:`OneProcess.backward`."""
+        """Compute the gradients of ``loss``, averaged over processes."""
         self.accelerator.backward(loss)
 
     def mean(self, value: float) -> float:
@@ -98,8 +98,9 @@ class ManyProcesses(OneProcess):
 
 
 def processes(device: torch.device) -> OneProcess:
-    """How this process trains: alone on ``device``, or as one of those that a launcher started (then on the
-    device it is given).
+    """Return how this process trains.
+
+    Alone on ``device``, or as one of those that a launcher started (then on the device it is given).
 
     Raises
     ------
@@ -121,10 +122,10 @@ def processes(device: torch.device) -> OneProcess:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that speaks: the first of those that train together, or the only one."""
+    """Return whether this process is the one that speaks: the first of those that train together, or the only one."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def started_processes() -> int:
-    """How many processes a launcher started, this one among them; 1 without a launcher."""
+    """Return how many processes a launcher started, this one among them; 1 without a launcher."""
     return next((int(os.environ[name]) for name in WORLD_SIZES if name in os.environ), 1)

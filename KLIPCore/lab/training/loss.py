@@ -13,13 +13,14 @@ VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def draw_sigma(n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator) -> Tensor:
-    """(n,) noise levels: log-normal (Karras et al. 2022, table 1), clipped to [lo, hi]."""
+    """Return the (n,) noise levels: log-normal (Karras et al. 2022, table 1), clipped to [lo, hi]."""
     return (torch.randn(n, generator=generator) * log_std + log_mean).exp().clamp(lo, hi)
 
 
 class Objective(nn.Module):
-    """The loss as a module: (clean, position, level, noise) → scalar. What is called in training, so that what
-    wraps it sees every weight's use.
+    """The loss as a module: (clean, position, level, noise) → scalar.
+
+    What is called in training, so that what wraps it sees every weight's use.
 
     Parameters
     ----------
@@ -33,20 +34,26 @@ class Objective(nn.Module):
     def draw(
         self, n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator
     ) -> Tensor:
-        """(n,) levels to train at: σ for EDM, step numbers for a DDPM."""
+        """Return the (n,) levels to train at: σ for EDM, step numbers for a DDPM."""
         if isinstance(self.network, DDPMUNet):
             return torch.randint(self.network.config.n_steps, (n,), generator=generator)
         return draw_sigma(n, log_mean, log_std, lo, hi, generator)
 
     def forward(self, clean: Tensor, position: Tensor, level: Tensor, noise: Tensor) -> Tensor:
-        """The mean loss of a batch (B, 1, H, W) with positions (B, 2, H, W), levels (B,) and noise like ``clean``."""
+        """Return the mean loss of a batch (B, 1, H, W).
+
+        Positions are (B, 2, H, W), levels (B,), and noise is like ``clean``.
+        """
         if isinstance(self.network, DDPMUNet):
             return step_loss(self.network, clean, position, level, noise)
         return denoising_loss(self.network, clean, position, level, noise)
 
 
 def denoising_loss(network: nn.Module, clean: Tensor, position: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """Mean of λ(σ) (D(x₀ + σ z, σ) − x₀)² over a batch (B, 1, H, W): Karras et al. 2022, equation 2 with their λ."""
+    """Return the mean of λ(σ) (D(x₀ + σ z, σ) − x₀)² over a batch (B, 1, H, W).
+
+    Karras et al. 2022, equation 2 with their λ.
+    """
     s = sigma.view(-1, 1, 1, 1)
     noisy = clean + s * noise
     with torch.autocast(clean.device.type, torch.bfloat16):
@@ -55,7 +62,10 @@ def denoising_loss(network: nn.Module, clean: Tensor, position: Tensor, sigma: T
 
 
 def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of ε or v at numbered steps (B,), over a batch (B, 1, H, W): Ho et al. 2020, equation 14."""
+    """Return the mean squared error of ε or v at numbered steps (B,), over a batch (B, 1, H, W).
+
+    Ho et al. 2020, equation 14.
+    """
     scheduler, config = network.scheduler, network.config
     u = config.scale * clean + config.shift
     noised = scheduler.add_noise(u, noise, steps)
@@ -67,7 +77,7 @@ def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, steps: Tensor,
 
 @torch.inference_mode()
 def validation_rmse(network: nn.Module, clean: Tensor, position: Tensor, seed: int = 0) -> dict[float, float]:
-    """Root-mean-square denoising error per noise level, same noise at every call.
+    """Return the root-mean-square denoising error per noise level, same noise at every call.
 
     Parameters
     ----------

@@ -21,7 +21,10 @@ SIGMAS = (0.1, 0.3, 1.0)
 
 
 def tiled(images: Tensor, columns: int) -> NDArray[np.uint8]:
-    """(rows·H, columns·W) picture of (N, H, W) intensities, row by row; a single-pixel line between them."""
+    """Return the (rows·H, columns·W) picture of (N, H, W) intensities, row by row.
+
+    A single-pixel line between them.
+    """
     height, width = images.shape[-2:]
     rows = -(-len(images) // columns)
     out = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), 64, np.uint8)
@@ -33,7 +36,7 @@ def tiled(images: Tensor, columns: int) -> NDArray[np.uint8]:
 
 @torch.inference_mode()
 def denoised_grid(prior: UNetPrior, clean: Tensor) -> NDArray[np.uint8]:
-    """One row a slice: the slice, then noisy and denoised at each of :data:`SIGMAS`.
+    """Return one row a slice: the slice, then noisy and denoised at each of :data:`SIGMAS`.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def denoised_grid(prior: UNetPrior, clean: Tensor) -> NDArray[np.uint8]:
 
 @torch.inference_mode()
 def drawn_grid(prior: UNetPrior, n: int = 4, n_steps: int = 18, seed: int = 0) -> NDArray[np.uint8]:
-    """``n`` slices drawn from pure noise by the prior's probability flow, side by side."""
+    """Return ``n`` slices drawn from pure noise by the prior's probability flow, side by side."""
     size, generator = prior.card.size, torch.Generator().manual_seed(seed)
     sigmas = karras(min(5.0, prior.card.sigma_max), 0.01, n_steps)
     noise = torch.randn(n, size, size, generator=generator).to(prior.device)
@@ -67,7 +70,7 @@ def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
 
 
 def save_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Training loss, and validation error per noise level in units of that level, over steps."""
+    """Draw the training loss, and the validation error per noise level in units of that level, over steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")

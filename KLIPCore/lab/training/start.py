@@ -102,8 +102,9 @@ def _edm_to_ddpm(network: DDPMUNet, tensors: dict[str, Tensor], giver: object) -
 
 
 def fit_time(network: DDPMUNet, wanted: nn.Module, n_steps: int = 1500) -> float:
-    """Fit ``network``'s time embedding over step numbers to ``wanted`` over ¼ ln σ; returns the relative
-    root-mean-square error.
+    """Fit ``network``'s time embedding over step numbers to ``wanted`` over ¼ ln σ.
+
+    Returns the relative root-mean-square error.
     """
     from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 

@@ -68,7 +68,7 @@ RENAMED = (
 
 
 def read_diffusers(folder: Path) -> tuple[DiffusersUNet, dict[str, Any]]:
-    """The network of a folder, and what the card should say of its origin.
+    """Return the network of a folder, and what the card should say of its origin.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def read_diffusers(folder: Path) -> tuple[DiffusersUNet, dict[str, Any]]:
 
 
 def diffusers_config(described: dict[str, Any], scheduler: dict[str, Any]) -> DiffusersConfig:
-    """The configuration that ``config.json`` and ``scheduler_config.json`` describe.
+    """Return the configuration that ``config.json`` and ``scheduler_config.json`` describe.
 
     Raises
     ------
@@ -151,8 +151,9 @@ def diffusers_config(described: dict[str, Any], scheduler: dict[str, Any]) -> Di
 
 
 def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """diffusers' weights under MONAI's names, float32; a convolution of one pixel that attention once was
-    becomes linear.
+    """Return diffusers' weights under MONAI's names, float32.
+
+    A convolution of one pixel that attention once was becomes linear.
     """
     out = {}
     for name, tensor in tensors.items():

@@ -31,7 +31,7 @@ TOP = {"map_layer0": "told_1", "map_layer1": "told_2"}
 def read_edm(
     path: Path, patch: int = 0, pad: int = 0, scale: float | None = None, shift: float | None = None
 ) -> tuple[SongUNet, dict[str, Any]]:
-    """The network of a snapshot, and what the card should say of its origin.
+    """Return the network of a snapshot, and what the card should say of its origin.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def read_edm(
 def edm_config(
     shape: dict[str, Any], sigma_data: float, patch: int, pad: int, scale: float | None, shift: float | None
 ) -> SongConfig:
-    """The configuration that a ``SongUNet`` was constructed with; what is not named has the published default.
+    """Return the configuration that a ``SongUNet`` was constructed with; what is not named has the published default.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def edm_config(
 
 
 def renamed(tensors: dict[str, Tensor], resolution: int, config: SongConfig) -> dict[str, Tensor]:
-    """The published names of a SongUNet's weights turned into ours, float32.
+    """Return the published names of a SongUNet's weights turned into ours, float32.
 
     Raises
     ------

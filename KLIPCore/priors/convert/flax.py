@@ -49,7 +49,7 @@ ATTENTION_PARTS = {
 def read_flax(
     path: Path, attention_levels: tuple[int, ...] = (), taps: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
 ) -> tuple[SongUNet, dict[str, Any]]:
-    """The averaged network of a checkpoint, and what the card should say of its origin.
+    """Return the averaged network of a checkpoint, and what the card should say of its origin.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read_flax(
 
 
 def latest(path: Path) -> Path:
-    """``path``, or the ``checkpoint_N`` with the highest N below it.
+    """Return ``path``, or the ``checkpoint_N`` with the highest N below it.
 
     Raises
     ------
@@ -103,8 +103,9 @@ def latest(path: Path) -> Path:
 
 
 def read_orbax(folder: Path) -> Tree:
-    """The arrays of a folder that Orbax wrote, as a tree by name; in one database (OCDBT) or one folder an
-    array, zarr 2 or 3.
+    """Return the arrays of a folder that Orbax wrote, as a tree by name.
+
+    In one database (OCDBT) or one folder an array, zarr 2 or 3.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def read_orbax(folder: Path) -> Tree:
 
 
 def nested(flat: Mapping[str, NDArray[Any]]) -> Tree:
-    """``{'a.b': x}`` as ``{'a': {'b': x}}``."""
+    """Return ``{'a.b': x}`` as ``{'a': {'b': x}}``."""
     tree: Tree = {}
     for name, array in flat.items():
         *above, last = name.split(".")
@@ -155,7 +156,7 @@ def nested(flat: Mapping[str, NDArray[Any]]) -> Tree:
 
 
 def read_msgpack(path: Path) -> Tree:
-    """The arrays of a file that Flax's serialization wrote.
+    """Return the arrays of a file that Flax's serialization wrote.
 
     Raises
     ------
@@ -185,12 +186,12 @@ def read_msgpack(path: Path) -> Tree:
 
 
 def count(tree: Tree, kind: str) -> int:
-    """How many ``kind_0 .. kind_(n−1)`` there are."""
+    """Return how many ``kind_0 .. kind_(n−1)`` there are."""
     return sum(name.startswith(f"{kind}_") for name in tree)
 
 
 def song_config(tree: Tree, attention_levels: tuple[int, ...], taps: tuple[float, ...]) -> SongConfig:
-    """The shape of an NCSN++ with its picture handed down and its answer summed up, from its arrays.
+    """Return the shape of an NCSN++ with its picture handed down and its answer summed up, from its arrays.
 
     Raises
     ------
@@ -233,7 +234,10 @@ def song_config(tree: Tree, attention_levels: tuple[int, ...], taps: tuple[float
 
 
 def renamed(tree: Tree, config: SongConfig) -> dict[str, Tensor]:
-    """Flax's arrays in PyTorch's layouts under our names: walks the network in the order in which its code made it."""
+    """Return flax's arrays in PyTorch's layouts under our names.
+
+    Walks the network in the order in which its code made it.
+    """
     out: dict[str, Tensor] = {
         "frequencies": torch.tensor(np.asarray(tree["GaussianFourierProjection_0"]["W"], np.float32))
     }
@@ -287,7 +291,7 @@ def renamed(tree: Tree, config: SongConfig) -> dict[str, Tensor]:
 
 
 def describe(path: Path) -> str:
-    """The names and sizes of a checkpoint's weights as JSON, for somebody whose network is another."""
+    """Return the names and sizes of a checkpoint's weights as JSON, for somebody whose network is another."""
     tree = read_orbax(latest(path)) if latest(path).is_dir() else read_msgpack(latest(path))
 
     def sizes(node: Any) -> Any:

@@ -80,7 +80,7 @@ _MARK = object()
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle file describes.
+    """Return what a pickle file describes.
 
     Raises
     ------
@@ -283,7 +283,7 @@ _LITERALS = {
 
 
 def decoded(node: Any) -> Any:
-    """Data for every record that describes data, and :class:`Thing` for every object.
+    """Return data for every record that describes data, and :class:`Thing` for every object.
 
     Raises
     ------
@@ -365,7 +365,7 @@ class _Decoder:
 
 
 def tensors_of(thing: Thing, prefix: str = "") -> dict[str, torch.Tensor]:
-    """The weights and buffers of a module and those below it, under the names a state dictionary gives them."""
+    """Return the weights and buffers of a module and those below it, under the names a state dictionary gives them."""
     out = {}
     for kind in ("_parameters", "_buffers"):
         for name, value in (thing.state.get(kind) or {}).items():

@@ -52,7 +52,7 @@ class Wanted:
 
 
 def format_of(source: Path) -> str:
-    """``diffusers``, ``edm`` or ``flax``, from how the files are called.
+    """Return ``diffusers``, ``edm`` or ``flax``, from how the files are called.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def convert(source: Path, out: Path, wanted: Wanted, kind: str | None = None, ov
 
 
 def usual_sigma(network: Any) -> tuple[float, float]:
-    """Noise levels, in intensity units, at which networks of this kind are commonly trained."""
+    """Return noise levels, in intensity units, at which networks of this kind are commonly trained."""
     if isinstance(network, DiffusersUNet):
         return float(network.vp.sigmas[0]) / network.scale, float(network.vp.sigmas[-1]) / network.scale
     if network.config.frame == "edm":

@@ -45,8 +45,10 @@ def denoising_residual(view: SliceView) -> NDArray[np.float32]:
 
 
 def one_shot_low_pass(view: SliceView) -> NDArray[np.float32]:
-    """Return Σ over σ of (G ((x̂ − D(x̂, σ)) / σ))²: :func:`denoising_residual` behind the Gaussian that the scores
-    ``darker`` and ``hypodense`` lay over their pushes.
+    """Return Σ over σ of (G ((x̂ − D(x̂, σ)) / σ))².
+
+    :func:`denoising_residual` behind the Gaussian that the scores ``darker`` and ``hypodense`` lay over their
+    pushes.
 
     Squared pixel by pixel, texture and edges win; a comparison of one with a low-pass and one without compares the
     low-pass. What those scores have over this row are the sign, the weights, the gate and the noise.

@@ -51,7 +51,7 @@ class SliceView:
         return torch.from_numpy(self.trace.reconstruction)
 
     def noise(self, n: int) -> Tensor:
-        """(n, H, W) standard normal noise, the same at every call."""
+        """Return the (n, H, W) standard normal noise, the same at every call."""
         return torch.randn(n, *self.image.shape, generator=torch.Generator().manual_seed(self.seed))
 
     def _scan(self) -> tuple[Measurement, Projector]:
@@ -66,6 +66,9 @@ class SliceView:
         return np.asarray(fbp(measurement.y.cpu(), A.geometry, A.image, "hann").numpy(), np.float32)
 
     def classical(self, method: str, tv_weight: float | None = None) -> NDArray[np.float32]:
-        """(H, W) reconstruction by ``cg`` or ``tv`` (:func:`KLIPCore.detection.reconstruct.reconstruct`)."""
+        """Return the (H, W) reconstruction by ``cg`` or ``tv``.
+
+        See :func:`KLIPCore.detection.reconstruct.reconstruct`.
+        """
         measurement, A = self._scan()
         return reconstruct(measurement.y.cpu().numpy(), A.geometry, A.image, method, tv_weight=tv_weight, projector=A)

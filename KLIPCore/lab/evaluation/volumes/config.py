@@ -147,13 +147,13 @@ class VolumesConfig:
         return self.run.updated({"record": {"layers": list(dict.fromkeys(layers))}})
 
     def values_of(self, scan: Scan) -> tuple[int, ...]:
-        """Labels that are lesion in a scan; empty for every label above 0."""
+        """Return labels that are lesion in a scan; empty for every label above 0."""
         return scan.lesion_values or self.lesion_values
 
     def changed(
         self, scores: tuple[str, ...] = (), preset: str | None = None, prior: str | None = None
     ) -> VolumesConfig:
-        """The same with what a command line says instead."""
+        """Return the same with what a command line says instead."""
         run = self.run
         if preset is not None:
             kept = run.to_dict()
@@ -211,7 +211,7 @@ def _check_labels(values: Any) -> None:
 
 
 def is_volumes(path: Path) -> bool:
-    """Whether a folder is given, or a configuration of whole volumes; an unreadable one is not."""
+    """Return whether a folder is given, or a configuration of whole volumes; an unreadable one is not."""
     if path.is_dir():
         return True
     try:

@@ -34,7 +34,7 @@ CONVENTION = "Name them NAME.nii.gz and NAME_label.nii.gz (or _seg, _mask), or g
 def folder_config(
     folder: Path, run: Config, scores: tuple[str, ...] = (), lesion_values: tuple[int, ...] = (), healthy: bool = False
 ) -> VolumesConfig:
-    """The evaluation of every scan in a folder.
+    """Return the evaluation of every scan in a folder.
 
     Parameters
     ----------

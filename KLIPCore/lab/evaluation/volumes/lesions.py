@@ -34,13 +34,13 @@ class Lesions:
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], grid: Grid) -> Lesions:
-        """Components of a mask (D, H, W) on a grid."""
+        """Return components of a mask (D, H, W) on a grid."""
         numbers, n = ndi.label(mask, structure=np.ones((3, 3, 3), bool))
         volume = np.bincount(numbers.ravel(), minlength=n + 1)[1:] * grid.voxel_volume_mm3
         return cls(np.asarray(numbers, np.int32), np.cbrt(6 * volume / np.pi))
 
     def large(self, diameter_mm: float) -> NDArray[np.intp]:
-        """Numbers of the lesions of more than this diameter."""
+        """Return numbers of the lesions of more than this diameter."""
         return np.flatnonzero(self.diameter_mm > diameter_mm) + 1
 
 
@@ -63,7 +63,7 @@ class Touch:
 
 
 def touches(regions: Sequence[Region], lesions: Lesions) -> list[Touch]:
-    """What each region lies on; its box is on the lesions' grid."""
+    """Return what each region lies on; its box is on the lesions' grid."""
     out = []
     for region in regions:
         own = lesions.numbers[region.box][region.mask]

@@ -52,7 +52,7 @@ class VoxelFigures:
 def voxel_figures(
     scores: NDArray[np.floating], numbers: NDArray[np.integer], inside: NDArray[np.bool_], limit: float = FPR_LIMIT
 ) -> VoxelFigures:
-    """AUROC and partial areas of a map.
+    """Return AUROC and partial areas of a map.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ does not.
 
 
 def read_scan(scan: Scan) -> Volume:
-    """The image of a scan, changed as the scan says.
+    """Return the image of a scan, changed as the scan says.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def read_scan(scan: Scan) -> Volume:
 
 
 def changed_grid(scan: Scan, stored: Grid) -> Grid:
-    """Where the voxels that a scan keeps lie.
+    """Return where the voxels that a scan keeps lie.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def changed_grid(scan: Scan, stored: Grid) -> Grid:
 
 
 def read_mask(scan: Scan, grid: Grid, values: tuple[int, ...]) -> tuple[NDArray[np.bool_], list[str]]:
-    """The lesions of a scan on the grid that was examined.
+    """Return the lesions of a scan on the grid that was examined.
 
     Parameters
     ----------

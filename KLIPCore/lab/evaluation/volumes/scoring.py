@@ -203,7 +203,7 @@ class Examined:
         return auroc(rank, slices) if slices.any() and not slices.all() else float("nan")
 
     def provenance(self) -> dict[str, Any]:
-        """What the run was made with; no folder of somebody's machine."""
+        """Return what the run was made with; no folder of somebody's machine."""
         settings = self.run["config"]
         return {
             "software": f"KLIPCore {self.run.get('version', '')}".strip(),
@@ -219,12 +219,12 @@ class Examined:
 
 
 def settings_for(score: str, regions: RegionConfig) -> RegionConfig:
-    """The settings of map and regions for a score; a window holds for the score that it was given with."""
+    """Return the settings of map and regions for a score; a window holds for the score that it was given with."""
     return regions if score == regions.score else replace(regions, score=score, window=None)
 
 
 def ladder(settings: RegionConfig, health: bool) -> list[tuple[str, RegionConfig]]:
-    """The settings at which regions are counted, by name; the default first.
+    """Return the settings at which regions are counted, by name; the default first.
 
     Parameters
     ----------
@@ -266,5 +266,5 @@ def score_scan(
 
 
 def settings_of(figures: Sequence[ScanFigures]) -> list[str]:
-    """Names of the settings at which regions were counted, in order."""
+    """Return names of the settings at which regions were counted, in order."""
     return list(dict.fromkeys(point.setting for own in figures for point in own.points))

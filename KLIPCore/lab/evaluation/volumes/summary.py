@@ -20,7 +20,7 @@ RANKING = ("auroc", "auroc_limited", "aupro", "slices_auroc")
 
 
 def summarize(figures: Sequence[ScanFigures]) -> list[dict[str, Any]]:
-    """One entry a score and patient, and one of their mean for each score; JSON-ready but for NaN."""
+    """Return one entry a score and patient, and one of their mean for each score; JSON-ready but for NaN."""
     out = []
     for score in dict.fromkeys(own.score for own in figures):
         of_score = [own for own in figures if own.score == score]
@@ -102,7 +102,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def froc_curve(figures: Sequence[ScanFigures], lesion_mm: float) -> dict[str, list[float]]:
-    """The free-response curve of one score over all of its regions' ranks.
+    """Return the free-response curve of one score over all of its regions' ranks.
 
     Parameters
     ----------

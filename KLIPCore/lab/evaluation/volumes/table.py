@@ -40,7 +40,7 @@ def write_outcome(table: dict[str, Any], figures: Sequence[ScanFigures], out: Pa
 
 
 def scans_csv(figures: Sequence[ScanFigures], failed: Sequence[dict[str, str]]) -> str:
-    """Every scan under every score and setting as comma-separated values; what is not a number is empty."""
+    """Return every scan under every score and setting as comma-separated values; what is not a number is empty."""
     text = io.StringIO()
     rows = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     rows.writeheader()
@@ -68,7 +68,7 @@ def _number(value: float) -> str:
 
 
 def volumes_markdown(table: dict[str, Any]) -> str:
-    """The summary as Markdown tables with their provenance."""
+    """Return the summary as Markdown tables with their provenance."""
     large = f"> {table['lesion_mm']:g} mm"
     ill = [entry for entry in table["summary"] if not entry["healthy"]]
     well = [entry for entry in table["summary"] if entry["healthy"]]
@@ -168,7 +168,7 @@ def _figure(value: float | None, digits: int = 3) -> str:
 
 
 def run_line(table: dict[str, Any]) -> str:
-    """Priors, settings and command in a sentence or two."""
+    """Name priors, settings and command in a sentence or two."""
     runs = table["runs"].values()
     priors = sorted({f"{run['prior']} ({run['prior_sha256'][:12]})" for run in runs})
     presets, seeds = sorted({run["preset"] for run in runs}), sorted({run["seed"] for run in runs})
@@ -182,7 +182,7 @@ def run_line(table: dict[str, Any]) -> str:
 
 
 def plot_froc(table: dict[str, Any], path: Path) -> Path:
-    """Lesions found against false regions a study with lesions (left) and regions a healthy study (right)."""
+    """Draw lesions found against false regions a study with lesions (left) and a healthy study (right)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.6, 4.2), layout="constrained")
