@@ -155,6 +155,7 @@ class MeasuredScan:
         material : undo its hardening; None leaves it, less ``offset``.
         offset : line integral in air, where there is no material to tell it.
         drift : slow errors, as a share of the line integral.
+        device : where the operators lie.
 
         Raises
         ------

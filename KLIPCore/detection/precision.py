@@ -265,7 +265,7 @@ def disagreement(denoised: Tensor, exact: Tensor, sigma: Tensor) -> float:
 def noisy_body(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the (2, 1, size, size) a schematic body, in windowed intensity, under noise of :data:`SIGMAS`.
 
-    And these (2,).
+    They come with noise levels (2,).
     """
     y, x = torch.meshgrid(*[torch.linspace(-1.0, 1.0, size)] * 2, indexing="ij")
 

@@ -88,9 +88,11 @@ def report_pictures(
 
     Parameters
     ----------
+    scene : the result, turned for display.
     nats_per_slice : (D,) total nats of each slice, counted from the feet.
     expected_per_slice : (D,) what the null expects, or None.
     maximum_slices : key slices to draw, one for each of the strongest regions.
+    reconstruction_title : what stands above the reconstruction.
     """
     pictures = [_slice_picture(scene, k, reconstruction_title) for k in scene.key_slices(maximum_slices)]
     montage = encode(

@@ -105,6 +105,9 @@ def encode(
 
     Parameters
     ----------
+    figure : what is drawn.
+    dpi : pixels per inch.
+    anchor, title, caption, alt : of the picture (:class:`Picture`).
     jpeg_quality : JPEG of that quality for CT pictures (a fifth of the size); None: PNG, for line plots.
     """
     buffer = io.BytesIO()

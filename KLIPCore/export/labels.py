@@ -54,6 +54,8 @@ def write_itk(image: sitk.Image, path: Path, image_io: str) -> None:
 
     Parameters
     ----------
+    image : what is written.
+    path : file that appears whole or not at all.
     image_io : ITK's name of the format.
 
     Raises

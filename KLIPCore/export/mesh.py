@@ -46,6 +46,7 @@ def region_surface(region: Region, grid: Grid, smoothing: float = 0.5) -> vtkPol
     Parameters
     ----------
     region : found on ``grid``.
+    grid : the study's.
     smoothing : 0 for the voxels' own faces to 1 for very smooth; Slicer's scale (pass band 10^(-4·smoothing)).
 
     Raises

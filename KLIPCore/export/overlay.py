@@ -45,6 +45,7 @@ def slice_figure(
 
     Parameters
     ----------
+    scene : the result, turned for display.
     k : slice counted from the feet, from 0.
     reconstruction_title, kl_title : what the second panel and the legend say; the map's unit, unless told.
 

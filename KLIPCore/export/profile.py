@@ -23,10 +23,11 @@ HEIGHT_INCH, PLOT_INCH, BOTTOM_INCH, TOP_INCH = 4.4, 5.6, 0.62, 0.5
 def profile_figure(
     scene: Scene, nats_per_slice: NDArray[np.floating], *, expected: NDArray[np.floating] | None = None
 ) -> Figure:
-    """Return where along the body the nats are: the patient from the front, and nats per slice at the same height.
+    """Draw where along the body the nats are: the patient from the front, and nats per slice at the same height.
 
     Parameters
     ----------
+    scene : the result, turned for display.
     nats_per_slice : (D,) total nats of each slice, counted from the feet; those of slices not examined are ignored.
     expected : (D,) what the null expects there, drawn as a dashed line.
 

@@ -122,7 +122,7 @@ class RegionRow:
 def number(value: float) -> str:
     """Return three significant digits, without an exponent where a person would not use one.
 
-    0.0123, 4.56, 78.9, 1230.
+    Examples: 0.0123, 4.56, 78.9, 1230.
     """
     if not math.isfinite(value):
         return "–"
@@ -143,7 +143,7 @@ def p_text(p: float) -> str:
 def expected_text(expected: float) -> str:
     """Return how many regions as strong a healthy study would show, in a reader's words.
 
-    0.3 per study, 1 in 25 studies.
+    Examples: 0.3 per study, 1 in 25 studies.
     """
     if expected >= 0.2:
         return f"{expected:.1f} per study"

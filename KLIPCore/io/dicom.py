@@ -301,6 +301,7 @@ def hounsfield(
     stored : (H, W) values as decoded.
     header : holds RescaleSlope and RescaleIntercept, and PixelPaddingValue where there is padding.
     label : what to call the slice in a message.
+    tally : counts what was done to padding, over all slices of a series.
 
     Raises
     ------

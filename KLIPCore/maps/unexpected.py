@@ -207,8 +207,9 @@ def block_statistics(
 
 
 def own_pushes(evidence: Evidence) -> NDArray[np.float32]:
-    """Return (2, :data:`N_PIXEL_CLASSES`): the median push of each class in the study itself, which stands in for
-    health where a prior has no reference; a lesion hardly moves a median.
+    """Return (2, :data:`N_PIXEL_CLASSES`) median pushes of each class in the study itself.
+
+    They stand in for health where a prior has no reference; a lesion hardly moves a median.
     """
     classes = pixel_classes(evidence.expectation)[evidence.body]
     order = np.argsort(classes, kind="stable")

@@ -114,7 +114,7 @@ class ViewOrbits:
 
     @cached_property
     def unused(self) -> list[tuple[int, int]]:
-        """(base, turn) that no view of the scan stands for: a turned image is measured there, but the scanner did not."""
+        """(base, turn) for which the scan has no view: a turned image is measured there, the scanner did not."""
         n = len(self.turns)
         return [divmod(slot, n) for slot in range(len(self.base) * n) if slot not in set(self.slot.tolist())]
 

@@ -89,7 +89,7 @@ class SongConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return from a card's ``network`` entry."""
+        """Build it from a card's ``network`` entry."""
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "kind"}
         return cls(**known)
 

@@ -60,7 +60,7 @@ class UNetConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return from a card's or a configuration's ``network`` entry.
+        """Build it from a card's or a configuration's ``network`` entry.
 
         Raises
         ------

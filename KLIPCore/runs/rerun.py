@@ -146,7 +146,9 @@ def redo_regions(
 def finish(
     folder: RunFolder, framing: Framing, settings: RegionConfig, card: ModelCard, tell: Progress, search: Search
 ) -> Detection:
-    """Make the output files from the trace in ``folder``, with the study's images (a :class:`FramedStudy`) also the report.
+    """Make map, regions and output files from the trace in ``folder``.
+
+    With the study's images (a :class:`FramedStudy`) the report is written, too.
 
     Raises
     ------

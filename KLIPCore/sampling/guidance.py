@@ -81,7 +81,7 @@ Guidance = Callable[[Tensor, float], Guided]
 
 
 def prior_variance(sigma: float, prior_std: float) -> float:
-    """Return r² = σ² σ_d² / (σ² + σ_d²): what is left unknown of a pixel of spread σ_d once it is seen with noise σ."""
+    """Return r² = σ² σ_d² / (σ² + σ_d²), the variance left in a pixel of spread σ_d once it is seen with noise σ."""
     return sigma**2 * prior_std**2 / (sigma**2 + prior_std**2)
 
 

@@ -210,9 +210,11 @@ class ParallelBeam(Geometry):
 
     @property
     def pitch_at_isocentre_mm(self) -> float:
+        """Distance of neighbouring rays: the bins' own."""
         return self.pitch_mm
 
     def lines(self, shift: float = 0.0) -> tuple[Array, Array]:
+        """Return φ = θ (rad) and s = u (mm) of every ray, two arrays (n_views, n_detectors)."""
         phi = np.repeat(np.asarray(self.angles_rad)[:, None], self.n_detectors, axis=1)
         return phi, np.repeat(self.detector_mm(shift)[None, :], self.n_views, axis=0)
 
@@ -280,9 +282,11 @@ class FanBeam(Geometry):
 
     @property
     def pitch_at_isocentre_mm(self) -> float:
+        """Distance of neighbouring rays where they pass the isocentre."""
         return self.pitch_mm * self.source_origin_mm / self.source_detector_mm
 
     def lines(self, shift: float = 0.0) -> tuple[Array, Array]:
+        """Return φ = θ − γ (rad) and s = R sin γ (mm) of every ray, two arrays (n_views, n_detectors)."""
         gamma = self.fan_angles(shift)
         phi = np.asarray(self.angles_rad)[:, None] - gamma[None, :]
         return phi, np.repeat(self.source_origin_mm * np.sin(gamma)[None, :], self.n_views, axis=0)

@@ -104,6 +104,7 @@ def over_patients(
     items : slices, scans or their figures.
     patients : whose each of them is.
     figure : of one patient's items; NaN leaves the patient out.
+    seed : of the bootstrap.
     """
     names = dict.fromkeys(patients)
     own = [figure([item for item, whose in zip(items, patients, strict=True) if whose == name]) for name in names]

@@ -89,7 +89,7 @@ def dicom_bytes(head: bytes, elements: list[Element], length: tuple[int, int] | 
 
 
 def mangled_dicom(rng: Rng, data: bytes) -> bytes:
-    """Return one DICOM file with elements changed, gone, doubled, of another kind, nested or lying about their length."""
+    """Return a DICOM file with elements changed, gone, doubled, of another kind, nested or of a false length."""
     if rng.random() < 0.15:
         return mangled_bytes(rng, data)
     head, elements = dicom_elements(data)

@@ -84,6 +84,7 @@ def validation_rmse(network: nn.Module, clean: Tensor, position: Tensor, seed: i
     network : the denoiser, called as (x, sigma, position).
     clean : (B, 1, H, W) held-out slices.
     position : (1, 2, H, W) position channels.
+    seed : of the noise.
     """
     out = {}
     for sigma in VALIDATION_SIGMAS:
