@@ -144,7 +144,7 @@ def score(
     try:
         first, end = (int(bound) for bound in steps.split(":"))
     except ValueError as error:
-        raise ConfigError(f"'{steps}' is no range of steps.", "Write --steps FIRST:END, e.g. 65:85.") from error
+        raise ConfigError(f"'{steps}' is not a range of steps.", "Write --steps FIRST:END, e.g. 65:85.") from error
     typer.echo(score_files(artifacts, block, (first, end), mask or [], body or [], normal or []))
 
 

@@ -51,7 +51,7 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     """
     check_name(out, OutputError)
     if not image_format(out):
-        raise OutputError(f"{out.name} is no name for an image.", f"Let it end in {', '.join(FORMATS)}.")
+        raise OutputError(f"{out.name} is not a file name for an image.", f"Let it end in {', '.join(FORMATS)}.")
     sinogram, geometry, truth = _read(path)
     if views is not None:
         if not 1 <= views <= geometry.n_views:

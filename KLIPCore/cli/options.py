@@ -222,7 +222,7 @@ def interval(text: str | None, what: str, form: str) -> tuple[float, float] | No
     try:
         lo, hi = (float(bound) for bound in text.split(":"))
     except ValueError as error:
-        raise ConfigError(f"'{text}' is no {what}.", f"Write {form}.") from error
+        raise ConfigError(f"'{text}' is not {what}.", f"Write {form}.") from error
     return lo, hi
 
 

@@ -127,7 +127,7 @@ def priors_convert(
     from KLIPCore.priors.convert.publish import Wanted, convert
     from KLIPCore.volume.units import Window
 
-    bounds = interval(published.hu, "HU interval", "--hu=LO:HI, e.g. --hu=-160:240")
+    bounds = interval(published.hu, "an HU interval", "--hu=LO:HI, e.g. --hu=-160:240")
     assert bounds is not None
     wanted = Wanted(
         published.name,
@@ -135,7 +135,7 @@ def priors_convert(
         published.size,
         published.anatomy,
         published.licence,
-        sigma=interval(published.sigma, "noise interval", "--sigma LO:HI, e.g. 0.01:80"),
+        sigma=interval(published.sigma, "a noise interval", "--sigma LO:HI, e.g. 0.01:80"),
         patch=published.patch,
         pad=published.pad,
         attention_levels=tuple(published.attention_level or ()),

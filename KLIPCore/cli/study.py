@@ -162,7 +162,7 @@ def reconstruct(
         numbers = [int(v) for v in views.split(",")] if views else []
     except ValueError as error:
         raise ConfigError(
-            f"'{views}' is no number of views.", "Write --views 60, or for a folder --views 720,60."
+            f"'{views}' is not a number of views.", "Write --views 60, or for a folder --views 720,60."
         ) from error
     if sinogram.is_dir():
         typer.echo(reconstruct_folder(sinogram, method.split(","), numbers or (720, 60)))

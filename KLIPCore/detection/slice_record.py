@@ -87,9 +87,7 @@ class SliceRecord:
         self.signs = {name: sign for name, sign in SIGNS.items() if name in config.record.layers}
         self.window = window
         if HYPODENSE in config.record.layers and window is None:
-            raise ConfigError(
-                "Without HU nobody can tell soft tissue from fat.", "Record other layers than hypodense."
-            )
+            raise ConfigError("Soft tissue cannot be told from fat without HU.", "Record other layers than hypodense.")
         self.errors = BlockErrors(self.size) if config.sampling.stop_error > 0 else None
         if (
             "path" in config.record.layers or self.signs or HYPODENSE in config.record.layers

@@ -54,7 +54,7 @@ def region_surface(region: Region, grid: Grid, smoothing: float = 0.5) -> vtkPol
     ConfigError : smoothing is out of range.
     """
     if not 0 <= smoothing <= 1:
-        raise ConfigError(f"A smoothing of {smoothing} makes no sense.", "Give a number from 0 (none) to 1 (most).")
+        raise ConfigError(f"A smoothing of {smoothing} is out of range.", "Give a number from 0 (none) to 1 (most).")
     padded = np.pad(region.mask, 1).astype(np.uint8)  # an empty rim closes the surface at the volume's edge
     image = vtkImageData()
     image.SetDimensions(*padded.shape[::-1])

@@ -37,7 +37,7 @@ def profile_figure(
     """
     nats = np.asarray(nats_per_slice, np.float64)
     if nats.shape != (scene.slices,) or (expected is not None and np.shape(expected) != (scene.slices,)):
-        raise ConfigError("The profile needs one number a slice.", "Sum the density over each slice of the study.")
+        raise ConfigError("The profile needs one number per slice.", "Sum the density over each slice of the study.")
     step = scene.spacing[0]
     length_mm, columns = scene.slices * step, scene.crop[1]
     width_mm = (columns.stop - columns.start) * scene.spacing[2]

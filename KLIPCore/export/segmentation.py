@@ -92,7 +92,7 @@ def write_segmentation(regions: Sequence[Region], grid: Grid, path: Path) -> Pat
     GeometryError : the grid's axes are not at right angles, or a region lies outside it.
     """
     if not path.name.endswith(".seg.nrrd"):
-        raise OutputError(f"{path.name} is no name for a Slicer segmentation.", "Let it end in .seg.nrrd.")
+        raise OutputError(f"{path.name} is not a file name for a Slicer segmentation.", "Let it end in .seg.nrrd.")
     image = label_image(regions, grid)
     for key, value in segment_fields(regions).items():
         image.SetMetaData(key, value)

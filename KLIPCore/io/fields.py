@@ -70,7 +70,7 @@ def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
         raise UnreadableFileError(problem, "Check the file and its permissions.") from error
     if start[128:] != b"DICM" and start[:2] not in (b"\x08\x00", b"\x02\x00"):  # the latter: files without a preamble
         if path.suffix.lower() in DICOM_SUFFIXES:
-            remedy = f"{AGAIN} If it is no part of the study, move it away."
+            remedy = f"{AGAIN} If it is not part of the study, move it away."
             raise UnreadableFileError(f"{path.name} is named as a DICOM file and is not one.", remedy)
         return None
     bare = start[128:] != b"DICM"

@@ -96,7 +96,7 @@ def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
             fields[name.strip().lower().replace(" ", "")] = value.strip()
     if fields.get("dimension", "3").isdigit() and int(fields.get("dimension", "3")) > MOST_DIMENSIONS:
         raise UnreadableFileError(
-            f"{path.name} says to have {int(fields['dimension'])} dimensions.", "Give a 3-D CT volume."
+            f"{path.name} claims to have {int(fields['dimension'])} dimensions.", "Give a 3-D CT volume."
         )
     data = _data_file(path, fields["datafile"]) if "datafile" in fields else path
     kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
@@ -117,7 +117,7 @@ def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
     n = re.match(r"[-+\d.eE]+", fields.get("NDims", "3"))
     if n is None or not 1 <= float(n[0]) <= MOST_DIMENSIONS:
         raise UnreadableFileError(
-            f"{path.name} says to have {fields['NDims'][:20]} dimensions.", "Give a 3-D CT volume."
+            f"{path.name} claims to have {fields['NDims'][:20]} dimensions.", "Give a 3-D CT volume."
         )
     local = fields.get("ElementDataFile", "LOCAL")
     data = path if local.upper() == "LOCAL" else _data_file(path, local)
@@ -191,7 +191,7 @@ def check_size(path: Path, data: Path, counts: Sequence[float], bits: int, ratio
     claimed, held = math.prod(counts) * bits / 8, data.stat().st_size
     if claimed > BOMB_BYTES and claimed > ratio * held:
         raise UnreadableFileError(
-            f"{path.name} has {held} bytes and says to hold {claimed:.3g}, which no "
+            f"{path.name} has {held} bytes and claims to hold {claimed:.3g}, which no "
             f"{'CT' if ratio == BOMB_RATIO else 'segmentation'} does.",
             AGAIN,
         )

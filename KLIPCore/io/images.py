@@ -116,7 +116,7 @@ def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError | Geomet
     text = str(error)
     if "orthonormal" in text or "direction cosines" in text:
         return GeometryError(
-            f"{path.name} has sheared or scaled axes that are no voxel grid.",
+            f"{path.name} has sheared or scaled axes, which do not form a voxel grid.",
             "Resample the volume to a regular grid and save it again.",
         )
     return damaged(path)

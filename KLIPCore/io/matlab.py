@@ -62,13 +62,13 @@ def read_mat(path: Path) -> dict[str, NDArray[Any]]:
                     not 0 < math.prod(shape) <= LARGEST_ELEMENTS or math.prod(shape) > 1100 * path.stat().st_size
                 ):  # what zlib can pack at best
                     raise UnreadableFileError(
-                        f"The variable {name} in {path.name} says to be larger than the file can hold.", SAVE
+                        f"The variable {name} in {path.name} claims to be larger than the file can hold.", SAVE
                     )
             found = loadmat(path, variable_names=list(listed))
     except UnreadableFileError:
         raise
     except Exception as error:  # scipy's reader raises whatever the bytes lead it to
-        raise UnreadableFileError(f"{path.name} is no MATLAB file, damaged or cut short.", SAVE) from error
+        raise UnreadableFileError(f"{path.name} is not a MATLAB file, or is damaged or cut short.", SAVE) from error
     arrays = {name: np.asarray(found[name]) for name in listed if name in found}
     if any(array.dtype.hasobject for array in arrays.values()):
         raise UnreadableFileError(f"{path.name} holds objects, which are never read.", SAVE)
@@ -93,7 +93,7 @@ def plain_fields(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     for name in NUMBERS:
         if name in arrays:
             if arrays[name].size != 1:
-                raise ValueError(f"{name} is no single number")
+                raise ValueError(f"{name} is not a single number")
             fields[name] = float(arrays[name].item())
     if "equiangular" in fields:
         fields["equiangular"] = bool(fields["equiangular"])

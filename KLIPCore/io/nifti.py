@@ -293,7 +293,7 @@ def _grid(header: Header, shape: tuple[int, int, int], name: str) -> tuple[Grid,
     affine, skewed = _placement(header)
     if affine is None and skewed:
         remedy = "Resample the volume to a regular grid and save it again."
-        raise GeometryError(f"{name} has sheared or scaled axes that are no voxel grid.", remedy)
+        raise GeometryError(f"{name} has sheared or scaled axes, which do not form a voxel grid.", remedy)
     if affine is None:
         if (header.pixdim <= 0).any():
             raise GeometryError(f"{name} gives no spacing between its voxels.", RESAVE)

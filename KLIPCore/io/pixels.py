@@ -84,7 +84,7 @@ def stored_pixels(dataset: Dataset, label: str, shape: tuple[int, ...]) -> NDArr
     held = len(pixels) if isinstance(pixels, bytes) else 0
     claimed = math.prod(shape) * (number(dataset, "BitsAllocated") or 8) / 8
     if claimed > BOMB_BYTES and claimed > BOMB_RATIO * held:
-        problem = f"{label} has {held} bytes of pixels and says to hold {claimed:.3g}, which no CT does."
+        problem = f"{label} has {held} bytes of pixels and claims to hold {claimed:.3g}, which no CT does."
         raise UnreadableFileError(problem, AGAIN)
     try:
         by_pydicom = decodable and syntax != JPEGExtended12Bit  # of which Pillow knows the 8-bit half only

@@ -209,7 +209,7 @@ def stack(planes: Sequence[Plane]) -> Stack:
     planes, heights = [planes[i] for i in order], heights[order]
     if len(planes) == 1:
         if first.thickness is None:
-            raise GeometryError("A single slice without a slice thickness is no volume.", "Give a whole CT series.")
+            raise GeometryError("A single slice without a slice thickness is not a volume.", "Give a whole CT series.")
         step = normal * first.thickness
     else:
         steps = np.diff(heights)

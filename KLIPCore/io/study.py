@@ -53,8 +53,8 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     sop_class = "" if header is None else sop_class_of(header)
     if header is None or not sop_class:
         remedy = f"Give a DICOM folder, one DICOM slice, or a file ending in {', '.join(READ_FORMATS)}."
-        raise UnreadableFileError(f"{path.name} is no DICOM file and no volume file.", remedy)
+        raise UnreadableFileError(f"{path.name} is neither a DICOM file nor a volume file.", remedy)
     if sop_class not in CT_CLASSES and series is None:
-        problem = f"{path.name} is no CT image ({text(header, 'Modality') or 'unknown modality'})."
+        problem = f"{path.name} is not a CT image ({text(header, 'Modality') or 'unknown modality'})."
         raise NotCTError(problem, "Give a CT slice or the folder that holds them.")
     return read_dicom(path.parent, series, path)

@@ -231,7 +231,7 @@ def _square(stored: NDArray[Any]) -> NDArray[np.float32]:
     ValueError : it is no finite square.
     """
     if stored.ndim != 2 or stored.shape[0] != stored.shape[1] or not np.isfinite(stored).all():
-        raise ValueError("its reconstruction is no finite square")
+        raise ValueError("its reconstruction is not a finite square")
     return stored.astype(np.float32)
 
 
@@ -243,11 +243,11 @@ def _info(stored: Any) -> dict[str, Any]:
     ValueError : they are no mapping, or seconds, evaluations or PSNR are no numbers.
     """
     if not isinstance(stored, dict):
-        raise ValueError("its figures are no mapping")
+        raise ValueError("its figures are not a mapping")
     for name in ("seconds", "network_evaluations", "psnr_db"):
         value = stored.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError("its figures are no numbers")
+            raise ValueError("its figures are not numbers")
     return stored
 
 

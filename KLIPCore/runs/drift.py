@@ -140,7 +140,7 @@ def read_verdicts(path: Path) -> list[dict[str, Any]]:
             try:
                 found.append(json_object(line))
             except ValueError as error:
-                raise InputError(f"Line {number} of {path.name} is no verdict ({error}).", remedy) from error
+                raise InputError(f"Line {number} of {path.name} is not a verdict ({error}).", remedy) from error
     return found
 
 

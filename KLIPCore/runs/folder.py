@@ -388,5 +388,5 @@ def _stored_grid(fields: dict[str, Any], affine: NDArray[np.float64]) -> Grid:
         or len(shape) != 3
         or not all(type(n) is int and 0 < n <= MOST_SLICES for n in shape)
     ):
-        raise ValueError("its shape is no three numbers of voxels")
+        raise ValueError("its shape is not three numbers of voxels")
     return Grid((shape[0], shape[1], shape[2]), affine, str(fields["frame_uid"]))

@@ -43,5 +43,5 @@ def checked_record(run: dict[str, Any]) -> dict[str, Any]:
     if run.get("roi") is not None and (
         np.shape(run["roi"]) != (3, 2) or not np.isfinite(np.asarray(run["roi"], float)).all()
     ):
-        raise ValueError("its region of interest is no box")
+        raise ValueError("its region of interest is not a box")
     return run

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from KLIPCore.errors import InputError
 
 LARGEST_SIZE = 16_384
-"""Pixels along a frame's side; one that a file says to be larger is none."""
+"""Pixels along a frame's side; one that a file claims to be larger is none."""
 
 MIN_BODY_FRACTION = 0.03
 """A slice whose body fills less than this fraction of its area does not vote on the frame."""
@@ -202,7 +202,7 @@ class Frame:
         ):
             raise ValueError("its size, centres or pixels are of the wrong shape")
         if not np.isfinite(made.centres).all() or not np.isfinite(lengths).all() or not (lengths > 0).all():
-            raise ValueError("its centres or pixels are no lengths")
+            raise ValueError("its centres or pixels are not lengths")
         return made
 
 

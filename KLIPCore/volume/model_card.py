@@ -84,7 +84,7 @@ class ModelCard:
         if not all(
             isinstance(text, str) for text in (self.name, self.anatomy, self.licence, self.sha256, self.intended_use)
         ):
-            raise ValueError("a text is none")
+            raise ValueError("a text is missing")
         if (
             not isinstance(self.network, dict)
             or not isinstance(self.training, dict)
@@ -103,9 +103,9 @@ class ModelCard:
         if len(self.pixel_mm_range) != 2 or any(
             isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers
         ):
-            raise ValueError("a number is none")
+            raise ValueError("a number is missing")
         if isinstance(self.sigma_max, bool) or not isinstance(self.sigma_max, int | float):
-            raise ValueError("sigma_max is no number")
+            raise ValueError("sigma_max is not a number")
         if not (
             0 < self.body_fraction <= 1
             and 0 <= self.sigma_min < self.sigma_max  # which may be infinite: a Gaussian prior knows every level

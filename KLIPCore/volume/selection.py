@@ -75,12 +75,12 @@ def _range(text: str, remedy: str) -> slice | int:
     try:
         numbers = [int(part) if part.strip() else None for part in text.split(":")]
     except ValueError as error:
-        raise ConfigError(f"'{text}' is no range of slices.", remedy) from error
+        raise ConfigError(f"'{text}' is not a range of slices.", remedy) from error
     if len(numbers) == 1 and numbers[0] is not None:
         return numbers[0]
     if len(numbers) == 2 or (len(numbers) == 3 and numbers[2] != 0):
         return slice(*numbers)
-    raise ConfigError(f"'{text}' is no range of slices.", remedy)
+    raise ConfigError(f"'{text}' is not a range of slices.", remedy)
 
 
 def parse_box(text: str | None) -> Box | None:
@@ -96,7 +96,7 @@ def parse_box(text: str | None) -> Box | None:
         intervals = [tuple(float(bound) for bound in part.split(":")) for part in text.split(",")]
         (x0, x1), (y0, y1), (z0, z1) = intervals
     except ValueError as error:
-        raise ConfigError(f"'{text}' is no box.", "Write --roi=x0:x1,y0:y1,z0:z1 in LPS millimetres.") from error
+        raise ConfigError(f"'{text}' is not a box.", "Write --roi=x0:x1,y0:y1,z0:z1 in LPS millimetres.") from error
     if not (x0 < x1 and y0 < y1 and z0 < z1):
         raise ConfigError(f"The box '{text}' is empty.", "Give the smaller coordinate first in each interval.")
     return (x0, x1), (y0, y1), (z0, z1)

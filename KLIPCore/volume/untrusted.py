@@ -78,7 +78,7 @@ def load_npz(source: Path | IO[bytes], names: Collection[str] | None = None) -> 
     except _Refused as error:
         raise ValueError(str(error)) from error
     except Exception as error:  # numpy, zipfile, zlib and the tokenizer raise what the bytes lead them to
-        raise ValueError("it is no NumPy archive, damaged or cut short") from error
+        raise ValueError("it is not a NumPy archive, or is damaged or cut short") from error
 
 
 class _Refused(Exception):  # noqa: N818  (not an error of ours)
@@ -113,7 +113,7 @@ def load_npy(path: Path) -> NDArray[Any]:
     except _Refused as error:
         raise ValueError(str(error)) from error
     except Exception as error:  # numpy and the tokenizer raise what the bytes lead them to
-        raise ValueError("it is no NumPy array, damaged or cut short") from error
+        raise ValueError("it is not a NumPy array, or is damaged or cut short") from error
 
 
 def _array(stream: IO[bytes], held: int, name: str) -> NDArray[Any]:
@@ -128,7 +128,7 @@ def _array(stream: IO[bytes], held: int, name: str) -> NDArray[Any]:
     count = math.prod(shape)
     size = count * dtype.itemsize
     if size > held:
-        raise _Refused(f"the array '{name}' says to be larger than what is stored")
+        raise _Refused(f"the array '{name}' claims to be larger than what is stored")
     data = bytearray(size)
     view, filled = memoryview(data), 0
     while filled < size and (block := stream.read(min(BLOCK, size - filled))):
@@ -174,9 +174,9 @@ def json_object(text: str | bytes) -> dict[str, Any]:
             raise ValueError("too long")
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError("it is no JSON, or damaged") from error
+        raise ValueError("it is not JSON, or is damaged") from error
     if not isinstance(values, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return values
 
 
@@ -221,4 +221,4 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ValueError("there is no such file") from error
     except (*_YAML_FAULTS, yaml.YAMLError) as error:
-        raise ValueError(f"it is no YAML of plain values, {type(error).__name__}") from error
+        raise ValueError(f"it is not YAML of plain values, {type(error).__name__}") from error

@@ -69,7 +69,7 @@ def patient_grid(card: ModelCard, n_slices: int, spacing_mm: float) -> Grid:
     """
     if n_slices < 1 or not spacing_mm > 0:
         raise ConfigError(
-            f"{n_slices} slices {spacing_mm:g} mm apart are no volume.",
+            f"{n_slices} slices {spacing_mm:g} mm apart are not a volume.",
             "Ask for at least one slice and a positive spacing.",
         )
     pixel = WIDTH_MM / (card.body_fraction * card.size)

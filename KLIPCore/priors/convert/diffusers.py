@@ -105,7 +105,9 @@ def diffusers_config(described: dict[str, Any], scheduler: dict[str, Any]) -> Di
     PriorError : a part has no counterpart here.
     """
     if described.get("_class_name", "UNet2DModel") != "UNet2DModel":
-        raise PriorError(f"{described['_class_name']} is no unconditional image network.", "Convert a UNet2DModel.")
+        raise PriorError(
+            f"{described['_class_name']} is not an unconditional image network.", "Convert a UNet2DModel."
+        )
     for name, known in UNCHANGED.items():
         if described.get(name, known[0]) not in known:
             raise PriorError(
@@ -204,7 +206,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         isinstance(name, str) and SHARD.fullmatch(name) for name in places.values()
     ):
         raise PriorError(
-            f"{index.name} names files that are no shards beside it.",
+            f"{index.name} names files that are not shards beside it.",
             "Copy the folder again; its index lists the files of one network.",
         )
     found: dict[str, Tensor] = {}

@@ -71,7 +71,7 @@ def read_flax(
         network.load_state_dict(renamed(tree, config))
     except (KeyError, IndexError, RuntimeError, ValueError, AttributeError) as error:
         raise PriorError(
-            f"{path.name} is no NCSN++ that can be converted ({type(error).__name__}: {error}).",
+            f"{path.name} is not an NCSN++ that can be converted ({type(error).__name__}: {error}).",
             "Give a checkpoint of an NCSN++ with BigGAN blocks, and --attention-level where blocks attend.",
         ) from error
     form = "Orbax" if path.is_dir() else "msgpack"
@@ -177,11 +177,11 @@ def read_msgpack(path: Path) -> Tree:
         tree = msgpack.unpackb(path.read_bytes(), ext_hook=array, raw=False, strict_map_key=False)
     except Exception as error:  # msgpack has a dozen ways to say no
         raise PriorError(
-            f"{path.name} is no Flax checkpoint ({type(error).__name__}).",
+            f"{path.name} is not a Flax checkpoint ({type(error).__name__}).",
             "Give the file checkpoint_N that Flax wrote.",
         ) from error
     if not isinstance(tree, dict):
-        raise PriorError(f"{path.name} is no Flax checkpoint.", "Give the file checkpoint_N that Flax wrote.")
+        raise PriorError(f"{path.name} is not a Flax checkpoint.", "Give the file checkpoint_N that Flax wrote.")
     return tree
 
 

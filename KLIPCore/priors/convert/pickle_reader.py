@@ -91,7 +91,7 @@ def read_pickle(path: Path) -> Any:
         return decoded(_Reader().read(data))
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise PriorError(
-            f"{path.name} is no pickle that can be read ({type(error).__name__}: {error}).",
+            f"{path.name} is not a pickle that can be read ({type(error).__name__}: {error}).",
             "Give an EDM or PaDIS network snapshot.",
         ) from error
 

@@ -71,7 +71,7 @@ def format_of(source: Path) -> str:
     ):
         return "flax"
     raise PriorError(
-        f"{source.name} is no checkpoint of a known format.",
+        f"{source.name} is not a checkpoint of a known format.",
         "Give an EDM or PaDIS .pkl, a diffusers UNet2DModel folder, or a Flax checkpoint, or say --format.",
     )
 

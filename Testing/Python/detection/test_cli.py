@@ -81,7 +81,7 @@ def test_version_from_a_shell() -> None:
     ("arguments", "code", "words"),
     [
         (["--slices", "99:120"], 2, "keeps no slice"),
-        (["--slices", "a:b"], 2, "no range of slices"),
+        (["--slices", "a:b"], 2, "not a range of slices"),
         (["--window", "0.3"], 2, "--window LO:HI"),
         (["--window", "5:9"], 2, "outside what would be recorded"),
         (["--fdr", "3"], 2, "false-discovery rate"),

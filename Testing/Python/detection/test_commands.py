@@ -42,7 +42,7 @@ def test_impossible_requests_are_explained(tmp_path: Path) -> None:
     geometry = FanBeam.sparse(30, image)
     path = tmp_path / "scan.npz"
     write_sinogram(path, np.zeros(geometry.shape), geometry)
-    with pytest.raises(OutputError, match="no name for an image"):
+    with pytest.raises(OutputError, match="not a file name for an image"):
         reconstruct_file(path, tmp_path / "out.txt", "fbp", None, 32, None)
     with pytest.raises(ConfigError, match="cannot be taken from 30"):
         reconstruct_file(path, tmp_path / "out.nrrd", "fbp", 60, 32, None)

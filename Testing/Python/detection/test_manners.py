@@ -115,7 +115,7 @@ def test_slices_and_output_folder_are_checked_before_the_study_is_read(
 
     monkeypatch.setattr("KLIPCore.detection.detect.read_study", read)
     config = Config.from_dict(run.folder.run()["config"])
-    with pytest.raises(ConfigError, match="no range of slices"):
+    with pytest.raises(ConfigError, match="not a range of slices"):
         detect(dicom_study, tmp_path / "new", config, part=Part(slices="twelve"))
     assert not (tmp_path / "new").exists()
     (tmp_path / "notes.txt").write_text("mine")

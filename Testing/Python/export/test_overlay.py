@@ -197,5 +197,5 @@ def test_jpeg_and_png_are_what_they_say() -> None:
 def test_impossible_pictures_are_refused() -> None:
     with pytest.raises(ConfigError, match="no slice 5"):
         slice_figure(scene(), 5)
-    with pytest.raises(ConfigError, match="one number a slice"):
+    with pytest.raises(ConfigError, match="one number per slice"):
         profile_figure(scene(), np.ones(4))

@@ -60,7 +60,11 @@ def test_an_empty_file(tmp_path: Path) -> None:
 def test_no_image(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("dear colleague")
     refused(
-        tmp_path / "notes.txt", UnreadableFileError, "notes.txt", "no DICOM file and no volume file", remedy=".nrrd"
+        tmp_path / "notes.txt",
+        UnreadableFileError,
+        "notes.txt",
+        "neither a DICOM file nor a volume file",
+        remedy=".nrrd",
     )
 
 

@@ -196,7 +196,7 @@ def test_an_index_cannot_name_other_files(name: object, tmp_path: Path) -> None:
     key = sorted(places)[0]
     text = json.dumps({"weight_map": {**places, key: name}})
     (tmp_path / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(text, encoding="utf-8")
-    with pytest.raises(PriorError, match="no shards beside it"):
+    with pytest.raises(PriorError, match="not shards beside it"):
         read_diffusers(tmp_path)
 
 

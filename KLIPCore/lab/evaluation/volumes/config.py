@@ -78,7 +78,7 @@ class Scan:
             )
         if self.slices is not None and (len(self.slices) != 2 or any(type(k) is not int for k in self.slices)):
             raise ConfigError(
-                f"{self.name}: {self.slices} is no range of slices.", "Give the first and the last-plus-one."
+                f"{self.name}: {self.slices} is not a range of slices.", "Give the first and the last-plus-one."
             )
 
     @property
@@ -198,7 +198,7 @@ def _numbers(*values: Any) -> bool:
 
 
 def _check_labels(values: Any) -> None:
-    """Refuse what is no list of labels.
+    """Refuse what is not a list of labels.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _check_labels(values: Any) -> None:
     """
     if not isinstance(values, tuple) or any(type(value) is not int or value == 0 for value in values):
         raise ConfigError(
-            f"{values} is no list of labels.", "Write whole numbers, e.g. lesion_values: [2]; 0 is none."
+            f"{values} is not a list of labels.", "Write whole numbers, e.g. lesion_values: [2]; 0 is none."
         )
 
 

@@ -68,7 +68,7 @@ def voxel_figures(
     if not scores.shape == numbers.shape == inside.shape:
         raise ConfigError("Map, lesions and body have different shapes.", "Pass arrays over the same voxels.")
     if not 0 < limit <= 1:
-        raise ConfigError(f"{limit:g} is no false-positive rate.", "Take one above 0 and up to 1.")
+        raise ConfigError(f"{limit:g} is not a false-positive rate.", "Take one above 0 and up to 1.")
     lesion = inside & (numbers > 0)
     others = np.sort(scores[inside & (numbers == 0)])
     values, own = scores[lesion], numbers[lesion]

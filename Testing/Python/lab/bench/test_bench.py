@@ -196,7 +196,7 @@ def test_a_child_is_timed_and_weighed(tmp_path: Path) -> None:
     assert ballast[-1] == 1
     for peak in (found.peak_bytes, again.peak_bytes):
         assert peak is None or 10 * 1024**2 < peak < 300 * 1024**2
-    with pytest.raises(ResourceError, match="no number of views"):
+    with pytest.raises(ResourceError, match="not a number of views"):
         run_klip(["reconstruct", "nothing.npz", "--views", "many"], tmp_path)
 
 

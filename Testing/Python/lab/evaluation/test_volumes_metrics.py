@@ -64,7 +64,7 @@ def test_impossible_questions_are_refused() -> None:
     volume = row([1, 2])
     with pytest.raises(ConfigError, match="different shapes"):
         voxel_figures(volume, np.zeros((1, 2), int), volume > 0)
-    with pytest.raises(ConfigError, match="no false-positive rate"):
+    with pytest.raises(ConfigError, match="not a false-positive rate"):
         voxel_figures(volume, np.zeros(volume.shape, int), volume > 0, 1.5)
 
 
