@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from KLIPCore.errors import InputError
 
 LARGEST_SIZE = 16_384
-"""Pixels along a frame's side; one that a file claims to be larger is none."""
+"""Pixels along a frame's side; a file that claims more is refused."""
 
 MIN_BODY_FRACTION = 0.03
 """A slice whose body fills less than this fraction of its area does not vote on the frame."""
