@@ -172,7 +172,7 @@ class RegionLimits:
                 "Ask for 1 to 65535: labels are 16-bit numbers.",
             )
         if not self.minimum_volume_mm3 >= 0:
-            raise ConfigError(f"A minimum volume of {self.minimum_volume_mm3} mm³ makes no sense.", "Give 0 or more.")
+            raise ConfigError(f"A minimum volume of {self.minimum_volume_mm3} mm³ is impossible.", "Give 0 or more.")
         if self.order_by not in ("total", "peak"):
             raise ConfigError(f"Regions cannot be ordered by {self.order_by!r}.", 'Order them by "total" or "peak".')
 
