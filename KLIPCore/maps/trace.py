@@ -115,6 +115,8 @@ class SliceTrace:
     reconstruction : (n, n) float32 posterior mean in windowed intensity, in the frame.
     info : figures of this slice (seconds, network evaluations, data misfit), JSON-ready.
     pushes : mean pushes with their sign, where the layer ``pushes`` was recorded.
+    weight : (h, w) float32, what :func:`KLIPCore.maps.information.per_information` says of the layer ``path``; kept
+        where that layer no longer has its bands, and never stored in the slice's own file.
     """
 
     index: int
@@ -122,6 +124,7 @@ class SliceTrace:
     reconstruction: NDArray[np.float32]
     info: dict[str, Any]
     pushes: Pushes | None = None
+    weight: NDArray[np.float32] | None = None
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write one ``.npz``; it appears only when it is complete."""

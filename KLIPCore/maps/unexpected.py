@@ -29,7 +29,7 @@ from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.half_size import study_images
 from KLIPCore.maps.information import per_information
 from KLIPCore.maps.pushes import STEP
-from KLIPCore.maps.trace import KLTrace
+from KLIPCore.maps.trace import KLTrace, SliceTrace
 from KLIPCore.volume.framed_study import Framing
 
 NODES = (0.107, 0.239)
@@ -119,8 +119,7 @@ def evidence_of(trace: KLTrace, study: Framing) -> Evidence:
             )
         pushes.append(piece.pushes.push[[piece.pushes.nearest(sigma) for sigma in NODES]])
         expectations.append(piece.pushes.expectation)
-        energy = piece.layers["path"].energy
-        weights.append(per_information(piece.layers["path"], len(piece.reconstruction) // energy.shape[-1]))
+        weights.append(weight_of(piece))
     images, body = study_images(trace, study)
     return Evidence(
         np.stack(pushes),
@@ -132,6 +131,14 @@ def evidence_of(trace: KLTrace, study: Framing) -> Evidence:
         study.frame.pixel_mm,
         float(study.lps_grid.spacing[0]),
     )
+
+
+def weight_of(piece: SliceTrace) -> NDArray[np.float32]:
+    """Return the weights of a slice's base cells, (h, w)."""
+    if piece.weight is not None:
+        return piece.weight
+    path = piece.layers["path"]
+    return per_information(path, len(piece.reconstruction) // path.energy.shape[-1])
 
 
 def pixel_classes(expectation: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -69,18 +69,22 @@ class Search:
         organs = self.organs
         return list(regions) if organs is None else [replace(r, organ=organs.name_of(r.mask, r.box)) for r in regions]
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the segments to look within; empty to look everywhere."""
+        return [] if self.organs is None or self.labels is None else [self.organs.called(n) for n in self.labels]
+
     def record(self) -> dict[str, Any]:
         """Return what results say of the segments that were looked within; empty where it was everywhere."""
         if self.organs is None or self.labels is None:
             return {}
-        names = [self.organs.called(label) for label in self.labels]
-        return {"within": {"file": self.organs.origin, "labels": list(self.labels), "names": names}}
+        return {"within": {"file": self.organs.origin, "labels": list(self.labels), "names": self.names}}
 
     def sentence(self) -> str:
         """Return what a reader must know before the numbers; empty where the search was everywhere."""
         if self.organs is None or self.labels is None:
             return ""
-        names = [self.organs.called(label) for label in self.labels]
+        names = self.names
         told = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
         return (
             f"Regions were looked for within {told} alone ({self.organs.origin or 'a segmentation'}): nothing is said "

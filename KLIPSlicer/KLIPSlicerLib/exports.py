@@ -166,19 +166,15 @@ def _writeJson(results: SceneResults, chosen: list[Region], path: Path) -> Path:
 
 def _report(results: SceneResults, chosen: list[Region]) -> tuple[Report, MapVolumes]:
     """What there is to say of the checked regions under the present settings, and the map it comes from."""
-    from KLIPCore.maps.map_maker import MapMaker
-    from KLIPCore.runs.health import reference_of
-    from KLIPCore.runs.rerun import report_of
-    from KLIPCore.volume.selection import box_mask
+    from KLIPCore.runs.rerun import maker_of, report_of
 
     live, settings = results.live, results.settings
     framing = live.framing
-    roi = None if live.roi is None else box_mask(framing.lps_grid, live.roi)
-    volumes = MapMaker(live.trace, framing, roi, reference_of(live.run)).volumes(settings)
+    volumes = maker_of(live.run, live.trace, framing, live.where).volumes(settings)
     left = [region for region in results.regions if region not in chosen]
     names = ", ".join(region.name for region in left)
     warnings = [f"Left out by hand: {names} of {len(results.regions)} regions."] if left else []
-    made = report_of(live.run, live.trace, volumes, chosen, settings, warnings)
+    made = report_of(live.run, live.trace, volumes, chosen, settings, warnings, live.where)
     significant = float(made.significant_mm3 or 0.0) - sum(region.volume_mm3 for region in left)
     readings = results.readings.ofAll(chosen, framing.grid)
     report = replace(made, significant_mm3=significant, readings=readings)

@@ -6,7 +6,7 @@ leaves the rest out, without changing any number that :meth:`KLIPCore.runs.live.
 is a quarter of the trace. That quarter travels with the scene as text (:func:`encode`), for two reasons: a
 scene is moved, mailed and archived without the run folder, and its block-size slider shall still work; and
 Slicer saves text nodes in every format of scene, while binary data of an extension's own it does not.
-Reconstructions are not stored there: the scene has them as a volume.
+Of reconstructions only what the default score reads is stored, at half resolution: the scene has them as a volume.
 
 :class:`GrowingRun` reads a run folder slice by slice, so that results show while later slices are still being sampled.
 """
@@ -25,17 +25,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from KLIPCore.errors import TraceError
+from KLIPCore.errors import KlipError, TraceError
+from KLIPCore.maps.half_size import halved
+from KLIPCore.maps.pushes import STEP, Pushes
 from KLIPCore.maps.trace import KLTrace, Layer, SliceTrace
+from KLIPCore.maps.unexpected import NODES, weight_of
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.live import LiveMap
+from KLIPCore.runs.search import Search, organs_from_npz, organs_to_bytes
 from KLIPCore.scores import SCORES
+from KLIPCore.volume.untrusted import load_npz
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-FORMAT = 1
-"""Raised when the stored form changes."""
+FORMAT = 2
+"""Raised when the stored form changes; 1 had neither pushes nor organs."""
 
 TWIN = "twin-"
 
@@ -57,6 +64,7 @@ class GrowingRun:
         self.run: dict[str, Any] = self.folder.run()
         self.framing = self.folder.read_framing()
         self.slices: dict[int, SliceTrace] = {}
+        self.search: Search | None = None  # where to look, when somebody has said so
 
     def readNew(self) -> list[SliceTrace]:
         """The slices that were finished since the last call, slimmed, in rising order; may be none."""
@@ -79,7 +87,8 @@ class GrowingRun:
         """
         if not self.slices:
             raise TraceError("No slice is finished yet.", "Wait for the first one.")
-        return LiveMap(self.run, self.framing, KLTrace(tuple(self.slices[index] for index in sorted(self.slices))))
+        trace = KLTrace(tuple(self.slices[index] for index in sorted(self.slices)))
+        return LiveMap(self.run, self.framing, trace, self.search)
 
 
 def wanted(layer: str) -> tuple[set[str], bool]:
@@ -106,7 +115,15 @@ def slim(piece: SliceTrace) -> SliceTrace:
             kept[part] = values if part in parts else np.broadcast_to(np.float32(np.nan), values.shape)
         if parts:
             layers[name] = replace(layer, energy=kept["energy"], mean=kept["mean"])
-    return replace(piece, layers=layers)
+    if piece.pushes is None or "path" not in piece.layers:
+        return replace(piece, layers=layers)
+    return replace(piece, layers=layers, pushes=_read(piece.pushes), weight=weight_of(piece))  # of the bands that go
+
+
+def _read(pushes: Pushes) -> Pushes:
+    """Pushes at the noise levels that the score reads."""
+    places = sorted({pushes.nearest(sigma) for sigma in NODES})
+    return replace(pushes, sigma=pushes.sigma[places], push=pushes.push[places])
 
 
 def encode(live: LiveMap) -> str:
@@ -134,6 +151,11 @@ def encode(live: LiveMap) -> str:
         "infos": [piece.info for piece in pieces],
         "layers": layers,
     }
+    if all(piece.pushes is not None for piece in pieces):
+        arrays["images"] = np.stack([halved(piece.reconstruction) for piece in pieces]).astype(np.float32)
+        stored = [piece.pushes.arrays() for piece in pieces if piece.pushes is not None]
+        arrays |= {f"pushes.{part}": np.stack([own[part] for own in stored]) for part in stored[0]}
+        arrays["weights"] = np.stack([weight_of(piece) for piece in pieces])
     arrays["meta"] = np.array(json.dumps(meta))
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -150,23 +172,66 @@ def decode(text: str) -> LiveMap:
     try:
         with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
-            if meta["format"] != FORMAT:
+            if not 1 <= meta["format"] <= FORMAT:
                 raise TraceError(
                     "The scene was saved by another version of KLIPSlicer.",
                     "Update the extension, or run the detection again.",
                 )
             layers = {name: _layers(stored, name, fields) for name, fields in meta["layers"].items()}
-            nothing = np.zeros((0, 0), np.float32)
+            images, pushes = _images(stored, len(meta["indices"])), _pushes(stored, len(meta["indices"]))
+            weights = stored["weights"] if "weights" in stored else [None] * len(images)
             pieces = tuple(
-                SliceTrace(index, {name: made[n] for name, made in layers.items()}, nothing, info)
+                SliceTrace(
+                    index, {name: made[n] for name, made in layers.items()}, images[n], info, pushes[n], weights[n]
+                )
                 for n, (index, info) in enumerate(zip(meta["indices"], meta["infos"], strict=True))
             )
             framing = _framingFrom(bytes(stored["framing"]))
-    except (ValueError, KeyError, TypeError, EOFError, OSError, binascii.Error, zipfile.BadZipFile) as error:
+    except TraceError:
+        raise
+    except (
+        *(ValueError, KeyError, TypeError, EOFError, OSError),
+        *(binascii.Error, zipfile.BadZipFile, KlipError),
+    ) as error:
         raise TraceError(
             f"The KL trace stored in the scene is damaged ({type(error).__name__}).", "Run the detection again."
         ) from error
     return LiveMap(meta["run"], framing, KLTrace(pieces))
+
+
+def encodeSearch(search: Search) -> str | None:
+    """Where was looked, as text of some kilobytes; None where no organs are known."""
+    if search.organs is None:
+        return None
+    return base64.b64encode(organs_to_bytes(search.organs, search.labels)).decode("ascii")
+
+
+def searchingAs(live: LiveMap, text: str | None) -> LiveMap:
+    """A live map that looks where :func:`encodeSearch` noted; everywhere where nothing was noted, or it is damaged."""
+    if not text:
+        return live
+    try:
+        organs, labels = organs_from_npz(
+            load_npz(io.BytesIO(base64.b64decode(text, validate=True))), live.framing.grid
+        )
+        return live.looking(Search(live.roi, organs, labels))
+    except (ValueError, KeyError, TypeError, binascii.Error, KlipError):
+        return live
+
+
+def _images(stored: Any, n: int) -> Sequence[NDArray[np.float32]]:
+    """Reconstructions of n slices, each pixel of the stored half resolution as four; empty where none is stored."""
+    if "images" not in stored:
+        return [np.zeros((0, 0), np.float32)] * n
+    return [image.repeat(STEP, 0).repeat(STEP, 1) for image in stored["images"]]
+
+
+def _pushes(stored: Any, n: int) -> Sequence[Pushes | None]:
+    """Pushes of n slices; None where none are stored."""
+    if "pushes.sigma" not in stored:
+        return [None] * n
+    parts = {part: stored[f"pushes.{part}"] for part in ("sigma", "push", "expectation")}
+    return [Pushes.of({part: values[k] for part, values in parts.items()}) for k in range(n)]
 
 
 def _layers(stored: Any, name: str, fields: dict[str, Any]) -> list[Layer]:

@@ -20,6 +20,7 @@ from .detection import Detection, Listener
 from .guard import Guard
 from .live_controls import LiveControls
 from .log_view import LogView
+from .look_within import LookWithin
 from .results_list import ResultsList
 from .status import Status
 from .study_controls import StudyControls
@@ -36,7 +37,7 @@ class Panel:
     Attributes
     ----------
     detection : the run in the background.
-    status, study, button, live, found, computer, log : the parts.
+    status, study, button, live, within, found, computer, log : the parts.
     """
 
     def __init__(self, ui: Any) -> None:
@@ -59,6 +60,7 @@ class Panel:
         self.study = StudyControls(ui, self._guard, self.status.warn, self.refreshDetect)
         self.button = DetectButton(ui.detectButton, self.study)
         self.live = LiveControls(ui, self._guard, self.status.say, self._onShown)
+        self.within = LookWithin(ui, self._guard, self.status.say, self._onShown)
         self.found = ResultsList(ui, self.status.say)
         self.computer = Computer(ui)
         ui.disclaimerLabel.setStyleSheet(NOTE)
@@ -68,7 +70,7 @@ class Panel:
 
     def setParameters(self, parameters: KLIPSlicerParameterNode | None) -> None:
         """Work with these choices from now on; None when the scene closes."""
-        self._parameters = self.live.parameters = parameters
+        self._parameters = self.live.parameters = self.within.parameters = parameters
         self.study.setParameters(parameters)
         if parameters is not None:
             self.refresh()
@@ -80,8 +82,10 @@ class Panel:
         with self._guard.raised():
             self.study.refresh()
             self.live.refresh()
+            self.within.refresh()
         self.refreshDetect()
         self.live.follow()
+        self.within.follow()
 
     def refreshDetect(self) -> None:
         """Name and tooltip of the button that runs and cancels."""
@@ -155,9 +159,12 @@ class Panel:
     def setResults(self, results: SceneResults | None) -> None:
         """Show these results and let the sliders act on them; None when there are none any more."""
         self.live.setResults(results)
+        if results is not self.within.results:
+            self.within.setResults(results)
         self.study.hideResults()
         self._refreshResults()
         self.live.follow()
+        self.within.follow()
 
     def _onShown(self) -> None:
         if not self.detection.running:
@@ -200,3 +207,4 @@ class Panel:
         self.detection.cancelAndWait()
         self.study.check.stop()
         self.live.stop()
+        self.within.stop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from KLIPCore.config import PRESETS, SECTIONS, Config, RegionConfig
@@ -59,6 +59,8 @@ class KLIPSlicerParameterNode:
     """Every choice of the panel.
 
     inputVolume, roi - what to examine.
+    organs, segment - a segmentation whose organs regions are named by, and which of its segments are looked within
+        (KLIPSlicerLib.organs).
     firstSlice, lastSlice - slices counted from the feet, both included; ALL for no limit.
     prior - name of a shipped prior, or path of a weights file.
     blockSize, blockDepth - edges of a block in mm, in plane and across slices (0: one slice).
@@ -73,6 +75,8 @@ class KLIPSlicerParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     roi: vtkMRMLMarkupsROINode
+    organs: vtkMRMLSegmentationNode
+    segment: str = ""
     firstSlice: int = ALL
     lastSlice: int = ALL
     prior: str = RUN["prior"].default

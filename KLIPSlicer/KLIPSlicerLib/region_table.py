@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SWATCH = 12
 """Pixels of a color's square."""
 
-PROBABILITIES, IN_HEALTH = (3, 4), 7
-"""Columns of p and q, and of what healthy studies show: a score has one or the other."""
+PROBABILITIES, IN_HEALTH, LARGEST_FIRST = (4, 5), 8, (2, 3, 6)
+"""Columns of p and q, and of what healthy studies show: a score has one or the other; those that sort downwards."""
 
 
 def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
@@ -39,6 +39,12 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
             ),
             lambda r: r.label,
             lambda r: f"{r.name} {mark(r)}".rstrip(),
+        ),
+        (
+            _("Organ"),
+            _("The segment that holds most of the region, of the segmentation under “Look within”."),
+            lambda r: (r.organ is None, r.organ or ""),
+            lambda r: _organ(r.organ),
         ),
         (
             _("Total"),
@@ -111,7 +117,7 @@ class RegionTable:
         self._said: dict[int, tuple[str, str]] = {}
         self._keys = TableKeys(self._toggleCurrent, self._jumpToCurrent, self._judgeCurrent)
         self._order: list[int] = []
-        self._sorting: tuple[int, bool] = (1, True)  # most nats first
+        self._sorting: tuple[int, bool] = (LARGEST_FIRST[0], True)  # most nats first
         self._filling = False
         self._toggledRow = -1
         widget.setColumnCount(len(self._columns))
@@ -161,7 +167,7 @@ class RegionTable:
     def sortBy(self, column: int) -> None:
         """Sort by a column; once more, the other way round. Nats and volumes start with the largest."""
         before, descending = self._sorting
-        self._sorting = (column, not descending if column == before else column in (1, 2, 5))
+        self._sorting = (column, not descending if column == before else column in LARGEST_FIRST)
         self._fill()
 
     @property
@@ -195,7 +201,7 @@ class RegionTable:
             swatch = qt.QPixmap(SWATCH, SWATCH)
             swatch.fill(qt.QColor(region.hex_colour))
             item.setIcon(qt.QIcon(swatch))
-        else:
+        elif column > 1:
             item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
         numbers = _("{name}: total {total}, p = {p}, q = {q}. Click to see it in all views.").format(
             name=region.name,
@@ -240,6 +246,11 @@ class RegionTable:
         toggled, self._toggledRow = self._toggledRow, -1
         if row < len(self._order) and not (column == 0 and row == toggled):
             self._onJump(self._order[row])
+
+
+def _organ(name: str | None) -> str:
+    """An organ's name, or that it is in none, or not known."""
+    return _("unknown") if name is None else _("outside") if name == "outside" else name
 
 
 def _number(value: float) -> str:

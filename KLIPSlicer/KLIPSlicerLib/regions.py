@@ -16,7 +16,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from KLIPCore.export.report import RegionRow
+from KLIPCore.export.report import UNKNOWN, RegionRow
 from KLIPCore.export.segmentation import segment_tags
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ DIGITS = 4
 
 COLUMNS = (
     *("Region", "Slices", "Volume [mL]", "Peak", "Total", "p", "q"),
-    *("Segment", "Reading", "Note"),
+    *("Segment", "Reading", "Note", "Organ"),
 )
 """Of the table. Peak and total are in the score's units, which are nats of some scores only. Slices are counted from
-the feet, starting at 0; Segment is the segment's identifier; Reading and Note are what the reader says."""
+the feet, starting at 0; Segment is the segment's identifier; Reading and Note are what the reader says; Organ is
+"unknown" where no segmentation was chosen."""
 
 
 def segmentId(region: Region) -> str:
@@ -93,7 +94,7 @@ def updateSegmentation(node: Any, geometryNode: Any, order: VoxelOrder, found: S
     for identifier in list(segmentation.GetSegmentIDs()):
         if identifier not in wanted:
             _removeSegment(segmentation, identifier)
-    _paint(order.sourceView(_voxels(image)), found)
+    _paint(order.sourceView(voxelsOf(image)), found)
     for identifier, region in wanted.items():
         segment = segmentation.GetSegment(identifier)
         isNew = segment is None
@@ -171,7 +172,7 @@ def _removeSegment(segmentation: Any, identifier: str) -> None:
     segmentation.RemoveSegment(identifier)
 
 
-def _voxels(image: Any) -> NDArray[Any]:
+def voxelsOf(image: Any) -> NDArray[Any]:
     """(k, j, i) voxels of an image, not a copy."""
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
@@ -224,6 +225,7 @@ def updateTable(node: Any, found: Sequence[Region], said: Mapping[int, Reading] 
         "Reading": [said[region.label].verdict if region.label in said else "" for region in found],
         "Note": [said[region.label].note if region.label in said else "" for region in found],
         "Segment": [segmentId(region) for region in found],
+        "Organ": [row.organ or UNKNOWN for row in rows],
     }
     wasModifying = node.StartModify()
     node.RemoveAllColumns()

@@ -17,9 +17,9 @@ SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"
 """Reference roles: from the text node to the others, and (``TRACE``) from each of them back."""
 
 ROLES = (RECONSTRUCTION, MAP, SEGMENTATION, TABLE)
-SETTINGS, HIDDEN, FOLDER = "KLIP.Settings", "KLIP.Hidden", "KLIP.RunFolder"
-"""Attributes of the text node, as JSON: the sliders' settings, peaks of regions that were unchecked, the run
-folder."""
+SETTINGS, HIDDEN, FOLDER, SEARCH = "KLIP.Settings", "KLIP.Hidden", "KLIP.RunFolder", "KLIP.Search"
+"""Attributes of the text node: the sliders' settings and peaks of regions that were unchecked, as JSON; the run
+folder; the organs, and where was looked."""
 
 
 def makeNodes(inputNode: Any) -> Any:

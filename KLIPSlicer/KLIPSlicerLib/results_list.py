@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -44,7 +44,7 @@ class ResultsList:
         self._fillTable()
         self._export.refresh()
         self._summaryLabel.text = (
-            summary(regions, results.settings, results.live.fit)
+            summary(regions, results.settings, results.live.fit, results.live.where.names)
             if results is not None
             else _("Nothing has been examined yet.")
         )
@@ -89,10 +89,11 @@ class ResultsList:
             self._export.refresh()
 
 
-def summary(regions: Any, settings: RegionConfig, fit: StudyFit | None) -> str:
+def summary(regions: Any, settings: RegionConfig, fit: StudyFit | None, within: Sequence[str] = ()) -> str:
     """Whether the study belongs under the prior, how much was found, and how much of it health would show.
 
     :param fit: None where nobody can say whether the study belongs.
+    :param within: names of the segments that were looked within; empty for everywhere.
     """
     healthy = settings.fdr is None and all(region.expected is not None for region in regions)
     if not regions:
@@ -102,9 +103,17 @@ def summary(regions: Any, settings: RegionConfig, fit: StudyFit | None) -> str:
         text = _("1 region, {ml} mL.") if len(regions) == 1 else _("{n} regions, {ml} mL together.")
         text = text.format(n=len(regions), ml=f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}") + " "
         if healthy:
-            text += _("A healthy study of this size shows {n}.").format(n=f"{settings.false_regions:g}")
+            shown = f"{settings.false_regions:g}"
+            text += (
+                _("As much average healthy tissue shows {n}.").format(n=shown)
+                if within
+                else _("A healthy study of this size shows {n}.").format(n=shown)
+            )
         else:
             text += _("At most {fdr} % of what is marked is expected to be chance.").format(
                 fdr=round(100 * settings.rate)
             )
+    if within:
+        names = ", ".join(within[:3]) + (", …" if len(within) > 3 else "")
+        text = _("Within {names} alone: {text}").format(names=names, text=text)
     return text if fit is None or fit.belongs else f"{fit.sentence()}\n{text}"

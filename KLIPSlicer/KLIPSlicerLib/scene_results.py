@@ -35,7 +35,18 @@ from KLIPCore.volume.model_card import ModelCard
 from KLIPSlicerLib import display, live, nodes, regions, result_nodes
 from KLIPSlicerLib.nodes import TRACE
 from KLIPSlicerLib.readings import Readings
-from KLIPSlicerLib.result_nodes import FOLDER, HIDDEN, INPUT, MAP, RECONSTRUCTION, ROLES, SEGMENTATION, SETTINGS, TABLE
+from KLIPSlicerLib.result_nodes import (
+    FOLDER,
+    HIDDEN,
+    INPUT,
+    MAP,
+    RECONSTRUCTION,
+    ROLES,
+    SEARCH,
+    SEGMENTATION,
+    SETTINGS,
+    TABLE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +56,7 @@ if TYPE_CHECKING:
     from KLIPCore.maps.regions import Region
     from KLIPCore.maps.trace import SliceTrace
     from KLIPCore.runs.live import LiveMap, LiveView
+    from KLIPCore.runs.search import Search
 
 
 class SceneResults:
@@ -120,7 +132,7 @@ class SceneResults:
         if traceNode is None or not traceNode.GetNodeReference(MAP):
             return None
         made = cls(traceNode)
-        made._live = live.decode(traceNode.GetText())
+        made._live = live.searchingAs(live.decode(traceNode.GetText()), traceNode.GetAttribute(SEARCH))
         made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
         made.view = made._live.update(made.settings)
         made.range = display.NatsRange.ofMap(made.view.kl_map.array, made.view.regions)
@@ -218,6 +230,19 @@ class SceneResults:
         self._fillTable()
         self.traceNode.SetAttribute(SETTINGS, json.dumps(asdict(settings)))
         self._hide(hidden)
+
+    def look(self, search: Search) -> None:
+        """Look for regions elsewhere, and name them by other organs; no sampling.
+
+        Raises
+        ------
+        ConfigError : nothing was examined of what is to be looked within; what was shown stays.
+        """
+        self._live = self.live.looking(search)
+        if self._growing is not None:
+            self._growing.search = search
+        self.traceNode.SetAttribute(SEARCH, live.encodeSearch(search))
+        self.show(self.settings)
 
     def addPartial(self) -> int:
         """Read slices that were finished meanwhile and show them.

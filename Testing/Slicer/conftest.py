@@ -87,7 +87,7 @@ def results(widget: Any, made: Any) -> Any:
     from standins import person
 
     found = show_run(made)
-    widget._parameterNode.score = "hypodense"  # a made run has no pushes
+    widget._parameterNode.score = "hypodense"  # whose nats in a made run are known
     widget._parameterNode.fdr = 0.05
     widget.panel.setResults(found)
     person.events(0.1)

@@ -17,6 +17,8 @@ from small_study import small_study
 import KLIPCore
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.kl.signed import SCALES_PX
+from KLIPCore.maps.half_size import halved
+from KLIPCore.maps.pushes import Pushes
 from KLIPCore.maps.trace import Layer, SliceTrace
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import volume_hash
@@ -152,7 +154,17 @@ def _slice_trace(
     intensity = (
         framed.intensity(k, card) if hasattr(framed, "intensity") else np.zeros((card.size, card.size), np.float32)
     )
-    return SliceTrace(k, layers, intensity, {"seconds": 1.0, "network_evaluations": 10, "psnr_db": 30.0})
+    info = {"seconds": 1.0, "network_evaluations": 10, "psnr_db": 30.0}
+    return SliceTrace(k, layers, intensity, info, _pushes(k, intensity, factor))
+
+
+def _pushes(k: int, intensity: np.ndarray, factor: np.ndarray) -> Pushes:
+    """Mean pushes of a slice: noise, and darker than expected where nats are larger."""
+    sigma = np.array([0.107, 0.239, 0.48, 1.1])
+    expectation = halved(intensity).astype(np.float32)
+    noise = np.random.default_rng(1000 + k).normal(0.0, 0.002, (len(sigma), *expectation.shape))
+    darker = np.where(factor > 1, 0.02, 0.0).repeat(2, 0).repeat(2, 1)
+    return Pushes(sigma, (noise - darker).astype(np.float32), expectation)
 
 
 def _cell_lps(framed: Framing, k: int) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""The controls that say within which segments regions are looked for, and by whose organs they are named."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer.util
+from slicer.i18n import tr as _
+
+from .guard import Guard
+from .organs import ALL_SEGMENTS, EVERYWHERE, Choice, searchWithin, segmentNames
+from .styles import WARNING
+
+if TYPE_CHECKING:
+    from KLIPCore.runs.search import Search
+
+    from .parameters import KLIPSlicerParameterNode
+    from .scene_results import SceneResults
+
+AT_ONCE_SECONDS = 0.02
+"""Work of one turn; a step more may be added to it."""
+
+
+class LookWithin:
+    """A selector of segmentations and a list of their segments, acting on results.
+
+    Attributes
+    ----------
+    parameters : the choices; None while there is no scene.
+    results : what the choice acts on; None without.
+
+    :param say: shows a sentence.
+    :param onShown: called when the results show something else than before.
+    """
+
+    def __init__(self, ui: Any, guard: Guard, say: Callable[..., None], onShown: Callable[[], None]) -> None:
+        self._ui, self._guard, self._say, self._onShown = ui, guard, say, onShown
+        self.parameters: KLIPSlicerParameterNode | None = None
+        self.results: SceneResults | None = None
+        self._applied: tuple[Any, ...] = ()
+        self._steps: Generator[float, None, Search] | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._work)
+        ui.segmentComboBox.connect("currentIndexChanged(int)", self._onSegment)
+
+    @property
+    def working(self) -> bool:
+        """Whether segments are being looked up."""
+        return self._steps is not None
+
+    def refresh(self) -> None:
+        """Show what the parameter node says."""
+        from .nodes import isResult
+
+        segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        hidden = [node.GetID() for node in segmentations if isResult(node)]
+        model = self._ui.organsSelector.sortFilterProxyModel()
+        if list(model.hiddenNodeIDs) != hidden:
+            model.hiddenNodeIDs = hidden
+        box, names = self._ui.segmentComboBox, segmentNames(self.parameters.organs)
+        entries = {EVERYWHERE: _("Everywhere"), **({ALL_SEGMENTS: _("All segments")} if names else {}), **names}
+        if [(box.itemData(n), box.itemText(n)) for n in range(box.count)] != list(entries.items()):
+            box.clear()
+            for identifier, name in entries.items():
+                box.addItem(name, identifier)
+        box.enabled = bool(names)
+        box.currentIndex = max(0, box.findData(self.parameters.segment))
+
+    def setResults(self, results: SceneResults | None) -> None:
+        """Act on these results; None when there are none any more."""
+        self.stop()
+        self.results, self._applied = results, ()
+
+    def follow(self) -> None:
+        """Bring the results in line with the choice, between events."""
+        if self.results is None or self.parameters is None or self.results.inputNode is None:
+            return
+        choice = Choice(self.parameters.organs, self.parameters.segment)
+        if choice.key == self._applied:
+            return
+        self._applied = choice.key
+        live = self.results.live
+        self._steps = searchWithin(choice, self.results.inputNode, live.framing.grid, live.roi)
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Forget what was to be done."""
+        self._timer.stop()
+        if self._steps is not None:
+            self._steps.close()
+        self._steps = None
+
+    def _work(self) -> None:
+        from KLIPCore.errors import KlipError
+
+        until = time.monotonic() + AT_ONCE_SECONDS
+        try:
+            while self._steps is not None and time.monotonic() < until:
+                next(self._steps)
+        except StopIteration as end:
+            self.stop()
+            self._look(end.value)
+        except KlipError as error:
+            self.stop()
+            self._say(str(error), WARNING)
+        except Exception:
+            logging.exception("KLIPSlicer: segments could not be looked up")
+            self.stop()
+            self._say(_("The segmentation could not be read. The application log has the details."), WARNING)
+
+    def _look(self, search: Search) -> None:
+        from KLIPCore.errors import KlipError
+
+        try:
+            self.results.look(search)
+        except KlipError as error:
+            self._say(str(error), WARNING)
+            return
+        self._onShown()
+
+    def _onSegment(self, _index: int) -> None:
+        if not self._guard.up and self.parameters is not None:
+            self.parameters.segment = str(self._ui.segmentComboBox.currentData or EVERYWHERE)
