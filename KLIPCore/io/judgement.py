@@ -8,7 +8,7 @@ scanners set to any value below, must not stand in for that air. So a histogram 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +62,25 @@ LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
 
 def check_ct(volume: Volume) -> list[str]:
-    """Return whether the numbers can be Hounsfield units of a body.
+    """:func:`checking`, done at once; see there for errors."""
+    steps = checking(volume)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
+
+
+def checking(volume: Volume) -> Generator[None, None, list[str]]:
+    """Whether the numbers can be Hounsfield units of a body.
 
     Parameters
     ----------
     volume : what was read.
+
+    Yields
+    ------
+    None, after every slice and every question: a program that has a person to answer does so in between.
 
     Returns
     -------
@@ -82,7 +96,10 @@ def check_ct(volume: Volume) -> list[str]:
         problem = f"The volume holds {source.modality} values in {volume.unit}, not CT in HU."
         raise NotCTError(problem, "Give a CT volume in Hounsfield units.")
     array = volume.array
-    lo, hi = float(array.min()), float(array.max())
+    lo, hi = np.inf, -np.inf
+    for plane in array:
+        lo, hi = min(lo, float(plane.min())), max(hi, float(plane.max()))
+        yield
     span = f"The values run from {lo:g} to {hi:g}"
     if lo == hi:
         raise IntensityError(f"All voxels have the value {lo:g}.", REMEDY)
@@ -95,22 +112,36 @@ def check_ct(volume: Volume) -> list[str]:
         raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
     if (lo, hi) == SIGNED_BYTES:
         raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
-    sample = _sample(array)
-    seen = Histogram.of(sample, lo, hi)
+    step, counts = _step(array.size), np.zeros(HIGHEST_BIN - LOWEST_BIN + 1, np.int64)
+    sample = np.empty_like(array[:, ::step, ::step])
+    for plane, into in zip(array, sample, strict=True):
+        into[:] = plane[::step, ::step]
+        counts += _counted(into)
+        yield
+    seen = Histogram.of(counts, lo, hi)
     _check_tissue(seen, span)
+    yield
     _check_scale(seen, sample, span)
+    yield
     _check_slices(sample, source.files)
+    yield
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
     return [*said, *source.notes, *_warnings(sample, lo, hi)]
 
 
-def _sample(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Every n-th pixel of every slice: at most about :data:`MOST_SAMPLES`, at least all of a small volume."""
+def _step(size: int) -> int:
+    """Every n-th pixel is looked at: at most about :data:`MOST_SAMPLES`, at least all of a small volume."""
     step = 1
-    while array.size / step**2 > MOST_SAMPLES and step < 4:
+    while size / step**2 > MOST_SAMPLES and step < 4:
         step += 1
-    return array[:, ::step, ::step]
+    return step
+
+
+def _counted(plane: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many pixels have which HU, from :data:`LOWEST_BIN` up."""
+    place = np.clip(np.rint(plane), LOWEST_BIN, HIGHEST_BIN).astype(np.int32) - LOWEST_BIN
+    return np.bincount(place.ravel(), minlength=HIGHEST_BIN - LOWEST_BIN + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,24 +160,25 @@ class Histogram:
     padding_hu: float | None
 
     @classmethod
-    def of(cls, sample: NDArray[np.float32], lo: float, hi: float) -> Histogram:
-        """Return the histogram of HU between ``lo`` and ``hi``, without padding at either end.
+    def of(cls, counts: NDArray[np.int64], lo: float, hi: float) -> Histogram:
+        """The histogram of HU between ``lo`` and ``hi``, without padding at either end.
+
+        ``counts`` are those of all pixels, from :data:`LOWEST_BIN` up.
 
         A plateau at the very lowest or highest value with nothing beside it is padding: clipped values have
         neighbours. A highest value that soft tissue has is none: a phantom without noise looks like that.
         """
-        place = np.clip(np.rint(sample), LOWEST_BIN, HIGHEST_BIN).astype(np.int32) - LOWEST_BIN
-        counts = np.bincount(place.ravel(), minlength=HIGHEST_BIN - LOWEST_BIN + 1)
+        counts, size = counts.copy(), int(counts.sum())
         counts[: int(PADDING_BELOW_HU) - LOWEST_BIN] = 0
         padding = lo if lo < PADDING_BELOW_HU else None
         for value, inward in ((lo, 1), (hi, -1)):
             at = round(min(max(value, LOWEST_BIN), HIGHEST_BIN)) - LOWEST_BIN
             beside = counts[at + 1 : at + 101] if inward > 0 else counts[max(at - 100, 0) : at]
             tissue = inward < 0 and SOFT_HU[0] <= value < SOFT_HU[1]
-            if not tissue and counts[at] > CLIPPED_FRACTION * sample.size and beside.sum() < 0.02 * counts[at]:
+            if not tissue and counts[at] > CLIPPED_FRACTION * size and beside.sum() < 0.02 * counts[at]:
                 counts[at] = 0
                 padding = value if inward > 0 else padding
-        return cls(counts, sample.size, padding)
+        return cls(counts, size, padding)
 
     def between(self, low: float, high: float) -> int:
         """Return voxels with ``low`` ≤ HU < ``high``."""

@@ -27,6 +27,14 @@ MIN_BODY_FRACTION = 0.03
 """A slice whose body fills less than this fraction of its area does not vote on the frame."""
 
 
+def body_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """First and last row and column of a body mask; NaN where the slice shows too little of a body."""
+    if mask.mean() <= MIN_BODY_FRACTION:
+        return (np.nan,) * 4
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return float(rows[0]), float(rows[-1]), float(columns[0]), float(columns[-1])
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """A similarity map between study slices and the prior's square.
@@ -65,11 +73,23 @@ class Frame:
         ------
         InputError : no slice shows a body.
         """
-        boxes = np.full((len(masks), 4), np.nan)
-        for k, mask in enumerate(masks):
-            if mask.mean() > MIN_BODY_FRACTION:
-                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-                boxes[k] = rows[0], rows[-1], columns[0], columns[-1]
+        return cls.of_boxes(np.array([body_box(mask) for mask in masks]), spacing_mm, size, body_fraction)
+
+    @classmethod
+    def of_boxes(
+        cls,
+        boxes: NDArray[np.float64],
+        spacing_mm: tuple[float, float] = (1.0, 1.0),
+        size: int = 256,
+        body_fraction: float = 0.875,
+    ) -> Frame:
+        """The frame of a study from the boxes around its bodies, (D, 4) of :func:`body_box`; else as :meth:`of_body`.
+
+        Raises
+        ------
+        InputError : no slice shows a body.
+        """
+        boxes = boxes.reshape(-1, 4)
         seen = np.isfinite(boxes[:, 0])
         if not seen.any():
             raise InputError(
@@ -79,7 +99,7 @@ class Frame:
         width_mm = np.median((boxes[seen, 3] - boxes[seen, 2] + 1) * spacing_mm[1])
         pixel_mm = float(width_mm / (body_fraction * size))
         centres = np.stack([boxes[:, :2].mean(1), boxes[:, 2:].mean(1)], axis=1)
-        index = np.arange(len(masks))
+        index = np.arange(len(boxes))
         for axis in range(2):  # slices without a body borrow from their neighbours; a median steadies the rest
             filled = np.interp(index, index[seen], centres[seen, axis])
             centres[:, axis] = ndi.median_filter(filled, size=5, mode="nearest")
@@ -160,15 +180,17 @@ class Frame:
         return out[0], out[1]
 
     def truncated(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the (D,) fraction of each slice's body pixels that lies outside the frame's square."""
-        out = np.zeros(len(masks))
-        for k, mask in enumerate(masks):
-            rows, columns = np.nonzero(mask)
-            if len(rows):
-                r = np.abs(rows - self.centres[k, 0]) / self.pixel[0]
-                c = np.abs(columns - self.centres[k, 1]) / self.pixel[1]
-                out[k] = np.mean(np.maximum(r, c) > self.size / 2)
-        return out
+        """(D,) fraction of each slice's body pixels that lies outside the frame's square."""
+        return np.array([self.truncated_on(k, mask) for k, mask in enumerate(masks)])
+
+    def truncated_on(self, index: int, mask: NDArray[np.bool_]) -> float:
+        """Fraction of one slice's body pixels that lies outside the frame's square."""
+        rows, columns = np.nonzero(mask)
+        if not len(rows):
+            return 0.0
+        r = np.abs(rows - self.centres[index, 0]) / self.pixel[0]
+        c = np.abs(columns - self.centres[index, 1]) / self.pixel[1]
+        return float(np.mean(np.maximum(r, c) > self.size / 2))
 
     def to_dict(self) -> dict[str, object]:
         """Return JSON-ready fields."""

@@ -7,6 +7,7 @@ the way back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Orientation, Volume
 
 CHEST_AIR = 0.3
@@ -122,12 +124,42 @@ def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
     return FramedStudy.of(study, body, frame, tuple(suitability(lps, body, frame, card)))
 
 
-def _chest(lps: Volume, body: NDArray[np.bool_]) -> list[int]:
+@dataclass(frozen=True)
+class SeenSlice:
+    """What :func:`suitability` asks of the body on one slice.
+
+    Attributes
+    ----------
+    inside, soft, bone : pixels of the body, those in the prior's HU window, and those as dense as bone.
+    lung : whether more of it is lung or air than abdominal scans show.
+    touching : whether it touches the left or right edge of the slice.
+    """
+
+    inside: int
+    soft: int
+    bone: int
+    lung: bool
+    touching: bool
+
+    @classmethod
+    def of(cls, image: NDArray[np.float32], mask: NDArray[np.bool_], window: Window) -> SeenSlice:
+        """Look at a slice, (H, W) HU, and its body mask."""
+        inside = image[mask]
+        return cls(
+            inside.size,
+            int(np.count_nonzero((inside > window.lo_hu) & (inside < window.hi_hu))),
+            int(np.count_nonzero(inside > 300)),
+            bool(inside.size and np.mean(inside < -300) > CHEST_AIR),
+            bool(mask[:, 0].any() or mask[:, -1].any()),
+        )
+
+
+def _chest(seen: Sequence[SeenSlice], spacing_mm: float) -> list[int]:
     """Slices in which lung is more than abdominal scans show at their upper end: none unless they span
     :data:`CHEST_MM`.
     """
-    air = [k for k, mask in enumerate(body) if mask.any() and np.mean(lps.array[k][mask] < -300) > CHEST_AIR]
-    return air if air and (air[-1] - air[0] + 1) * lps.grid.spacing[0] > CHEST_MM else []
+    lung = [k for k, one in enumerate(seen) if one.lung]
+    return lung if lung and (lung[-1] - lung[0] + 1) * spacing_mm > CHEST_MM else []
 
 
 def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
@@ -148,6 +180,23 @@ def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard
 
     ``size``, ``chest``, ``bone``, ``window``, ``coarse``, ``spacing``, ``outside``, ``cut`` or ``axes``.
     """
+    seen = [SeenSlice.of(image, mask, card.window) for image, mask in zip(lps.array, body, strict=True)]
+    return unsuited_slices(lps.grid, frame, card, seen, float(frame.truncated(body).max(initial=0.0)))
+
+
+def unsuited_slices(
+    grid: Grid, frame: Frame, card: ModelCard, seen: Sequence[SeenSlice], cut: float
+) -> dict[str, str]:
+    """Return what :func:`unsuited` does, of slices that were looked at one by one.
+
+    Parameters
+    ----------
+    grid : the study in LPS order.
+    frame : of its bodies.
+    card : what the prior was trained for.
+    seen : its slices, from the feet.
+    cut : largest fraction of a slice's body outside the prior's square.
+    """
     out = {}
     lo, hi = card.pixel_mm_range
     across = card.size * card.body_fraction
@@ -157,11 +206,11 @@ def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard
             f"{hi * across:.0f} mm. "
             "Texture and organ sizes will look unusual to it, and the map may flag them."
         )
-    inside = lps.array[body]
-    if inside.size:
-        soft = np.mean((inside > card.window.lo_hu) & (inside < card.window.hi_hu))
-        bone = np.mean(inside > 300)
-        chest = _chest(lps, body)
+    inside = sum(one.inside for one in seen)
+    if inside:
+        soft = sum(one.soft for one in seen) / inside
+        bone = sum(one.bone for one in seen) / inside
+        chest = _chest(seen, float(grid.spacing[0]))
         if chest:
             out["chest"] = (
                 f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: "
@@ -178,7 +227,7 @@ def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard
                 f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to "
                 f"{card.window.hi_hu:g} HU). Check that values are HU."
             )
-    spacing = lps.grid.spacing
+    spacing = grid.spacing
     if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
         out["coarse"] = (
             f"In-plane resolution ({spacing[1]:.2f} x {spacing[2]:.2f} mm) is coarser than the prior's "
@@ -186,16 +235,15 @@ def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard
         )
     if spacing[0] > 10:
         out["spacing"] = f"Slices are {spacing[0]:.1f} mm apart: small lesions may fall between them."
-    cut = frame.truncated(body).max(initial=0.0)
     if cut > 0.02:
         out["outside"] = f"Up to {100 * cut:.0f} % of the body lies outside the prior's square and is not examined."
-    touching = np.mean([m[:, 0].any() or m[:, -1].any() for m in body])
+    touching = np.mean([one.touching for one in seen])
     if touching > 0.2:
         out["cut"] = (
             "The body is cut off by the field of view: the scale of the anatomy is a guess, and its rim may be "
             "flagged."
         )
-    axis = np.abs(lps.grid.directions[2, 0])
+    axis = np.abs(grid.directions[2, 0])
     if axis < 0.8:
         out["axes"] = (
             "Slices are not axial. The prior was trained on axial slices; expect the map to flag normal anatomy."

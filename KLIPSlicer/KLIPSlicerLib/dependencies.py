@@ -27,6 +27,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ print(json.dumps({"python": list(sys.version_info[:2]), "versions": {n: version(
 """
 
 OLDEST_PYTHON = (3, 11)
+PROBE_SECONDS = 60.0
 
 
 class DependencyError(Exception):
@@ -193,15 +195,10 @@ class Dependencies:
         """Installed versions in the other Python."""
         program = str(pythonIn(Path(self.choices.otherPython)))
         try:
-            done = subprocess.run(
-                [program, "-c", PROBE, *names],
-                capture_output=True,
-                encoding="utf-8",
-                timeout=60,
-                check=True,
-                env={**(self.environment() or {}), "PYTHONIOENCODING": "utf-8"},
+            told = outputOf(
+                [program, "-c", PROBE, *names], {**(self.environment() or {}), "PYTHONIOENCODING": "utf-8"}
             )
-            seen = json.loads(done.stdout.strip().splitlines()[-1])
+            seen = json.loads(told.strip().splitlines()[-1])
         except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
             raise DependencyError(
                 _("{program} is no Python that works ({error}).").format(program=program, error=type(error).__name__)
@@ -259,6 +256,30 @@ class Dependencies:
             raise DependencyError(_("Nothing was installed."))
         options = ["--no-index", "--find-links", str(folder), "-c", str(constraints)]
         slicer.util.pip_install([*options, *map(str, missing)])
+
+
+def outputOf(command: list[str], environment: dict[str, str]) -> str:
+    """What a command prints, while Slicer goes on answering its user.
+
+    :raises OSError: it cannot be started.
+    :raises subprocess.SubprocessError: it fails, or takes longer than :data:`PROBE_SECONDS`.
+    """
+    until = time.monotonic() + PROBE_SECONDS
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", env=environment
+    ) as process:
+        while True:
+            try:
+                told, _nothing = process.communicate(timeout=0.01)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > until:
+                    process.kill()
+                    raise
+                slicer.app.processEvents()
+                continue
+            if process.returncode:
+                raise subprocess.CalledProcessError(process.returncode, command)
+            return told
 
 
 def installTorch(requirement) -> bool:

@@ -48,6 +48,10 @@ class DetectButton:
         button.enabled = not reason
         button.setStyleSheet(DETECT)
 
+    def preparing(self) -> None:
+        """Detect was pressed, and nothing runs yet that could be cancelled."""
+        self._button.enabled = False
+
     def reasonNotToDetect(self) -> str:
         """Why Detect cannot run, in a sentence; empty when it can."""
         from KLIPCore.errors import KlipError

@@ -23,12 +23,11 @@ from slicer.i18n import tr as _
 
 from . import parameters as choices
 from .runner import Callbacks, Interpreter, Runner
-from .study_source import StudySource, boxOfRoi, findOrWrite
+from .study_source import StudySource, boxOfRoi, sourceOf
 from .suitability import unexpected
 
 if TYPE_CHECKING:
     from KLIPCore.config import Config
-    from KLIPCore.volume.volume import Volume
 
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
@@ -64,14 +63,13 @@ class Listener:
 class Order:
     """What was asked for when Detect was pressed; later changes of the controls do not matter.
 
-    node, volume : what is examined.
+    node : what is examined.
     config : the configuration; ``cardSha256`` of its prior.
     selection : options of `klip detect` that choose slices and a box.
     folder : below which run folders are kept.
     """
 
     node: Any
-    volume: Volume
     config: Config
     cardSha256: str
     selection: list[str]
@@ -131,7 +129,7 @@ class Detection:
         :raises KlipError: the volume or the settings cannot be used; the sentence is for the user.
         """
         from .cards import knownPriors
-        from .nodes import volumeFromNode
+        from .nodes import gridOfNode
 
         if self.running:
             raise RuntimeError("A detection is in progress.")
@@ -141,12 +139,12 @@ class Detection:
         box = boxOfRoi(parameters.roi, node) if parameters.roi is not None else None
         selection = choices.selectionArguments(parameters, box)
         sha256 = card.sha256 if card else ""
-        volume = volumeFromNode(node)
-        self._order = Order(node, volume, config, sha256, selection, interpreter, environment, folder)
+        gridOfNode(node)  # refuses what is empty
+        self._order = Order(node, config, sha256, selection, interpreter, environment, folder)
         self.results, self.runFolder = None, None
         self._parameters, self._input = parameters, node.GetID()
         self._nextPartial = 0.0
-        self._steps = findOrWrite(node, volume, folder / "input")
+        self._steps = sourceOf(node, folder / "input")
         self._timer.start()
 
     def _prepare(self) -> None:

@@ -27,6 +27,8 @@ from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import NDArray
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -79,6 +81,27 @@ def volumeFromNode(node: Any) -> Volume:
     if array.shape != grid.shape:
         raise GeometryError("The volume has several numbers a voxel (color or a time series).", "Choose a plain CT.")
     return Volume(array, grid)
+
+
+def volumeInSteps(node: Any) -> Generator[float, None, Volume]:
+    """:func:`volumeFromNode`, a slice at a time; yields the part that is done. Other numbers than float32 are copied.
+
+    Raises
+    ------
+    GeometryError, IntensityError : as there.
+    """
+    grid, array = gridOfNode(node), slicer.util.arrayFromVolume(node)
+    if array.shape != grid.shape:
+        return volumeFromNode(node)  # which says why not
+    plain = array.dtype == np.float32 and array.flags.c_contiguous
+    out = array if plain else np.empty(array.shape, np.float32)
+    for k, plane in enumerate(array):
+        if not plain:
+            out[k] = plane
+        if not np.isfinite(out[k]).all():
+            return Volume(out[k : k + 1], grid.cropped((slice(k, k + 1), slice(None), slice(None))))  # says so
+        yield (k + 1) / len(array)
+    return Volume.known_finite(out, grid, "HU")
 
 
 def updateNodeFromVolume(node: Any, volume: Volume) -> None:

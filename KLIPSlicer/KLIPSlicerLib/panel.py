@@ -104,6 +104,7 @@ class Panel:
             self.refreshDetect()
             return
         dependencies = self.computer.dependencies()
+        self.button.preparing()  # events go on while another Python is asked what it has
         try:  # no wait cursor: what is missing is asked for in dialogs
             interpreter = dependencies.ensure()
             folder = self.computer.outputFolder()
@@ -111,6 +112,7 @@ class Panel:
         except (KlipError, DependencyError, OSError) as error:
             self.status.say(str(error), ERROR)
             self.log.add(str(error))
+            self.refreshDetect()
             return
         self._started, self.button.stopping = time.monotonic(), False
         self.status.begin()

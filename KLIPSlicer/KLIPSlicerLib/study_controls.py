@@ -120,9 +120,9 @@ class StudyControls:
         if node is None or card is None:
             self.check.stop()
             return
-        from .nodes import volumeFromNode
+        from .nodes import volumeInSteps
 
-        self.check.ask(key, lambda: volumeFromNode(node), card)
+        self.check.ask(key, lambda: volumeInSteps(node), card)
 
     def _onSuitability(self, warnings: list[str], error: str) -> None:
         self.error = error

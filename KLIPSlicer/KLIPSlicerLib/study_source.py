@@ -55,6 +55,14 @@ class StudySource:
                 self.path.unlink(missing_ok=True)
 
 
+def sourceOf(node: Any, temporaryFolder: Path) -> Generator[float, None, StudySource]:
+    """Read a volume node's numbers, and find or write its study; see :func:`findOrWrite`."""
+    from .nodes import volumeInSteps
+
+    volume = yield from _share(volumeInSteps(node), 0.0, 0.1)
+    return (yield from _share(findOrWrite(node, volume, temporaryFolder), 0.1, 1.0))
+
+
 def findOrWrite(node: Any, volume: Volume, temporaryFolder: Path) -> Generator[float, None, StudySource]:
     """Find or write the study of a volume node.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import qt
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from KLIPCore.volume.model_card import ModelCard
     from KLIPCore.volume.volume import Volume
 
-AT_ONCE_SECONDS = 0.03
+AT_ONCE_SECONDS = 0.02
 """Work of one turn; below what a user notices."""
 
 
@@ -42,68 +42,88 @@ class SuitabilityCheck:
         self._timer.setInterval(0)
         self._timer.connect("timeout()", self._work)
         self._known: dict[tuple, tuple[list[str], str]] = {}
-        self.working = False
+        self._steps: Generator[Any, None, list[str]] | None = None
 
-    def ask(self, key: tuple, volume: Callable[[], Volume], card: ModelCard) -> None:
+    @property
+    def working(self) -> bool:
+        """Whether a question is not answered yet."""
+        return self._steps is not None
+
+    def ask(self, key: tuple, volume: Callable[[], Generator[Any, None, Volume]], card: ModelCard) -> None:
         """Ask about a volume.
 
         :param key: what the answer depends on, e.g. the node's ID and modification times and the prior's name.
-        :param volume: makes the volume, in HU; may raise KlipError.
+        :param volume: makes the volume, in HU, in short steps; may raise KlipError.
         """
         self.stop()
         if key in self._known:
             self._onAnswer(*self._known[key])
             return
-        self._key, self._card, self._source = key, card, volume
-        self._lps, self._body, self._warnings = None, [], []
-        self.working = True
+        self._key, self._steps = key, checkInSteps(volume, card)
         self._timer.start()
 
     def stop(self) -> None:
         """Forget the question."""
         self._timer.stop()
-        self.working = False
+        if self._steps is not None:
+            self._steps.close()
+        self._steps = None
 
     def _work(self) -> None:
         from KLIPCore.errors import KlipError
 
+        until = time.monotonic() + AT_ONCE_SECONDS
         try:
-            if self._lps is None:
-                self._begin()
-            until = time.monotonic() + AT_ONCE_SECONDS
-            while len(self._body) < len(self._lps.array) and time.monotonic() < until:
-                self._nextSlice()
-            if len(self._body) == len(self._lps.array):
-                self._finish()
+            while self._steps is not None and time.monotonic() < until:
+                next(self._steps)
+        except StopIteration as end:
+            self._answer(end.value, "")
         except KlipError as error:
             self._answer([], str(error))
         except Exception as error:  # whatever it is, the timer must not ask again and again
             logging.exception("KLIPSlicer: the volume could not be checked")
             self._answer([], unexpected(error))
 
-    def _begin(self) -> None:
-        from KLIPCore.io.study import check_ct
-
-        volume = self._source()
-        self._warnings = check_ct(volume)
-        self._lps, _orientation = volume.oriented_lps()
-
-    def _nextSlice(self) -> None:
-        from KLIPCore.volume.body import body_mask
-
-        self._body.append(body_mask(self._card.window.apply(self._lps.array[len(self._body)])))
-
-    def _finish(self) -> None:
-        from KLIPCore.volume.frame import Frame
-        from KLIPCore.volume.framed_study import suitability
-
-        body = np.stack(self._body)
-        spacing = self._lps.grid.spacing
-        frame = Frame.of_body(body, (float(spacing[1]), float(spacing[2])), self._card.size, self._card.body_fraction)
-        self._answer([*self._warnings, *suitability(self._lps, body, frame, self._card)], "")
-
     def _answer(self, warnings: list[str], error: str) -> None:
         self.stop()
         self._known[self._key] = (warnings, error)
-        self._lps, self._body = None, []
         self._onAnswer(warnings, error)
+
+
+def checkInSteps(
+    source: Callable[[], Generator[Any, None, Volume]], card: ModelCard
+) -> Generator[None, None, list[str]]:
+    """Check a volume against a card; each step takes milliseconds.
+
+    Returns
+    -------
+    the warnings.
+
+    Raises
+    ------
+    KlipError : the volume is refused.
+    """
+    from KLIPCore.io.judgement import checking
+    from KLIPCore.volume.body import body_mask
+    from KLIPCore.volume.frame import Frame, body_box
+    from KLIPCore.volume.framed_study import SeenSlice, unsuited_slices
+    from KLIPCore.volume.volume import Orientation
+
+    volume = yield from source()
+    warnings = yield from checking(volume)
+    turn = Orientation(*volume.grid.lps_axes())
+    slices, grid = turn.view(volume.array), volume.grid.oriented(turn.order, turn.flips)
+    masks, boxes, seen = [], [], []
+    for image in slices:
+        masks.append(body_mask(card.window.apply(image)))
+        yield
+        boxes.append(body_box(masks[-1]))
+        seen.append(SeenSlice.of(image, masks[-1], card.window))
+        yield
+    spacing = (float(grid.spacing[1]), float(grid.spacing[2]))
+    frame = Frame.of_boxes(np.array(boxes), spacing, card.size, card.body_fraction)
+    cut = 0.0
+    for k, mask in enumerate(masks):
+        cut = max(cut, frame.truncated_on(k, mask))
+        yield
+    return [*warnings, *unsuited_slices(grid, frame, card, seen, cut).values()]

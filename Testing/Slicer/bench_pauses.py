@@ -1,0 +1,70 @@
+"""The event loop's longest pauses: `python Testing/Slicer/bench_pauses.py [SLICES] [SIZE]`.
+
+A study is chosen and its examination is started, as a person does it; nothing is sampled. On stand-ins for Qt's
+dialect and Slicer's widgets, with the module's own code and a real scene.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [
+    str(p)
+    for p in (HERE, HERE.parent / "Python", HERE.parents[1] / "KLIPSlicer", HERE.parents[1])
+    if str(p) not in sys.path
+]
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import panel_at_work  # noqa: E402
+from bench_live import large_study  # noqa: E402
+from heartbeat import Heartbeat, listening  # noqa: E402
+from panel_at_work import klip_processes, slicer  # noqa: E402
+from standins import person  # noqa: E402
+
+
+def thick_node(n_slices: int, size: int) -> Any:
+    """A study of so many slices in the scene, as whole HU, which is how DICOM studies are held."""
+    from inputs import node_of
+
+    study = large_study(n_slices, size)
+    node = node_of(study)
+    slicer.util.updateVolumeFromArray(node, study.array.astype("int16"))
+    return node
+
+
+def choose_and_start(widget: Any, node: Any) -> tuple[Heartbeat, Heartbeat]:
+    """Pauses while a study is chosen and checked, and while its examination is started; it is cancelled then."""
+    check = widget.panel.study.check
+    with listening() as choosing:
+        widget.ui.inputSelector.setCurrentNode(node)
+        person.wait(lambda: not check.working and choosing.beats > 3, 300, "the study is checked")
+    panel_at_work.fast_choices(widget)
+    person.wait(lambda: widget.ui.detectButton.enabled, 10, widget.ui.detectButton.toolTip)
+    with listening() as starting:
+        person.click(widget.ui.detectButton)
+        person.wait(klip_processes, 300, "klip runs")
+    person.click(widget.ui.detectButton)
+    person.wait(lambda: not klip_processes() and not widget.panel.detection.running, 10, "it is gone")
+    return choosing, starting
+
+
+def main() -> None:
+    """Print the pauses, of the second study: the first one also waits for Python to import what is needed."""
+    n_slices, size = (int(argument) for argument in (*sys.argv[1:], "300", "512")[:2])
+    if len(sys.argv) == 2:
+        size = 512
+    with tempfile.TemporaryDirectory() as folder, panel_at_work.opened_panel(Path(folder)) as widget:
+        for what, slices, side in (("first study, with imports", 4, 64), ("study", n_slices, size)):
+            pauses = choose_and_start(widget, thick_node(slices, side))
+            for name, heart in zip(("choosing", "starting"), pauses, strict=True):
+                clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
+                print(f"{what} of {slices} × {side} × {side}, {name}: {clock:.0f} ms, of the processor {cpu:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Nothing on the main thread that a person can feel: a study of 300 slices is chosen and its examination started."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from bench_pauses import choose_and_start, thick_node
+from heartbeat import listening
+from KLIPSlicerLib.dependencies import outputOf
+from KLIPSlicerLib.nodes import volumeFromNode, volumeInSteps
+from KLIPSlicerLib.suitability import checkInSteps
+from panel_at_work import slicer
+from test_panel_within import finish
+
+from KLIPCore.errors import GeometryError, IntensityError
+from KLIPCore.io.study import check_ct
+from KLIPCore.volume.framed_study import frame_study
+
+LONGEST_SECONDS = 0.05
+
+
+def test_choosing_and_starting_a_long_study_never_holds_the_event_loop(
+    widget: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose_and_start(widget, thick_node(4, 64))  # what has to be imported is imported once
+    pauses = choose_and_start(widget, thick_node(300, 256))
+    with capsys.disabled():
+        for name, heart in zip(("choosing", "starting"), pauses, strict=True):
+            clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
+            print(f"\n[panel] {name} 300 slices: longest pause {clock:.0f} ms, of the processor {cpu:.0f} ms")
+    assert max(heart.cpu_seconds for heart in pauses) <= LONGEST_SECONDS
+    assert min(heart.beats for heart in pauses) > 20
+
+
+def test_another_python_is_asked_while_events_go_on(widget: Any) -> None:
+    with listening() as heart:
+        assert outputOf([sys.executable, "-c", "import time; time.sleep(0.5); print(1)"], {}).strip() == "1"
+    assert heart.beats > 5
+
+
+def test_the_check_in_steps_says_what_the_library_says_at_once(widget: Any) -> None:
+    node = thick_node(12, 128)
+    card = next(iter(widget.panel.study.cards.values()))
+    volume = volumeFromNode(node)
+    expected = [*check_ct(volume), *frame_study(volume, card).warnings]
+    steps = checkInSteps(lambda: volumeInSteps(node), card)
+    assert finish(steps) == expected
+    assert expected
+
+
+def test_what_is_no_volume_is_refused_in_steps_too(scene: Any) -> None:
+    node = thick_node(3, 32)
+    voxels = slicer.util.arrayFromVolume(node).astype("float32")
+    voxels[1, 2, 3] = float("nan")
+    slicer.util.updateVolumeFromArray(node, voxels)
+    with pytest.raises(IntensityError, match="NaN"):
+        list(volumeInSteps(node))
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    with pytest.raises(GeometryError, match="empty"):
+        list(volumeInSteps(empty))
