@@ -23,6 +23,7 @@ from slicer.i18n import tr as _
 
 from . import parameters as choices
 from .runner import Callbacks, Interpreter, Runner
+from .sequences import sequenceSentence
 from .study_source import StudySource, boxOfRoi, sourceOf
 from .suitability import unexpected
 
@@ -145,6 +146,9 @@ class Detection:
         self._parameters, self._input = parameters, node.GetID()
         self._nextPartial = 0.0
         self._steps = sourceOf(node, folder / "input")
+        item = sequenceSentence(node)
+        if item:
+            self.listener.onLog(item)
         self._timer.start()
 
     def _prepare(self) -> None:

@@ -214,10 +214,12 @@ def sourceStudy(results: SceneResults) -> Volume:
 
 def reasonAgainstDicomSeg(results: SceneResults) -> str:
     """Why no DICOM results can be written of a detection, in a sentence; empty when they can. No pixel is read."""
+    from KLIPCore.io.images import READ_FORMATS, image_format
     from KLIPSlicerLib.dicom_origin import reasonAgainstOrigin
 
     recorded = results.live.run["study"]
-    if recorded["path"] and recorded["series"] and Path(recorded["path"]).is_dir():
+    path = Path(recorded["path"] or ".")
+    if (recorded["series"] and path.is_dir()) or (path.is_file() and not image_format(path, READ_FORMATS)):
         return ""
     return reasonAgainstOrigin(results.inputNode)
 

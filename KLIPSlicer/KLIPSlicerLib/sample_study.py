@@ -109,7 +109,7 @@ def loadDicomFolder(folder: Path) -> list[Any]:
     """Import a series into Slicer's DICOM database and load it, so that exports can refer to it."""
     from DICOMLib import DICOMUtils
 
-    from .study_source import seriesOf
+    from .dicom_origin import seriesOf
 
     first = next(path for path in sorted(folder.iterdir()) if path.is_file())
     DICOMUtils.importDicom(str(folder))

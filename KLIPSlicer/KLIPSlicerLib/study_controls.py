@@ -14,6 +14,7 @@ from . import parameters as choices
 from .cards import cardHtml, knownPriors
 from .guard import Guard
 from .path_edit import onPathChanged
+from .sequences import sequenceSentence
 from .study_source import numberOfSlices
 from .styles import CARD
 from .suitability import SuitabilityCheck
@@ -126,7 +127,8 @@ class StudyControls:
 
     def _onSuitability(self, warnings: list[str], error: str) -> None:
         self.error = error
-        self._warn(warnings)
+        item = sequenceSentence(self.parameters.inputVolume) if self.parameters is not None else ""
+        self._warn([*([item] if item else []), *warnings])
         self._onAnswer()
 
     def _onPrior(self, _index: int) -> None:

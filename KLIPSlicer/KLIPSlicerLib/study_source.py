@@ -20,7 +20,7 @@ import slicer.util
 import vtk
 from slicer.i18n import tr as _
 
-from .dicom_origin import dicomFiles, holdsWhatFilesHold, reasonAgainstOrigin, seriesOf
+from .dicom_origin import dicomFiles, holdsWhatFilesHold, reasonAgainstOrigin
 from .raw_nrrd import digestOf, writeRawNrrd
 
 if TYPE_CHECKING:
@@ -32,35 +32,52 @@ if TYPE_CHECKING:
 class StudySource:
     """What `klip detect` is given.
 
-    path : a DICOM folder, or a temporary file.
-    series : UID of the series in that folder; None for a file.
+    path : a temporary file, or one DICOM file of the volume: it stands for its series, and where that holds several
+        acquisitions of one place (phases), for its own.
+    temporary : whether the file is removed when the run has ended.
     digest : hash of the volume's numbers and places.
     note : what the user should know about it, in a sentence; may be empty.
     """
 
     path: Path
-    series: str | None
+    temporary: bool
     digest: str
     note: str = ""
 
     @property
     def arguments(self) -> list[str]:
         """How the command line names the study."""
-        return [str(self.path), *(["--series", self.series] if self.series else [])]
+        return [str(self.path)]
 
     def remove(self) -> None:
         """Remove the temporary file; DICOM files stay."""
-        if self.series is None:
+        if self.temporary:
             with contextlib.suppress(OSError):  # Windows does not remove what is still open somewhere
                 self.path.unlink(missing_ok=True)
 
 
 def sourceOf(node: Any, temporaryFolder: Path) -> Generator[float, None, StudySource]:
-    """Read a volume node's numbers, and find or write its study; see :func:`findOrWrite`."""
+    """Read a volume node's numbers, and find or write its study; see :func:`findOrWrite`.
+
+    Raises
+    ------
+    InputError : the volume changed meanwhile, as one of a sequence that is played does; else as there.
+    """
+    from KLIPCore.errors import InputError
+
     from .nodes import volumeInSteps
 
+    image = node.GetImageData()
+    before = (image, image.GetMTime() if image is not None else 0)
     volume = yield from _share(volumeInSteps(node), 0.0, 0.1)
-    return (yield from _share(findOrWrite(node, volume, temporaryFolder), 0.1, 1.0))
+    source = yield from _share(findOrWrite(node, volume, temporaryFolder), 0.1, 1.0)
+    image = node.GetImageData()
+    if (image, image.GetMTime() if image is not None else 0) != before:
+        source.remove()
+        raise InputError(
+            _("The volume changed while it was read."), _("Stop the sequence that plays, and press Detect OOD again.")
+        )
+    return source
 
 
 def findOrWrite(node: Any, volume: Volume, temporaryFolder: Path) -> Generator[float, None, StudySource]:
@@ -86,12 +103,12 @@ def findOrWrite(node: Any, volume: Volume, temporaryFolder: Path) -> Generator[f
         note = reasonAgainstOrigin(node)
         files = [] if note else dicomFiles(node)
         if files and (yield from _share(holdsWhatFilesHold(volume, files), 0.2, 0.6)):
-            return StudySource(files[0].parent, seriesOf(files[0]), digest)
+            return StudySource(files[0], False, digest)
         note = note or _("The volume was changed after it was loaded from DICOM.")
         note += " " + _("It is examined from a temporary file; a DICOM SEG will not be possible.")
     path = temporaryFolder / f"input-{node.GetID()}.nrrd"
     yield from _share(writeRawNrrd(volume, path), 0.6, 1.0)
-    return StudySource(path, None, digest, note)
+    return StudySource(path, True, digest, note)
 
 
 def _share(steps: Generator[float, None, Any], first: float, last: float) -> Generator[float, None, Any]:

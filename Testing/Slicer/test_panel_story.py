@@ -18,6 +18,7 @@ import pytest
 from KLIPSlicerLib import detection
 from KLIPSlicerLib.nodes import worldFromLps
 from panel_at_work import klip_processes, slicer
+from PySide6.QtCore import Qt
 from small_study import LESION_LPS_MM
 from standins import person
 
@@ -143,8 +144,41 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     person.wait(
         lambda: len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2, 5, "a segmentation of its own"
     )
+    annotate_save_and_reopen(widget, tmp_path)
     with capsys.disabled():
         print(f"\n[panel] Cancel: all processes gone after {took:.2f} s")
+
+
+def annotate_save_and_reopen(widget: Any, folder: Path) -> None:
+    """A reading by keyboard and a note, exported; the scene saved, closed and opened again: all of it is there."""
+    ui, results = widget.ui, widget.panel.results
+    person.click_cell(ui.regionTable, 0, 2)
+    person.press(ui.regionTable, Qt.Key.Key_1)
+    person.type_text(ui.noteLineEdit, "seen on two slices")
+    said = results.readingOf(widget.panel.found.table.current)
+    assert (said.verdict, said.note) == ("real", "seen on two slices")
+    numbers = folder / "numbers.json"
+    person.answer_file_dialog(str(numbers))
+    person.choose_from_menu(ui.exportButton, "export json")
+    person.wait(numbers.is_file, 20, ui.statusLabel.text)
+    stored = json.loads(numbers.read_text(encoding="utf-8"))["regions"]
+    assert [region["reading"]["note"] for region in stored if "reading" in region] == ["seen on two slices"]
+    before = [region.to_dict() for region in results.regions]
+    block = widget._parameterNode.blockSize
+    scene = slicer.mrmlScene
+    assert scene.WriteToMRB(str(folder / "story.mrb"))
+    scene.Clear(0)
+    person.events(0.1)
+    assert widget.panel.results is None
+    assert ui.regionTable.rowCount == 0
+    assert scene.ReadFromMRB(str(folder / "story.mrb"))
+    person.wait(lambda: widget.panel.results is not None, 10, f"the detection is taken up {ui.statusLabel.text}")
+    reopened = widget.panel.results
+    assert [region.to_dict() for region in reopened.regions] == before
+    assert widget._parameterNode.blockSize == pytest.approx(block)
+    assert "real" in ui.regionTable.item(0, 0).toolTip()
+    person.drag(ui.blockSizeSlider, 0.2)
+    person.wait(lambda: reopened.settings.block_mm < 15, 5, "the slider works on what was stored")
 
 
 def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import headless
 import numpy as np
 import panel_at_work
 import pydicom
@@ -18,11 +19,17 @@ from inputs import node_of
 from KLIPSlicerLib import dicom_origin, study_source
 from KLIPSlicerLib.nodes import volumeFromNode
 from KLIPSlicerLib.raw_nrrd import digestOf, writeRawNrrd
+from KLIPSlicerLib.sequences import sequenceSentence
 from made_run import made_study
 from panel_at_work import slicer
 
-from KLIPCore.errors import GeometryError, OutputError
+from KLIPCore.errors import GeometryError, InputError, OutputError
+from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import read_image
+from KLIPCore.io.study import read_study
+from KLIPCore.volume.volume import Volume
+
+ROOT = "1.2.826.0.1.3680043.8.498"
 
 
 def finish(steps: Generator[float, None, Any]) -> tuple[Any, list[float]]:
@@ -40,6 +47,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return panel_at_work.dicom_study(tmp_path_factory.mktemp("origin") / "ct")
 
 
+def same_numbers(volume: Volume, node: Any) -> bool:
+    """Whether a volume and a node hold the same numbers, in whatever order."""
+    return np.array_equal(np.sort(volume.array, axis=None), np.sort(volumeFromNode(node).array, axis=None))
+
+
 def source_of(node: Any, temporary: Path) -> Any:
     return finish(study_source.findOrWrite(node, volumeFromNode(node), temporary))[0]
 
@@ -47,8 +59,10 @@ def source_of(node: Any, temporary: Path) -> Any:
 def test_an_unchanged_volume_is_examined_from_its_files(scene: Any, folder: Path, tmp_path: Path) -> None:
     node = panel_at_work.load_study(folder)
     source = source_of(node, tmp_path / "input")
-    assert (source.path, source.note) == (folder, "")
-    assert source.series == str(pydicom.dcmread(next(folder.iterdir())).SeriesInstanceUID)
+    assert (source.path.parent, source.note, source.temporary) == (folder, "", False)
+    assert same_numbers(read_study(source.path), node)
+    source.remove()
+    assert source.path.exists()
     assert not (tmp_path / "input").exists()
 
 
@@ -84,7 +98,7 @@ def test_a_changed_volume_is_written_to_a_file_and_that_is_said(
     else:
         slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node)[:-1].copy())
     source = source_of(node, tmp_path / "input")
-    assert source.series is None
+    assert source.temporary
     assert "changed after it was loaded" in source.note
     read, shown = read_image(source.path), volumeFromNode(node)
     np.testing.assert_array_equal(read.array, shown.array)
@@ -93,13 +107,61 @@ def test_a_changed_volume_is_written_to_a_file_and_that_is_said(
     assert not source.path.exists()
 
 
+def test_of_two_phases_in_one_series_the_loaded_one_is_examined(scene: Any, tmp_path: Path) -> None:
+    """Both lie in one folder under one series UID; the volume's own file says which is meant."""
+    from small_study import small_study
+
+    both = tmp_path / "both"
+    both.mkdir()
+    phases = []
+    for number, seed in ((1, 1), (2, 5)):
+        files = write_dicom_series(small_study(seed=seed), tmp_path / str(number), seed=seed)
+        for file in files:
+            header = pydicom.dcmread(file)
+            header.SeriesInstanceUID, header.StudyInstanceUID = f"{ROOT}.7", f"{ROOT}.8"
+            header.FrameOfReferenceUID, header.AcquisitionNumber = f"{ROOT}.9", number
+            header.save_as(both / f"{number}-{file.name}")
+        phases.append(sorted(both.glob(f"{number}-*")))
+    slicer.dicomDatabase.add(both)
+    for files in phases:
+        node = headless.load_dicom([str(file) for file in files])
+        source = source_of(node, tmp_path / "input")
+        assert source.path in files
+        assert same_numbers(read_study(source.path), node)
+
+
+def test_a_volume_of_a_sequence_says_which_item_it_shows(scene: Any) -> None:
+    node = node_of(made_study())
+    assert sequenceSentence(node) == ""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    for value in ("0", "1", "2"):
+        sequence.SetDataNodeAtValue(node, value)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(node, sequence, False)
+    browser.SetSelectedItemNumber(1)
+    assert "item 2 of 3" in sequenceSentence(node)
+
+
+def test_a_volume_that_changes_while_it_is_read_is_not_examined(scene: Any, tmp_path: Path) -> None:
+    node = node_of(made_study())
+    steps = study_source.sourceOf(node, tmp_path)
+    for _ in range(20):
+        next(steps)
+    slicer.util.arrayFromVolume(node)[0] += 5
+    slicer.util.arrayFromVolumeModified(node)
+    with pytest.raises(InputError, match="changed while it was read"):
+        list(steps)
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_that_are_gone_are_told_not_passed_over(scene: Any, folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     node = panel_at_work.load_study(copy)
     next(iter(sorted(copy.iterdir()))).unlink()
     source = source_of(node, tmp_path / "input")
-    assert source.series is None
+    assert source.temporary
     assert "no longer where Slicer's database has them" in source.note
     slicer.dicomDatabase.add(folder)
 
@@ -182,4 +244,4 @@ def test_a_volume_without_dicom_origin_says_so_once(scene: Any, tmp_path: Path) 
     node = node_of(made_study())
     assert dicom_origin.reasonAgainstOrigin(node) == "The volume was not loaded from DICOM."
     source = source_of(node, tmp_path)
-    assert (source.note, source.series) == ("", None)  # nobody expects a link to DICOM here
+    assert (source.note, source.temporary) == ("", True)  # nobody expects a link to DICOM here

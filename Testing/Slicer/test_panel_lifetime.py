@@ -1,0 +1,61 @@
+"""Fifty starts and cancels leave nothing behind: no node, no observer, no process, no file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import panel_at_work
+from panel_at_work import klip_processes, slicer
+from standins import person
+
+TIMES = 50
+
+
+def nodes() -> list[str]:
+    """Identifiers of all nodes of the scene."""
+    scene = slicer.mrmlScene
+    return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
+
+
+def observers(objects: list[Any]) -> int:
+    """Observers of some objects for any event: tags are given in order, so a new one tells how many there were."""
+    count = 0
+    for each in objects:
+        tag = each.AddObserver("ModifiedEvent", lambda *_: None)
+        each.RemoveObserver(tag)
+        count += int(tag)
+    return count
+
+
+def start_and_cancel(widget: Any, after: float) -> None:
+    """Press Detect, wait a little, press Cancel; all is over within two seconds."""
+    person.wait(lambda: widget.ui.detectButton.enabled, 10, widget.ui.detectButton.toolTip)
+    person.click(widget.ui.detectButton)
+    person.wait(lambda: widget.panel.detection.running, 10, widget.ui.statusLabel.text)
+    person.events(after)
+    if widget.panel.detection.running:
+        pressed = time.monotonic()
+        person.click(widget.ui.detectButton)
+        person.wait(lambda: not widget.panel.detection.running and not klip_processes(), 10, "it is gone")
+        assert time.monotonic() - pressed < 2.5
+
+
+def test_fifty_starts_and_cancels_leave_nothing(widget: Any, tmp_path: Path) -> None:
+    node = panel_at_work.load_study(panel_at_work.dicom_study(tmp_path / "ct"))
+    slicer.util.arrayFromVolume(node)[0, 0, 0] += 1  # so that a temporary file is written each time
+    slicer.util.arrayFromVolumeModified(node)
+    person.wait(lambda: widget.ui.inputSelector.currentNode() is node, 5, "the volume is chosen")
+    panel_at_work.fast_choices(widget)
+    start_and_cancel(widget, 0.0)  # what is made once is made now
+    observed = [slicer.mrmlScene, node, widget._parameterNode.parameterNode]
+    before, watched = nodes(), observers(observed)
+    for n in range(TIMES):
+        start_and_cancel(widget, 0.1 * (n % 3 == 0))
+    assert nodes() == before
+    assert observers(observed) == watched + len(observed)  # those of counting itself
+    assert klip_processes() == []
+    results = widget.panel.computer.outputFolder()
+    assert [path for path in results.rglob("*") if path.is_file()] == []
+    assert widget.panel.results is None
