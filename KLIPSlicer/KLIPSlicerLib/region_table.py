@@ -42,7 +42,7 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
         ),
         (
             _("Organ"),
-            _("The segment that holds most of the region, of the segmentation under “Look within”."),
+            _("The segment that holds most of the region, of the segmentation under “Organs”."),
             lambda r: (r.organ is None, r.organ or ""),
             lambda r: _organ(r.organ),
         ),

@@ -170,6 +170,22 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Organs:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Optional. A segmentation of this scan, from any program or drawn by hand: regions are named by its segments. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Look within:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Mark regions within these segments alone. Less volume holds fewer of the regions that healthy studies show, so the verdict changes with it. Acts at once.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Overlay opacity:</source>
       <translation type="unfinished" />
     </message>
@@ -682,6 +698,68 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.look_within</name>
+    <message>
+      <source>Everywhere</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>All segments</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation could not be read. The application log has the details.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.organs</name>
+    <message>
+      <source>The segment to look within is gone.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose another one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation does not overlap with the study.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose one that was made of this volume.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segment lies outside the study, or is empty.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation and the study are apart by a transform that is not linear.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Harden the transforms of both first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation has no binary labelmap.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Create that representation in the Segmentations module.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation has {n} segments.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose one of at most {n}.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.panel</name>
     <message>
       <source>1 region stands out ({took}).</source>
@@ -752,11 +830,23 @@ or leave “Other Python” empty.</source>
   <context>
     <name>KLIPSlicerLib.region_table</name>
     <message>
+      <source>unknown</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Region</source>
       <translation type="unfinished" />
     </message>
     <message>
       <source>Name and color. Uncheck to hide the region and to keep it out of exports. Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Organ</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segment that holds most of the region, of the segmentation under “Organs”.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -808,6 +898,10 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>outside</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>{name}: total {total}, p = {p}, q = {q}. Click to see it in all views.</source>
       <translation type="unfinished" />
     </message>
@@ -831,11 +925,19 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>A healthy study of this size shows {n}.</source>
+      <source>Within {names} alone: {text}</source>
       <translation type="unfinished" />
     </message>
     <message>
       <source>At most {fdr} % of what is marked is expected to be chance.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>As much average healthy tissue shows {n}.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A healthy study of this size shows {n}.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -886,6 +988,13 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Drawing a synthetic patient</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.sequences</name>
+    <message>
+      <source>This volume shows item {k} of {n} of a sequence. The item that is shown is examined.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -957,6 +1066,14 @@ or leave “Other Python” empty.</source>
   </context>
   <context>
     <name>KLIPSlicerLib.study_source</name>
+    <message>
+      <source>The volume changed while it was read.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stop the sequence that plays, and press Detect OOD again.</source>
+      <translation type="unfinished" />
+    </message>
     <message>
       <source>The volume was changed after it was loaded from DICOM.</source>
       <translation type="unfinished" />

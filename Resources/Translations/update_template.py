@@ -2,6 +2,8 @@
 
     python Resources/Translations/update_template.py [FILE]
 
+Without a file the template is written, and every translation beside it is brought in line with it.
+
 Texts come from ``_("…")`` in Python and from the `.ui` file. Their contexts are those that Slicer looks them up in
 (slicer.i18n): a file's name, with its package's name before it where there is one; the class named in the `.ui` file.
 Translations are made from the template with Qt Linguist, e.g. as KLIPSlicer_fr-FR.ts.
@@ -57,16 +59,25 @@ def collect() -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(texts)) for name, texts in sorted(found.items()) if texts}
 
 
-def write(path: Path) -> None:
-    """Write the template."""
-    root = ElementTree.Element("TS", version="2.1", language="en_US", sourcelanguage="en")
+Messages = dict[tuple[str, str], str]
+"""(context, text) → its translation."""
+
+
+def write(path: Path, language: str = "en_US", known: Messages | None = None) -> None:
+    """Write all texts, with those translations that are known; the others are marked as unfinished."""
+    known = known or {}
+    root = ElementTree.Element("TS", version="2.1", language=language, sourcelanguage="en")
     for name, texts in collect().items():
         context = ElementTree.SubElement(root, "context")
         ElementTree.SubElement(context, "name").text = name
         for text in texts:
             message = ElementTree.SubElement(context, "message")
             ElementTree.SubElement(message, "source").text = text
-            ElementTree.SubElement(message, "translation", type="unfinished")
+            translated = known.get((name, text))
+            if translated:
+                ElementTree.SubElement(message, "translation").text = translated
+            else:
+                ElementTree.SubElement(message, "translation", type="unfinished")
     ElementTree.indent(root)
     path.write_text(
         '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE TS>\n'
@@ -76,5 +87,28 @@ def write(path: Path) -> None:
     )
 
 
+def translations(path: Path) -> Messages:
+    """The finished translations of a file."""
+    found = {}
+    for context in ElementTree.parse(path).getroot().iter("context"):
+        for message in context.iter("message"):
+            made = message.find("translation")
+            if made is not None and made.get("type") is None and made.text:
+                found[str(context.findtext("name")), str(message.findtext("source"))] = made.text
+    return found
+
+
+def update(path: Path) -> None:
+    """Bring a translated file in line with the texts: what is translated stays, new is unfinished, old goes."""
+    language = str(ElementTree.parse(path).getroot().get("language"))
+    write(path, language, translations(path))
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if len(sys.argv) > 1 else TEMPLATE)
+    if len(sys.argv) > 1:
+        write(Path(sys.argv[1]))
+    else:
+        write(TEMPLATE)
+        for translated in sorted(TEMPLATE.parent.glob("KLIPSlicer_*.ts")):
+            if translated != TEMPLATE:
+                update(translated)

@@ -1,0 +1,1116 @@
+<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE TS>
+<TS version="2.1" language="de_DE" sourcelanguage="en">
+  <context>
+    <name>KLIPSlicer</name>
+    <message>
+      <source>KLIP: out-of-distribution detection</source>
+      <translation>KLIP: Erkennung von Auffälligkeiten</translation>
+    </message>
+    <message>
+      <source>
+&lt;p&gt;Marks where a CT departs from the healthy anatomy that a diffusion prior knows, as a map in nats and as regions.&lt;/p&gt;
+&lt;ol&gt;
+&lt;li&gt;Choose a CT of the abdomen, with contrast. Read what the prior knows, and any warning below it.&lt;/li&gt;
+&lt;li&gt;Press &lt;b&gt;Detect OOD&lt;/b&gt;. First results appear while later slices are still examined.
+&lt;b&gt;Cancel&lt;/b&gt; keeps what is finished.&lt;/li&gt;
+&lt;li&gt;Move &lt;b&gt;Block size&lt;/b&gt;: small blocks show small things, large ones faint and extended changes.
+Nothing is computed again.&lt;/li&gt;
+&lt;li&gt;Click a region to see it in all views. Uncheck what you do not want, then &lt;b&gt;Export…&lt;/b&gt;&lt;/li&gt;
+&lt;/ol&gt;
+&lt;p&gt;The scan is simulated from the loaded volume; nothing is sent anywhere. Missing Python packages are asked for
+when you press Detect for the first time.&lt;/p&gt;
+&lt;p&gt;&lt;b&gt;Research software. Not a medical device.&lt;/b&gt; It does not diagnose, and an unmarked place is not thereby
+healthy.&lt;/p&gt;
+</source>
+      <translation>
+&lt;p&gt;Markiert, wo ein CT von der gesunden Anatomie abweicht, die ein Diffusions-Prior kennt: als Karte in Nats und als Bereiche.&lt;/p&gt;
+&lt;ol&gt;
+&lt;li&gt;Ein CT des Bauches mit Kontrastmittel wählen. Lesen, was der Prior kennt, und jede Warnung darunter.&lt;/li&gt;
+&lt;li&gt;&lt;b&gt;Auffälligkeiten suchen&lt;/b&gt; drücken. Erste Ergebnisse erscheinen, während spätere Schichten noch untersucht werden.
+&lt;b&gt;Abbrechen&lt;/b&gt; behält, was fertig ist.&lt;/li&gt;
+&lt;li&gt;Die &lt;b&gt;Blockgröße&lt;/b&gt; verschieben: Kleine Blöcke zeigen Kleines, große schwache und ausgedehnte Veränderungen.
+Nichts wird neu berechnet.&lt;/li&gt;
+&lt;li&gt;Einen Bereich anklicken, um ihn in allen Ansichten zu sehen. Abhaken, was Sie nicht wollen, dann &lt;b&gt;Exportieren…&lt;/b&gt;&lt;/li&gt;
+&lt;/ol&gt;
+&lt;p&gt;Die Aufnahme wird aus dem geladenen Volumen simuliert; nichts wird irgendwohin gesendet. Nach fehlenden Python-Paketen wird
+gefragt, wenn Sie zum ersten Mal suchen.&lt;/p&gt;
+&lt;p&gt;&lt;b&gt;Forschungssoftware. Kein Medizinprodukt.&lt;/b&gt; Sie stellt keine Diagnose, und eine nicht markierte Stelle ist deshalb nicht
+gesund.&lt;/p&gt;
+</translation>
+    </message>
+    <message>
+      <source>An independent implementation of KLIP: A. Kheirandish, J. Hong, S. Fridovich-Keil, CVPR 2026, arXiv 2605.31596.</source>
+      <translation>Eine unabhängige Umsetzung von KLIP: A. Kheirandish, J. Hong, S. Fridovich-Keil, CVPR 2026, arXiv 2605.31596.</translation>
+    </message>
+    <message>
+      <source>The detection took longer than {n} s and was stopped.</source>
+      <translation>Die Erkennung dauerte länger als {n} s und wurde angehalten.</translation>
+    </message>
+    <message>
+      <source>The detection was cancelled.</source>
+      <translation>Die Erkennung wurde abgebrochen.</translation>
+    </message>
+    <message>
+      <source>Study</source>
+      <translation>Studie</translation>
+    </message>
+    <message>
+      <source>CT volume:</source>
+      <translation>CT-Volumen:</translation>
+    </message>
+    <message>
+      <source>The CT to examine, in Hounsfield units. Best loaded from DICOM: exported segmentations then refer to the original images.</source>
+      <translation>Das zu untersuchende CT in Hounsfield-Einheiten. Am besten aus DICOM geladen: Exportierte Segmentierungen verweisen dann auf die Originalbilder.</translation>
+    </message>
+    <message>
+      <source>Region of interest:</source>
+      <translation>Interessierender Bereich:</translation>
+    </message>
+    <message>
+      <source>Optional. Examine only what lies in this box: fewer slices are computed, and only places inside can be marked. Choose None to examine everything.</source>
+      <translation>Wahlfrei. Nur untersuchen, was in diesem Quader liegt: Es werden weniger Schichten berechnet, und nur Stellen darin können markiert werden. „None“ wählen, um alles zu untersuchen.</translation>
+    </message>
+    <message>
+      <source>Slices:</source>
+      <translation>Schichten:</translation>
+    </message>
+    <message>
+      <source>Examine only these slices, counted from the feet, from 0. Fewer slices take less time; slices that are done already are never computed twice.</source>
+      <translation>Nur diese Schichten untersuchen, von den Füßen an gezählt, ab 0. Weniger Schichten brauchen weniger Zeit; was fertig ist, wird nie zweimal berechnet.</translation>
+    </message>
+    <message>
+      <source>Prior:</source>
+      <translation>Prior:</translation>
+    </message>
+    <message>
+      <source>The model of healthy anatomy that the CT is compared with. It only knows the kind of scans it was trained on; the box below says which. More can be added under “Advanced”.</source>
+      <translation>Das Modell gesunder Anatomie, mit dem das CT verglichen wird. Es kennt nur die Art von Aufnahmen, mit denen es trainiert wurde; das Feld darunter sagt, welche. Weitere lassen sich unter „Erweitert“ hinzufügen.</translation>
+    </message>
+    <message>
+      <source>What the chosen prior was trained on and what it may be used for.</source>
+      <translation>Womit der gewählte Prior trainiert wurde und wofür er verwendet werden darf.</translation>
+    </message>
+    <message>
+      <source>Why results on this volume deserve less trust. The report repeats it.</source>
+      <translation>Warum Ergebnisse zu diesem Volumen weniger Vertrauen verdienen. Der Bericht wiederholt es.</translation>
+    </message>
+    <message>
+      <source>Choose a CT volume first.</source>
+      <translation>Zuerst ein CT-Volumen wählen.</translation>
+    </message>
+    <message>
+      <source>Detect OOD</source>
+      <translation>Auffälligkeiten suchen</translation>
+    </message>
+    <message>
+      <source>How much of the work is done.</source>
+      <translation>Wie viel der Arbeit getan ist.</translation>
+    </message>
+    <message>
+      <source>What is being done and how long it will take; afterwards, what was found.</source>
+      <translation>Was gerade getan wird und wie lange es dauert; danach, was gefunden wurde.</translation>
+    </message>
+    <message>
+      <source>Map and regions, live</source>
+      <translation>Karte und Bereiche, sofort</translation>
+    </message>
+    <message>
+      <source>Look for:</source>
+      <translation>Suchen nach:</translation>
+    </message>
+    <message>
+      <source>What counts as a departure. unexpected: darker or brighter than expected, judged by what healthy people show. hypodense: soft tissue darker than expected, small and large; it ranks liver lesions best and sees nothing bright, fatty or gaseous. darker: the same for all tissues, small ones only. brighter: the same for what is brighter, in every patient also vessels. surprise: both, less exact. klip: the whole KL of our own chain, not the published recipe. nats: all of the measured information. one-shot: a simple comparison. Acts at once where the trace has it; the others need Detect again.</source>
+      <translation>Was als Abweichung zählt. unexpected: dunkler oder heller als erwartet, beurteilt danach, was Gesunde zeigen. hypodense: Weichgewebe, das dunkler ist als erwartet, klein und groß; ordnet Leberläsionen am besten und sieht nichts Helles, Fettes oder Gasförmiges. darker: dasselbe für alle Gewebe, nur Kleines. brighter: dasselbe für Helleres, bei jedem Menschen auch Gefäße. surprise: beides, weniger genau. klip: die ganze KL unserer eigenen Kette, nicht das veröffentlichte Rezept. nats: alle gemessene Information. one-shot: ein einfacher Vergleich. Wirkt sofort, wo es aufgezeichnet ist; sonst neu suchen.</translation>
+    </message>
+    <message>
+      <source>Block size:</source>
+      <translation>Blockgröße:</translation>
+    </message>
+    <message>
+      <source>Size of the square over which departures from the prior are added up. Small blocks show small things and are noisier; large blocks find faint, extended changes. A few times the smallest lesion you look for is a good start. Acts at once, nothing is computed again.</source>
+      <translation>Größe des Quadrats, über das Abweichungen vom Prior summiert werden. Kleine Blöcke zeigen Kleines und rauschen mehr; große finden schwache, ausgedehnte Veränderungen. Ein paarmal die kleinste gesuchte Läsion ist ein guter Anfang. Wirkt sofort, nichts wird neu berechnet.</translation>
+    </message>
+    <message>
+      <source> mm</source>
+      <translation> mm</translation>
+    </message>
+    <message>
+      <source>σ window:</source>
+      <translation>σ-Fenster:</translation>
+    </message>
+    <message>
+      <source>Coarseness of the departures that count. Recommended is the range at which real liver lesions were found best; fine looks at smaller, sharper detail, coarse at larger, softer changes. Acts at once.</source>
+      <translation>Wie grob die Abweichungen sind, die zählen. „Empfohlen“ ist der Bereich, in dem echte Leberläsionen am besten gefunden wurden; „fein“ sieht auf Kleines und Scharfes, „grob“ auf Größeres und Weicheres. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>The range of noise levels σ itself, in parts of the prior's window (1 is its whole width of Hounsfield units). For experts; moving it makes the window “custom”.</source>
+      <translation>Der Bereich der Rauschstärken σ selbst, in Teilen des Prior-Fensters (1 ist dessen ganze Breite in Hounsfield-Einheiten). Für Fachleute; wer ihn verschiebt, macht das Fenster „eigen“.</translation>
+    </message>
+    <message>
+      <source>False discoveries:</source>
+      <translation>Falsche Funde:</translation>
+    </message>
+    <message>
+      <source>Up to which part of the marked regions may be chance (false-discovery rate). 0.5 marks generously; 0.05 marks only what hardly can be chance. Acts at once.</source>
+      <translation>Welcher Teil der markierten Bereiche höchstens Zufall sein darf (Falschfundrate). 0.5 markiert großzügig; 0.05 nur, was kaum Zufall sein kann. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>False regions:</source>
+      <translation>Falsche Bereiche:</translation>
+    </message>
+    <message>
+      <source>How many regions a healthy study of this size may show on average. 1 is a start; less marks only what is rare in health, more marks generously. Acts at once.</source>
+      <translation>Wie viele Bereiche eine gesunde Studie dieser Größe im Mittel zeigen darf. 1 ist ein Anfang; weniger markiert nur, was bei Gesunden selten ist, mehr markiert großzügig. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source> regions</source>
+      <translation> Bereiche</translation>
+    </message>
+    <message>
+      <source>Sign:</source>
+      <translation>Vorzeichen:</translation>
+    </message>
+    <message>
+      <source>Which departures are marked: darker than the prior expected, brighter, or both. Acts at once.</source>
+      <translation>Welche Abweichungen markiert werden: dunkler als vom Prior erwartet (darker), heller (brighter) oder beides (both). Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>Tissue:</source>
+      <translation>Gewebe:</translation>
+    </message>
+    <message>
+      <source>Where regions are sought. soft: organs, muscle, bowel wall, blood and bone. all: fat, lung and gas, too, where healthy people differ most, so that more is asked of a region. Acts at once.</source>
+      <translation>Wo gesucht wird. soft: Organe, Muskel, Darmwand, Blut und Knochen. all: auch Fett, Lunge und Gas, worin sich Gesunde am meisten unterscheiden, so dass von einem Bereich mehr verlangt wird. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>Organs:</source>
+      <translation>Organe:</translation>
+    </message>
+    <message>
+      <source>Optional. A segmentation of this scan, from any program or drawn by hand: regions are named by its segments. Acts at once.</source>
+      <translation>Wahlfrei. Eine Segmentierung dieser Aufnahme, aus einem beliebigen Programm oder von Hand: Bereiche werden nach ihren Segmenten benannt. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>Look within:</source>
+      <translation>Suchen in:</translation>
+    </message>
+    <message>
+      <source>Mark regions within these segments alone. Less volume holds fewer of the regions that healthy studies show, so the verdict changes with it. Acts at once.</source>
+      <translation>Nur innerhalb dieser Segmente markieren. Weniger Volumen enthält weniger der Bereiche, die gesunde Studien zeigen; das Urteil ändert sich mit. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>Overlay opacity:</source>
+      <translation>Deckkraft:</translation>
+    </message>
+    <message>
+      <source>How strongly the colors cover the CT. 0 shows the CT alone.</source>
+      <translation>Wie stark die Farben das CT überdecken. 0 zeigt das CT allein.</translation>
+    </message>
+    <message>
+      <source>Overlay threshold:</source>
+      <translation>Farbschwelle:</translation>
+    </message>
+    <message>
+      <source>Places below this number of the legend are not colored. It starts where ordinary tissue of this very scan ends. It changes the picture only, never the regions.</source>
+      <translation>Stellen unter dieser Zahl der Legende werden nicht gefärbt. Sie beginnt, wo gewöhnliches Gewebe dieser Aufnahme endet. Sie ändert nur das Bild, nie die Bereiche.</translation>
+    </message>
+    <message>
+      <source>Regions</source>
+      <translation>Bereiche</translation>
+    </message>
+    <message>
+      <source>What was found, in a sentence.</source>
+      <translation>Was gefunden wurde, in einem Satz.</translation>
+    </message>
+    <message>
+      <source>Marked regions. Click a row to see it in all views; click a heading to sort; the checkbox hides a region and keeps it out of exports. Keys: arrows walk, Enter jumps, space hides, 0 to 4 say what it is.</source>
+      <translation>Markierte Bereiche. Ein Klick auf eine Zeile zeigt sie in allen Ansichten, einer auf eine Überschrift sortiert; das Kästchen blendet einen Bereich aus und lässt ihn beim Export weg. Tasten: Pfeile gehen, Eingabe springt, Leertaste blendet aus, 0 bis 4 sagen, was es ist.</translation>
+    </message>
+    <message>
+      <source>Reading:</source>
+      <translation>Befund:</translation>
+    </message>
+    <message>
+      <source>What you say of the chosen region. It is saved with the scene and exported with the report.</source>
+      <translation>Was Sie zum gewählten Bereich sagen. Es wird mit der Szene gespeichert und mit dem Bericht exportiert.</translation>
+    </message>
+    <message>
+      <source>What you say of the chosen region. It is saved with the scene and exported with the report. In the table, the keys 0 to 4 do the same.</source>
+      <translation>Was Sie zum gewählten Bereich sagen. Es wird mit der Szene gespeichert und mit dem Bericht exportiert. In der Tabelle tun die Tasten 0 bis 4 dasselbe.</translation>
+    </message>
+    <message>
+      <source>A note on the chosen region, in your words. It is saved and exported as it stands: write nothing that names the patient.</source>
+      <translation>Eine Notiz zum gewählten Bereich, in Ihren Worten. Sie wird so gespeichert und exportiert, wie sie dasteht: nichts schreiben, was den Patienten nennt.</translation>
+    </message>
+    <message>
+      <source>Note</source>
+      <translation>Notiz</translation>
+    </message>
+    <message>
+      <source>Save the checked regions: as a segmentation in the scene, as a file, as DICOM SEG for a PACS, as surfaces, or as a report.</source>
+      <translation>Die angehakten Bereiche sichern: als Segmentierung in der Szene, als Datei, als DICOM SEG für ein PACS, als Oberflächen oder als Bericht.</translation>
+    </message>
+    <message>
+      <source>Export…</source>
+      <translation>Exportieren…</translation>
+    </message>
+    <message>
+      <source>Show the surfaces of the regions in the 3-D view too.</source>
+      <translation>Die Oberflächen der Bereiche auch in der 3D-Ansicht zeigen.</translation>
+    </message>
+    <message>
+      <source>Show in 3-D</source>
+      <translation>In 3D zeigen</translation>
+    </message>
+    <message>
+      <source>Advanced</source>
+      <translation>Erweitert</translation>
+    </message>
+    <message>
+      <source>Preset:</source>
+      <translation>Voreinstellung:</translation>
+    </message>
+    <message>
+      <source>How much work each slice gets. quick: a first look. default: what the published figures of this program were measured with, about twice as long. full: for a figure in a paper.</source>
+      <translation>Wie viel Arbeit jede Schicht bekommt. quick: ein erster Blick. default: womit die veröffentlichten Zahlen dieses Programms gemessen wurden, etwa doppelt so lang. full: für eine Abbildung in einem Artikel.</translation>
+    </message>
+    <message>
+      <source>Views:</source>
+      <translation>Projektionen:</translation>
+    </message>
+    <message>
+      <source>Number of X-ray projections of the simulated scan. Fewer views measure less, so the prior fills in more and small lesions fade.</source>
+      <translation>Zahl der Röntgenprojektionen der simulierten Aufnahme. Weniger messen weniger: Der Prior ergänzt mehr, und kleine Läsionen verblassen.</translation>
+    </message>
+    <message>
+      <source>Geometry:</source>
+      <translation>Geometrie:</translation>
+    </message>
+    <message>
+      <source>Rays of the simulated scan: parallel, or a fan as in a clinical scanner.</source>
+      <translation>Strahlen der simulierten Aufnahme: parallel oder als Fächer wie im klinischen Gerät.</translation>
+    </message>
+    <message>
+      <source>Dose:</source>
+      <translation>Dosis:</translation>
+    </message>
+    <message>
+      <source>Noise of the simulated scan: standard noise, or X-ray photons a ray. Fewer photons are a lower dose and a noisier scan.</source>
+      <translation>Rauschen der simulierten Aufnahme: übliches Rauschen oder Röntgenphotonen je Strahl. Weniger Photonen sind eine kleinere Dosis und mehr Rauschen.</translation>
+    </message>
+    <message>
+      <source>Samples:</source>
+      <translation>Stichproben:</translation>
+    </message>
+    <message>
+      <source>How many reconstructions are drawn for every slice. More are steadier and take longer in proportion.</source>
+      <translation>Wie viele Rekonstruktionen je Schicht gezogen werden. Mehr sind stetiger und dauern entsprechend länger.</translation>
+    </message>
+    <message>
+      <source>as preset</source>
+      <translation>wie Voreinstellung</translation>
+    </message>
+    <message>
+      <source>Steps:</source>
+      <translation>Schritte:</translation>
+    </message>
+    <message>
+      <source>Steps of each reconstruction. More are finer and take longer in proportion.</source>
+      <translation>Schritte jeder Rekonstruktion. Mehr sind feiner und dauern entsprechend länger.</translation>
+    </message>
+    <message>
+      <source>Seed:</source>
+      <translation>Startwert:</translation>
+    </message>
+    <message>
+      <source>Where the random numbers start. The same seed gives the same result.</source>
+      <translation>Wo die Zufallszahlen beginnen. Derselbe Startwert gibt dasselbe Ergebnis.</translation>
+    </message>
+    <message>
+      <source>Device:</source>
+      <translation>Rechenwerk:</translation>
+    </message>
+    <message>
+      <source>What computes: auto uses a suitable graphics card when there is one.</source>
+      <translation>Was rechnet: auto nimmt eine geeignete Grafikkarte, wenn es eine gibt.</translation>
+    </message>
+    <message>
+      <source>Block depth:</source>
+      <translation>Blocktiefe:</translation>
+    </message>
+    <message>
+      <source>Extent of a block across slices. 0 adds up each slice by itself. Acts at once.</source>
+      <translation>Ausdehnung eines Blocks quer zu den Schichten. 0 summiert jede Schicht für sich. Wirkt sofort.</translation>
+    </message>
+    <message>
+      <source>Own weights:</source>
+      <translation>Eigene Gewichte:</translation>
+    </message>
+    <message>
+      <source>Folder with priors of your own: weights (.safetensors) with their card (.json) beside them. They appear in the list of priors.</source>
+      <translation>Ordner mit eigenen Priors: Gewichte (.safetensors) mit ihrer Karte (.json) daneben. Sie erscheinen in der Liste der Priors.</translation>
+    </message>
+    <message>
+      <source>This computer</source>
+      <translation>Dieser Rechner</translation>
+    </message>
+    <message>
+      <source>Other Python:</source>
+      <translation>Anderes Python:</translation>
+    </message>
+    <message>
+      <source>Optional. A Python, or a folder with a Python environment, in which klip and PyTorch are installed. Slicer's own Python then stays as it is. Empty: Slicer's own.</source>
+      <translation>Wahlfrei. Ein Python oder der Ordner einer Python-Umgebung, in der klip und PyTorch installiert sind. Slicers eigenes Python bleibt dann, wie es ist. Leer: Slicers eigenes.</translation>
+    </message>
+    <message>
+      <source>Offline packages:</source>
+      <translation>Pakete ohne Netz:</translation>
+    </message>
+    <message>
+      <source>Optional. Folder with Python wheels, for a computer without internet: packages are then installed from it and from nowhere else.</source>
+      <translation>Wahlfrei. Ordner mit Python-Wheels für einen Rechner ohne Internet: Pakete werden dann nur aus ihm installiert.</translation>
+    </message>
+    <message>
+      <source>Results folder:</source>
+      <translation>Ergebnisordner:</translation>
+    </message>
+    <message>
+      <source>Where results are kept, so that a stopped detection continues and the report can be opened. Empty: Slicer's temporary folder.</source>
+      <translation>Wo Ergebnisse bleiben, damit eine angehaltene Suche weitergeht und der Bericht sich öffnen lässt. Leer: Slicers temporärer Ordner.</translation>
+    </message>
+    <message>
+      <source>Look what is installed. Nothing is changed or downloaded.</source>
+      <translation>Nachsehen, was installiert ist. Nichts wird geändert oder heruntergeladen.</translation>
+    </message>
+    <message>
+      <source>Check</source>
+      <translation>Prüfen</translation>
+    </message>
+    <message>
+      <source>Whether everything that is needed is installed.</source>
+      <translation>Ob alles installiert ist, was gebraucht wird.</translation>
+    </message>
+    <message>
+      <source>Log</source>
+      <translation>Protokoll</translation>
+    </message>
+    <message>
+      <source>What was run and what it said, for when something is wrong. It stays on this computer.</source>
+      <translation>Was ausgeführt wurde und was es sagte, falls etwas nicht stimmt. Es bleibt auf diesem Rechner.</translation>
+    </message>
+    <message>
+      <source>Copy the log to the clipboard. It names folders and files: look through it before you send it to anybody.</source>
+      <translation>Das Protokoll in die Zwischenablage kopieren. Es nennt Ordner und Dateien: vor dem Weitergeben durchsehen.</translation>
+    </message>
+    <message>
+      <source>Copy</source>
+      <translation>Kopieren</translation>
+    </message>
+    <message>
+      <source>Empty the log in this panel. Slicer's own log keeps its lines.</source>
+      <translation>Das Protokoll hier leeren. Slicers eigenes behält seine Zeilen.</translation>
+    </message>
+    <message>
+      <source>Clear</source>
+      <translation>Leeren</translation>
+    </message>
+    <message>
+      <source>Research software. Not a medical device. An unmarked place is not thereby healthy.</source>
+      <translation>Forschungssoftware. Kein Medizinprodukt. Eine nicht markierte Stelle ist deshalb nicht gesund.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.cards</name>
+    <message>
+      <source>{low:g} to {high:g} HU</source>
+      <translation>{low:g} bis {high:g} HU</translation>
+    </message>
+    <message>
+      <source>Knows</source>
+      <translation>Kennt</translation>
+    </message>
+    <message>
+      <source>Sees</source>
+      <translation>Sieht</translation>
+    </message>
+    <message>
+      <source>For</source>
+      <translation>Für</translation>
+    </message>
+    <message>
+      <source>License</source>
+      <translation>Lizenz</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.dependencies</name>
+    <message>
+      <source>PyTorch will be downloaded and installed into Slicer's Python (0.2 to 3 GB). Slicer's own packages are not changed. Continue?</source>
+      <translation>PyTorch wird heruntergeladen und in Slicers Python installiert (0,2 bis 3 GB). Slicers eigene Pakete werden nicht geändert. Fortfahren?</translation>
+    </message>
+    <message>
+      <source>PyTorch was not installed. It is needed; press Detect OOD again when you want it.</source>
+      <translation>PyTorch wurde nicht installiert. Es wird gebraucht; erneut „Auffälligkeiten suchen“ drücken, wenn Sie es wollen.</translation>
+    </message>
+    <message>
+      <source>{names} will be downloaded and installed into Slicer's Python (PyTorch alone is 0.2 to 3 GB). Slicer's own packages are not changed. Continue?</source>
+      <translation>{names} werden heruntergeladen und in Slicers Python installiert (PyTorch allein hat 0,2 bis 3 GB). Slicers eigene Pakete werden nicht geändert. Fortfahren?</translation>
+    </message>
+    <message>
+      <source>Nothing was installed.</source>
+      <translation>Nichts wurde installiert.</translation>
+    </message>
+    <message>
+      <source>Slicer's Python was not found. Choose another Python under “This computer”.</source>
+      <translation>Slicers Python wurde nicht gefunden. Unter „Dieser Rechner“ ein anderes Python wählen.</translation>
+    </message>
+    <message>
+      <source>Everything is installed: {program}</source>
+      <translation>Alles ist installiert: {program}</translation>
+    </message>
+    <message>
+      <source>{names} will be installed into Slicer's Python from {folder}.</source>
+      <translation>{names} werden aus {folder} in Slicers Python installiert.</translation>
+    </message>
+    <message>
+      <source>The packages could not be installed. Check the internet connection or its proxy; or choose a folder of wheels, or another Python, under “This computer”. Slicer's own packages were not changed.</source>
+      <translation>Die Pakete konnten nicht installiert werden. Internetverbindung oder Proxy prüfen; oder unter „Dieser Rechner“ einen Ordner mit Wheels oder ein anderes Python wählen. Slicers eigene Pakete wurden nicht geändert.</translation>
+    </message>
+    <message>
+      <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
+      <translation>Unter {path} gibt es kein Python. Das Programm oder den Ordner seiner Umgebung wählen.</translation>
+    </message>
+    <message>
+      <source>The chosen Python lacks {names}. Install it there with:
+{command}
+or leave “Other Python” empty.</source>
+      <translation>Dem gewählten Python fehlt {names}. Dort installieren mit:
+{command}
+oder „Anderes Python“ leer lassen.</translation>
+    </message>
+    <message>
+      <source>{names} is still missing. Install it when asked, or choose another Python under “This computer”.</source>
+      <translation>{names} fehlt noch. Auf die Frage hin installieren oder unter „Dieser Rechner“ ein anderes Python wählen.</translation>
+    </message>
+    <message>
+      <source>{names} will be asked for when you press Detect OOD.</source>
+      <translation>Nach {names} wird gefragt, wenn Sie „Auffälligkeiten suchen“ drücken.</translation>
+    </message>
+    <message>
+      <source>The chosen Python lacks {names}.</source>
+      <translation>Dem gewählten Python fehlt {names}.</translation>
+    </message>
+    <message>
+      <source>{program} is Python {old}; klip needs {new} or newer.</source>
+      <translation>{program} ist Python {old}; klip braucht {new} oder neuer.</translation>
+    </message>
+    <message>
+      <source>{names} is missing, and in testing mode nothing is installed.</source>
+      <translation>{names} fehlt, und im Testbetrieb wird nichts installiert.</translation>
+    </message>
+    <message>
+      <source>There is no folder {folder}. Choose the one with the wheels.</source>
+      <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
+    </message>
+    <message>
+      <source>{program} is no Python that works ({error}).</source>
+      <translation>{program} ist kein Python, das funktioniert ({error}).</translation>
+    </message>
+    <message>
+      <source>Nothing was installed ({error}).</source>
+      <translation>Nichts wurde installiert ({error}).</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.detect_button</name>
+    <message>
+      <source>Detect OOD</source>
+      <translation>Auffälligkeiten suchen</translation>
+    </message>
+    <message>
+      <source>Stop now. Slices that are finished are kept, and used again the next time.</source>
+      <translation>Jetzt anhalten. Fertige Schichten bleiben und werden beim nächsten Mal wiederverwendet.</translation>
+    </message>
+    <message>
+      <source>Examine the volume: mark where it departs from the anatomy that the prior knows.</source>
+      <translation>Das Volumen untersuchen: markieren, wo es von der Anatomie abweicht, die der Prior kennt.</translation>
+    </message>
+    <message>
+      <source>Choose a CT volume first.</source>
+      <translation>Zuerst ein CT-Volumen wählen.</translation>
+    </message>
+    <message>
+      <source>The chosen volume is empty. Load a CT first.</source>
+      <translation>Das gewählte Volumen ist leer. Zuerst ein CT laden.</translation>
+    </message>
+    <message>
+      <source>This volume is a result of KLIP. Choose the CT that was examined.</source>
+      <translation>Dieses Volumen ist ein Ergebnis von KLIP. Das untersuchte CT wählen.</translation>
+    </message>
+    <message>
+      <source>Choose a prior first.</source>
+      <translation>Zuerst einen Prior wählen.</translation>
+    </message>
+    <message>
+      <source>The region of interest lies outside the volume.</source>
+      <translation>Der interessierende Bereich liegt außerhalb des Volumens.</translation>
+    </message>
+    <message>
+      <source>Move it onto the volume, or choose None.</source>
+      <translation>Ihn auf das Volumen schieben oder „None“ wählen.</translation>
+    </message>
+    <message>
+      <source>Stopping…</source>
+      <translation>Wird angehalten…</translation>
+    </message>
+    <message>
+      <source>Cancel</source>
+      <translation>Abbrechen</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.detection</name>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation>Das untersuchte Volumen ist nicht mehr in der Szene.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.dicom_origin</name>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation>Das untersuchte Volumen ist nicht mehr in der Szene.</translation>
+    </message>
+    <message>
+      <source>The volume was not loaded from DICOM.</source>
+      <translation>Das Volumen wurde nicht aus DICOM geladen.</translation>
+    </message>
+    <message>
+      <source>The DICOM files of this volume are no longer where Slicer's database has them.</source>
+      <translation>Die DICOM-Dateien dieses Volumens liegen nicht mehr dort, wo Slicers Datenbank sie hat.</translation>
+    </message>
+    <message>
+      <source>The DICOM files of this volume lie in several folders.</source>
+      <translation>Die DICOM-Dateien dieses Volumens liegen in mehreren Ordnern.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.export_menu</name>
+    <message>
+      <source>Export the checked regions</source>
+      <translation>Die angehakten Bereiche exportieren</translation>
+    </message>
+    <message>
+      <source>Segmentation in the scene</source>
+      <translation>Segmentierung in der Szene</translation>
+    </message>
+    <message>
+      <source>A copy of the checked regions as a segmentation of its own, which the sliders leave alone.</source>
+      <translation>Eine Kopie der angehakten Bereiche als eigene Segmentierung, die die Regler in Ruhe lassen.</translation>
+    </message>
+    <message>
+      <source>Segmentation file (.seg.nrrd)…</source>
+      <translation>Segmentierungsdatei (.seg.nrrd)…</translation>
+    </message>
+    <message>
+      <source>For 3D Slicer: segments with names and colors.</source>
+      <translation>Für 3D Slicer: Segmente mit Namen und Farben.</translation>
+    </message>
+    <message>
+      <source>Label image (.nii.gz)…</source>
+      <translation>Label-Bild (.nii.gz)…</translation>
+    </message>
+    <message>
+      <source>For other programs: 1 for the first region, 2 for the second, …</source>
+      <translation>Für andere Programme: 1 für den ersten Bereich, 2 für den zweiten, …</translation>
+    </message>
+    <message>
+      <source>DICOM SEG (.dcm)…</source>
+      <translation>DICOM SEG (.dcm)…</translation>
+    </message>
+    <message>
+      <source>For a PACS: refers to the original images. Needs a volume that was loaded from DICOM and not changed.</source>
+      <translation>Für ein PACS: verweist auf die Originalbilder. Braucht ein Volumen, das aus DICOM geladen und nicht geändert wurde.</translation>
+    </message>
+    <message>
+      <source>DICOM results: SEG, map and report…</source>
+      <translation>DICOM-Ergebnisse: SEG, Karte und Bericht…</translation>
+    </message>
+    <message>
+      <source>For a PACS: the segmentation, the map as Parametric Map and the numbers as Structured Report.</source>
+      <translation>Für ein PACS: die Segmentierung, die Karte als Parametric Map und die Zahlen als Structured Report.</translation>
+    </message>
+    <message>
+      <source>Surfaces (.stl)…</source>
+      <translation>Oberflächen (.stl)…</translation>
+    </message>
+    <message>
+      <source>One surface a region, for 3-D programs.</source>
+      <translation>Eine Oberfläche je Bereich, für 3D-Programme.</translation>
+    </message>
+    <message>
+      <source>Report (.html)…</source>
+      <translation>Bericht (.html)…</translation>
+    </message>
+    <message>
+      <source>One page with pictures, regions, readings and all settings.</source>
+      <translation>Eine Seite mit Bildern, Bereichen, Befunden und allen Einstellungen.</translation>
+    </message>
+    <message>
+      <source>Numbers and readings (.json)…</source>
+      <translation>Zahlen und Befunde (.json)…</translation>
+    </message>
+    <message>
+      <source>For programs: regions, what you said of them, settings.</source>
+      <translation>Für Programme: Bereiche, was Sie dazu gesagt haben, Einstellungen.</translation>
+    </message>
+    <message>
+      <source>Save the checked regions: in the scene, as a file, as DICOM SEG, as surfaces or as a report.</source>
+      <translation>Die angehakten Bereiche sichern: in der Szene, als Datei, als DICOM SEG, als Oberflächen oder als Bericht.</translation>
+    </message>
+    <message>
+      <source>Nothing has been examined yet.</source>
+      <translation>Es wurde noch nichts untersucht.</translation>
+    </message>
+    <message>
+      <source>No region is checked.</source>
+      <translation>Kein Bereich ist angehakt.</translation>
+    </message>
+    <message>
+      <source>The segmentation is in the scene.</source>
+      <translation>Die Segmentierung ist in der Szene.</translation>
+    </message>
+    <message>
+      <source>Saved in {path}.</source>
+      <translation>Gesichert in {path}.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.live_controls</name>
+    <message>
+      <source>Recommended</source>
+      <translation>Empfohlen</translation>
+    </message>
+    <message>
+      <source>Fine (0.08 to 0.16)</source>
+      <translation>Fein (0.08 bis 0.16)</translation>
+    </message>
+    <message>
+      <source>Coarse (0.16 to 0.32)</source>
+      <translation>Grob (0.16 bis 0.32)</translation>
+    </message>
+    <message>
+      <source>Large lesions (0.32 to 1.60)</source>
+      <translation>Große Läsionen (0.32 bis 1.60)</translation>
+    </message>
+    <message>
+      <source>Wide (0.02 to 0.40, score “klip”)</source>
+      <translation>Weit (0.02 bis 0.40, Maß „klip“)</translation>
+    </message>
+    <message>
+      <source>Custom</source>
+      <translation>Eigen</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.look_within</name>
+    <message>
+      <source>Everywhere</source>
+      <translation>Überall</translation>
+    </message>
+    <message>
+      <source>All segments</source>
+      <translation>Alle Segmente</translation>
+    </message>
+    <message>
+      <source>The segmentation could not be read. The application log has the details.</source>
+      <translation>Die Segmentierung konnte nicht gelesen werden. Näheres steht im Programmprotokoll.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.organs</name>
+    <message>
+      <source>The segment to look within is gone.</source>
+      <translation>Das Segment, in dem gesucht werden soll, ist weg.</translation>
+    </message>
+    <message>
+      <source>Choose another one.</source>
+      <translation>Ein anderes wählen.</translation>
+    </message>
+    <message>
+      <source>The segmentation does not overlap with the study.</source>
+      <translation>Die Segmentierung überlappt die Studie nicht.</translation>
+    </message>
+    <message>
+      <source>Choose one that was made of this volume.</source>
+      <translation>Eine wählen, die zu diesem Volumen gemacht wurde.</translation>
+    </message>
+    <message>
+      <source>The segment lies outside the study, or is empty.</source>
+      <translation>Das Segment liegt außerhalb der Studie oder ist leer.</translation>
+    </message>
+    <message>
+      <source>The segmentation and the study are apart by a transform that is not linear.</source>
+      <translation>Zwischen Segmentierung und Studie liegt eine Transformation, die nicht linear ist.</translation>
+    </message>
+    <message>
+      <source>Harden the transforms of both first.</source>
+      <translation>Zuerst die Transformationen beider fest anwenden (Harden).</translation>
+    </message>
+    <message>
+      <source>The segmentation has no binary labelmap.</source>
+      <translation>Die Segmentierung hat keine binäre Labelmap.</translation>
+    </message>
+    <message>
+      <source>Create that representation in the Segmentations module.</source>
+      <translation>Diese Darstellung im Modul „Segmentations“ erzeugen.</translation>
+    </message>
+    <message>
+      <source>The segmentation has {n} segments.</source>
+      <translation>Die Segmentierung hat {n} Segmente.</translation>
+    </message>
+    <message>
+      <source>Choose one of at most {n}.</source>
+      <translation>Eine mit höchstens {n} wählen.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.panel</name>
+    <message>
+      <source>1 region stands out ({took}).</source>
+      <translation>1 Bereich fällt auf ({took}).</translation>
+    </message>
+    <message>
+      <source>{n} regions stand out ({took}).</source>
+      <translation>{n} Bereiche fallen auf ({took}).</translation>
+    </message>
+    <message>
+      <source>Stopped. Finished slices are kept: Detect OOD continues with the others.</source>
+      <translation>Angehalten. Fertige Schichten bleiben: „Auffälligkeiten suchen“ macht mit den anderen weiter.</translation>
+    </message>
+    <message>
+      <source>Stopped.</source>
+      <translation>Angehalten.</translation>
+    </message>
+    <message>
+      <source>Stopping…</source>
+      <translation>Wird angehalten…</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.platforms</name>
+    <message>
+      <source>The device “mps” is the graphics of Apple's computers. Choose “auto” under “Advanced”.</source>
+      <translation>Das Rechenwerk „mps“ ist die Grafik von Apple-Rechnern. Unter „Erweitert“ „auto“ wählen.</translation>
+    </message>
+    <message>
+      <source>Apple's computers have no CUDA. Choose “mps” or “cpu” under “Advanced”.</source>
+      <translation>Apple-Rechner haben kein CUDA. Unter „Erweitert“ „mps“ oder „cpu“ wählen.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.raw_nrrd</name>
+    <message>
+      <source>Choose another results folder under “This computer”, with space left.</source>
+      <translation>Unter „Dieser Rechner“ einen anderen Ergebnisordner mit freiem Platz wählen.</translation>
+    </message>
+    <message>
+      <source>{path} cannot be written ({reason}).</source>
+      <translation>{path} kann nicht geschrieben werden ({reason}).</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.reading_controls</name>
+    <message>
+      <source>not read</source>
+      <translation>nicht befundet</translation>
+    </message>
+    <message>
+      <source>real</source>
+      <translation>echt</translation>
+    </message>
+    <message>
+      <source>normal variant</source>
+      <translation>Normvariante</translation>
+    </message>
+    <message>
+      <source>artefact</source>
+      <translation>Artefakt</translation>
+    </message>
+    <message>
+      <source>unsure</source>
+      <translation>unsicher</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.region_table</name>
+    <message>
+      <source>unknown</source>
+      <translation>unbekannt</translation>
+    </message>
+    <message>
+      <source>Region</source>
+      <translation>Bereich</translation>
+    </message>
+    <message>
+      <source>Name and color. Uncheck to hide the region and to keep it out of exports. Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note.</source>
+      <translation>Name und Farbe. Abhaken blendet den Bereich aus und lässt ihn beim Export weg. Ihr Befund: ✓ echt, ≈ Normvariante, ✗ Artefakt, ? unsicher, … eine Notiz.</translation>
+    </message>
+    <message>
+      <source>Organ</source>
+      <translation>Organ</translation>
+    </message>
+    <message>
+      <source>The segment that holds most of the region, of the segmentation under “Organs”.</source>
+      <translation>Das Segment, in dem der größte Teil des Bereichs liegt, aus der Segmentierung unter „Organe“.</translation>
+    </message>
+    <message>
+      <source>Total</source>
+      <translation>Summe</translation>
+    </message>
+    <message>
+      <source>Departure from healthy anatomy in all, in the score's unit: the larger, the less it was expected.</source>
+      <translation>Abweichung von gesunder Anatomie insgesamt, in der Einheit des Maßes: je größer, desto weniger wurde sie erwartet.</translation>
+    </message>
+    <message>
+      <source>Peak</source>
+      <translation>Spitze</translation>
+    </message>
+    <message>
+      <source>The strongest block in the region, in the unit of the map's colors.</source>
+      <translation>Der stärkste Block im Bereich, in der Einheit der Farben.</translation>
+    </message>
+    <message>
+      <source>How often chance alone would mark even one region like this in such a scan. Small is surer.</source>
+      <translation>Wie oft der Zufall allein in einer solchen Aufnahme auch nur einen solchen Bereich markieren würde. Klein ist sicherer.</translation>
+    </message>
+    <message>
+      <source>Part of the regions as strong as this one or stronger that chance may have made. Small is surer.</source>
+      <translation>Teil der mindestens so starken Bereiche, den der Zufall gemacht haben kann. Klein ist sicherer.</translation>
+    </message>
+    <message>
+      <source>mL</source>
+      <translation>ml</translation>
+    </message>
+    <message>
+      <source>Volume of the marked region. It may reach up to half a block beyond what caused it.</source>
+      <translation>Volumen des markierten Bereichs. Er kann bis zu einem halben Block über seine Ursache hinausreichen.</translation>
+    </message>
+    <message>
+      <source>Slices</source>
+      <translation>Schichten</translation>
+    </message>
+    <message>
+      <source>First and last slice, counted from the feet, from 0.</source>
+      <translation>Erste und letzte Schicht, von den Füßen an gezählt, ab 0.</translation>
+    </message>
+    <message>
+      <source>In health</source>
+      <translation>Bei Gesunden</translation>
+    </message>
+    <message>
+      <source>How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. Empty where no reference of health judged; then see p and q.</source>
+      <translation>Wie viele so starke Bereiche eine gesunde Studie dieser Größe zeigt: 1:25 ist einer in 25 Studien. Leer, wo keine Referenz Gesunder geurteilt hat; dann gelten p und q.</translation>
+    </message>
+    <message>
+      <source>outside</source>
+      <translation>außerhalb</translation>
+    </message>
+    <message>
+      <source>{name}: total {total}, p = {p}, q = {q}. Click to see it in all views.</source>
+      <translation>{name}: Summe {total}, p = {p}, q = {q}. Ein Klick zeigt ihn in allen Ansichten.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.results_list</name>
+    <message>
+      <source>Nothing has been examined yet.</source>
+      <translation>Es wurde noch nichts untersucht.</translation>
+    </message>
+    <message>
+      <source>Nothing stands out from what chance would mark. That does not mean that nothing is there.</source>
+      <translation>Nichts fällt gegenüber dem auf, was der Zufall markieren würde. Das heißt nicht, dass nichts da ist.</translation>
+    </message>
+    <message>
+      <source>1 region, {ml} mL.</source>
+      <translation>1 Bereich, {ml} ml.</translation>
+    </message>
+    <message>
+      <source>{n} regions, {ml} mL together.</source>
+      <translation>{n} Bereiche, zusammen {ml} ml.</translation>
+    </message>
+    <message>
+      <source>Within {names} alone: {text}</source>
+      <translation>Nur in {names}: {text}</translation>
+    </message>
+    <message>
+      <source>At most {fdr} % of what is marked is expected to be chance.</source>
+      <translation>Höchstens {fdr} % des Markierten sind als Zufall zu erwarten.</translation>
+    </message>
+    <message>
+      <source>As much average healthy tissue shows {n}.</source>
+      <translation>Ebenso viel durchschnittliches gesundes Gewebe zeigt {n}.</translation>
+    </message>
+    <message>
+      <source>A healthy study of this size shows {n}.</source>
+      <translation>Eine gesunde Studie dieser Größe zeigt {n}.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.runner</name>
+    <message>
+      <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
+      <translation>Der Grafikkarte ging der Speicher aus. Unter „Erweitert“ das Rechenwerk „cpu“ oder weniger Stichproben wählen.</translation>
+    </message>
+    <message>
+      <source>The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, then press Detect OOD again: finished slices are kept.</source>
+      <translation>Dem Rechner ging der Speicher aus. Andere Programme schließen, weniger Schichten oder einen kleineren Bereich wählen, dann erneut „Auffälligkeiten suchen“ drücken: Fertige Schichten bleiben.</translation>
+    </message>
+    <message>
+      <source>Python packages of different versions do not fit each other. Choose a separate Python environment with klip under “This computer”.</source>
+      <translation>Python-Pakete verschiedener Versionen passen nicht zueinander. Unter „Dieser Rechner“ eine eigene Python-Umgebung mit klip wählen.</translation>
+    </message>
+    <message>
+      <source>crashed</source>
+      <translation>ist abgestürzt</translation>
+    </message>
+    <message>
+      <source>klip {how}. {last} Press Detect OOD again to continue from the finished slices; if it happens again, the application log (Help menu) has the details.</source>
+      <translation>klip {how}. {last} Erneut „Auffälligkeiten suchen“ drücken, um nach den fertigen Schichten weiterzumachen; geschieht es wieder, steht Näheres im Programmprotokoll (Menü „Help“).</translation>
+    </message>
+    <message>
+      <source>The Python at {program} cannot be started. Choose another one under “This computer”.</source>
+      <translation>Das Python unter {program} lässt sich nicht starten. Unter „Dieser Rechner“ ein anderes wählen.</translation>
+    </message>
+    <message>
+      <source>The Python package {name} is missing where klip runs. Press Detect OOD again to install what is missing, or choose another Python under “This computer”.</source>
+      <translation>Wo klip läuft, fehlt das Python-Paket {name}. Erneut „Auffälligkeiten suchen“ drücken, um Fehlendes zu installieren, oder unter „Dieser Rechner“ ein anderes Python wählen.</translation>
+    </message>
+    <message>
+      <source>ended with code {code}</source>
+      <translation>endete mit Code {code}</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.sample_study</name>
+    <message>
+      <source>The synthetic study could not be made.</source>
+      <translation>Die synthetische Studie konnte nicht erzeugt werden.</translation>
+    </message>
+    <message>
+      <source>KLIP: out-of-distribution detection</source>
+      <translation>KLIP: Erkennung von Auffälligkeiten</translation>
+    </message>
+    <message>
+      <source>Drawing a synthetic patient</source>
+      <translation>Ein synthetischer Patient wird gezeichnet</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.sequences</name>
+    <message>
+      <source>This volume shows item {k} of {n} of a sequence. The item that is shown is examined.</source>
+      <translation>Dieses Volumen zeigt Bild {k} von {n} einer Sequenz. Untersucht wird, was gezeigt ist.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.status</name>
+    <message>
+      <source>Looking through the volume</source>
+      <translation>Das Volumen wird durchgesehen</translation>
+    </message>
+    <message>
+      <source>Starting</source>
+      <translation>Beginn</translation>
+    </message>
+    <message>
+      <source>Reading the study</source>
+      <translation>Die Studie wird gelesen</translation>
+    </message>
+    <message>
+      <source>Finding the body</source>
+      <translation>Der Körper wird gesucht</translation>
+    </message>
+    <message>
+      <source>Examining</source>
+      <translation>Untersuchung</translation>
+    </message>
+    <message>
+      <source>Adding up nats</source>
+      <translation>Nats werden summiert</translation>
+    </message>
+    <message>
+      <source>Writing results</source>
+      <translation>Ergebnisse werden geschrieben</translation>
+    </message>
+    <message>
+      <source>Done</source>
+      <translation>Fertig</translation>
+    </message>
+    <message>
+      <source>a few seconds left</source>
+      <translation>noch einige Sekunden</translation>
+    </message>
+    <message>
+      <source>about {n} h left</source>
+      <translation>noch etwa {n} h</translation>
+    </message>
+    <message>
+      <source>Starting…</source>
+      <translation>Beginn…</translation>
+    </message>
+    <message>
+      <source>about {n} s left</source>
+      <translation>noch etwa {n} s</translation>
+    </message>
+    <message>
+      <source>about {n} min left</source>
+      <translation>noch etwa {n} min</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.study_controls</name>
+    <message>
+      <source>No prior was found. Choose a folder under “Advanced”.</source>
+      <translation>Kein Prior wurde gefunden. Unter „Erweitert“ einen Ordner wählen.</translation>
+    </message>
+    <message>
+      <source>{name} (own)</source>
+      <translation>{name} (eigener)</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.study_source</name>
+    <message>
+      <source>The volume changed while it was read.</source>
+      <translation>Das Volumen änderte sich, während es gelesen wurde.</translation>
+    </message>
+    <message>
+      <source>Stop the sequence that plays, and press Detect OOD again.</source>
+      <translation>Die laufende Sequenz anhalten und erneut „Auffälligkeiten suchen“ drücken.</translation>
+    </message>
+    <message>
+      <source>The volume was changed after it was loaded from DICOM.</source>
+      <translation>Das Volumen wurde geändert, nachdem es aus DICOM geladen war.</translation>
+    </message>
+    <message>
+      <source>It is examined from a temporary file; a DICOM SEG will not be possible.</source>
+      <translation>Es wird aus einer temporären Datei untersucht; ein DICOM SEG wird nicht möglich sein.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.suitability</name>
+    <message>
+      <source>The volume could not be looked through ({error}). The application log (Help menu) has the details; Slicer's own Python packages may have been exchanged.</source>
+      <translation>Das Volumen konnte nicht durchgesehen werden ({error}). Näheres steht im Programmprotokoll (Menü „Help“); vielleicht wurden Slicers eigene Python-Pakete ausgetauscht.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.version</name>
+    <message>
+      <source>KLIP needs 3D Slicer {oldest} or newer, and this is {here}. Download the newer one; both can be installed side by side.</source>
+      <translation>KLIP braucht 3D Slicer {oldest} oder neuer, und dies ist {here}. Die neuere Fassung herunterladen; beide lassen sich nebeneinander installieren.</translation>
+    </message>
+  </context>
+</TS>
