@@ -59,8 +59,7 @@ def cardHtml(card: ModelCard) -> str:
     )
     return "<table cellspacing='0' cellpadding='1'>{}</table>".format(
         "".join(
-            f"<tr><td style='color:#7a8794; padding-right:8px'>{html.escape(name)}</td>"
-            f"<td>{html.escape(text)}</td></tr>"
+            f"<tr><td style='padding-right:8px'><b>{html.escape(name)}</b></td><td>{html.escape(text)}</td></tr>"
             for name, text in rows
             if text
         )

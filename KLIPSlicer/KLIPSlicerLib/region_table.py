@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SWATCH = 12
 """Pixels of a color's square."""
 
-PROBABILITIES, IN_HEALTH, LARGEST_FIRST = (4, 5), 8, (2, 3, 6)
-"""Columns of p and q, and of what healthy studies show: a score has one or the other; those that sort downwards."""
+REGION, ORGAN, PROBABILITIES, IN_HEALTH, LARGEST_FIRST = 0, 1, (4, 5), 8, (2, 3, 6)
+"""Columns. Of p and q, and of what healthy studies show, a score has one or the other; the last sort downwards."""
 
 
 def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
@@ -156,7 +156,17 @@ class RegionTable:
         for n in PROBABILITIES:
             self._widget.setColumnHidden(n, healthy)
         self._widget.setColumnHidden(IN_HEALTH, not healthy)
+        self._showOrgans(any(region.organ is not None for region in regions))
         self._fill()
+
+    def _showOrgans(self, known: bool) -> None:
+        """Make room for organs where some are known: q then stands for p, which tooltips have, too."""
+        if known:
+            self._widget.setColumnHidden(PROBABILITIES[0], True)
+        self._widget.setColumnHidden(ORGAN, not known)
+        header, modes = self._widget.horizontalHeader(), qt.QHeaderView
+        header.setSectionResizeMode(REGION, modes.ResizeToContents if known else modes.Stretch)
+        header.setSectionResizeMode(ORGAN, modes.Stretch)
 
     @property
     def current(self) -> int:
@@ -210,7 +220,8 @@ class RegionTable:
             q=_probability(region.q_value),
         )
         words = self._said.get(region.label, ("", ""))[1]
-        item.setToolTip(numbers + (f"\n{words}" if words else ""))
+        lines = [numbers, *([region.organ] if region.organ else []), *([words] if words else [])]
+        item.setToolTip("\n".join(lines))
         return item
 
     def _onChanged(self, item: Any) -> None:

@@ -1,20 +1,27 @@
-"""How the panel's labels and its one large button look."""
+"""How the panel's labels and its one large button look, in Slicer's light style and in its dark one.
+
+Texts have no color of their own here, and backgrounds are a thin wash over the application's: so both follow the style
+that is set, also while the panel is open (a palette named in a style sheet would not). Nothing is told by color
+alone: an error has a bar at its left, and its words say what it is.
+"""
 
 from __future__ import annotations
 
 PLAIN, WARNING, ERROR = (
     "QLabel { padding: 2px; }",
-    "QLabel { background: #fff3d1; color: #5a4300; border: 1px solid #e8cb75; border-radius: 4px; padding: 6px; }",
-    "QLabel { background: #fde8e6; color: #8c1d18; border: 1px solid #f0b4ae; border-radius: 4px; padding: 6px; }",
+    "QLabel { background: rgba(232, 172, 16, 50); border: 1px solid #b8860b; border-radius: 4px; padding: 6px; }",
+    "QLabel { background: rgba(213, 60, 50, 45); border: 1px solid #c0392b;"
+    " border-left: 6px solid #c0392b; border-radius: 4px; padding: 6px; }",
 )
-CARD = "QLabel { background: #eef2f6; color: #28323c; border-radius: 4px; padding: 6px; }"
-NOTE = "QLabel { color: #7a8794; }"
+CARD = "QLabel { background: rgba(90, 130, 170, 38); border-radius: 4px; padding: 6px; }"
+NOTE = "QLabel { font-style: italic; }"
+FOCUS = " QPushButton:focus { border: 2px solid #ffb000; }"
 DETECT = (
     "QPushButton { background: #1f6feb; color: white; font-weight: bold; border: none; border-radius: 5px; }"
-    "QPushButton:hover { background: #3b82f6; } QPushButton:pressed { background: #1a5fcb; }"
-    "QPushButton:disabled { background: #c3ccd6; color: #f4f6f8; }"
+    "QPushButton:hover { background: #1a62d0; } QPushButton:pressed { background: #1a5fcb; }"
+    "QPushButton:disabled { background: #6b7580; color: white; }" + FOCUS
 )
 CANCEL = (
     "QPushButton { background: #b3372f; color: white; font-weight: bold; border: none; border-radius: 5px; }"
-    "QPushButton:hover { background: #c94a41; } QPushButton:disabled { background: #c3ccd6; color: #f4f6f8; }"
+    "QPushButton:hover { background: #9d2f28; } QPushButton:disabled { background: #6b7580; color: white; }" + FOCUS
 )

@@ -60,12 +60,14 @@ def organs(results: SceneResults) -> Any:
 def test_a_segment_is_chosen_with_clicks_and_lifted_again(widget: Any, results: SceneResults, organs: Any) -> None:
     ui, table = widget.ui, widget.ui.regionTable
     assert table.item(0, 1).text() == "unknown"
+    assert table.isColumnHidden(1)  # nothing is known: no room is taken
     assert not ui.segmentComboBox.enabled
     person.events(0.05)
     ui.organsSelector.setCurrentNode(organs)
     person.wait(lambda: table.item(0, 1).text() != "unknown", 10, "the organs are looked up")
     assert {table.item(row, 1).text() for row in (0, 1)} == {"Box", "Left half"}
     assert len(results.regions) == 2  # organs alone leave nothing out
+    assert not widget.ui.regionTable.isColumnHidden(1)
     person.choose(ui.segmentComboBox, "Left half")
     person.wait(lambda: len(results.regions) == 1, 10, "the other half is left out")
     assert results.regions[0].organ == "Left half"

@@ -133,10 +133,10 @@ def test_of_two_phases_in_one_series_the_loaded_one_is_examined(scene: Any, tmp_
 def test_a_volume_of_a_sequence_says_which_item_it_shows(scene: Any) -> None:
     node = node_of(made_study())
     assert sequenceSentence(node) == ""
-    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    sequence = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceNode())
     for value in ("0", "1", "2"):
         sequence.SetDataNodeAtValue(node, value)
-    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     browser.AddProxyNode(node, sequence, False)
     browser.SetSelectedItemNumber(1)
@@ -146,7 +146,7 @@ def test_a_volume_of_a_sequence_says_which_item_it_shows(scene: Any) -> None:
 def test_a_volume_that_changes_while_it_is_read_is_not_examined(scene: Any, tmp_path: Path) -> None:
     node = node_of(made_study())
     steps = study_source.sourceOf(node, tmp_path)
-    for _ in range(20):
+    for _ in range(8):
         next(steps)
     slicer.util.arrayFromVolume(node)[0] += 5
     slicer.util.arrayFromVolumeModified(node)
