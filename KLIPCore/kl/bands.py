@@ -56,7 +56,8 @@ def split_bands(u: Tensor, cutoffs: tuple[float, ...] = DEFAULT_CUTOFFS) -> Tens
     """
     height, width = u.shape[-2:]
     masks = band_masks(height, width, cutoffs).to(u.device)
-    return torch.fft.irfft2(torch.fft.rfft2(u)[..., None, :, :] * masks, s=(height, width))
+    spectrum = torch.fft.rfft2(u.contiguous())  # PyTorch 2.6 fails on tensors that are expanded
+    return torch.fft.irfft2(spectrum[..., None, :, :] * masks, s=(height, width))
 
 
 def cell_sums(values: Tensor, cell: int) -> Tensor:

@@ -198,6 +198,8 @@ def _fitting(card: ModelCard, path: Path) -> Any:
     ------
     ValueError : it has not.
     """
+    import einops.layers.torch  # noqa: F401 - MONAI would, below, where PyTorch 2.6 cannot load what that needs
+
     config = network_config(card.network)
     with torch.device("meta"), warnings.catch_warnings():  # shapes without memory
         warnings.simplefilter("ignore")  # of layers without weights; the file is refused by its size
