@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from KLIPCore.errors import GeometryError, UnreadableFileError
+from KLIPCore.errors import UnreadableFileError
+from KLIPCore.io.axes import check_axes, check_matrix
 
 LONGEST_HEADER = 1 << 16
 LONGEST_LINE = 900
@@ -68,7 +69,8 @@ def check_header(path: Path, ratio: int = BOMB_RATIO) -> list[str]:
     Raises
     ------
     UnreadableFileError : it does.
-    GeometryError : it gives no spacing: a default of 1 mm would be taken, silently.
+    GeometryError : it gives no spacing, where a default of 1 mm would be taken, or several that differ, or axes that
+        are not at right angles, of which ITK keeps the lengths alone.
     """
     try:
         with path.open("rb") as file:
@@ -101,8 +103,7 @@ def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
     data = _data_file(path, fields["datafile"]) if "datafile" in fields else path
     kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
     check_size(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64), ratio)
-    if "spacedirections" not in fields and not re.search(r"\d", fields.get("spacings", "")):
-        raise _no_spacing(path)
+    check_axes(path, fields.get("spacedirections", ""), fields.get("spacings", ""))
     return [] if SPACES.match(fields.get("space", "")) and "spacedirections" in fields else [SIDES_ASSUMED]
 
 
@@ -127,16 +128,8 @@ def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
     check_size(path, data, _counts(fields.get("DimSize", "")), bits, ratio)
     if not {"DimSize", "ElementDataFile"} <= set(fields):
         return []  # no MetaImage: ITK says so
-    if not {"ElementSpacing", "ElementSize"} & set(fields):
-        raise _no_spacing(path)
-    return [] if {"TransformMatrix", "Rotation", "Orientation"} & set(fields) else [SIDES_ASSUMED]
-
-
-def _no_spacing(path: Path) -> GeometryError:
-    return GeometryError(
-        f"{path.name} gives no spacing between its voxels.",
-        "Save the volume again with its spacing (in 3D Slicer: Volumes, Image Spacing), or give the DICOM series.",
-    )
+    notes = check_matrix(path, fields)
+    return [*notes, *([] if {"TransformMatrix", "Rotation", "Orientation"} & set(fields) else [SIDES_ASSUMED])]
 
 
 def _data_file(path: Path, name: str) -> Path:

@@ -57,6 +57,14 @@ DENSE_HU = 700
 """Bone and metal: less of a body than soft tissue, even of a skull."""
 NARROW_HU = (-15, 20)
 """Fat to organs cover ten times this: soft tissue all within was divided."""
+MOST_AT_TOP = 0.2
+"""Part of the body that may share a highest value above every usual window: bone may, soft tissue may not."""
+PEAK_HU, LEAST_PEAK, PEAK_SHARE = 6, 0.02, 0.65
+"""Air that was scaled: half the width of its peak (or 4 % of its distance from 0), the least part of all voxels in it,
+and its least part of what lies within three times that width. Fat's peak is three times as wide.
+"""
+BROAD_HU = 60
+"""Half the width of a peak of soft tissue that was scaled up to where bone lies."""
 MOST_SAMPLES = 4_000_000
 LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
@@ -123,7 +131,9 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     yield
     _check_scale(seen, sample, span)
     yield
+    _check_clipping(seen, sample, (lo, hi), span)
     _check_slices(sample, source.files)
+    _check_lost(sample, source.files, lo)
     yield
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
@@ -238,6 +248,78 @@ def _check_scale(seen: Histogram, sample: NDArray[np.float32], span: str) -> Non
         raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
 
 
+def _check_clipping(seen: Histogram, sample: NDArray[np.float32], ends: tuple[float, float], span: str) -> None:
+    """Raise where what looks like values clipped to a window was scaled instead: their air is not one value.
+
+    Without air near −1000 HU a volume was clipped from below, which makes one value of all air, or it is not in HU.
+    Noise and the air of the lungs then lie just above the lowest value, in a peak narrower than fat's, and no bone
+    ends at one highest value.
+    """
+    lo, hi = ends
+    n = int(seen.counts.sum())
+    top = float(np.mean(sample >= hi))
+    wide = hi >= HIGHEST_WINDOW_HU
+    body = max(seen.between(-500, HIGHEST_BIN + 1), 1)
+    if wide and top * sample.size > MOST_AT_TOP * body:
+        problem = f"{span}, and {top * sample.size / body:.0%} of what is denser than air share the highest value"
+        raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
+    if seen.between(PADDING_BELOW_HU, AIR_BELOW_HU) >= LEAST_AIR * n or top > CLIPPED_FRACTION / 2:
+        return
+    bins = seen.counts[: DARK_HU - LOWEST_BIN].astype(np.float64)
+    for plateau in (lo, seen.padding_hu):  # what was clipped or filled in is one value
+        if plateau is not None and LOWEST_BIN <= plateau < DARK_HU:
+            bins[round(plateau) - LOWEST_BIN] = 0
+    sums = np.concatenate([[0.0], np.cumsum(bins)])
+    centres = np.arange(len(bins))
+    half = np.maximum(PEAK_HU, 0.04 * np.abs(centres + LOWEST_BIN)).astype(int)
+
+    def within(width: NDArray[np.int_]) -> NDArray[np.float64]:
+        return sums[np.minimum(centres + width + 1, len(bins))] - sums[np.maximum(centres - width, 0)]
+
+    inner, outer = within(half), within(3 * half)
+    at = int(inner.argmax())
+    if inner[at] > LEAST_PEAK * n and inner[at] > PEAK_SHARE * outer[at]:
+        raise IntensityError(
+            f"{span}, and air seems to lie near {at + LOWEST_BIN} instead of -1000: these were scaled and are not "
+            "Hounsfield units.",
+            REMEDY,
+        )
+    dense = seen.counts[DENSE_HU - LOWEST_BIN :].astype(np.float64)
+    broad = np.convolve(dense, np.ones(2 * BROAD_HU + 1), "same")
+    if len(broad) and broad.max() > 0.05 * n and broad.max() > 2 * broad[: 2 * BROAD_HU].max():
+        peak = int(broad.argmax()) + DENSE_HU
+        problem = f"{span}, and most tissue lies near {peak}, where only bone and metal do"
+        raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
+
+
+def _check_lost(sample: NDArray[np.float32], files: Sequence[str], lo: float) -> None:
+    """Raise where a slice, or rows of one, hold a single value, as after a transfer that broke off.
+
+    Air at either end of the stack, and the lowest value in rows beside the patient, are no loss.
+    """
+    alike = (sample == sample[:, :, :1]).all(2)
+    value = sample[:, :, 0]
+    whole = alike.all(1) & (value == value[:, :1]).all(1)
+    held = np.flatnonzero(~whole)
+    if not len(held):
+        return
+    inside = np.zeros(len(sample), bool)
+    inside[held[0] : held[-1]] = True
+    lost = (whole & inside) | (alike & (value > AIR_BELOW_HU) & (value != lo)).any(1)
+    if lost.any():
+        at = int(np.argmax(lost))
+        several = "1 slice holds" if lost.sum() == 1 else f"{int(lost.sum())} slices hold"
+        what = "nothing but one value" if whole[at] else "rows of one value"
+        raise IntensityError(
+            f"{several} {what}, first {_named(at, len(sample), files)}: pixels were lost.",
+            "Copy or export the study again.",
+        )
+
+
+def _named(at: int, n: int, files: Sequence[str]) -> str:
+    return Path(files[at]).name if len(files) == n else f"slice {at} in the file's order"
+
+
 def _check_slices(sample: NDArray[np.float32], files: Sequence[str]) -> None:
     """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header."""
     step = 1 if sample.size < MOST_SAMPLES / 2 else 2
@@ -253,7 +335,7 @@ def _check_slices(sample: NDArray[np.float32], files: Sequence[str]) -> None:
     stored = (shifted > 0.15 * body) & (air < 0.1 * shifted) & (fat < 0.05 * shifted) & (body > LEAST_BODY)
     if stored.any():
         at = int(np.argmax(stored))
-        which = Path(files[at]).name if len(files) == len(sample) else f"slice {at} in the file's order"
+        which = _named(at, len(sample), files)
         problem = f"{int(stored.sum())} of {len(sample)} slices look like stored values without the rescale to HU"
         raise IntensityError(f"{problem}, first {which}.", REMEDY)
 

@@ -65,8 +65,10 @@ INDEX_NAME = re.compile(r"(dicomdir|dirfile)\b", re.IGNORECASE)
 """Indexes of a medium: DICOMDIR by the standard, DIRFILE by Philips."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso")
 ARCHIVE_STARTS = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
+TAR_MARK, TAR_MARK_AT = b"ustar", 257
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Files that a folder may hold instead of DICOM slices, to be given by name."""
+JOINED_BY = ("SeriesNumber", "SeriesDescription", "Rows", "Columns", "PixelSpacing")
 LEAST_JOINED = 3
 """So many single images of one study and number, each with a series UID of its own, are one series."""
 MOST_NAMED = 1000
@@ -146,7 +148,8 @@ def is_archive(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            return file.read(4).startswith(ARCHIVE_STARTS)
+            start = file.read(TAR_MARK_AT + len(TAR_MARK))
+        return start.startswith(ARCHIVE_STARTS) or start[TAR_MARK_AT:] == TAR_MARK
     except OSError:
         return False
 
@@ -197,13 +200,22 @@ def _no_dicom(folder: Path, others: Sequence[Path]) -> EmptyInputError:
 
 
 def _joined(groups: dict[tuple, Members]) -> dict[tuple, Members]:
-    """The series, where anonymization gave every slice a series UID of its own joined to one a series number."""
+    """The series, where anonymization gave every slice a series UID of its own joined to one a series number.
+
+    A study UID of its own for each slice is such a thing, too.
+    """
     single: dict[tuple, list[tuple]] = defaultdict(list)
     for key, members in groups.items():
         header = members[0][1]
         if len(members) == 1 and not key[-1] and sop_class_of(header) == CTImageStorage:
-            same = ("StudyInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns", "PixelSpacing")
-            single[tuple(str(header.get(keyword, "")) for keyword in same)].append(key)
+            single[tuple(str(header.get(keyword, "")) for keyword in JOINED_BY)].append(key)
+    for same, keys in list(single.items()):
+        studies = defaultdict(list)
+        for key in keys:
+            studies[text(groups[key][0][1], "StudyInstanceUID")].append(key)
+        if 1 < len(studies) < len(keys):
+            del single[same]
+            single.update({(*same, uid): found for uid, found in studies.items()})
     joined = dict(groups)
     for keys in single.values():
         if len(keys) >= LEAST_JOINED:

@@ -5,11 +5,13 @@ Whether the numbers can be Hounsfield units is asked separately, by :func:`KLIPC
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pydicom.uid import MediaStorageDirectoryStorage
 
-from KLIPCore.errors import EmptyInputError, NotCTError, UnreadableFileError
+from KLIPCore.errors import EmptyInputError, GeometryError, NotCTError, UnreadableFileError
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.fields import AGAIN, read_header, text
 from KLIPCore.io.images import READ_FORMATS, image_format, read_image
@@ -18,6 +20,11 @@ from KLIPCore.io.listing import CT_CLASSES, is_archive, is_index, sop_class_of
 from KLIPCore.volume.volume import Volume
 
 __all__ = ["check_ct", "read_study"]
+
+THINNEST_MM, THICKEST_MM = 0.1, 30.0
+"""Steps between voxels, or slices, of a CT of a body."""
+ROUNDED = 1e-4
+UNKNOWN_SPACING = "The spacing of 1 × 1 × 1 mm may stand for an unknown one: sizes and volumes depend on it."
 
 
 @np.errstate(over="ignore", invalid="ignore")  # headers with 1e308 in them: what comes of it is refused as not finite
@@ -35,22 +42,39 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     EmptyInputError : nothing there.
     UnreadableFileError : a file of no accepted format; other errors as in ``read_dicom`` and ``read_image``.
     """
-    path = Path(path)
+    volume = _read(Path(path), series)
+    steps = volume.grid.spacing
+    if steps.min() < THINNEST_MM or steps.max() > THICKEST_MM:
+        raise GeometryError(
+            f"The voxels are {' × '.join(f'{step:.3g}' for step in steps[::-1])} mm in size, which those of a CT of a "
+            "body cannot be: the spacing is perhaps in another unit.",
+            "Save the volume again with its spacing in mm (in 3D Slicer: Volumes, Image Spacing), or give the DICOM "
+            "series.",
+        )
+    if volume.source.series_uid or np.abs(steps - 1.0).max() > ROUNDED or UNKNOWN_SPACING in volume.source.notes:
+        return volume
+    source = replace(volume.source, notes=(*volume.source.notes, UNKNOWN_SPACING))
+    return replace(volume, source=source)
+
+
+def _read(path: Path, series: str | None) -> Volume:
     if path.is_dir():
         return read_dicom(path, series)
     if not path.exists():
         raise EmptyInputError(f"There is nothing at {path}.", "Check the path.")
     if image_format(path, READ_FORMATS):
         return read_image(path, fill_outside=True)
+    if is_index(path):  # DICOMDIR: the index of a medium stands for what lies beside and below it
+        return read_dicom(path.parent, series)
     if path.stat().st_size == 0:
         raise EmptyInputError(f"{path.name} is empty.", AGAIN)
     if is_archive(path):
         remedy = f"Unpack {path.name} first, and give the folder or file that comes out of it."
         raise UnreadableFileError(f"{path.name} is an archive, not a study.", remedy)
-    if is_index(path):  # DICOMDIR: the index of a medium stands for what lies beside and below it
-        return read_dicom(path.parent, series)
     header = read_header(path, ("SOPClassUID", "Modality", "Rows"))
     sop_class = "" if header is None else sop_class_of(header)
+    if sop_class == MediaStorageDirectoryStorage:  # an index under another name
+        return read_dicom(path.parent, series)
     if header is None or not sop_class:
         remedy = f"Give a DICOM folder, one DICOM slice, or a file ending in {', '.join(READ_FORMATS)}."
         raise UnreadableFileError(f"{path.name} is neither a DICOM file nor a volume file.", remedy)

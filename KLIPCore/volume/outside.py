@@ -7,6 +7,8 @@ the edge of a slice) and become air; a gap inside the patient is no such thing a
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
@@ -21,6 +23,8 @@ NOT_AIR_HU = -700.0
 """A constant above this outside the field of view is not air."""
 LEAST_STEP_HU = 100.0
 """It is filling, and not the lower edge of a window, when other voxels are darker by this much."""
+MOSTLY = 0.5
+"""Part of a line of voxels that is measured in the middle of a field of view."""
 LEAST_SHARE = 0.005
 """Part of all voxels that a constant must fill to count as filling."""
 
@@ -64,9 +68,31 @@ def _numbers(array: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[st
     if inside or missing.mean() > 0.9:
         where = f", {inside} of them inside the slices and not outside the field of view" if inside else ""
         raise IntensityError(f"{int(missing.sum())} voxels are NaN or infinite{where}.", remedy)
+    lost = _lost_lines(~missing)
+    if lost:
+        raise IntensityError(f"All voxels of {lost} are NaN or infinite, between others that are not.", remedy)
     air = _air(array[~missing])
     note = f"{_share(missing)} of the voxels, outside the field of view, are NaN; they are taken for air ({air:g} HU)."
     return np.where(missing, np.float32(air), array), [note]
+
+
+def _lost_lines(measured: NDArray[np.bool_]) -> str:
+    """Say which slices, or rows or columns of a slice, were lost between others; "" where none were.
+
+    Only lines between two that are mostly measured count: a mask of two legs has empty columns between them, too.
+    """
+    slices = np.flatnonzero(measured.any((1, 2)))
+    gap = np.setdiff1d(np.arange(slices[0], slices[-1]), slices)
+    if len(gap):
+        return f"slice {gap[0]} in the file's order" if len(gap) == 1 else f"{len(gap)} slices, first {gap[0]},"
+    for k in slices:
+        for axis, name in ((1, "rows"), (0, "columns")):
+            share = measured[k].mean(axis)
+            lines = np.flatnonzero(share > 0)
+            for before, after in pairwise(lines):
+                if after - before > 1 and min(share[before], share[after]) > MOSTLY:
+                    return f"{after - before - 1} {name} of slice {k} in the file's order"
+    return ""
 
 
 def _constant(array: NDArray[np.floating]) -> float | None:

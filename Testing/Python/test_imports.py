@@ -48,7 +48,7 @@ runs             | export maps io volume config scores settings declare | numpy
 runs.dicom_results |                                                    | pydicom
 
 physics          | volume                                               | numpy scipy torch
-priors           | physics volume                                       | numpy scipy torch monai safetensors
+priors           | physics volume                                       | numpy scipy torch monai einops safetensors
 sampling         | priors physics                                       | numpy torch
 kl               | priors sampling maps physics                         | numpy scipy torch
 organs           | volume                                               | numpy scipy torch monai safetensors

@@ -170,12 +170,6 @@ def test_a_nifti_without_its_last_byte(tmp_path: Path, order: str) -> None:
     refused(tmp_path / "x.nii", UnreadableFileError, "cut short", remedy="again")
 
 
-def test_nifti_2_is_named(tmp_path: Path) -> None:
-    """ITK has no reader for it."""
-    nib.save(nib.Nifti2Image(np.zeros((3, 4, 5), np.float32), np.eye(4)), tmp_path / "x.nii.gz")
-    refused(tmp_path / "x.nii.gz", UnreadableFileError, "NIfTI-2", remedy="NIfTI-1")
-
-
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".mhd"])
 def test_one_wrong_byte_in_compressed_numbers(tmp_path: Path, suffix: str) -> None:
     """ITK does not look at the checksums of NRRD and MetaImage and returns other numbers."""
