@@ -8,7 +8,7 @@ say which is meant: so they are told apart, by the header field that does it, an
 from __future__ import annotations
 
 import filecmp
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
@@ -28,9 +28,12 @@ NAMES = {
     "AcquisitionNumber": "acquisition {}",
     "TemporalPositionIdentifier": "temporal position {}",
     "NominalPercentageOfCardiacPhase": "{} % of the cardiac cycle",
+    "TemporalPositionIndex": "temporal position {}",
     "TriggerTime": "{} ms after the trigger",
+    "FrameReferenceTime": "{} ms after the start",
     "AcquisitionTime": "at {}",
     "AcquisitionDateTime": "at {}",
+    "AcquisitionDate": "on another date",
     "ContrastBolusAgent": "contrast agent {}",
     "KVP": "{} kV",
     "ConvolutionKernel": "kernel {}",
@@ -40,6 +43,11 @@ NAMES = {
     "ProtocolName": "protocol “{}”",
     "SeriesTime": "series at {}",
     "ContentTime": "images at {}",
+    "ContentDate": "images of another date",
+    "InstanceCreationTime": "images written at {}",
+    "ContrastBolusStartTime": "contrast agent at {}",
+    "ScanOptions": "scan options {}",
+    "ReconstructionDiameter": "a field of {} mm",
     "ImageType": "{}",
     "Rows": "{} rows",
     "PixelSpacing": "pixels of {} mm",
@@ -51,7 +59,17 @@ TELLING = ("AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgen
 """Fields that are the same in all slices of one stack that another lies in."""
 LEAST_PHASE = 3
 """Slices of a stack that lies in another, at least."""
-TIMES = ("AcquisitionTime", "AcquisitionDateTime", "ContentTime", "SeriesTime")
+CLOCKS = (
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ContentTime",
+    "SeriesTime",
+    "InstanceCreationTime",
+    "ContrastBolusStartTime",
+)
+"""Times of day."""
+TIMES = (*CLOCKS, "TriggerTime", "FrameReferenceTime")
+"""Fields that run on within a stack: their equal values are not one stack."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +174,17 @@ def _written(header: Dataset, keyword: str) -> str:
 
 def _by_field(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
     """The first field, or pair of fields, whose values divide the images into stacks without doubles."""
-    for keys in (*((key,) for key in NAMES), *combinations(NAMES, 2)):
-        groups = _grouped(members, lambda header, keys=keys: tuple(_written(header, key) for key in keys))  # type: ignore[misc]
-        if 1 < len(groups) <= len(members) / 2 and all(_no_doubles(group) for group in groups):
+    written = {key: [_written(header, key) for _, header in members] for key in NAMES}
+    telling = [key for key in NAMES if len(set(written[key])) > 1]
+    places = [_place(header) for _, header in members]
+    for keys in (*((key,) for key in telling), *combinations(telling, 2)):
+        values = list(zip(*(written[key] for key in keys), strict=True))
+        n_groups = len(set(values))
+        if n_groups > len(members) / 2 or len(set(zip(values, places, strict=True))) < len(members):
+            continue
+        indexed = dict(zip((id(header) for _, header in members), values, strict=True))
+        groups = _grouped(members, lambda header, indexed=indexed: indexed[id(header)])  # type: ignore[misc]
+        if set(keys).isdisjoint(TIMES) or _at_the_same_places(groups):
             return keys, groups
     return None
 
@@ -210,7 +236,8 @@ def _by_order(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
             values = [[number(header, key) or 0.0 for _, header in group] for group in groups or ()]
             if groups and all(one[-1] < other[0] for one, other in pairwise(values)):
                 return ((key,) if key in TIMES else ()), groups
-    return None
+    groups = _in_turn(members)
+    return None if groups is None else ((), groups)
 
 
 def _in_order(ordered: Members) -> list[Members] | None:
@@ -224,10 +251,28 @@ def _in_order(ordered: Members) -> list[Members] | None:
             taken = set()
         taken.add(place)
         groups[-1].append(member)
-    places = [{_place(header) for _, header in group} for group in groups]
-    together = all(2 * len(places[0] & other) >= min(len(places[0]), len(other)) for other in places[1:])
     sizes = sorted(len(group) for group in groups)
-    return groups if len(groups) > 1 and together and sizes[0] >= max(2, sizes[-1] / 2) else None
+    return groups if len(groups) > 1 and _at_the_same_places(groups) and sizes[0] >= max(2, sizes[-1] / 2) else None
+
+
+def _at_the_same_places(groups: Sequence[Members]) -> bool:
+    """Whether at least half of each group's places are those of the first, too."""
+    places = [{_place(header) for _, header in group} for group in groups]
+    return all(2 * len(places[0] & other) >= min(len(places[0]), len(other)) for other in places[1:])
+
+
+def _in_turn(members: Members) -> list[Members] | None:
+    """Stacks whose images were numbered in turn, as 1, 3, 5 … and 2, 4, 6 …; None where they were not."""
+    order = [int(n) for n in (number(header, "InstanceNumber") for _, header in members) if n is not None]
+    taken = Counter(_place(header) for _, header in members)
+    n = max(taken.values())
+    if len(set(order)) < len(members) or set(taken.values()) != {n}:
+        return None
+    groups: dict[int, Members] = defaultdict(list)
+    for rank, member in zip(order, members, strict=True):
+        groups[rank % n].append(member)
+    found = [groups[k] for k in sorted(groups, key=lambda k: min(o for o in order if o % n == k))]
+    return found if len(found) == n and all(_no_doubles(group) for group in found) else None
 
 
 def _label(group: Members, groups: Sequence[Members], keys: tuple[str, ...]) -> str:
@@ -239,11 +284,13 @@ def _label(group: Members, groups: Sequence[Members], keys: tuple[str, ...]) -> 
         constant = key in TIMES or all(_written(header, key) == value for _, header in group)
         telling = {_written(other[0][1], key) for other in groups} != {value}
         if value and (key in keys or key == "AcquisitionNumber" or (constant and telling) or key == "AcquisitionTime"):
-            words.append(name.format(_clock(value) if key in TIMES else value.replace("\\", "/")))
+            words.append(name.format(_clock(value) if key in CLOCKS else value.replace("\\", "/")))
     if not keys:
         of = [number(header, "InstanceNumber") for _, header in group]
         known = [int(n) for n in of if n is not None]
-        words.append(f"images {min(known)} to {max(known)}" if known else "in the order of their names")
+        every = len(known) > 1 and 2 * (max(known) - min(known)) > 3 * (len(known) - 1)
+        each = f", each {(max(known) - min(known)) // (len(known) - 1)}." if every else ""
+        words.append(f"images {min(known)} to {max(known)}{each}" if known else "in the order of their names")
     return ", ".join(words[:5])
 
 

@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
 from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
-from KLIPCore.io.pixels import only_stored_bits, stored_pixels
+from KLIPCore.io.pixels import left_empty, only_stored_bits, stored_pixels
 from KLIPCore.io.stack import Plane, main_stack, stack
 from KLIPCore.volume.outside import AIR_HU, air_outside
 from KLIPCore.volume.volume import Source, Volume
@@ -36,9 +36,11 @@ TISSUE_PADDING_HU = -500.0
 """A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with
 a warning.
 """
-HU_WORDS = frozenset({"HU", "HUMOD", "US", "UNSPECIFIED", "CTNUMBER", "CTNUMBERS"})
-"""Rescale types that are Hounsfield units, letters only; US is "unspecified": plausibility is judged later."""
-WRITTEN_OUT = re.compile("HOUNS?D?S?FIELD")
+HU_WORDS = frozenset({"HU", "HUMOD", "H", "HFU", "CTHU", "HUCT", "HUNITS", "CTNUM", "CTNUMBER", "CTNUMBERS"})
+"""Rescale types that are Hounsfield units, letters only."""
+UNSPECIFIED = frozenset({"", "US", "UNSPECIFIED", "NONE", "NA", "UNKNOWN", "NORMAL"})
+"""Rescale types that say nothing: plausibility is judged later."""
+WRITTEN_OUT = re.compile("HOUN[SD]+F[IE]+LD|HOUNSFEILD")
 """The unit's name, also as it is often misspelt."""
 
 PIXEL_TAGS = (
@@ -267,7 +269,8 @@ class _Tally:
     """What was set to air on the way, to be told once a volume and not once a slice."""
 
     def __init__(self) -> None:
-        self.padding = self.below = self.masked = 0
+        self.padding = self.below = self.masked = self.beyond = 0
+        self.moved = False
         self.lowest = AIR_HU
         self.padding_hu = -np.inf
         self.comma = False
@@ -285,6 +288,13 @@ class _Tally:
         if self.masked:
             said.append(
                 f"{self.masked} pixels hold bits beyond those stored, as of an old overlay; these are left out."
+            )
+        if self.moved:
+            log.info("Values lie in the upper bits, as the header says.")
+        if self.beyond:
+            said.append(
+                f"{self.beyond} pixels need more bits than the header says are stored; they continue what lies beside "
+                "them and are kept."
             )
         if self.comma:
             said.append("Numbers in the headers are written with a decimal comma and are read so.")
@@ -313,7 +323,7 @@ def hounsfield(
         problem = f"{label} has no usable rescale slope and intercept: its values are not in Hounsfield units."
         raise IntensityError(problem, remedy)
     kind = (text(header, "RescaleType") or "HU").upper()
-    if "".join(filter(str.isalpha, kind)) not in HU_WORDS and not WRITTEN_OUT.search(kind):
+    if "".join(filter(str.isalpha, kind)) not in HU_WORDS | UNSPECIFIED and not WRITTEN_OUT.search(kind):
         raise IntensityError(f"{label} is rescaled to {kind[:40]}, not to Hounsfield units.", remedy)
     tally = tally if tally is not None else _Tally()
     tally.comma |= any(has_decimal_comma(header, keyword) for keyword in PIXEL_TAGS[:2])
@@ -330,8 +340,14 @@ def hounsfield(
             tally.padding_hu = max(tally.padding_hu, padding[1] * slope + intercept)
         hu[padded] = AIR_HU
     if values is not stored:
-        beyond = values != stored
+        shift = left_empty(header)
+        moved = shift > 0 and np.array_equal(stored.astype(np.int64) >> shift, values)
+        beyond = (stored & ((1 << shift) - 1)) != 0 if moved else values != stored
+        tally.moved |= moved
         tally.masked += int((beyond if padded is None else beyond & ~padded).sum())
+    elif padded is None or not padded.any():
+        bits = int(number(header, "BitsStored") or 32) - int(header.get("PixelRepresentation") == 1)
+        tally.beyond += int((stored >= 1 << max(bits, 1)).sum())
     below = hu < AIR_HU
     if below.any():
         tally.below += int(below.sum())

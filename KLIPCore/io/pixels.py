@@ -36,6 +36,8 @@ from KLIPCore.io.silence import silenced
 
 log = logging.getLogger(__name__)
 
+MOST_BELOW = 0.2
+"""Part of the pixels that may hold something below the stored bits, as an overlay does; noise fills nearly all."""
 UNKNOWN_TO_GDCM = frozenset({HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL})
 IMAGE_TAGS = (
     "SamplesPerPixel",
@@ -153,5 +155,34 @@ def only_stored_bits(values: NDArray[np.integer], header: Dataset) -> NDArray[np
         shift = 0
         if values.min() >= low and values.max() <= top:
             return values
+    if shift and (values & ((1 << shift) - 1)).astype(bool).mean() > MOST_BELOW and low <= values.min():
+        shift = 0  # HighBit is wrong: what it says to be left empty is not
+        if values.max() <= top:
+            return values
     bits = (values.astype(np.int64) >> shift) & ((1 << stored) - 1)
-    return np.where(bits > top, bits - (1 << stored), bits)
+    kept = np.where(bits > top, bits - (1 << stored), bits)
+    return values if not shift and _reach_beyond(values.astype(np.int64), kept) else kept
+
+
+def _reach_beyond(values: NDArray[np.int64], kept: NDArray[np.int64]) -> bool:
+    """Whether the values, and not what BitsStored leaves of them, continue what lies beside them.
+
+    Bright bone needs a bit more than a wrong header says; an overlay is drawn over the image.
+    """
+    beyond = values != kept
+    whole, cut = [], []
+    for axis in (0, 1):
+        one, other = (np.moveaxis(a, axis, 0) for a in (beyond, values))
+        rest = np.moveaxis(kept, axis, 0)
+        for here, there in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+            border = one[here] & ~one[there]
+            whole.append(np.abs(other[here] - other[there])[border])
+            cut.append(np.abs(rest[here] - other[there])[border])
+    apart, left = np.concatenate(whole), np.concatenate(cut)
+    return bool(apart.size) and float(np.median(apart)) < float(np.median(left))
+
+
+def left_empty(header: Dataset) -> int:
+    """Return how many bits below the stored ones the header says to be empty: 4 for 12 bits at the top of 16."""
+    stored, high = number(header, "BitsStored"), number(header, "HighBit")
+    return 0 if stored is None or high is None else max(int(high) + 1 - int(stored), 0)

@@ -32,6 +32,8 @@ RIGHT_ANGLE = 1e-4
 """A k step further off the normal than this (part of its length) is laid onto it: no file format keeps a shear."""
 STEP_TOLERANCE = 0.05
 """How far a slice may lie from its place on the even grid, as part of the step."""
+DIFFERENT_STEP = 1e-4
+"""Part by which the header's slice spacing differs from the measured one where it matters."""
 ROUNDED_STEP_TOLERANCE = 0.25
 """The same where the decimals that positions are written with explain it: far below half a step, so no gap passes."""
 ROUNDED_DIRECTION = 0.025
@@ -232,17 +234,25 @@ def stack(planes: Sequence[Plane]) -> Stack:
 
 
 def _fitted(planes: Sequence[Plane], heights: NDArray[np.float64], rounding: float) -> float | None:
-    """The step of slices whose rounded positions are off the even grid between the first and the last; else None."""
+    """The step of slices whose rounded positions do not give it to more digits than the header; None for others."""
     n = len(heights)
     index = np.arange(n)
     step = (heights[-1] - heights[0]) / (n - 1)
+    by_header = _stated(planes, heights, rounding)
+    if by_header is not None and abs(by_header - step) > DIFFERENT_STEP * step:
+        return by_header
     if np.abs(heights - heights[0] - index * step).max() <= STEP_TOLERANCE * step:
         return None
+    return float(np.polyfit(index, heights, 1)[0]) if by_header is None else by_header
+
+
+def _stated(planes: Sequence[Plane], heights: NDArray[np.float64], rounding: float) -> float | None:
+    """The header's slice spacing, where each position, rounded as it is, can be that of an even grid of it."""
     stated = {p.thickness for p in planes}
     by_header = stated.pop() if len(stated) == 1 else None
-    if by_header and np.ptp(heights - index * by_header) <= 2.02 * rounding:
+    if by_header and np.ptp(heights - np.arange(len(heights)) * by_header) <= 2.02 * rounding:
         return by_header
-    return float(np.polyfit(index, heights, 1)[0])
+    return None
 
 
 def _frame_uid(planes: Sequence[Plane]) -> str:
@@ -358,6 +368,9 @@ def _check_spacing(
     mean = (heights[-1] - heights[0]) / (n - 1)
     even = heights[0] + mean * np.arange(n)
     if np.abs(heights - even).max() <= STEP_TOLERANCE * mean:
+        return
+    by_header = _stated(planes, heights, rounding)
+    if by_header is not None and 2.02 * rounding < by_header:  # a missing slice would be off by more
         return
     step = _fitted(planes, heights, rounding) or mean
     if np.ptp(heights - step * np.arange(n)) <= min(2.3 * rounding, 2 * ROUNDED_STEP_TOLERANCE * mean):

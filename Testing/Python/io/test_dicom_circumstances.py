@@ -54,8 +54,8 @@ def placed(k: int, step: float, places: int) -> list[str]:
     return ["-50.0", "-60.0", f"{-100 + k * step:.{places}f}"]
 
 
-@pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir", "DICOMDIR;1", "DIRFILE"])
-@pytest.mark.parametrize("content", [bytes(128) + b"DICM" + b"junk" * 40, b"Philips"])
+@pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir", "DICOMDIR;1", "DIRFILE", "dirfile", "DicomDir.dcm"])
+@pytest.mark.parametrize("content", [bytes(128) + b"DICM" + b"junk" * 40, b"Philips", b""])
 def test_an_index_beside_the_slices(name: str, content: bytes, series: list[Path], volume: Volume) -> None:
     """The index of a medium is skipped; given by name it means its folder."""
     index = series[0].parent / name
@@ -133,7 +133,18 @@ def test_a_gap_between_rounded_positions_is_still_a_gap(missing: int, series: li
 
 
 @pytest.mark.parametrize(
-    "word", ["HOUNSFIELD", "Hounsfield Units", "Hounsfield Unit (HU)", "houndsfield", "H.U.", "UNSPECIFIED"]
+    "word",
+    [
+        "HOUNSFIELD",
+        "Hounsfield Units",
+        "Hounsfield Unit (HU)",
+        "houndsfield",
+        "H.U.",
+        "UNSPECIFIED",
+        "US",
+        "CT HU",
+        "N/A",
+    ],
 )
 def test_a_rescale_type_written_out(word: str, series: list[Path], edit: Edit, volume: Volume) -> None:
     for file in series:

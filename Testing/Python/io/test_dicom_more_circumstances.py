@@ -1,0 +1,220 @@
+"""Further DICOM folders as people have them: bits, phases, copies and indexes of other kinds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEGLSLossless, MediaStorageDirectoryStorage, RLELossless, generate_uid
+from test_dicom_circumstances import Edit, other_pixels, placed, read, second_phase, written
+
+from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, UnreadableFileError
+from KLIPCore.io.study import read_study
+from KLIPCore.volume.volume import Volume
+
+
+def twelve_bits(d: Dataset, change: Callable[[np.ndarray], np.ndarray] = lambda s: s) -> np.ndarray:
+    """Values 0 to 4095 with an intercept of −1024, in 16 bits, all of them said to be stored; and what they are."""
+    stored = (d.pixel_array.astype(np.int64) * d.RescaleSlope + d.RescaleIntercept + 1024).astype(np.uint16)
+    stored = change(stored).astype(np.uint16)
+    d.RescaleSlope, d.RescaleIntercept, d.PixelRepresentation = 1, -1024, 0
+    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelData = 16, 16, 15, stored.tobytes()
+    d["PixelData"].VR = "OW"
+    return stored
+
+
+def jpeg_2000(d: Dataset, stored: np.ndarray, folder: Path) -> None:
+    """Pixels as GDCM compresses them."""
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(folder / "j2k.dcm"))
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG2000")
+    writer.Execute(sitk.GetImageFromArray(stored[None]))
+    made = dcmread(folder / "j2k.dcm")
+    d.PixelData, d.file_meta.TransferSyntaxUID = made.PixelData, made.file_meta.TransferSyntaxUID
+    d["PixelData"].VR, d["PixelData"].is_undefined_length = "OB", True
+
+
+@pytest.mark.parametrize("bits", [0x1000, 0x7000, 0x8000])
+@pytest.mark.parametrize("compression", ["none", "RLE", "JPEG-LS", "JPEG 2000"])
+def test_overlays_in_the_high_bits(
+    compression: str, bits: int, series: list[Path], edit: Edit, volume: Volume, tmp_path: Path
+) -> None:
+    def overlay(d: Dataset) -> None:
+        def drawn(stored: np.ndarray) -> np.ndarray:
+            stored[3:20, 2:18] |= bits
+            return stored
+
+        stored = twelve_bits(d, drawn)
+        if compression == "JPEG 2000":
+            jpeg_2000(d, stored, tmp_path)
+        elif compression != "none":
+            d.compress(JPEGLSLossless if compression == "JPEG-LS" else RLELossless, generate_instance_uid=False)
+        d.BitsStored, d.HighBit = 12, 11
+
+    for file in series:
+        edit(file, overlay)
+    np.testing.assert_array_equal(read(series[0].parent)[0].array, volume.array)
+
+
+def test_values_in_the_upper_bits(series: list[Path], edit: Edit, volume: Volume) -> None:
+    """Twelve of sixteen bits, left-aligned: nothing is left out, and no overlay is spoken of."""
+
+    def left(d: Dataset) -> None:
+        twelve_bits(d, lambda s: s << 4)
+        d.BitsStored = 12
+
+    for file in series:
+        edit(file, left)
+    found, said = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert "overlay" not in said
+    assert "bits" not in said
+
+
+def test_a_high_bit_that_is_wrong(series: list[Path], edit: Edit, volume: Volume) -> None:
+    """HighBit 15 for values that lie in the lower twelve bits: taken at its word it divides them by 16."""
+    for file in series:
+        edit(file, lambda d: [twelve_bits(d), setattr(d, "BitsStored", 12)])
+    np.testing.assert_array_equal(read(series[0].parent)[0].array, volume.array)
+
+
+def test_bone_that_needs_more_bits_than_are_said_to_be_stored(series: list[Path], edit: Edit) -> None:
+    """Cut off, it would become air; an overlay does not continue what lies beside it."""
+
+    def bright(d: Dataset) -> None:
+        def bone(stored: np.ndarray) -> np.ndarray:
+            stored[10:14, 8:12] = 1900  # the rim of a bone, and its bright middle
+            stored[11:13, 9:11] = 2100
+            return stored
+
+        twelve_bits(d, bone)
+        d.BitsStored, d.HighBit = 11, 10
+
+    for file in series:
+        edit(file, bright)
+    found, said = read(series[0].parent)
+    assert found.array[2, 11:13, 9:11].tolist() == [[1076, 1076], [1076, 1076]]
+    assert "need more bits" in said
+
+
+@pytest.mark.parametrize("offset", [1024, 1000])
+@pytest.mark.parametrize("padding", [-2000, -1024, 0, -32768])
+def test_stored_values_of_any_offset(offset: int, padding: int, series: list[Path], edit: Edit) -> None:
+    def unscaled(d: Dataset) -> None:
+        hu = d.pixel_array.astype(np.int64) * d.RescaleSlope + d.RescaleIntercept
+        stored = np.clip(hu + offset, 0, 4095).astype(np.int16)
+        stored[:3], stored[-3:] = padding, padding
+        d.RescaleSlope, d.RescaleIntercept, d.PixelRepresentation, d.PixelData = 1, 0, 1, stored.tobytes()
+        d.PixelPaddingValue = padding
+        d["PixelPaddingValue"].VR = "SS"
+
+    for file in series:
+        edit(file, unscaled)
+    with pytest.raises(IntensityError, match="Hounsfield"):
+        read(series[0].parent)
+
+
+MORE_PHASES: dict[str, Callable[[int, Dataset], object]] = {
+    "TemporalPositionIndex": lambda k, d: written(d, "TemporalPositionIndex", "\2\0\0"),
+    "TriggerTime": lambda k, d: setattr(d, "TriggerTime", 500 + k),
+    "FrameReferenceTime": lambda k, d: setattr(d, "FrameReferenceTime", 9000),
+    "ContentTime": lambda k, d: setattr(d, "ContentTime", f"1907{k:02d}"),
+    "AcquisitionDate": lambda k, d: setattr(d, "AcquisitionDate", "20200105"),
+    "InstanceCreationTime": lambda k, d: setattr(d, "InstanceCreationTime", f"2307{k:02d}"),
+    "ReconstructionDiameter": lambda k, d: setattr(d, "ReconstructionDiameter", 200),
+    "in turn": lambda k, d: setattr(d, "InstanceNumber", 2 * k + 2),
+}
+
+
+@pytest.mark.parametrize("kind", MORE_PHASES)
+def test_phases_by_other_fields(kind: str, series: list[Path], edit: Edit, volume: Volume) -> None:
+    for k, file in enumerate(series):
+        edit(
+            file,
+            lambda d, k=k: [  # type: ignore[misc]
+                setattr(d, "AcquisitionTime", "120000"),
+                setattr(d, "TriggerTime", 100 + k),
+                setattr(d, "ContentTime", f"18000{k // 5}"),
+                setattr(d, "InstanceCreationTime", f"2106{k:02d}"),
+                setattr(d, "InstanceNumber", 2 * k + 1 if kind == "in turn" else 5),
+            ],
+        )
+    folder = second_phase(series, edit, MORE_PHASES[kind])
+    with pytest.raises(AmbiguousSeriesError, match="2 acquisitions of the same place"):
+        read_study(folder)
+    found = {tuple(read(folder, f"#{n}")[0].array.ravel()) for n in (1, 2)}
+    assert found == {tuple(volume.array.ravel()), tuple((volume.array + 1).ravel())}
+
+
+@pytest.mark.parametrize("name", ["INDEX", "VERSION.dcm"])
+def test_an_index_under_another_name_means_its_folder(name: str, series: list[Path], volume: Volume) -> None:
+    index = dcmread(series[0], stop_before_pixels=True)
+    index.SOPClassUID = index.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    for keyword in ("Rows", "SeriesInstanceUID", "Modality"):
+        delattr(index, keyword)
+    index.save_as(series[0].parent / name)
+    for path in (series[0].parent, series[0].parent / name):
+        np.testing.assert_array_equal(read(path)[0].array, volume.array)
+
+
+def test_a_study_uid_for_each_slice(series: list[Path], edit: Edit, volume: Volume) -> None:
+    for file in series:
+        edit(
+            file,
+            lambda d: [
+                setattr(d, "StudyInstanceUID", generate_uid()),
+                setattr(d, "SeriesInstanceUID", generate_uid()),
+            ],
+        )
+    found, said = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert "read as one series" in said
+
+
+def test_positions_rounded_to_whole_millimetres(series: list[Path], edit: Edit) -> None:
+    """The header's step tells how they were meant, as long as no missing slice could hide behind the rounding."""
+    for k, file in enumerate(series):
+        edit(file, lambda d, k=k: [written(d, "ImagePositionPatient", "\\".join(placed(k, 1.25, 0)))])  # type: ignore[misc]
+        edit(file, lambda d: [setattr(d, "SliceThickness", 1.25), d.pop("SpacingBetweenSlices", None)])
+    assert read(series[0].parent)[0].grid.spacing[0] == pytest.approx(1.25, rel=1e-6)
+    series[3].unlink()
+    with pytest.raises(GeometryError, match=r"missing|unevenly"):
+        read_study(series[0].parent)
+
+
+def test_a_slice_whose_lower_rows_were_lost(series: list[Path], edit: Edit) -> None:
+    """A transfer that broke off leaves 0, which is water after the rescale of some scanners."""
+
+    def cut(d: Dataset) -> None:
+        pixels = d.pixel_array.copy()
+        pixels[15:] = round(-d.RescaleIntercept / d.RescaleSlope)
+        d.PixelData = pixels.tobytes()
+
+    edit(series[3], cut)
+    with pytest.raises(IntensityError, match=f"rows of one value, first {series[3].name}"):
+        read(series[0].parent)
+
+
+def test_a_tar_without_its_ending(tmp_path: Path, series: list[Path]) -> None:
+    made = shutil.make_archive(str(tmp_path / "study"), "tar", series[0].parent)
+    renamed = Path(made).rename(tmp_path / "study")
+    with pytest.raises(UnreadableFileError, match="is an archive"):
+        read_study(renamed)
+
+
+def test_copies_under_other_names_are_no_phase(series: list[Path], edit: Edit, volume: Volume) -> None:
+    for name in ("s (1).dcm", "Kopie von s.dcm"):
+        shutil.copy(series[2], series[2].with_name(name))
+    found, said = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert "2 files hold" in said
+    edit(series[2].with_name("s (1).dcm"), other_pixels)
+    with pytest.raises(GeometryError, match="duplicates"):
+        read_study(series[0].parent)
