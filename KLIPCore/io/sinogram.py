@@ -35,19 +35,13 @@ from KLIPCore.errors import (
     OutputError,
     UnreadableFileError,
 )
+from KLIPCore.io.line_integrals import check_angles, check_degrees, check_unit
 from KLIPCore.io.matlab import plain_fields, read_mat
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
 from KLIPCore.volume.untrusted import json_object, load_npz, read_json
 
 FORMAT, VERSION = "klip-sinogram", 1
 
-MOST_TURNS = 2.0
-"""Angles that span more turns than this are degrees, or should have been taken modulo one."""
-LEAST_BINS = 16
-AIR_ABOVE = 0.25
-"""By so much of the range do the detector's ends, in air or at the body's rim, lie above its middle in
-counts; line integrals are larger in the middle.
-"""
 LARGEST_LINE_INTEGRAL = 30.0
 """One photon in 10¹³; no detector counts so far."""
 
@@ -134,6 +128,8 @@ def read_sinogram(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
         fields = _own_fields(arrays["geometry"]) if "geometry" in arrays else plain_fields(arrays)
         degrees = "angles_deg" in arrays
         angles = np.asarray(arrays["angles_deg" if degrees else "angles_rad"], float).ravel()
+        if degrees:
+            check_degrees(angles)
         if "n_detectors" in fields and sinogram.shape != (
             angles.size,
             fields["n_detectors"],
@@ -300,53 +296,8 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
             "The sinogram holds values that are not finite.",
             "Replace dead bins and starved rays before the logarithm.",
         )
-    _check_angles(geometry)
-    _check_unit(sinogram)
-
-
-def _check_angles(geometry: Geometry) -> None:
-    """Refuse angles in degrees: read as radians they turn the scanner round and round.
-
-    Raises
-    ------
-    GeometryError : more than :data:`MOST_TURNS`.
-    """
-    first, last = min(geometry.angles_rad), max(geometry.angles_rad)
-    turns = (last - first) / (2 * math.pi)
-    if turns > MOST_TURNS + 1e-6:
-        raise GeometryError(
-            f"The view angles run from {first:g} to {last:g}: in radians that is {turns:.0f} times round, so they "
-            "look like degrees.",
-            "Convert them with numpy.deg2rad, or store them as angles_deg; angles of a scanner that turned so "
-            "often, modulo 2 pi.",
-        )
-
-
-def _check_unit(sinogram: NDArray[np.float32]) -> None:
-    """Refuse counts, transmission, and logarithms without their sign: air, at the detector's ends, is then the
-    largest value, not the smallest.
-
-    Raises
-    ------
-    IntensityError : it is.
-    """
-    if sinogram.shape[1] < LEAST_BINS:  # too few to tell the ends from the middle
-        return
-    low, high = np.quantile(sinogram, (0.02, 0.98))
-    ends = float(np.median(np.concatenate([sinogram[:, :2], sinogram[:, -2:]], axis=1)))
-    middle = float(np.median(sinogram[:, sinogram.shape[1] // 3 : -(sinogram.shape[1] // 3)]))
-    if high > low and ends - middle > AIR_ABOVE * (high - low):
-        kind = (
-            "logarithms without their minus sign"
-            if high <= 0 or (low < 0 and -low > high)
-            else "counts or transmission"
-        )
-        raise IntensityError(
-            f"Rays through air have the largest values ({ends:g}, the middle {middle:g}): these are {kind}, not "
-            "line integrals.",
-            "Take -log(I / I0), with I0 the counts of a ray through air; line integrals are 0 in air and grow with "
-            "what is in the way.",
-        )
+    check_angles(sinogram, geometry)
+    check_unit(sinogram)
 
 
 def check_attenuation(sinogram: NDArray[np.floating]) -> None:

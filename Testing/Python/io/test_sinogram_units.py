@@ -82,8 +82,9 @@ def test_degrees_by_their_name_are_read(tmp_path: Path) -> None:
 
 
 def test_two_turns_in_radians_pass(tmp_path: Path) -> None:
-    data = line_integrals(HALF_TURN)
-    assert read_sinogram(saved(tmp_path / "scan.npz", data, np.linspace(0, 4 * math.pi, 45)))[1].n_views == 45
+    angles = np.linspace(0, 4 * math.pi, 45)
+    data = line_integrals(ParallelBeam(tuple(angles), 96, pitch_mm=1.0))
+    assert read_sinogram(saved(tmp_path / "scan.npz", data, angles))[1].n_views == 45
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,70 @@ def test_other_than_line_integrals_is_refused_with_the_remedy(name: str, change:
     with pytest.raises(IntensityError, match=name) as caught:
         read_sinogram(path)
     assert "-log(I / I0)" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: np.random.default_rng(0).poisson(6e4 * np.exp(-p)).astype(np.uint16),
+        lambda p: np.random.default_rng(0).poisson(50 * np.exp(-p)),
+        lambda p: np.rint(255 * np.exp(-p)),
+        lambda p: 100 * np.exp(-p),
+        lambda p: np.log(1e5 * np.exp(-p)),
+        lambda p: -np.log(1e5 * np.exp(-p)),
+        lambda p: np.exp(-p)[:, 48:],  # half a detector
+        lambda p: np.pad(np.exp(-p), ((0, 0), (20, 20))),  # a detector wider than the beam
+        lambda p: np.exp(-p) * np.clip(np.minimum(np.arange(96), 95 - np.arange(96)) / 15, 0.02, 1),  # no flat field
+        lambda p: 1e5 * np.exp(-p) * np.exp(-(((np.arange(96) - 47.5) / 30) ** 2)),  # a bow tie
+    ],
+)
+def test_counts_of_many_kinds_are_refused(change: object, tmp_path: Path) -> None:
+    data = change(line_integrals(HALF_TURN))  # type: ignore[operator]
+    with pytest.raises(IntensityError) as caught:
+        check_attenuation(read_sinogram(saved(tmp_path / "scan.npz", data, np.asarray(HALF_TURN.angles_rad)))[0])
+    assert "-log(I / I0)" in caught.value.remedy
+
+
+def test_half_a_detector_and_a_hollow_object_pass(tmp_path: Path) -> None:
+    p = line_integrals(HALF_TURN)
+    for data in (p[:, 48:], p[:, :48], p * (1 - 0.9 * (np.abs(np.arange(96) - 47.5) < 15))):
+        read_sinogram(saved(tmp_path / "scan.npz", data, np.asarray(HALF_TURN.angles_rad)))
+
+
+def test_whole_numbers_are_degrees(tmp_path: Path) -> None:
+    degrees = np.arange(10.0)
+    scan = ParallelBeam(tuple(np.deg2rad(degrees)), 96, pitch_mm=1.0)
+    with pytest.raises(GeometryError, match="whole numbers"):
+        read_sinogram(saved(tmp_path / "scan.npz", line_integrals(scan), degrees))
+
+
+@pytest.mark.parametrize("name", ["angles_rad", "angles_deg"])
+def test_the_way_that_an_object_moves_tells_the_unit(name: str, tmp_path: Path) -> None:
+    """No number is odd in 0 to 11.3 degrees, or in 0.1 to 2 radians; the centre of mass is."""
+    angles = np.linspace(0, 11.3, 45) if name == "angles_rad" else np.linspace(0.1, 2.0, 45)
+    true = np.deg2rad(angles) if name == "angles_rad" else angles
+    sinogram = Projector(ParallelBeam(tuple(true), 96, pitch_mm=1.0), ImageGrid2D((N, N), 1.0))(
+        torch.from_numpy(0.1 * blob())
+    )
+    with pytest.raises(GeometryError, match=r"degrees|radians"):
+        read_sinogram(saved(tmp_path / "scan.npz", sinogram.numpy(), angles, name))
+    read_sinogram(saved(tmp_path / "scan.npz", sinogram.numpy(), true))
+
+
+@pytest.mark.parametrize("radians", [np.linspace(0, math.pi, 45), np.linspace(-math.pi, math.pi, 90, False)])
+def test_radians_that_are_called_degrees(radians: np.ndarray, tmp_path: Path) -> None:
+    scan = ParallelBeam(tuple(radians), 96, pitch_mm=1.0)
+    path = saved(tmp_path / "scan.npz", line_integrals(scan), radians, "angles_deg")
+    with pytest.raises(GeometryError, match="look like radians") as caught:
+        read_sinogram(path)
+    assert "rad2deg" in caught.value.remedy
+
+
+@pytest.mark.parametrize("arc", [0.3, math.pi / 6, math.pi / 2, 2 * math.pi])
+def test_radians_of_any_arc_pass(arc: float, tmp_path: Path) -> None:
+    angles = np.linspace(0.1, 0.1 + arc, 30)
+    scan = ParallelBeam(tuple(angles), 96, pitch_mm=1.0)
+    assert read_sinogram(saved(tmp_path / "scan.npz", line_integrals(scan), angles))[1].n_views == 30
 
 
 def test_noise_and_truncation_of_line_integrals_pass(tmp_path: Path) -> None:
