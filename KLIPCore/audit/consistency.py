@@ -12,7 +12,7 @@ than it should be, so the test accuses too seldom, never too often.
     r = (1 − H) z ,      H = B (Bᵀ B)⁻¹ Bᵀ ,  B = W^½ A ,
 
 is the same for every x: ‖r‖² is χ² with M − rank B degrees of freedom whichever image was fitted, and so it tests the
-data against the *geometry* (a patient that moved, another scanner, wrong angles). For a least-squares reconstruction it
+data against the *geometry* (a patient that moved, another scanner, wrong angles). For a least-squares fit it
 is the whole of the residual. With few views almost nothing is left over, and that is said. On images too large to
 write B out, H is damped and ‖r‖² is compared with a scaled χ² of the same mean and variance (Satterthwaite 1946), both
 traced by probes.

@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from KLIPCore import __version__
+from KLIPCore.cli.audit import audit
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
 from KLIPCore.cli.guard import drift, guard
 from KLIPCore.cli.priors import priors_app, train
@@ -54,6 +55,7 @@ def _common(
 
 for _command in (
     detect,
+    audit,
     guard,
     drift,
     regions,

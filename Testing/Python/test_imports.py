@@ -54,11 +54,14 @@ kl               | priors sampling maps physics                         | numpy 
 organs           | volume                                               | numpy scipy torch monai safetensors
 detection        | organs kl sampling priors physics runs maps io       | numpy torch psutil
                  | volume config scores settings declare                |
-lab              | organs detection kl sampling priors physics runs export     | numpy scipy torch monai yaml
-                 | maps io volume config scores settings declare        | matplotlib PIL psutil safetensors SimpleITK
+audit            | detection kl sampling priors physics export maps io  | numpy scipy torch matplotlib jinja2
+                 | volume                                               |
+lab              | organs detection kl sampling priors physics runs     | numpy scipy torch monai yaml
+                 | export maps io volume config scores settings declare | matplotlib PIL psutil safetensors SimpleITK
+                 | audit                                                |
 cli              | lab detection kl sampling priors physics runs export | typer numpy PIL
                  | maps io volume config scores settings declare        |
-                 | progress                                             |
+                 | progress audit                                       |
 """
 
 UPPER = ("errors", "scores", "declare", "settings", "config", "progress", "volume", "io", "maps", "export", "runs")
