@@ -37,9 +37,9 @@ def pictures(audit: Audit) -> list[Picture]:
             anchor="maps",
             title="Image, what was not measured, and where image and data disagree",
             caption=(
-                "Left: the reconstruction with the audited regions. Middle: the part of each block that the scan "
-                "did not see; it comes from the method. Right: the residual, back-projected, in standard deviations: purple "
-                "where the image holds more than the data, orange where it holds less."
+                "Left: the reconstruction with the audited regions. Middle: the part of each block that the scan did "
+                "not see; it comes from the method. Right: the residual, back-projected, in standard deviations: "
+                "purple where the image holds more than the data, orange where it holds less."
             ),
             alt="Three maps of the slice: reconstruction with outlined regions, null-space share, and residual.",
         )
@@ -60,8 +60,8 @@ def pictures(audit: Audit) -> list[Picture]:
             anchor="rays",
             title="Residual ray by ray",
             caption=(
-                "Whitened: each ray in units of its own noise. Noise alone looks like even grain; a structure that only "
-                "one of image and data has is a sinusoid, a wrong view a row, a dead bin a column."
+                "Whitened: each ray in units of its own noise. Noise alone looks like even grain; a structure that "
+                "only one of image and data has is a sinusoid, a wrong view a row, a dead bin a column."
             ),
             alt="Whitened residual sinogram beside the mean square of each view.",
         )
