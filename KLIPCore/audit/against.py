@@ -182,7 +182,7 @@ def measured_against(volume: Volume, scan: Scan, noise: NoiseSettings, index: in
     measurement = Measurement(
         y,
         Projector(geometry, grid),
-        noise=_law(y, per_bin, noise.model_error),
+        noise=law(y, per_bin, noise.model_error),
         simulated=False,
         description=f"measured: {geometry.n_views} views of {geometry.n_detectors} bins",
     )
@@ -245,7 +245,7 @@ def simulated_against(
     measurement = Measurement(
         made.y,
         A,
-        noise=_law(made.y, photons, noise.model_error),
+        noise=law(made.y, photons, noise.model_error),
         simulated=True,
         description=f"SIMULATED from the reference: {geometry.n_views} views of {geometry.n_detectors} bins",
     )
@@ -258,7 +258,8 @@ def simulated_against(
     return Subject(torch.from_numpy(image), pixel, measurement, False, tuple(notes), facts)
 
 
-def _law(y: torch.Tensor, photons: float, model_error: float) -> Noise:
+def law(y: torch.Tensor, photons: float, model_error: float) -> Noise:
+    """The noise of line integrals y: exact counts, or their variance with that of the model's error."""
     if model_error == 0:
         return PoissonNoise(photons)
     p = y.double().clamp_min(0.0)

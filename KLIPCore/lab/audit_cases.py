@@ -1,0 +1,181 @@
+"""What the audit is tried on: slices whose truth is known, lesions in the data, and lesions in the image only.
+
+A *planted hallucination* and a *true lesion* are made to look the same. A slice is scanned twice with the same noise,
+with the lesion and without; the reconstruction of the scan with it is audited against either. So the picture is one
+and the same: only the data know whether the lesion was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.ndimage as ndi
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from KLIPCore.audit.against import Subject, law
+from KLIPCore.io.images import read_image
+from KLIPCore.lab.phantoms.abdomen import Abdomen
+from KLIPCore.lab.phantoms.patient import draw_patient, patient_grid
+from KLIPCore.physics.measurement import Measurement
+from KLIPCore.physics.noise import PoissonNoise
+from KLIPCore.physics.projector import Projector
+from KLIPCore.physics.solve import least_squares
+from KLIPCore.physics.tv import gradient, tv_reconstruction
+from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
+from KLIPCore.volume.units import MU_WATER_PER_MM, hu_to_mu
+
+SIZE = 128
+WIDTH_MM = 350.0
+"""Width of BTCV's slices, whose pixels are not recorded."""
+PHOTONS = 2e5
+CONTRAST_HU = -50.0
+DIAMETERS_MM = (16.0, 10.0)
+BTCV_TEST = ("0039", "0005", "0007", "0009", "0028", "0023")
+BTCV_TRAIN = ("0006", "0010", "0021", "0024", "0026", "0027", "0030", "0031", "0033", "0034", "0037")
+LIVER = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A slice whose truth is known.
+
+    Attributes
+    ----------
+    source, name : where it comes from, and who it is.
+    mu : (SIZE, SIZE) attenuation in 1/mm.
+    pixel_mm : edge of a pixel.
+    room : (SIZE, SIZE) bool, where lesions may lie.
+    """
+
+    source: str
+    name: str
+    mu: Tensor
+    pixel_mm: float
+    room: NDArray[np.bool_]
+
+    @property
+    def grid(self) -> ImageGrid2D:
+        """Its pixels."""
+        return ImageGrid2D((SIZE, SIZE), self.pixel_mm)
+
+
+def btcv_slices(data: Path, cases: tuple[str, ...], per_case: int = 1) -> Iterator[Slice]:
+    """Slices with the most liver of each case; none where the data are not there."""
+    for case in cases:
+        path = data / "btcv" / f"case{case}_ct8.nii.gz"
+        if not path.is_file():
+            continue
+        stored = read_image(path).array
+        liver = read_image(path.with_name(f"case{case}_seg.nii.gz")).array.round() == LIVER
+        amount = liver.sum((1, 2))
+        usual = np.flatnonzero(amount > 0.5 * amount.max())
+        for k in usual[np.linspace(0, len(usual) - 1, per_case + 2).round().astype(int)[1:-1]]:
+            hu = np.where(stored[k] > 0, stored[k] / 255 * 400 - 125, -1000.0)
+            mu = torch.nn.functional.avg_pool2d(torch.from_numpy(hu_to_mu(hu))[None, None], 2)[0, 0]
+            yield Slice("BTCV", case, mu, WIDTH_MM / SIZE, liver[k][::2, ::2])
+
+
+def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
+    """One slice each of synthetic patients that the shipped prior draws."""
+    prior = load_prior("abdomen-ct-256", "cpu")
+    for seed in range(n):
+        volume = draw_patient(prior, 1, seed, n_steps=n_steps)
+        grid = patient_grid(prior.card, 1, 5.0)
+        liver = Abdomen.random(seed).mask("liver", grid)[0]
+        mu = torch.nn.functional.avg_pool2d(torch.from_numpy(hu_to_mu(volume.array))[None], 2)[0]
+        yield Slice("synthetic", f"seed {seed}", mu, 2 * float(grid.spacing[1]), liver[::2, ::2])
+
+
+def places(slice_: Slice, n: int, rng: np.random.Generator) -> list[tuple[float, float, float]]:
+    """(row, column, radius in pixels) of up to ``n`` lesions apart from one another, sizes in turn."""
+    found: list[tuple[float, float, float]] = []
+    depth = ndi.distance_transform_edt(slice_.room)
+    for k in range(n):
+        radius = 0.5 * DIAMETERS_MM[k % len(DIAMETERS_MM)] / slice_.pixel_mm
+        free = depth > radius + 1
+        rows, columns = np.indices(free.shape)
+        for row, column, other in found:
+            free &= (rows - row) ** 2 + (columns - column) ** 2 > (other + radius + 7) ** 2
+        choice = np.argwhere(free)
+        if len(choice):
+            row, column = choice[rng.integers(len(choice))]
+            found.append((float(row), float(column), radius))
+    return found
+
+
+def disc(place: tuple[float, float, float], size: int) -> Tensor:
+    """(size, size) a soft disc at a place that is given in pixels of :data:`SIZE`."""
+    scale = size / SIZE
+    axis = (torch.arange(size) + 0.5) / scale - 0.5
+    distance = ((axis[:, None] - place[0]) ** 2 + (axis[None, :] - place[1]) ** 2).sqrt()
+    return torch.sigmoid(3.0 * (place[2] - distance))
+
+
+@dataclass(frozen=True, eq=False)
+class Scanner:
+    """A simulated scanner of one kind of slice.
+
+    Attributes
+    ----------
+    A, fine : projectors on the slice's pixels and on pixels half as large.
+    """
+
+    A: Projector
+    fine: Projector
+
+    @classmethod
+    def of(cls, grid: ImageGrid2D, n_views: int) -> Scanner:
+        """Parallel views over half a turn."""
+        rays = ParallelBeam.sparse(n_views, grid)
+        return cls(Projector(rays, grid), Projector(rays, grid.refined(2)))
+
+    def scan(self, mu_fine: Tensor, seed: int) -> Measurement:
+        """Photon counts, simulated on the finer pixels; equal seeds draw the same uniform numbers."""
+        noise, clean = PoissonNoise(PHOTONS), self.fine(mu_fine)
+        # one draw of standard normal numbers for both scans of a pair: at 200 000 photons counts are normal enough
+        z = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+        y = clean + z * noise.inverse_variance(clean).rsqrt()
+        return Measurement(y, self.A, noise=noise, simulated=True, description="simulated")
+
+
+def finer(mu: Tensor) -> Tensor:
+    """The slice on pixels half as large."""
+    return torch.nn.functional.interpolate(mu[None, None], scale_factor=2, mode="bilinear")[0, 0]
+
+
+def tv(measurement: Measurement, n_iterations: int = 80) -> Tensor:
+    """Total variation, weighted by the image's own gradients as in :mod:`KLIPCore.detection.reconstruct`."""
+    quick = least_squares(measurement, 15)
+    weight = 2.0 / float(gradient(quick).square().sum(0).sqrt().mean())
+    return tv_reconstruction(measurement, weight, n_iterations, x0=quick.clamp_min(0.0))
+
+
+def pair(
+    slice_: Slice, scanner: Scanner, spots: list[tuple[float, float, float]], seed: int
+) -> tuple[Subject, Subject]:
+    """A reconstruction with lesions, beside data that hold them (first) and data that do not."""
+    contrast = CONTRAST_HU / 1000 * MU_WATER_PER_MM
+    fine = finer(slice_.mu)
+    added = contrast * torch.stack([disc(place, 2 * SIZE) for place in spots]).sum(0)
+    held, plain = scanner.scan(fine + added, seed), scanner.scan(fine, seed)
+    image = tv(held)
+    return tuple(  # type: ignore[return-value]
+        Subject(image, slice_.pixel_mm, weighted(m), False, (), {"slice": 0}) for m in (held, plain)
+    )
+
+
+def weighted(measurement: Measurement, model_error: float = 0.005) -> Measurement:
+    """The same data under the law that `klip audit` holds them to."""
+    return Measurement(
+        measurement.y,
+        measurement.A,
+        noise=law(measurement.y, PHOTONS, model_error),
+        simulated=True,
+        description=measurement.description,
+    )

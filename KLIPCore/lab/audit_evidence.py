@@ -1,0 +1,213 @@
+"""What the audit finds and what it does not: `python -m KLIPCore.lab.audit_evidence --data FOLDER -o OUT`.
+
+Three trials, each printed as a table of Markdown, patients and scans one by one:
+
+lesions    the same picture of lesions, held by the data or not (:mod:`KLIPCore.lab.audit_cases`), in simulated CT
+discs      real discs of the Helsinki Tomography Challenge 2022: their own holes, and the same holes planted elsewhere
+network    a small U-Net on sparse-view back-projections; what it shows beyond the truth, and what the audit says of it
+
+FOLDER holds `btcv` and `htc2022`; what is not there is left out. The synthetic patients need no data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from KLIPCore.audit.against import Subject
+from KLIPCore.audit.audit import AuditSettings, room_for_error
+from KLIPCore.audit.removal import Removal, flatten, removals
+from KLIPCore.audit.structures import body_of, structures
+from KLIPCore.lab.audit_cases import (
+    BTCV_TEST,
+    BTCV_TRAIN,
+    Scanner,
+    Slice,
+    btcv_slices,
+    disc,
+    finer,
+    pair,
+    places,
+    synthetic_slices,
+    weighted,
+)
+from KLIPCore.lab.audit_discs import disc_pairs
+from KLIPCore.lab.audit_unet import reconstruct, train
+from KLIPCore.lab.evaluation.auroc import auroc
+from KLIPCore.physics.measurement import Measurement
+from KLIPCore.priors.stationary import StationaryGaussianPrior
+
+REAL, INVENTED = 0.5, 0.2
+"""A network's structure is real where the truth has at least so much of its contrast, invented where at most."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One audited structure.
+
+    Attributes
+    ----------
+    trial, source, name, views : where it comes from.
+    present : whether the truth has it.
+    size_mm : its diameter.
+    nats, support, amplitude, amplitude_error, information, verdict : as :class:`KLIPCore.audit.removal.Removal`.
+    """
+
+    trial: str
+    source: str
+    name: str
+    views: int
+    present: bool
+    size_mm: float
+    nats: float
+    support: float
+    amplitude: float
+    amplitude_error: float
+    information: float
+    verdict: str
+
+    @classmethod
+    def of(cls, where: tuple[str, str, str, int], present: bool, size_mm: float, r: Removal) -> Row:
+        """A removal with where it comes from."""
+        return cls(
+            *where,
+            present,
+            round(size_mm, 1),
+            r.nats,
+            r.support,
+            r.amplitude,
+            r.amplitude_error,
+            r.information,
+            r.verdict,
+        )
+
+
+def asked(
+    m: Measurement, image: torch.Tensor, masks: Sequence[torch.Tensor], prior: StationaryGaussianPrior
+) -> list[Removal]:
+    """Removal of each mask as :func:`KLIPCore.audit.audit.audit_subject` does it."""
+    return removals(m, image, masks, prior, without=[flatten(image, mask) for mask in masks])
+
+
+def lesion_rows(slices: Sequence[Slice], views: Sequence[int], n_lesions: int, seed: int) -> Iterator[Row]:
+    """True lesions and planted ones of the same look in simulated CT."""
+    for n_views in views:
+        scanners: dict[float, Scanner] = {}
+        for number, own in enumerate(slices):
+            scanner = scanners.setdefault(own.pixel_mm, Scanner.of(own.grid, n_views))
+            spots = places(own, n_lesions, np.random.default_rng([seed, number]))
+            if not spots:
+                continue
+            masks = [disc((r, c, radius + 0.5), len(own.mu)) > 0.5 for r, c, radius in spots]
+            for present, subject in zip((True, False), pair(own, scanner, spots, seed + number), strict=True):
+                prior = room_for_error(subject, AuditSettings())
+                for spot, found in zip(spots, asked(subject.measurement, subject.image, masks, prior), strict=True):
+                    size = 2 * spot[2] * own.pixel_mm
+                    yield Row.of(("lesions", own.source, own.name, n_views), present, size, found)
+
+
+def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Row]:
+    """Structures that a small U-Net shows, by whether the truth has them."""
+    learnt = list(btcv_slices(data, BTCV_TRAIN, per_case=4))
+    tried = list(btcv_slices(data, BTCV_TEST, per_case=2))
+    if not learnt or not tried:
+        return
+    scanner = Scanner.of(learnt[0].grid, n_views)
+    network = train(learnt, scanner, steps=steps, seed=seed)
+    for number, own in enumerate(tried):
+        image = reconstruct(network, own, scanner, 1000 + number)
+        m = weighted(scanner.scan(finer(own.mu), 1000 + number))
+        subject = Subject(image, own.pixel_mm, m, False, (), {"slice": 0})
+        masks = [torch.from_numpy(s) for s in structures(image.numpy(), own.pixel_mm, body_of(image.numpy()), 12)]
+        if not masks:
+            continue
+        for mask, found in zip(masks, asked(m, image, masks, room_for_error(subject, AuditSettings())), strict=True):
+            true = float((own.mu - flatten(own.mu, mask))[mask].mean())
+            part = true / found.contrast if found.contrast else 0.0
+            if part >= REAL or part <= INVENTED:
+                size = 2 * math.sqrt(float(mask.sum()) / math.pi) * own.pixel_mm
+                yield Row.of(("network", own.source, own.name, n_views), part >= REAL, size, found)
+
+
+def disc_rows(data: Path, views: Sequence[int], seed: int) -> Iterator[Row]:
+    """Real holes of measured discs, and the same holes planted where the disc is solid."""
+    for scan in disc_pairs(data, views, seed):
+        for present, image, masks in ((True, scan.image, scan.holes), (False, scan.planted_image, scan.planted)):
+            if not masks:
+                continue
+            for mask, found in zip(masks, asked(scan.measurement, image, masks, scan.prior), strict=True):
+                size = 2 * math.sqrt(float(mask.sum()) / math.pi) * scan.pixel_mm
+                yield Row.of(("discs", "HTC 2022", scan.name, scan.n_views), present, size, found)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """One table a trial: each patient or scan, then all of them."""
+    lines: list[str] = []
+    for trial in dict.fromkeys(row.trial for row in rows):
+        lines += [
+            f"\n**{trial}**\n",
+            "| views | source | who | true | contradicted | unprovable | planted | measured | unprovable | AUROC |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        groups: dict[tuple[int, str, str], list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.trial == trial:
+                groups[row.views, row.source, row.name].append(row)
+                groups[row.views, row.source, "**all**"].append(row)
+                groups[row.views, "all", "**all**"].append(row)
+        order = sorted(groups, key=lambda g: (g[0], g[1] == "all", g[1], g[2] == "**all**"))
+        lines += [_line(group, groups[group]) for group in order]
+    return "\n".join(lines)
+
+
+def _line(group: tuple[int, str, str], rows: Sequence[Row]) -> str:
+    true, planted = [r for r in rows if r.present], [r for r in rows if not r.present]
+    cells: list[object] = list(group)
+    for part, wrong in ((true, "contradicted"), (planted, "measured")):
+        cells += [len(part), sum(r.verdict == wrong for r in part), sum(r.verdict == "unprovable" for r in part)]
+    if true and planted:
+        scores = np.array([r.support for r in rows])
+        cells.append(f"{auroc(scores, np.array([r.present for r in rows])):.3f}")
+    else:
+        cells.append("")
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def main() -> None:
+    """Run the trials, print their tables and keep every row."""
+    parser = argparse.ArgumentParser(description="What the audit finds and what it does not.")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("-o", "--out", type=Path, default=None)
+    parser.add_argument("--views", type=int, nargs="+", default=[24, 60])
+    parser.add_argument("--trials", nargs="+", default=["lesions", "discs", "network"])
+    parser.add_argument("--patients", type=int, default=4, help="synthetic patients")
+    parser.add_argument("--lesions", type=int, default=4, help="lesions in a slice")
+    parser.add_argument("--steps", type=int, default=300, help="of the network's training")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    rows: list[Row] = []
+    if "lesions" in given.trials:
+        slices = [*btcv_slices(given.data, BTCV_TEST), *synthetic_slices(given.patients)]
+        rows += lesion_rows(slices, given.views, given.lesions, given.seed)
+    if "discs" in given.trials:
+        rows += disc_rows(given.data, given.views, given.seed)
+    if "network" in given.trials:
+        rows += network_rows(given.data, min(given.views), given.steps, given.seed)
+    print(tables(rows))
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps([asdict(row) for row in rows], indent=1)
+        (given.out / "audit_evidence.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
