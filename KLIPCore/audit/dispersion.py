@@ -14,10 +14,10 @@ In use there is no truth, but there are data. Half of the views make the samples
 radius, so the held-out residual, band by band along the detector, is the error of the samples' mean as those views
 see it. For samples that tell the truth
 
-    E |F_b (y₂ − A₂ x̄)|²  =  (1 + 1/n) · spread of F_b A₂ x  +  noise .
+    E |F_b (y₂ − A₂ x̄)|²  =  (1 + 1/n) · spread of F_b A₂ x + noise .
 
-A ratio above 1 says that the samples are too sure of themselves, and in which band. N views over half a turn measure an
-object of diameter D down to a wavelength of π D / N (:func:`measured_wavelength_mm`).
+A ratio above 1 says that the samples are too sure of themselves, and in which band. N views over half a turn measure
+an object of diameter D down to a wavelength of π D / N (:func:`measured_wavelength_mm`).
 """
 
 from __future__ import annotations
@@ -84,8 +84,9 @@ class BandDispersion:
             if math.isfinite(self.measured_mm)
             else ""
         )
+        times = math.sqrt(self.ratio[bad].max())
         return (
-            f"The samples are too sure {size}: they agree with each other {math.sqrt(self.ratio[bad].max()):.1f} times "
+            f"The samples are too sure {size}: they agree with each other {times:.1f} times "
             f"better than with what was measured.{known} Do not take their agreement for certainty."
         )
 

@@ -83,6 +83,8 @@ def btcv_slices(data: Path, cases: tuple[str, ...], per_case: int = 1) -> Iterat
 
 def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
     """One slice each of synthetic patients that the shipped prior draws."""
+    if n == 0:
+        return
     prior = load_prior("abdomen-ct-256", "cpu")
     for seed in range(n):
         volume = draw_patient(prior, 1, seed, n_steps=n_steps)

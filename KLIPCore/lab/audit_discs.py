@@ -57,11 +57,13 @@ class DiscPair:
     pixel_mm: float
 
 
-def disc_pairs(data: Path, views: Sequence[int], seed: int) -> Iterator[DiscPair]:
-    """Every disc that is there, under every selection."""
+def disc_pairs(data: Path, views: Sequence[int], seed: int, names: Sequence[str] | None = None) -> Iterator[DiscPair]:
+    """Every disc that is there, or those named, under every selection."""
     paths = sorted((data / "htc2022").glob("htc2022_*.npz"))
     card = load_prior("discs-128", "cpu").card if paths else None
     for path in paths:
+        if names is not None and path.stem.removeprefix("htc2022_") not in names:
+            continue
         sinogram, geometry, truth = read_htc2022(path)
         if truth is None or card is None:
             continue

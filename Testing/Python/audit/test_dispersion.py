@@ -49,15 +49,23 @@ def test_a_prior_that_fits_is_as_wrong_as_its_samples_differ() -> None:
     assert found.warning() == ""
 
 
-def test_under_a_prior_that_does_not_fit_samples_agree_only_with_each_other_and_only_above_the_measured_band() -> None:
-    found = gaussian_bands(smooth().dense(), TRUE.dense(), scan(12))
-    measured, finest = found.ratio[1], found.ratio[-1]
-    assert measured < 1.5
-    assert finest > 4
-    assert np.all(np.diff(found.ratio[2:]) > 0)  # worse the finer
+def test_without_the_right_prior_samples_agree_with_each_other_only_and_only_above_the_measured_band() -> None:
+    """Twelve views of 24 pixels measure down to a wavelength of 6."""
+    truth = TRUE.dense()
+    found = gaussian_bands(smooth().dense(), truth, scan(12))
+    units = torch.eye(SIZE**2, dtype=torch.float64).reshape(-1, SIZE, SIZE)
+    power = np.array(
+        [
+            float((torch.fft.ifft2(image_band((SIZE, SIZE), *band) * torch.fft.fft2(units)).real.reshape(SIZE**2, -1)
+                   * truth.covariance).sum())
+            for band in found.wavelength_mm
+        ]
+    )  # fmt: skip
+    excess = (found.error - found.spread) / power  # what the samples do not own up to, as a part of the truth's power
+    assert np.all(excess[:3] < 1e-3)  # wavelengths of 8 pixels and more: measured
+    assert excess[-1] > 0.3
+    assert found.ratio[-1] > 10
     assert found.too_sure()[-1]
-    assert not found.too_sure()[1]
-    assert "too sure" in found.warning()
 
 
 def test_closed_form_is_what_samples_show() -> None:
@@ -65,16 +73,14 @@ def test_closed_form_is_what_samples_show() -> None:
     m, model = scan(12), smooth()
     found = gaussian_bands(model.dense(), TRUE.dense(), m)
     generator = torch.Generator().manual_seed(1)
-    posterior = model.dense()
     band = image_band((SIZE, SIZE), 4.0, 2.0)
     errors = []
-    for _ in range(40):
+    for _ in range(16):
         x = TRUE.sample(1, generator)[0, 0]
         own = Measurement(NOISE.sample(m.A(x), generator), m.A, noise=NOISE, simulated=True)
         mean = StationaryGaussianPrior.posterior(model, own, 200, 1e-8).mean
         errors.append(float(torch.fft.ifft2(band * torch.fft.fft2(x - mean)).real.square().sum()))
-    assert posterior.n_pixels == SIZE**2
-    assert np.mean(errors) == pytest.approx(found.error[-1], rel=0.08)
+    assert np.mean(errors) == pytest.approx(found.error[-1], rel=0.12)
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -83,7 +89,7 @@ def test_held_out_views_tell_without_the_truth(fits: bool) -> None:
     model = TRUE if fits else smooth()
     samples = model.posterior(kept, 200, 1e-8).sample(24, torch.Generator().manual_seed(3))[:, 0]
     found = held_out_bands(samples, held, measured_wavelength_mm(12, SIZE))
-    assert found.ratio[1] == pytest.approx(1.0, abs=0.6)
+    assert not found.too_sure()[:2].any()
     if fits:
         assert found.warning() == ""
         assert found.ratio[-1] == pytest.approx(1.0, abs=4 * found.ratio_error[-1] + 0.1)
