@@ -52,18 +52,18 @@ class Belonging:
     @property
     def belongs(self) -> bool:
         """Whether anything else is worth saying."""
-        return self.residual <= FOREIGN
+        return self.residual <= FOREIGN and self.orientation == "as it is"
 
     def sentence(self) -> str:
         """What is wrong and what to do; empty where nothing is."""
         much = f"{100 * self.residual:.0f} % of the data are not explained"
-        if self.residual <= POOR:
-            return ""
         if self.orientation != "as it is":
             return (
                 f"The sinogram fits the reconstruction {self.orientation}, not as it lies ({much}). Turn it, or write "
                 "the sinogram with the angles and bins of docs/conventions.md."
             )
+        if self.residual <= POOR:
+            return ""
         if abs(math.log(max(self.factor, 1e-9))) > FACTOR:
             return (
                 f"The sinogram fits the reconstruction multiplied by {self.factor:.3g}: the two are in other units "

@@ -71,11 +71,15 @@ def pictures(audit: Audit) -> list[Picture]:
 
 def maps_figure(audit: Audit) -> Figure:
     """Reconstruction with outlines | null-space share | residual per block."""
-    figure = new_figure(15.2, 5.6)
     rows, columns = _crop(audit.body)
     image = _grey(audit)[rows, columns]
+    width, panel = 15.2, 4.4  # inches
+    tall = panel * image.shape[0] / image.shape[1]
+    height = tall + 0.95
+    figure = new_figure(width, height)
     for n, title in enumerate(("Reconstruction", "Null-space share of blocks", "Residual of blocks, t")):
-        axes = figure.add_axes((0.005 + 0.333 * n, 0.09, 0.285 if n else 0.315, 0.83))
+        left = 0.1 + n * (panel + 0.62)
+        axes = figure.add_axes((left / width, 0.5 / height, panel / width, tall / height))
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
         bare(axes)
         axes.set_title(title, color=FOREGROUND, fontsize=12, loc="left")
@@ -96,7 +100,8 @@ def maps_figure(audit: Audit) -> Figure:
             )
             if n == 2:
                 _outline(axes, audit, rows, columns, names=False)
-            bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02)
+            beside = figure.add_axes(((left + panel + 0.06) / width, 0.6 / height, 0.1 / width, (tall - 0.2) / height))
+            bar = figure.colorbar(drawn, cax=beside)
             bar.ax.tick_params(colors=FOREGROUND, labelsize=9)
             bar.set_label("part not measured" if n == 1 else "standard deviations", color=MUTED, fontsize=9)
     _legend(figure)
@@ -106,9 +111,11 @@ def maps_figure(audit: Audit) -> Figure:
 def regions_figure(audit: Audit) -> Figure:
     """Crops of each region with and without the structure, and amplitudes with 95 % intervals."""
     shown = audit.regions[:SHOWN]
-    figure = new_figure(15.2, 5.2)
+    columns = max(len(shown), 3)
+    figure = new_figure(1.35 * columns + 5.2 if len(shown) > 4 else 2.2 * columns + 5.2, 5.0)
     image, pixel = _grey(audit), audit.subject.pixel_mm
-    width = 0.62 / max(len(shown), 4)
+    part = 1 - 4.9 / figure.get_figwidth()
+    width = part / columns
     for n, region in enumerate(shown):
         where = _around(region, image.shape, max(12, round(24.0 / pixel)))
         without = _windowed(audit, region.removal.without.numpy())
@@ -119,7 +126,7 @@ def regions_figure(audit: Audit) -> Figure:
             bare(axes)
             axes.set_title(title, color=colour if row == 0 else MUTED, fontsize=10)
             axes.contour(region.mask[where], levels=[0.5], colors=[colour], linewidths=0.9)
-    axes = figure.add_axes((0.71, 0.14, 0.27, 0.76))
+    axes = figure.add_axes((part + 0.085, 0.14, 0.9 - part, 0.78))
     axes.set_facecolor(figure.get_facecolor())
     places = np.arange(len(shown))[::-1]
     for place, region in zip(places, shown, strict=True):

@@ -21,8 +21,9 @@ from KLIPCore.audit.against import Subject, law
 from KLIPCore.io.images import read_image
 from KLIPCore.lab.phantoms.abdomen import Abdomen
 from KLIPCore.lab.phantoms.patient import draw_patient, patient_grid
+from KLIPCore.physics.known_noise import KnownNoise
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.physics.noise import PoissonNoise
+from KLIPCore.physics.noise import Noise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.physics.tv import gradient, tv_reconstruction
@@ -33,7 +34,12 @@ from KLIPCore.volume.units import MU_WATER_PER_MM, hu_to_mu
 SIZE = 128
 WIDTH_MM = 350.0
 """Width of BTCV's slices, whose pixels are not recorded."""
-PHOTONS = 2e5
+NOISE = 0.002 * 0.5 * 0.4 * MU_WATER_PER_MM * 0.875 * WIDTH_MM
+"""Standard deviation of a line integral: that of `klip detect`'s simulated scans, 0.2 % of soft tissue (intensity
+0.5 of a window of 400 HU) across a body's width.
+"""
+GAUSSIAN_MODEL_ERROR, PHOTON_MODEL_ERROR = 0.0005, 0.005
+"""Parts of a line integral that pixels may be wrong by, beside either noise."""
 CONTRAST_HU = -50.0
 DIAMETERS_MM = (16.0, 10.0)
 BTCV_TEST = ("0039", "0005", "0007", "0009", "0028", "0023")
@@ -126,24 +132,32 @@ class Scanner:
     Attributes
     ----------
     A, fine : projectors on the slice's pixels and on pixels half as large.
+    photons : per ray through air; None: Gaussian noise of :data:`NOISE`.
     """
 
     A: Projector
     fine: Projector
+    photons: float | None = None
 
     @classmethod
-    def of(cls, grid: ImageGrid2D, n_views: int) -> Scanner:
+    def of(cls, grid: ImageGrid2D, n_views: int, photons: float | None = None) -> Scanner:
         """Parallel views over half a turn."""
         rays = ParallelBeam.sparse(n_views, grid)
-        return cls(Projector(rays, grid), Projector(rays, grid.refined(2)))
+        return cls(Projector(rays, grid), Projector(rays, grid.refined(2)), photons)
 
     def scan(self, mu_fine: Tensor, seed: int) -> Measurement:
-        """Photon counts, simulated on the finer pixels; equal seeds draw the same uniform numbers."""
-        noise, clean = PoissonNoise(PHOTONS), self.fine(mu_fine)
-        # one draw of standard normal numbers for both scans of a pair: at 200 000 photons counts are normal enough
+        """Line integrals, simulated on the finer pixels; equal seeds draw the same noise."""
+        clean = self.fine(mu_fine)
+        # one draw of normal numbers for both scans of a pair; so many photons are normal enough
         z = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
-        y = clean + z * noise.inverse_variance(clean).rsqrt()
-        return Measurement(y, self.A, noise=noise, simulated=True, description="simulated")
+        y = clean + z * (NOISE if self.photons is None else (torch.exp(clean) / self.photons).sqrt())
+        return Measurement(y, self.A, noise=self.law(y), simulated=True, description="simulated")
+
+    def law(self, y: Tensor) -> Noise:
+        """What an audit holds the data to: their noise, and an error of the model."""
+        if self.photons is not None:
+            return law(y, self.photons, PHOTON_MODEL_ERROR)
+        return KnownNoise((NOISE**2 + (GAUSSIAN_MODEL_ERROR * y).square()).sqrt())
 
 
 def finer(mu: Tensor) -> Tensor:
@@ -167,17 +181,5 @@ def pair(
     added = contrast * torch.stack([disc(place, 2 * SIZE) for place in spots]).sum(0)
     held, plain = scanner.scan(fine + added, seed), scanner.scan(fine, seed)
     image = tv(held)
-    return tuple(  # type: ignore[return-value]
-        Subject(image, slice_.pixel_mm, weighted(m), False, (), {"slice": 0}) for m in (held, plain)
-    )
-
-
-def weighted(measurement: Measurement, model_error: float = 0.005) -> Measurement:
-    """The same data under the law that `klip audit` holds them to."""
-    return Measurement(
-        measurement.y,
-        measurement.A,
-        noise=law(measurement.y, PHOTONS, model_error),
-        simulated=True,
-        description=measurement.description,
-    )
+    first, second = (Subject(image, slice_.pixel_mm, m, False, (), {"slice": 0}) for m in (held, plain))
+    return first, second

@@ -37,7 +37,6 @@ from KLIPCore.lab.audit_cases import (
     pair,
     places,
     synthetic_slices,
-    weighted,
 )
 from KLIPCore.lab.audit_discs import disc_pairs
 from KLIPCore.lab.audit_unet import reconstruct, train
@@ -97,12 +96,14 @@ def asked(
     return removals(m, image, masks, prior, without=[flatten(image, mask) for mask in masks])
 
 
-def lesion_rows(slices: Sequence[Slice], views: Sequence[int], n_lesions: int, seed: int) -> Iterator[Row]:
+def lesion_rows(
+    slices: Sequence[Slice], views: Sequence[int], n_lesions: int, seed: int, photons: float | None
+) -> Iterator[Row]:
     """True lesions and planted ones of the same look in simulated CT."""
     for n_views in views:
         scanners: dict[float, Scanner] = {}
         for number, own in enumerate(slices):
-            scanner = scanners.setdefault(own.pixel_mm, Scanner.of(own.grid, n_views))
+            scanner = scanners.setdefault(own.pixel_mm, Scanner.of(own.grid, n_views, photons))
             spots = places(own, n_lesions, np.random.default_rng([seed, number]))
             if not spots:
                 continue
@@ -124,7 +125,7 @@ def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Ro
     network = train(learnt, scanner, steps=steps, seed=seed)
     for number, own in enumerate(tried):
         image = reconstruct(network, own, scanner, 1000 + number)
-        m = weighted(scanner.scan(finer(own.mu), 1000 + number))
+        m = scanner.scan(finer(own.mu), 1000 + number)
         subject = Subject(image, own.pixel_mm, m, False, (), {"slice": 0})
         masks = [torch.from_numpy(s) for s in structures(image.numpy(), own.pixel_mm, body_of(image.numpy()), 12)]
         if not masks:
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--trials", nargs="+", default=["lesions", "discs", "network"])
     parser.add_argument("--patients", type=int, default=4, help="synthetic patients")
     parser.add_argument("--lesions", type=int, default=4, help="lesions in a slice")
+    parser.add_argument("--photons", type=float, default=None, help="of the lesions' scans; Gaussian when left out")
     parser.add_argument("--discs", nargs="*", default=None, help="names of discs; all when left out")
     parser.add_argument("--steps", type=int, default=300, help="of the network's training")
     parser.add_argument("--seed", type=int, default=0)
@@ -208,7 +210,7 @@ def trials(given: argparse.Namespace) -> Iterator[Row]:
     """Rows of every trial that was asked for."""
     if "lesions" in given.trials:
         slices = [*btcv_slices(given.data, BTCV_TEST), *synthetic_slices(given.patients)]
-        yield from lesion_rows(slices, given.views, given.lesions, given.seed)
+        yield from lesion_rows(slices, given.views, given.lesions, given.seed, given.photons)
     if "discs" in given.trials:
         yield from disc_rows(given.data, given.views, given.seed, given.discs)
     if "network" in given.trials:
