@@ -20,6 +20,7 @@ import typer
 
 from KLIPCore import __version__
 from KLIPCore.cli.audit import audit
+from KLIPCore.cli.archive import archive_app
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
 from KLIPCore.cli.guard import drift, guard
 from KLIPCore.cli.priors import priors_app, train
@@ -69,6 +70,7 @@ for _command in (
     selftest,
 ):  # in the order of the help
     app.command()(_command)
+app.add_typer(archive_app, name="archive")
 app.add_typer(priors_app, name="priors")
 
 

@@ -155,10 +155,15 @@ def is_archive(path: Path) -> bool:
 
 
 @quiet_pydicom()
-def list_series(folder: Path) -> list[SeriesInfo]:
+def list_series(folder: Path, *, below: bool = True) -> list[SeriesInfo]:
     """Return all series below a folder, by study, number and UID.
 
     Localizers inside a series are listed apart from it, and so are several acquisitions under one series UID.
+
+    Parameters
+    ----------
+    folder : where the files lie.
+    below : whether folders in it are searched, too.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def list_series(folder: Path) -> list[SeriesInfo]:
         raise EmptyInputError(f"There is no folder {folder}.", "Check the path.")
     groups: dict[tuple, list[tuple[Path, Dataset]]] = defaultdict(list)
     others: list[Path] = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*") if below else folder.iterdir()):
         if path.name.startswith(".") or not path.is_file():  # ._x.dcm is macOS's shadow of x.dcm
             continue
         found = _image(path)

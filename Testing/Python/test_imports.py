@@ -46,6 +46,8 @@ export.structured_report |                                              | highdi
 export.mesh      |                                                      | vtkmodules
 runs             | export maps io volume config scores settings declare | numpy
 runs.dicom_results |                                                    | pydicom
+pacs             | io export volume                                     | pydicom
+archive          | pacs io export config volume                         | psutil
 
 physics          | volume                                               | numpy scipy torch
 priors           | physics volume                                       | numpy scipy torch monai einops safetensors
@@ -61,10 +63,11 @@ lab              | organs detection kl sampling priors physics runs     | numpy 
                  | audit                                                |
 cli              | lab detection kl sampling priors physics runs export | typer numpy PIL
                  | maps io volume config scores settings declare        |
-                 | progress audit                                       |
+                 | progress audit archive pacs                          |
 """
 
 UPPER = ("errors", "scores", "declare", "settings", "config", "progress", "volume", "io", "maps", "export", "runs")
+UPPER += ("pacs", "archive")
 """The wing without torch."""
 
 ABSENT = ("torch", "monai", "typer", "rich", "jinja2")
