@@ -95,8 +95,8 @@ def steps_of(entry: Entry, folder: ArchiveFolder, plan: Plan) -> list[Step]:
         steps.append(Step("detect", (*KLIP, "detect", study, *out, *plan.options, *series)))
     if steps and not entry.path:
         which = ("--study-uid", entry.study_uid) if entry.study_uid else ("--accession", entry.accession)
-        which += ("--series-uid", entry.series) if entry.series else ()
-        fetch = ("pacs", "fetch", *plan.pacs, *which, "--to", study, "--progress", "json")
+        part = ("--series-uid", entry.series) if entry.series else ()
+        fetch = ("pacs", "fetch", *plan.pacs, *which, *part, "--to", study, "--progress", "json")
         steps.insert(0, Step("fetch", (*KLIP, *fetch)))
     return steps
 

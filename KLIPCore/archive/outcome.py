@@ -65,8 +65,6 @@ REGION_COLUMNS = (
 )
 """Columns of ``regions.csv``: a region's place is its centroid in LPS, its slices are counted from the feet."""
 
-SKIPPED = "not examined: does not fit"
-
 
 def verdict_cells(result: dict[str, Any], guard: dict[str, Any]) -> dict[str, Any]:
     """Return the cells of a study with an outcome.
@@ -80,7 +78,8 @@ def verdict_cells(result: dict[str, Any], guard: dict[str, Any]) -> dict[str, An
     if guard:
         numbers = {**_dict(guard.get("z")), **_dict(guard.get("physical"))}
         cells |= {name: numbers[name] for name in QUANTITIES if numbers.get(name) is not None}
-        cells |= {"guard": guard.get("verdict"), "guard_p": guard.get("p"), "finding": SKIPPED}
+        verdict = guard.get("verdict")
+        cells |= {"guard": verdict, "guard_p": guard.get("p"), "finding": verdict}
         cells["reasons"] = " ".join(
             str(r.get("sentence", "")) for r in guard.get("reasons", ()) if isinstance(r, dict)
         )

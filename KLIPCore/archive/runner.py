@@ -84,7 +84,7 @@ def _check_shards(folder: ArchiveFolder, shard: Shard) -> None:
         begun = others[0].removesuffix(".sqlite").rpartition("-")[2]
         raise OutputError(
             f"{folder.path} was begun in {begun} shards, not in {shard[1]}.",
-            f"Write --shard i/{begun}; or remove {folder.path / 'state'}: finished studies are kept and counted again.",
+            f"Write --shard i/{begun}; or remove {folder.path / 'state'}: finished studies are kept.",
         )
 
 

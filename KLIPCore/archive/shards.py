@@ -1,8 +1,8 @@
 """One archive in several jobs: each is ``klip archive run INDEX -o OUT --shard i/n`` again, wherever it runs.
 
 Nothing is divided here but the index, and that by a hash: a job that was lost is simply run again. Slurm is reached
-through submitit, which also runs jobs on this computer (``cluster=local``); Ray starts its own cluster on this computer
-where no address is given.
+through submitit, which also runs jobs on this computer (``cluster=local``); Ray starts a cluster of its own on this
+computer where no address is given.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Shard:
 
 
 def slurm(commands: list[Command], logs: Path, options: dict[str, Any]) -> Jobs:
-    """Submit all shards as one array of Slurm jobs; ``cluster=local`` runs them here, ``cluster=debug`` in this process.
+    """Submit all shards as one array of Slurm jobs; ``cluster=local`` runs them on this computer.
 
     submitit stores each job as a pickle in ``logs`` and unpickles it there: nobody else may be able to write to it.
     """

@@ -217,7 +217,8 @@ class State:
         with _told(self.path):
             found = dict(self.base.execute("SELECT status, COUNT(*) FROM study GROUP BY status"))
             (again,) = self.base.execute("SELECT COUNT(*) FROM duplicate").fetchone()
-        return Counts(*(found.get(status, 0) for status in (OPEN, CLAIMED, DONE, FAILED)), again)
+        opened, claimed, done, failed = (found.get(status, 0) for status in (OPEN, CLAIMED, DONE, FAILED))
+        return Counts(opened, claimed, done, failed, again)
 
     def next_free(self) -> float | None:
         """Return seconds until a study may become free; None where none ever will."""

@@ -13,17 +13,29 @@ from typing import Any
 
 from KLIPCore.archive.entries import Entry
 from KLIPCore.archive.importing import duplicates
-from KLIPCore.archive.outcome import REGION_COLUMNS, VERDICT_COLUMNS, of_study, report_link
+from KLIPCore.archive.outcome import QUANTITIES, REGION_COLUMNS, VERDICT_COLUMNS, of_study, report_link
 from KLIPCore.archive.plan import ArchiveFolder
 from KLIPCore.archive.state import DONE, State
 from KLIPCore.errors import optional
 from KLIPCore.export.files import written
 
-TEXTS = frozenset(
-    "study status finding guard summary reasons warnings error message remedy scanner date path study_uid series "
-    "accession note report name unit belongs".split()
+NUMBERS = frozenset(
+    {
+        *QUANTITIES,
+        "line",
+        "regions",
+        "expected",
+        "largest_ml",
+        "flagged_ml",
+        "tested_ml",
+        "slices",
+        "guard_p",
+        "seconds",
+    }
+    | {"tries", "label", "x_mm", "y_mm", "z_mm", "volume_mm3", "peak", "total", "p_value", "q_value"}
+    | {"first_slice", "last_slice"}
 )
-"""Columns of text; the others are numbers."""
+"""Columns of numbers; the others are text."""
 
 BATCH = 10_000
 """Rows of a Parquet group."""
@@ -92,11 +104,11 @@ def _cell(value: Any) -> Any:
 def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Path:
     """Write a table of text and 64-bit floating-point columns, a group of rows at a time."""
     arrow, parquet = optional("pyarrow", "archive"), optional("pyarrow.parquet", "archive")
-    kinds = arrow.schema([(name, arrow.string() if name in TEXTS else arrow.float64()) for name in columns])
+    kinds = arrow.schema([(name, arrow.float64() if name in NUMBERS else arrow.string()) for name in columns])
     source = iter(rows)
     with written(path) as part, parquet.ParquetWriter(part, kinds) as writer:
         while batch := list(islice(source, BATCH)):
-            cells = {name: [_typed(row.get(name), name in TEXTS) for row in batch] for name in columns}
+            cells = {name: [_typed(row.get(name), name not in NUMBERS) for row in batch] for name in columns}
             writer.write_table(arrow.table(cells, schema=kinds))
     return path
 

@@ -65,7 +65,8 @@ def drift(
     verdicts: Annotated[
         Path,
         typer.Argument(
-            help="File with one verdict a line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE.",
+            help="File with one verdict a line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE; or "
+            "verdicts.csv of klip archive run.",
             show_default=False,
         ),
     ],

@@ -9,6 +9,7 @@ h (Page 1954).
 
 from __future__ import annotations
 
+import csv
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -123,12 +124,14 @@ def _record(verdict: Mapping[str, Any]) -> tuple[str, str, dict[str, float]]:
 
 
 def read_verdicts(path: Path) -> list[dict[str, Any]]:
-    """Return the verdicts of a file with one JSON object a line.
+    """Return the verdicts of a file with one JSON object a line, or of the table ``verdicts.csv`` of an archive.
 
     Raises
     ------
     InputError : it cannot be read, or a line is no JSON object; the message names the line.
     """
+    if path.suffix.lower() == ".csv":
+        return _read_table(path)
     remedy = "Give a file to which klip guard --format json has written."
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -141,6 +144,23 @@ def read_verdicts(path: Path) -> list[dict[str, Any]]:
                 found.append(json_object(line))
             except ValueError as error:
                 raise InputError(f"Line {number} of {path.name} is not a verdict ({error}).", remedy) from error
+    return found
+
+
+def _read_table(path: Path) -> list[dict[str, Any]]:
+    """Verdicts of an archive's table: of studies that the guard has judged and whose scanner and date are known."""
+    remedy = "Give verdicts.csv of klip archive run with --guard, over an index made with --scanner-and-date."
+    found = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for row in csv.DictReader(stream):
+                numbers = {name: float(row[name]) for name in QUANTITIES if row.get(name)}
+                if numbers and row.get("scanner") and row.get("date"):
+                    found.append({"scanner": row["scanner"], "date": row["date"], "z": numbers, "physical": {}})
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path.name} cannot be read as a table of verdicts.", remedy) from error
+    if not found:
+        raise InputError(f"No study in {path.name} has numbers of the guard, a scanner and a date.", remedy)
     return found
 
 

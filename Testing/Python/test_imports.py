@@ -66,8 +66,10 @@ cli              | lab detection kl sampling priors physics runs export | typer 
                  | progress audit archive pacs                          |
 """
 
-UPPER = ("errors", "scores", "declare", "settings", "config", "progress", "volume", "io", "maps", "export", "runs")
-UPPER += ("pacs", "archive")
+UPPER = (
+    *("errors", "scores", "declare", "settings", "config", "progress", "volume", "io", "maps", "export", "runs"),
+    *("pacs", "archive"),
+)
 """The wing without torch."""
 
 ABSENT = ("torch", "monai", "typer", "rich", "jinja2")
