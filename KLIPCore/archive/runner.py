@@ -121,6 +121,8 @@ def _oversee(state: State, folder: ArchiveFolder, crew: Crew, tell: Tell) -> Non
             if time.monotonic() - told >= TELL_S or not working:
                 told = time.monotonic()
                 tell("studies", *pace.progress(state.counts()))
+    except KeyboardInterrupt as stop:
+        raise Cancelled("Stopped.", "Run the same command again to continue.") from stop
     finally:
         for worker in working:
             worker.terminate()

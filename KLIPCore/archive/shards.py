@@ -19,7 +19,7 @@ from KLIPCore.archive.child import die_with_parent, end
 from KLIPCore.archive.plan import ArchiveFolder, Plan
 from KLIPCore.archive.runner import Rate, Tell
 from KLIPCore.archive.state import Counts, State
-from KLIPCore.errors import ConfigError, ResourceError, optional
+from KLIPCore.errors import Cancelled, ConfigError, ResourceError, optional
 
 LOOK_S = 1.0
 """Seconds between two looks at the jobs."""
@@ -76,8 +76,10 @@ def run_shards(commands: list[Command], where: str, out: Path, options: Sequence
             counts = counts_of(ArchiveFolder(out))
             rate = rate or Rate(counts.ended)
             tell("studies", *rate.progress(counts))
-    except BaseException:
+    except BaseException as stop:
         jobs.stop()
+        if isinstance(stop, KeyboardInterrupt):
+            raise Cancelled("Stopped.", "Run the same command again to continue.") from stop
         raise
     failed = jobs.failed()
     if failed:

@@ -23,6 +23,7 @@ from KLIPCore.cli.audit import audit
 from KLIPCore.cli.archive import archive_app
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
 from KLIPCore.cli.guard import drift, guard
+from KLIPCore.cli.pacs import pacs_app
 from KLIPCore.cli.priors import priors_app, train
 from KLIPCore.cli.study import detect, export, reconstruct, regions
 from KLIPCore.errors import Cancelled, KlipError, OutputError, ResourceError
@@ -71,6 +72,7 @@ for _command in (
 ):  # in the order of the help
     app.command()(_command)
 app.add_typer(archive_app, name="archive")
+app.add_typer(pacs_app, name="pacs")
 app.add_typer(priors_app, name="priors")
 
 

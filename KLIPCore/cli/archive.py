@@ -130,11 +130,13 @@ def index(
 ) -> None:
     """Write an index of studies, from folders or from a PACS."""
     if accessions is not None:
-        from KLIPCore.pacs.resolve import resolve
+        from KLIPCore.pacs.resolve import finder, resolve, write_lines
 
         if folders or not pacs:
             raise ConfigError("A list of accession numbers needs --pacs, and no folders.", "Write both, apart.")
-        typer.echo(resolve(accessions, out, pacs, aet))
+        lines = resolve(accessions, finder(pacs, aet))
+        known = write_lines(lines, out)
+        typer.echo(f"{known} of {len(lines)} studies are in the PACS. Written to {out}.")
         return
     from KLIPCore.archive.indexing import Choice, write_index
 

@@ -40,7 +40,7 @@ def test_three_forms_of_an_index(tmp_path: Path) -> None:
     "line", ['{"path": 3}', '{"series": "4"}', '{"path": "x"', "x" * 70_000, "a\0b", '{"path": ' + "[" * 5000]
 )
 def test_a_line_that_is_no_study_is_named(tmp_path: Path, line: str) -> None:
-    with pytest.raises(InputError, match="Line 2 of index.jsonl"):
+    with pytest.raises(InputError, match=r"Line 2 of index\.jsonl"):
         list(read_entries(index(tmp_path, "/one", line)))
 
 

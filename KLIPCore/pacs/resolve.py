@@ -1,0 +1,71 @@
+"""A list of accession numbers or study UIDs → an index for ``klip archive run --pacs``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, InputError, NotCTError
+from KLIPCore.export.files import written
+from KLIPCore.pacs.find import FoundSeries, Wanted, find_series
+from KLIPCore.pacs.peers import Peer, is_web
+from KLIPCore.pacs.uids import UID
+
+Line = dict[str, str]
+
+
+def finder(address: str, own_title: str) -> Callable[[Wanted], list[FoundSeries]]:
+    """Return what asks a PACS, by C-FIND or QIDO, for the CT series of a study."""
+    if is_web(address):
+        from KLIPCore.pacs.web import client, find_series_web
+
+        service = client(address)
+        return lambda wanted: find_series_web(service, wanted)
+    peer = Peer.parse(address, own_title)
+    return lambda wanted: find_series(peer, wanted)
+
+
+def resolve(accessions: Path, find: Callable[[Wanted], list[FoundSeries]]) -> list[Line]:
+    """Return an index's lines for a list of accession numbers or study UIDs, one a line.
+
+    What the PACS does not know has a line, too: with the reason as note. It fails, and is told, when it is examined.
+
+    Raises
+    ------
+    EmptyInputError : there is no list, or nothing in it.
+    ResourceError : the PACS does not answer.
+    """
+    try:
+        names = [line.strip() for line in accessions.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise EmptyInputError(f"The list {accessions.name} cannot be read.", "Write one number a line.") from error
+    lines = [_line(name, find) for name in names if name and not name.startswith("#")]
+    if not lines:
+        raise EmptyInputError(f"The list {accessions.name} is empty.", "Write one number a line.")
+    return lines
+
+
+def _line(name: str, find: Callable[[Wanted], list[FoundSeries]]) -> Line:
+    """One study's line."""
+    is_uid = bool(UID.fullmatch(name)) and name.count(".") > 2
+    known = {"study_uid": name} if is_uid else {"accession": name}
+    try:
+        found = find(Wanted(**known))
+    except (EmptyInputError, AmbiguousSeriesError, NotCTError, InputError) as error:
+        return {**known, "note": error.message}
+    more = {"note": f"{len(found) - 1} other CT series of this study are left out"} if len(found) > 1 else {}
+    return {**known, "study_uid": found[0].study_uid, "series": found[0].series_uid, **more}
+
+
+def write_lines(lines: list[Line], out: Path) -> int:
+    """Write an index, whole or not at all, and return how many studies the PACS knows.
+
+    Raises
+    ------
+    OutputError : it cannot be written.
+    """
+    import json
+
+    with written(out) as part:
+        part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return sum("series" in line for line in lines)

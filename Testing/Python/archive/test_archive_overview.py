@@ -1,0 +1,67 @@
+"""The page of an archive: whatever a path or a message holds is text on it, and nothing else runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from KLIPCore.archive.entries import Entry
+from KLIPCore.archive.importing import import_index
+from KLIPCore.archive.overview import write_overview
+from KLIPCore.archive.plan import ArchiveFolder, Plan
+from KLIPCore.archive.state import DONE, FAILED, State
+from KLIPCore.archive.tables import verdict_rows, write_csv
+
+HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ArchiveFolder:
+    """Three studies with outcomes, one of them of a hostile name, and one without."""
+    made = ArchiveFolder(tmp_path / "out")
+    made.open(Plan())
+    index = tmp_path / "index.jsonl"
+    paths = ("/a", "/b", "/" + HOSTILE, "/rest")
+    index.write_text("".join(Entry(path=path).line() + "\n" for path in paths), encoding="utf-8")
+    state = State(made.state((1, 1)))
+    import_index(state, index)
+    for expected, status in ((0.5, DONE), (0.01, DONE), (None, FAILED)):
+        claim = state.claim()
+        assert claim is not None
+        cells = {"expected": expected, "regions": 1, "message": HOSTILE, "finding": "regions"}
+        assert state.record(claim, status, 1.0, cells, [])
+    state.close()
+    return made
+
+
+def test_texts_from_outside_stay_texts(folder: ArchiveFolder) -> None:
+    page = write_overview(folder).read_text(encoding="utf-8")
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "<img" not in page
+    data = json.loads(re.search(r'type="application/json" id="rows">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
+    columns, rows = data
+    assert [row[columns.index("path")] for row in rows] == ["/" + HOSTILE, "/b", "/a", "/rest"]
+    report = rows[1][columns.index("report")]
+    assert re.fullmatch(r"studies/[0-9a-f]{2}/[0-9a-f]{20}/report\.html", report)
+
+
+def test_only_its_own_script_may_run(folder: ArchiveFolder) -> None:
+    page = write_overview(folder).read_text(encoding="utf-8")
+    script = page.rsplit("<script>", 1)[1].split("</script>")[0]
+    own = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert f"script-src 'sha256-{own}'" in policy[1]
+    assert "default-src 'none'" in policy[1]
+    assert "<!--" not in page.replace(json.dumps(HOSTILE), "")
+
+
+def test_a_table_holds_no_formula(folder: ArchiveFolder, tmp_path: Path) -> None:
+    rows = [row | {"path": "=1+1"} for row in verdict_rows(folder)]
+    text = write_csv(tmp_path / "t.csv", ("line", "path"), rows).read_text(encoding="utf-8-sig")
+    assert text.splitlines() == ["line,path", "1,'=1+1", "2,'=1+1", "3,'=1+1", "4,'=1+1"]
