@@ -79,11 +79,13 @@ def association(
             f"No association with {peer.title} at {peer.host}:{peer.port}: {why}.",
             f"Check address and AE titles; the PACS must know '{peer.own_title}'.",
         )
+    raw = link.dul.socket.socket
     try:
         yield link
     finally:
         if link.is_established:
             link.release()
+        raw.close()  # pynetdicom leaves it open where the peer has cut the line
 
 
 def is_pending(status: Any) -> bool:

@@ -1,7 +1,7 @@
 """Instances as they come over the network → whole files in a folder.
 
-Names are hashes, so that nothing a peer sends becomes a path. What was received is written bit by bit as it came, beside
-its place, and renamed. Three limits hold: for one instance, for everything together, and for the room left on the disk.
+Names are hashes, so that nothing a peer sends becomes a path. What was received is written bit by bit as it came,
+beside its place, and renamed. Limits hold for one instance, for all together, and for the room left on the disk.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 
 from KLIPCore.errors import EmptyInputError, ResourceError
-from KLIPCore.io.fields import read_header, text
+from KLIPCore.io.fields import quiet_pydicom, read_header, text
 from KLIPCore.pacs.dimse import association, silent
 from KLIPCore.pacs.pace import Pace
 from KLIPCore.pacs.peers import Peer
@@ -50,7 +50,8 @@ def send_files(peer: Peer, files: Sequence[Path], pace: Pace) -> int:
     kinds = dict.fromkeys(_kind(file) for file in files)
     if len(kinds) > MOST_CONTEXTS:
         raise ResourceError("Too many kinds of objects for one association.", "Send them in several parts.")
-    with association(peer, [(sop_class, (syntax,)) for sop_class, syntax in kinds]) as link:
+    contexts = [(sop_class, (syntax,)) for sop_class, syntax in kinds]
+    with quiet_pydicom(), association(peer, contexts) as link:
         for number, file in enumerate(files):
             pace.wait()
             try:

@@ -1,0 +1,146 @@
+"""PACS for tests: Debian's Orthanc, and peers by pynetdicom that are slow, silent, or send half a series."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+FIND, GET = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3"
+
+
+def free_port() -> int:
+    """A port of this computer on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Orthanc:
+    """A server of its own on loopback, by DICOM, REST and, where its plugin is installed, DICOMweb.
+
+    :param folder: for its storage.
+    :param settings: further ones.
+    """
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        program = shutil.which("Orthanc")
+        if program is None:
+            pytest.skip("needs Orthanc (Debian's orthanc)")
+        self.port, self.dicom_port, self.our_port = free_port(), free_port(), free_port()
+        plugins = list(Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb*.so"))
+        self.has_web = bool(plugins)
+        known = {
+            "Name": "KLIPTEST",
+            "HttpPort": self.port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "DicomServerEnabled": True,
+            "DicomAet": "ORTHANC",
+            "DicomPort": self.dicom_port,
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True,
+            "DicomAlwaysAllowMove": True,
+            "DicomModalities": {"klip": ["KLIP", "127.0.0.1", self.our_port]},
+            "StableAge": 1,
+            "StorageDirectory": str(folder / "storage"),
+            "IndexDirectory": str(folder / "storage"),
+            "Plugins": [str(p) for p in plugins],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "orthanc.json").write_text(json.dumps(known | settings), encoding="utf-8")
+        self.url, self.peer = f"http://127.0.0.1:{self.port}", f"ORTHANC@127.0.0.1:{self.dicom_port}"
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+        self.log = folder / "orthanc.log"
+        self._log = self.log.open("wb")
+        self._process = subprocess.Popen([program, folder / "orthanc.json"], stdout=self._log, stderr=self._log)
+
+    def ask(self, path: str, body: bytes | None = None) -> Any:
+        """GET, or POST where there is a body; the JSON of the answer."""
+        with self._open(urllib.request.Request(self.url + path, data=body), timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def wait(self) -> None:
+        """Until it answers, a minute at most."""
+        for _ in range(300):
+            assert self._process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+            try:
+                self.ask("/system")
+            except urllib.error.URLError:
+                time.sleep(0.2)
+            else:
+                return
+        pytest.fail("Orthanc does not answer")
+
+    def add(self, folder: Path) -> None:
+        """Store all files of a folder."""
+        for file in sorted(folder.iterdir()):
+            assert self.ask("/instances", file.read_bytes())["Status"] == "Success"
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+
+class Peer:
+    """A DICOM peer on loopback that answers about one folder, as badly as it is told.
+
+    :param study: folder of one CT series.
+    :param sent: images it really sends; all when None.
+    :param find_s: seconds before it answers a query.
+    :param each_s: seconds before it sends each image.
+    :param counts: whether it says how many images there are.
+    """
+
+    def __init__(
+        self, study: Path, *, sent: int | None = None, find_s: float = 0, each_s: float = 0, counts: bool = True
+    ) -> None:
+        from pynetdicom import AE, evt
+
+        self.files = [pydicom.dcmread(file) for file in sorted(study.iterdir())]
+        self.sent, self.find_s, self.each_s, self.counts = sent, find_s, each_s, counts
+        entity = AE(ae_title="SLOW")
+        entity.add_supported_context(FIND)
+        entity.add_supported_context(GET)
+        entity.add_supported_context(CT, scp_role=True, scu_role=True)
+        handlers = [(evt.EVT_C_FIND, self._find), (evt.EVT_C_GET, self._get)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.address = f"SLOW@127.0.0.1:{self.server.server_address[1]}"
+
+    def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        time.sleep(self.find_s)
+        first = self.files[0]
+        answer = Dataset()
+        answer.QueryRetrieveLevel = event.identifier.QueryRetrieveLevel
+        answer.StudyInstanceUID = first.StudyInstanceUID
+        if event.identifier.QueryRetrieveLevel == "SERIES":
+            answer.SeriesInstanceUID, answer.Modality = first.SeriesInstanceUID, "CT"
+            if self.counts:
+                answer.NumberOfSeriesRelatedInstances = len(self.files)
+        yield 0xFF00, answer
+
+    def _get(self, event: Any) -> Iterator[Any]:
+        files = self.files[: self.sent]
+        yield len(files)
+        for file in files:
+            time.sleep(self.each_s)
+            yield 0xFF00, file
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.shutdown()
