@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -32,10 +33,11 @@ class Orthanc:
     """A server of its own on loopback, by DICOM, REST and, where its plugin is installed, DICOMweb.
 
     :param folder: for its storage.
+    :param environment: of its process; ``{peer}`` in it becomes its address.
     :param settings: further ones.
     """
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None, **settings: Any) -> None:
         program = shutil.which("Orthanc")
         if program is None:
             pytest.skip("needs Orthanc (Debian's orthanc)")
@@ -66,7 +68,10 @@ class Orthanc:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
         self.log = folder / "orthanc.log"
         self._log = self.log.open("wb")
-        self._process = subprocess.Popen([program, folder / "orthanc.json"], stdout=self._log, stderr=self._log)
+        given = {name: value.format(peer=self.peer) for name, value in (environment or {}).items()}
+        self._process = subprocess.Popen(
+            [program, folder / "orthanc.json"], stdout=self._log, stderr=self._log, env=os.environ | given
+        )
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
         """GET, or POST where there is a body; the JSON of the answer."""
