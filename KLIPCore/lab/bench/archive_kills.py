@@ -61,6 +61,14 @@ def small_study(seed: int, slices: int = 14) -> Volume:
     return Volume(np.rint(image + np.where(image > -900, noise, 0)).astype(np.float32), Grid(noise.shape, affine))
 
 
+def make_studies(folder: Path, count: int, seed: int) -> list[Path]:
+    """Write simulated studies as DICOM, a folder each."""
+    studies = [folder / f"{number:04d}" for number in range(count)]
+    for number, study in enumerate(studies):
+        write_dicom_series(small_study(seed + number), study, seed=seed + number + 1)
+    return studies
+
+
 def spent_by(command: list[str]) -> Spent:
     """Run a command that must succeed."""
     wall, before = time.monotonic(), _children()
@@ -127,13 +135,15 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--every", type=float, default=20.0, help="seconds between kills, on average")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--make", type=Path, help="write the studies into this folder, and nothing else")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if given.make:
+        make_studies(given.make, given.studies, given.seed)
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        studies = [folder / "ct" / f"{number:04d}" for number in range(given.studies)]
-        for number, study in enumerate(studies):
-            write_dicom_series(small_study(given.seed + number), study, seed=given.seed + number + 1)
+        studies = make_studies(folder / "ct", given.studies, given.seed)
         index = folder / "index.jsonl"
         subprocess.run([*KLIP, "archive", "index", str(folder / "ct"), "-o", str(index)], check=True)
         run = [*KLIP, "archive", "run", str(index), "--job", "guard", "--progress", "none"]
