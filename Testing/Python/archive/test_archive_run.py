@@ -82,6 +82,10 @@ def test_every_line_of_an_index_gets_its_outcome(studies: Path, tmp_path: Path) 
     assert float(rows["done", "ct0"]["noise_hu"]) > 0
     known = read_verdicts(out / "verdicts.csv")
     assert [verdict["date"] for verdict in known] == ["2026-02-02", "2026-02-03"]
+    if importlib.util.find_spec("pyarrow"):
+        parquet = importlib.import_module("pyarrow.parquet").read_table(out / "verdicts.parquet")
+        assert parquet.column_names == list(verdicts(out)[0])
+        assert parquet["line"].to_pylist() == [float(row["line"]) for row in verdicts(out)]
     page = (out / "overview.html").read_text(encoding="utf-8")
     assert "Not a medical device" in page
     assert str(studies / "gone") in page
@@ -188,14 +192,3 @@ def test_shards_as_jobs_of_submitit(studies: Path, tmp_path: Path) -> None:
     assert "begun in 2 shards" in klip("run", source, "-o", out, "--job", "guard", code=3).stderr
     wrong = klip("run", source, "-o", out, "--job", "guard", "--on", "slurm", "--cluster-option", "x", code=2)
     assert "no option of a cluster" in wrong.stderr
-
-
-def test_a_table_of_verdicts_as_parquet(studies: Path, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (klipcore[archive])")
-    source, out = tmp_path / "paths.txt", tmp_path / "out"
-    source.write_text(f"{studies / 'gone'}\n", encoding="utf-8")
-    klip("run", source, "-o", out, "--progress", "none")
-    table = parquet.read_table(out / "verdicts.parquet")
-    assert table.column_names == list(verdicts(out)[0])
-    assert table["status"].to_pylist() == ["failed"]
-    assert table["line"].to_pylist() == [1.0]
