@@ -216,8 +216,14 @@ def ray(commands: list[Command], logs: Path, options: dict[str, Any]) -> Jobs:
     """Run all shards as tasks of Ray, on the cluster at ``address``, or on this computer."""
     engine = optional("ray", "ray")
     address = options.pop("address", None)
-    if not engine.is_initialized():
-        engine.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        if not engine.is_initialized():
+            engine.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # Ray raises bare exceptions where a part of it does not start in time
+        raise ResourceError(
+            f"Ray does not start: {' '.join(str(error).split())[:300]}",
+            "Check --cluster-option address=…; on a busy computer set RAY_raylet_start_wait_time_s=300.",
+        ) from error
     task = engine.remote(lambda command: Shard(command)()).options(max_retries=3, **options)
     begun = [task.remote(command) for command in commands]
 

@@ -46,7 +46,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class CrewOptions:
-    """Who works."""
+    """Who works, and where shards run."""
 
     processes: Annotated[
         int, typer.Option("--studies", min=1, help="Studies examined at once.", rich_help_panel="Who works")
@@ -64,11 +64,6 @@ class CrewOptions:
         float,
         typer.Option(min=2, help="Seconds after which a silent worker loses its study.", rich_help_panel="Who works"),
     ] = 60.0
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """Where shards run."""
 
     on: Annotated[Place, typer.Option(help="here, slurm (by submitit) or ray.", rich_help_panel="Many computers")] = (
         Place.here
@@ -156,7 +151,6 @@ def run(
     speed: Speed,
     what: PlanOptions,
     crew: CrewOptions,
-    cluster: ClusterOptions,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Examine every study of an index once; the same command continues after whatever ended it."""
@@ -168,10 +162,10 @@ def run(
     options = [f"--{name}={value}" for name in ("workers", "threads", "batch") if (value := getattr(speed, name))]
     pacs = ("--from", what.pacs, *(what.pacs_option or [])) if what.pacs else ()
     plan = Plan(what.job.value, what.guarded, config, tuple(options), tuple(pacs))
-    if cluster.on is Place.here and cluster.shards == 1:
+    if crew.on is Place.here and crew.shards == 1:
         _run_here(index, out, plan, crew, progress)
     else:
-        _run_shards(index, out, plan, crew, cluster, progress)
+        _run_shards(index, out, plan, crew, progress)
     _tell_report(out)
 
 
@@ -188,9 +182,7 @@ def _run_here(index: Path, out: Path, plan: Plan, crew: CrewOptions, progress: P
         run_archive(index, out, plan, who, tell)
 
 
-def _run_shards(
-    index: Path, out: Path, plan: Plan, crew: CrewOptions, cluster: ClusterOptions, progress: ProgressStyle
-) -> None:
+def _run_shards(index: Path, out: Path, plan: Plan, crew: CrewOptions, progress: ProgressStyle) -> None:
     """All shards, each a job that is this command again."""
     from KLIPCore.archive.shards import run_shards, shard_commands
     from KLIPCore.progress import show_progress
@@ -198,9 +190,9 @@ def _run_shards(
     words = [f"--studies={crew.processes}", f"--lease={crew.lease}"]
     words += [f"--quiet={crew.quiet}"] if crew.quiet else []
     words += ["--retry-failed"] if crew.retry_failed else []
-    commands = shard_commands(index, out, plan, cluster.shards, words)
+    commands = shard_commands(index, out, plan, crew.shards, words)
     with show_progress(progress.value) as tell:
-        run_shards(commands, cluster.on.value, out, cluster.cluster_option or [], tell)
+        run_shards(commands, crew.on.value, out, crew.cluster_option or [], tell)
 
 
 @archive_app.command("report")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from KLIPCore.cli.options import PROGRESS, ProgressStyle
+from KLIPCore.cli.options import PROGRESS, ProgressStyle, reading
 from KLIPCore.errors import Cancelled, ConfigError
 
 if TYPE_CHECKING:
@@ -24,21 +25,36 @@ RATE = Annotated[float, typer.Option(min=0, help="At most so many objects a seco
 QUIET = Annotated[str, typer.Option(help="07:00-19:00: hours in which the PACS is not asked; waits for their end.")]
 
 
+@dataclass(frozen=True)
+class Which:
+    """Which study is meant."""
+
+    study_uid: Annotated[str, typer.Option(help="StudyInstanceUID.")] = ""
+    accession: Annotated[str, typer.Option(help="Accession number.")] = ""
+    series_uid: Annotated[str, typer.Option(help="One CT series; else the one with most images.")] = ""
+    every_series: Annotated[bool, typer.Option("--every-series", help="All CT series.")] = False
+
+
+@dataclass(frozen=True)
+class How:
+    """How a PACS is asked."""
+
+    move: Annotated[
+        str, typer.Option(help="HOST:PORT at which the PACS knows us, for C-MOVE; C-GET when not given.")
+    ] = ""
+    aet: TITLE = "KLIP"
+    rate: RATE = 0.0
+    quiet: QUIET = ""
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence after which it is given up.")] = 60.0
+
+
 @pacs_app.command("fetch")
+@reading
 def fetch(
     source: Annotated[str, typer.Option("--from", help=ADDRESS, show_default=False)],
     to: Annotated[Path, typer.Option("--to", help="Folder for the study; it appears whole.", show_default=False)],
-    study_uid: Annotated[str, typer.Option(help="StudyInstanceUID.")] = "",
-    accession: Annotated[str, typer.Option(help="Accession number.")] = "",
-    series_uid: Annotated[str, typer.Option(help="One CT series; else the one with most images.")] = "",
-    every_series: Annotated[bool, typer.Option("--every-series", help="All CT series.")] = False,
-    move: Annotated[
-        str, typer.Option(help="HOST:PORT at which the PACS knows us, for C-MOVE; C-GET when not given.")
-    ] = "",
-    aet: TITLE = "KLIP",
-    rate: RATE = 0.0,
-    quiet: QUIET = "",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence after which it is given up.")] = 60.0,
+    which: Which,
+    how: How,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Fetch the CT series of one study into a folder, whole or not at all."""
@@ -48,10 +64,11 @@ def fetch(
     from KLIPCore.pacs.peers import Peer, is_web
     from KLIPCore.progress import show_progress
 
-    if bool(study_uid) == bool(accession):
+    if bool(which.study_uid) == bool(which.accession):
         raise ConfigError("Which study is meant is not said.", "Give --study-uid or --accession.")
-    wanted, manner = Wanted(study_uid, accession, series_uid), _manner(move, every_series)
-    _wait(QuietHours.parse(quiet).wait_s())
+    wanted = Wanted(which.study_uid, which.accession, which.series_uid)
+    manner = _manner(how.move, which.every_series)
+    _wait(QuietHours.parse(how.quiet).wait_s())
     with show_progress(progress.value) as tell:
 
         def told(came: int, of: int | None) -> None:
@@ -60,10 +77,10 @@ def fetch(
         if is_web(source):
             from KLIPCore.pacs.web import fetch_study_web
 
-            found = fetch_study_web(source, wanted, to, Pace(rate), manner=manner, tell=told)
+            found = fetch_study_web(source, wanted, to, Pace(how.rate), manner=manner, tell=told)
         else:
-            peer = Peer.parse(source, aet, timeout)
-            found = fetch_study(peer, wanted, to, Pace(rate), manner=manner, tell=told)
+            peer = Peer.parse(source, how.aet, how.timeout)
+            found = fetch_study(peer, wanted, to, Pace(how.rate), manner=manner, tell=told)
     if progress is not ProgressStyle.json:
         images = sum(file.is_file() for file in to.iterdir())
         typer.echo(f"{images} images in {to}." if found else f"{to} was there already.")
