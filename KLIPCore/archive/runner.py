@@ -95,8 +95,8 @@ def _oversee(state: State, folder: ArchiveFolder, crew: Crew, tell: Tell) -> Non
     command = (sys.executable, "-m", "KLIPCore.archive.work", *words)
     ask = die_with_parent()
 
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=ask)
+    def start() -> subprocess.Popen[bytes]:  # in a session of its own: Ctrl-C is told by this process, once
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=ask, start_new_session=True)
 
     before = state.counts()
     wanted = min(crew.workers, max(1, before.open + before.claimed))

@@ -24,7 +24,7 @@ MOST_IN_A_ROW, MOST_VANISHED = 3, 20
 stops: it is the disk, the memory or the storage then, and every further study would be told failed for nothing.
 """
 
-LONGEST_WAIT_S = 5.0
+LONGEST_WAIT_S = 1.0
 """Seconds between two looks for a study that others may give back."""
 
 
@@ -84,6 +84,7 @@ class Worker:
         wait = 0.0 if entry.path else self.quiet.wait_s()
         if wait:
             self.state.put_back(claim, min(wait, 60.0), uncounted=True)
+            time.sleep(LONGEST_WAIT_S)
             return False
         log = self.folder.beside(entry.name, ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
