@@ -21,6 +21,7 @@ means a bug of ours, never a bad input of theirs.
     ├── PriorError                 weights or model card missing, damaged, or unfit for this study
     ├── TraceError                 a KL trace missing, damaged, or unable to answer the question
     ├── DeterministicStepError     a KL was asked of a step without noise
+    ├── ServerError                a server refuses, is full, or cannot be reached
     └── Cancelled                  the user stopped the run; what was finished is kept
 """
 
@@ -111,6 +112,12 @@ class DeterministicStepError(KlipError):
     """A path KL was asked of a transition without noise (variance 0), where it does not exist."""
 
     exit_code = 7
+
+
+class ServerError(KlipError):
+    """A server refuses a request, is full, speaks another version, or cannot be reached."""
+
+    exit_code = 8
 
 
 class Cancelled(KlipError):  # noqa: N818  (stopping is not an error of anybody's)

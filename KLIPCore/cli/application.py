@@ -25,6 +25,7 @@ from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
 from KLIPCore.cli.guard import drift, guard
 from KLIPCore.cli.pacs import pacs_app
 from KLIPCore.cli.priors import priors_app, train
+from KLIPCore.cli.serve import serve
 from KLIPCore.cli.study import detect, export, reconstruct, regions
 from KLIPCore.errors import Cancelled, KlipError, OutputError, ResourceError
 
@@ -63,6 +64,7 @@ for _command in (
     regions,
     export,
     reconstruct,
+    serve,
     train,
     evaluate,
     score,

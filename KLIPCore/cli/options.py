@@ -116,21 +116,50 @@ class Speed:
     ] = None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the work is done."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help="Let a klip serve do the work: https://HOST:PORT. Its token comes from KLIP_TOKEN or --token-file.",
+            rich_help_panel="Where",
+        ),
+    ] = None
+    token_file: Annotated[Path | None, typer.Option(help="File with the server's token.", rich_help_panel="Where")] = (
+        None
+    )
+    server_ca: Annotated[
+        Path | None,
+        typer.Option(help="Certificate to trust, PEM: the server's own where it made one.", rich_help_panel="Where"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What happens to an old run, and how progress is told."""
+
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run with other settings in OUT.")] = False
+    progress: PROGRESS = ProgressStyle.bar
+
+
 class SettingOptions:
     """Options of the command line for the declared settings of some sections.
 
     Parameters
     ----------
-    sections : names in :data:`KLIPCore.config.SECTIONS`; an empty one is the configuration itself.
+    sections : names in :data:`KLIPCore.config.SECTIONS`; an empty one is the configuration itself. Or a section
+        of its own, which is no part of a run's configuration.
     defaults : whether the help says what holds where nothing is given; False where that is what a run has.
     """
 
-    def __init__(self, *sections: str, defaults: bool = True) -> None:
+    def __init__(self, *sections: str | type, defaults: bool = True) -> None:
         self.defaults = defaults
         self.settings = {
-            known.name: (section, known)
+            known.name: (section if isinstance(section, str) else "", known)
             for section in sections
-            for known in settings_of(SECTIONS.get(section, Config)).values()
+            for known in settings_of(SECTIONS.get(section, Config) if isinstance(section, str) else section).values()
             if known.option
         }
 

@@ -19,10 +19,12 @@ from KLIPCore.cli.options import (
     WITHIN,
     BaseSettings,
     Examine,
+    Place,
     ProgressStyle,
     RegionSettings,
     RunSettings,
     Speed,
+    Telling,
     given_options,
     reading,
     simulation_options,
@@ -39,11 +41,18 @@ def detect(
     settings: RunSettings,
     examine: Examine,
     speed: Speed,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run with other settings in OUT.")] = False,
-    progress: PROGRESS = ProgressStyle.bar,
+    place: Place,
+    telling: Telling,
 ) -> None:
     """Map where a CT study departs from the prior, flag regions, write a report."""
     from KLIPCore.config import Config
+
+    if place.server is not None:
+        from KLIPCore.cli.remote import detect_remotely
+
+        chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
+        detect_remotely(study, out, chosen.updated(settings).with_layer(), examine, speed, place, telling)
+        return
     from KLIPCore.detection.detect import detect as run_detect
     from KLIPCore.detection.detect import wanted_work
     from KLIPCore.detection.detect_measured import is_scan
@@ -56,17 +65,17 @@ def detect(
     if is_scan(study):
         refuse_for_scan([*given_options(examine, speed), *simulation_options(settings)])
     work, box = wanted_work(speed.workers, speed.threads, speed.batch), parse_box(examine.roi)
-    with show_progress(progress.value) as tell:
+    with show_progress(telling.progress.value) as tell:
         found = run_detect(
             study,
             out,
             config,
             part=Part(examine.series, examine.slices, box, examine.within),
-            overwrite=overwrite,
+            overwrite=telling.overwrite,
             progress=tell,
             work=work,
         )
-    tell_result(found.report.text_table(), list(found.report.warnings), out, progress)
+    tell_result(found.report.text_table(), list(found.report.warnings), out, telling.progress)
 
 
 @reading

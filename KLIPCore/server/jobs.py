@@ -1,0 +1,295 @@
+"""Jobs as they lie on the disk, and the rules by which they change.
+
+::
+
+    FOLDER/jobs/<id>/
+      job.json          state, files to come, settings, who wants it
+      study/            files that have arrived; NAME.part while they do
+      settings.yaml     of the run
+      out/              the run folder (KLIPCore.runs.folder)
+      events.jsonl      what happened, a line an event
+
+Every change of a job is written beside its place and renamed. What a restarted server finds is therefore a job in one
+of its states, and one that was running is queued again: the run folder keeps its finished slices.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from KLIPCore.server.claim import Wanted
+from KLIPCore.server.refusal import Refusal
+from KLIPCore.server.settings import ServerSettings
+
+ARRIVING, QUEUED, RUNNING, DONE, FAILED = "arriving", "queued", "running", "done", "failed"
+OPEN = (ARRIVING, QUEUED, RUNNING)
+
+
+@dataclass
+class Job:
+    """One study with one set of settings.
+
+    Attributes
+    ----------
+    id : hash of both.
+    state : arriving, queued, running, done or failed.
+    files : (name, size, sha256) of each file.
+    entry : name of the file that stands for the study; None where the folder does.
+    request : series, slices, roi.
+    config : complete settings.
+    holders : clients that want it.
+    changed, queued : seconds since 1970 of the last change of state or arrival of bytes, and of the queue.
+    seconds : that the run took.
+    error : of a failed one, as the client raises it.
+    """
+
+    id: str
+    state: str
+    files: list[list[Any]]
+    entry: str | None
+    request: dict[str, str | None]
+    config: dict[str, Any]
+    holders: list[str] = field(default_factory=list)
+    changed: float = 0.0
+    queued: float = 0.0
+    seconds: float = 0.0
+    error: dict[str, str] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its study."""
+        return sum(int(file[1]) for file in self.files)
+
+
+class Jobs:
+    """All jobs of a server; every method may be called from any thread.
+
+    Parameters
+    ----------
+    settings : folder and limits.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.folder = Path(settings.folder) / "jobs"
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.lock = threading.RLock()
+        self.arrived = threading.Event()
+        """Set when a job has been queued."""
+        self._jobs: dict[str, Job] = {}
+        for path in sorted(self.folder.glob("*/job.json")):
+            self._take_up(path)
+
+    def _take_up(self, path: Path) -> None:
+        """Read a job of an earlier life of this server."""
+        try:
+            job = Job(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            shutil.rmtree(path.parent, ignore_errors=True)  # of another version, or damaged: its client claims it anew
+            return
+        self._jobs[job.id] = job
+        if job.state == RUNNING:
+            self._change(job, QUEUED)
+        if job.state == QUEUED:
+            self.arrived.set()
+
+    def place(self, job: str) -> Path:
+        """Folder of a job."""
+        return self.folder / job
+
+    def get(self, job: str) -> Job:
+        """Return a job.
+
+        Raises
+        ------
+        Refusal : there is none of that name.
+        """
+        with self.lock:
+            found = self._jobs.get(job)
+        if found is None:
+            raise Refusal(
+                404,
+                "The server has no such job (any more).",
+                "Run the same command again: the study is then sent again.",
+                lasting=True,
+            )
+        return found
+
+    def claim(self, wanted: Wanted) -> tuple[Job, bool]:
+        """Return the job of a claim, made when it is new; and whether it is.
+
+        Raises
+        ------
+        Refusal : the server is full, or its disk is.
+        """
+        claim = wanted.claim
+        with self.lock:
+            job = self._jobs.get(wanted.job)
+            new = job is None
+            if job is None or job.state == FAILED:
+                self._check_room(wanted)
+            if job is None:
+                job = Job(
+                    id=wanted.job,
+                    state=ARRIVING,
+                    files=[[file.name, file.size, file.sha256] for file in claim.files],
+                    entry=claim.entry,
+                    request={"series": claim.series, "slices": claim.slices, "roi": claim.roi},
+                    config=wanted.config.to_dict(),
+                )
+                (self.place(job.id) / "study").mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._jobs[job.id] = job
+            if claim.holder not in job.holders:
+                job.holders.append(claim.holder)
+            if job.state == FAILED:
+                job.error = None
+                (self.place(job.id) / "events.jsonl").unlink(missing_ok=True)  # of the run that failed
+                self._change(job, ARRIVING)
+            else:
+                self._write(job)
+            self.look(job)
+            return job, new
+
+    def _check_room(self, wanted: Wanted) -> None:
+        active = [job for job in self._jobs.values() if job.state in OPEN]
+        if len(active) >= self.settings.max_jobs:
+            raise Refusal(
+                503,
+                f"The server is full: {len(active)} jobs wait or run.",
+                "Run the same command again in some minutes.",
+                lasting=True,
+            )
+        promised = sum(job.size - self._received(job) for job in active if job.state == ARRIVING)
+        free = shutil.disk_usage(self.folder).free - promised
+        if free < wanted.claim.size + self.settings.min_free_gb * 1e9:
+            raise Refusal(
+                507,
+                "The server's disk has no space for this study.",
+                "Tell its administrator, or run the same command again when other jobs have ended.",
+                lasting=True,
+            )
+
+    def _received(self, job: Job) -> int:
+        return job.size - sum(file[1] - self.offset(job, file[0]) for file in job.files)
+
+    def offset(self, job: Job, name: str) -> int:
+        """Bytes of a file that have arrived; all of them only when its hash was right."""
+        whole = self.place(job.id) / "study" / name
+        for path in (whole, whole.with_name(name + ".part")):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return 0
+
+    def missing(self, job: Job) -> dict[str, int]:
+        """Return what has arrived of the files that are not whole, by name; nothing once the study is not needed."""
+        if job.state != ARRIVING:
+            return {}
+        study = self.place(job.id) / "study"
+        return {name: self.offset(job, name) for name, _, _ in job.files if not (study / name).is_file()}
+
+    def look(self, job: Job) -> None:
+        """Queue a job whose study is there."""
+        with self.lock:
+            if job.state == ARRIVING and not self.missing(job):
+                job.queued = time.time()
+                self._change(job, QUEUED)
+                self.arrived.set()
+
+    def next(self) -> Job | None:
+        """Return the job that has waited longest, as running; None when none waits."""
+        with self.lock:
+            waiting = sorted((job for job in self._jobs.values() if job.state == QUEUED), key=lambda job: job.queued)
+            if not waiting:
+                self.arrived.clear()
+                return None
+            self._change(waiting[0], RUNNING)
+            return waiting[0]
+
+    def ahead(self, job: Job) -> int:
+        """Number of jobs that run before this one."""
+        with self.lock:
+            return sum(
+                other.state == RUNNING or (other.state == QUEUED and other.queued < job.queued)
+                for other in self._jobs.values()
+                if other is not job
+            )
+
+    def end(self, job: Job, state: str, seconds: float, error: dict[str, str] | None = None) -> None:
+        """Note how a run ended."""
+        with self.lock:
+            if job.id in self._jobs:
+                job.seconds, job.error = seconds, error
+                self._change(job, state)
+
+    def requeue(self, job: Job) -> None:
+        """Put back a job whose run was stopped by the server's own end."""
+        with self.lock:
+            if job.id in self._jobs:
+                self._change(job, QUEUED)
+
+    def touch(self, job: Job) -> None:
+        """Note that bytes have come."""
+        job.changed = time.time()
+
+    def release(self, job: str, holder: str) -> bool:
+        """Take a client's wish for a job back; returns whether nobody wants it any more, and it is forgotten."""
+        with self.lock:
+            found = self.get(job)
+            if holder in found.holders:
+                found.holders.remove(holder)
+            if found.holders:
+                self._write(found)
+                return False
+            del self._jobs[job]
+            return True
+
+    def remove(self, job: str) -> None:
+        """Delete all that a forgotten job has on the disk."""
+        place = self.place(job)
+        (place / "job.json").unlink(missing_ok=True)  # first: what is left over is then no job
+        shutil.rmtree(place, ignore_errors=True)
+
+    def expired(self) -> Iterator[tuple[Job, bool]]:
+        """Yield jobs whose time is over, and whether all of them goes or the study alone."""
+        now, uploads, results = time.time(), self.settings.keep_uploads_h * 3600, self.settings.keep_results_h * 3600
+        with self.lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            age = now - job.changed
+            if (job.state == ARRIVING and age > uploads) or (job.state in (DONE, FAILED) and age > results):
+                yield job, True
+            elif job.state in (DONE, FAILED) and age > uploads and (self.place(job.id) / "study").is_dir():
+                yield job, False
+
+    def forget(self, job: Job) -> None:
+        """Drop a job from the list, whoever wants it."""
+        with self.lock:
+            self._jobs.pop(job.id, None)
+
+    def all(self) -> list[Job]:
+        """Return all jobs, newest change last."""
+        with self.lock:
+            return sorted(self._jobs.values(), key=lambda job: job.changed)
+
+    def _change(self, job: Job, state: str) -> None:
+        job.state, job.changed = state, time.time()
+        self._write(job)
+
+    def _write(self, job: Job) -> None:
+        part = self.place(job.id) / "job.json.part"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as stream:
+            json.dump(asdict(job), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(part.with_suffix(""))
