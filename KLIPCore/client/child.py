@@ -61,9 +61,10 @@ class Child:
     def ended(self) -> KlipError | None:
         """Wait for the end; returns what went wrong, None when nothing did."""
         code = self._process.wait()
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
         if code == 0:
             return None
         return self.error or ResourceError(

@@ -42,6 +42,7 @@ class LocalDetector(Detector):
         """End the process with all that it started; finished slices are kept."""
         if self._child is not None:
             self._child.stop()
+            self._child.ended()
         self._forget()
 
     def results(self) -> list[Path]:

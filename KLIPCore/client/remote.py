@@ -7,7 +7,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class RemoteDetector(Detector):
         ------
         ServerError : they do not: which side to update; or a wrong token, or no server there.
         """
-        answer = self._connection.ask("GET", f"/version?protocol={PROTOCOL}")
+        with closing(self._connection):
+            answer = self._connection.ask("GET", f"/version?protocol={PROTOCOL}")
         if not answer.get("fits"):
             sentence = str(answer.get("sentence") or f"{self.server.name()} is no klip server.")
             raise ServerError(sentence, str(answer.get("remedy") or "Check the address."))
@@ -96,7 +97,7 @@ class RemoteDetector(Detector):
             "holder": holder(request.out),
         }
         body = json.dumps(claim).encode()
-        with self._in_the_users_words():
+        with self._in_the_users_words(), closing(self._connection):
             self._state = self._connection.ask("POST", "/v1/jobs", body, {"Content-Type": "application/json"})
         self._job = str(self._state["id"])
 
@@ -104,18 +105,10 @@ class RemoteDetector(Detector):
         """Send what the server has not yet, follow the work, bring the results."""
         if not self._job:
             return
-        yield from self._upload()
-        for name, values in follow(self._connection, f"/v1/jobs/{self._job}/events"):
-            if name == "end":
-                self._check_end(values)
-                break
-            event = Event.from_dict(values)
-            if event.stage == "sample":
-                self._bring_early()
-            scaled = UPLOADED + (COMPUTED - UPLOADED) * min(max(event.fraction, 0.0), 1.0)
-            if event.stage != "done":
-                yield Event(event.stage, scaled, self._shown(event.detail), event.eta_s)
-        yield from self._download()
+        with closing(self._connection):
+            yield from self._upload()
+            yield from self._follow()
+            yield from self._download()
         yield Event("done", 1.0, "all results are here")
 
     def cancel(self) -> None:
@@ -147,6 +140,18 @@ class RemoteDetector(Detector):
                     yield Event("upload", UPLOADED * min(part, 1.0), f"file {number} of {len(todo)}")
             sent += file.size - before
         yield Event("upload", UPLOADED, "the server has the study")
+
+    def _follow(self) -> Iterator[Event]:
+        for name, values in follow(self._connection, f"/v1/jobs/{self._job}/events"):
+            if name == "end":
+                self._check_end(values)
+                return
+            event = Event.from_dict(values)
+            if event.stage == "sample":
+                self._bring_early()
+            scaled = UPLOADED + (COMPUTED - UPLOADED) * min(max(event.fraction, 0.0), 1.0)
+            if event.stage != "done":
+                yield Event(event.stage, scaled, self._shown(event.detail), event.eta_s)
 
     def _bring_early(self) -> None:
         """Bring slices that are done."""

@@ -54,7 +54,7 @@ class Rate:
         left = min(float(self._per_minute), left + (now - since) * self._per_minute / 60)
         if len(self._buckets) >= MOST_ADDRESSES:
             self._buckets.pop(next(iter(self._buckets)))  # the one that has been silent longest
-        self._buckets[address] = (max(left - 1, 0.0), now)
+        self._buckets[address] = (left - 1 if left >= 1 else left, now)  # what is refused costs nothing
         if left < 1:
             raise Refusal(429, "Too many requests at once.", "Wait a moment.", retry_after_s=1)
 
