@@ -58,10 +58,13 @@ detection        | organs kl sampling priors physics runs maps io       | numpy 
                  | volume config scores settings declare                |
 audit            | detection kl sampling priors physics export maps io  | numpy scipy torch matplotlib jinja2
                  | volume                                               |
+client           |                                                      |
+server           | client runs volume config settings declare           | fastapi starlette uvicorn pydantic
 lab              | organs detection kl sampling priors physics runs     | numpy scipy torch monai yaml
                  | export maps io volume config scores settings declare | matplotlib PIL psutil safetensors SimpleITK
-                 | audit                                                |
+                 | audit client server                                  |
 cli              | lab detection kl sampling priors physics runs export | typer numpy PIL
+                 | client server                                        |
                  | maps io volume config scores settings declare        |
                  | progress audit archive pacs                          |
 """
@@ -93,7 +96,13 @@ LIGHT = (
 
 HEAVY = ("torch", "monai", "vtk", "vtkmodules", "highdicom", "matplotlib")
 
-DISTRIBUTION = {"yaml": "pyyaml", "vtkmodules": "vtk", "PIL": "pillow", "simpleitk": "SimpleITK"}
+DISTRIBUTION = {
+    "starlette": "fastapi",
+    "yaml": "pyyaml",
+    "vtkmodules": "vtk",
+    "PIL": "pillow",
+    "simpleitk": "SimpleITK",
+}
 """Distributions that are called otherwise than their package."""
 
 
@@ -223,6 +232,27 @@ def test_light_modules_load_nothing_heavy() -> None:
     assert loaded.stdout.split() == []
 
 
+def test_the_client_needs_python_alone() -> None:
+    """With none of the distribution's packages on the path, every module of it loads: it is whole in any Python."""
+    names = [f"KLIPCore.{name}" for name in MODULES if within(name, "client")]
+    assert len(names) > 10
+    code = f"""
+import importlib, sys
+sys.path[:] = [{str(REPOSITORY)!r}, *(p for p in sys.path if p and "site-packages" not in p)]
+for name in {names!r}:
+    importlib.import_module(name)
+third = {{name.split(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names)
+print(sorted(name for name in third if not name.startswith("_")))
+try:
+    import numpy
+except ImportError:
+    print("alone")
+"""
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == ["['KLIPCore']", "alone"]
+
+
 def test_the_upper_wing_needs_no_torch() -> None:
     """Imported where torch, monai, typer, rich and jinja2 cannot be, every module of it loads."""
     names = [f"KLIPCore.{name}" for name in MODULES if name and any(within(name, wing) for wing in UPPER)]
@@ -284,7 +314,7 @@ def project() -> dict:
 
 
 def test_every_imported_package_is_declared() -> None:
-    declared = {Requirement(text).name.lower() for text in project()["dependencies"]}
+    declared = {Requirement(text).name.lower() for text in asked_for("server")}
     others = {theirs for _, row in rules().values() for theirs in row}
     assert {DISTRIBUTION.get(name, name).lower() for name in others} <= declared
 
@@ -302,7 +332,7 @@ def asked_for(*extras: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("text", asked_for("train", "convert", "test"))
+@pytest.mark.parametrize("text", asked_for("train", "convert", "server", "test"))
 def test_lower_bounds_only_and_met(text: str) -> None:
     requirement = Requirement(text)
     operators = {specifier.operator for specifier in requirement.specifier}
