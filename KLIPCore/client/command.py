@@ -28,7 +28,7 @@ def detect_command(request: Request, settings_file: Path, *more: str) -> list[st
     more : further options of `klip detect`.
     """
     line = [sys.executable, "-m", "KLIPCore.client.leader", "detect", str(request.study), "-o", str(request.out)]
-    line += [f"--config={settings_file}", "--progress=json"]
+    line += [f"--config={settings_file}", "--progress", "json"]
     chosen = {"series": request.series, "slices": request.slices, "roi": request.roi}
     line += [f"--{name}={value}" for name, value in chosen.items() if value is not None]
     return [*line, *(["--overwrite"] if request.overwrite else []), *more]

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Server:
     """
 
     url: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
     patience_s: float = 60.0
 

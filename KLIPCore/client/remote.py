@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from KLIPCore.errors import ConfigError, KlipError, OutputError, ServerError
 
 UPLOADED, COMPUTED = 0.1, 0.95
 """Parts of the progress bar at which the study is up, and at which the results come down."""
+
+HASTY_S = 5.0
+"""How long the first and the last word to a server are tried."""
 
 RUN_FILES = (
     "run.json",
@@ -68,8 +72,8 @@ class RemoteDetector(Detector):
         ------
         ServerError : they do not: which side to update; or a wrong token, or no server there.
         """
-        with closing(self._connection):
-            answer = self._connection.ask("GET", f"/version?protocol={PROTOCOL}")
+        with closing(self._hasty()) as connection:
+            answer = connection.ask("GET", f"/version?protocol={PROTOCOL}")
         if not answer.get("fits"):
             sentence = str(answer.get("sentence") or f"{self.server.name()} is no klip server.")
             raise ServerError(sentence, str(answer.get("remedy") or "Check the address."))
@@ -115,17 +119,19 @@ class RemoteDetector(Detector):
         """Give the job up. The server ends it and deletes what it has, unless another client wants it, too."""
         if not self._job or self._request is None:
             return
-        hasty = Connection(Server(self.server.url, self.server.token, self.server.ca_file, patience_s=5.0), 5.0)
         self._connection.close()
-        with suppress(KlipError):  # without an answer the job ends by itself when its time is over
-            hasty.ask("DELETE", f"/v1/jobs/{self._job}?holder={holder(self._request.out)}")
-        hasty.close()
+        with suppress(KlipError), closing(self._hasty()) as connection:
+            connection.ask("DELETE", f"/v1/jobs/{self._job}?holder={holder(self._request.out)}")
         self._job = ""
 
     def results(self) -> list[Path]:
         """Return the files that were brought."""
         out = self._request.out if self._request is not None else Path()
         return sorted(out / name for name in self._brought)
+
+    def _hasty(self) -> Connection:
+        """A connection for what somebody waits for."""
+        return Connection(replace(self.server, patience_s=min(HASTY_S, self.server.patience_s)), HASTY_S)
 
     def _upload(self) -> Iterator[Event]:
         assert self._study is not None

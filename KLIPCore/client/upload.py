@@ -49,10 +49,10 @@ def upload(connection: Connection, job: str, file: SentFile, offset: int) -> Ite
                     f"{file.shown} arrives with another content than it had when it was read first.",
                     "See that nothing writes to the study, and run the same command again.",
                 )
+        if int(answer["offset"]) != offset or answer.get("complete"):
+            patience.progressed()
         if answer.get("busy"):  # another client with the same study, or our own request that was cut a moment ago
             patience.failed(ServerError(str(answer.get("message")), str(answer.get("remedy"))))
-        elif int(answer["offset"]) != offset or answer.get("complete"):
-            patience.progressed()
         offset = int(answer["offset"])
         yield offset
         if answer.get("complete"):

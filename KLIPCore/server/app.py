@@ -152,9 +152,10 @@ class Service:
 
     def give_up(self, job_id: str, holder: str) -> dict[str, Any]:
         """Take a client's wish for a job back."""
-        if not self.jobs.release(job_id, holder):
+        job, folder = self.jobs.release(job_id, holder)
+        if folder is None:
             return {"state": "kept", "message": "Another client wants the same job; it goes on."}
-        self.worker.drop(job_id)
+        self.worker.drop(job, folder)
         log.info("job %s given up and deleted", job_id[:12])
         return {"state": "deleted", "message": "The job has ended; its study and results are deleted."}
 

@@ -21,6 +21,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from KLIPCore.server.settings import ServerSettings
 
 ARRIVING, QUEUED, RUNNING, DONE, FAILED = "arriving", "queued", "running", "done", "failed"
 OPEN = (ARRIVING, QUEUED, RUNNING)
+
+GONE = ".gone-"
+"""What a folder's name begins with while it is deleted."""
 
 
 @dataclass
@@ -85,6 +89,9 @@ class Jobs:
         self.arrived = threading.Event()
         """Set when a job has been queued."""
         self._jobs: dict[str, Job] = {}
+        self._waited_for: dict[str, set[str]] = {}
+        for path in self.folder.glob(f"{GONE}*"):
+            shutil.rmtree(path, ignore_errors=True)
         for path in sorted(self.folder.glob("*/job.json")):
             self._take_up(path)
 
@@ -151,6 +158,7 @@ class Jobs:
                 job.holders.append(claim.holder)
             if job.state == FAILED:
                 job.error = None
+                self._waited_for.pop(job.id, None)  # its study may have been deleted since
                 (self.place(job.id) / "events.jsonl").unlink(missing_ok=True)  # of the run that failed
                 self._change(job, ARRIVING)
             else:
@@ -194,13 +202,22 @@ class Jobs:
         """Return what has arrived of the files that are not whole, by name; nothing once the study is not needed."""
         if job.state != ARRIVING:
             return {}
-        study = self.place(job.id) / "study"
-        return {name: self.offset(job, name) for name, _, _ in job.files if not (study / name).is_file()}
-
-    def look(self, job: Job) -> None:
-        """Queue a job whose study is there."""
         with self.lock:
-            if job.state == ARRIVING and not self.missing(job):
+            return {name: self.offset(job, name) for name in sorted(self._waits(job))}
+
+    def _waits(self, job: Job) -> set[str]:
+        """Names of the files that are not whole; looked up on the disk once."""
+        if job.id not in self._waited_for:
+            study = self.place(job.id) / "study"
+            self._waited_for[job.id] = {file[0] for file in job.files if not (study / file[0]).is_file()}
+        return self._waited_for[job.id]
+
+    def look(self, job: Job, arrived: str | None = None) -> None:
+        """Queue a job whose study is there, perhaps with a file that has just become whole."""
+        with self.lock:
+            if arrived is not None:
+                self._waits(job).discard(arrived)
+            if job.state == ARRIVING and not self._waits(job):
                 job.queued = time.time()
                 self._change(job, QUEUED)
                 self.arrived.set()
@@ -227,37 +244,40 @@ class Jobs:
     def end(self, job: Job, state: str, seconds: float, error: dict[str, str] | None = None) -> None:
         """Note how a run ended."""
         with self.lock:
-            if job.id in self._jobs:
+            if self._jobs.get(job.id) is job:
                 job.seconds, job.error = seconds, error
                 self._change(job, state)
 
     def requeue(self, job: Job) -> None:
         """Put back a job whose run was stopped by the server's own end."""
         with self.lock:
-            if job.id in self._jobs:
+            if self._jobs.get(job.id) is job:
                 self._change(job, QUEUED)
 
     def touch(self, job: Job) -> None:
         """Note that bytes have come."""
         job.changed = time.time()
 
-    def release(self, job: str, holder: str) -> bool:
-        """Take a client's wish for a job back; returns whether nobody wants it any more, and it is forgotten."""
+    def release(self, job: str, holder: str) -> tuple[Job, Path | None]:
+        """Take a client's wish for a job back; returns the job, and its folder to delete when nobody wants it."""
         with self.lock:
             found = self.get(job)
             if holder in found.holders:
                 found.holders.remove(holder)
             if found.holders:
                 self._write(found)
-                return False
-            del self._jobs[job]
-            return True
+                return found, None
+            return found, self.forget(found)
 
-    def remove(self, job: str) -> None:
-        """Delete all that a forgotten job has on the disk."""
-        place = self.place(job)
-        (place / "job.json").unlink(missing_ok=True)  # first: what is left over is then no job
-        shutil.rmtree(place, ignore_errors=True)
+    def forget(self, job: Job) -> Path:
+        """Drop a job from the list; returns its folder, under another name: the same study may come again at once."""
+        with self.lock:
+            self._jobs.pop(job.id, None)
+            self._waited_for.pop(job.id, None)
+            gone = self.folder / f"{GONE}{job.id}-{time.time_ns()}"
+            with suppress(OSError):
+                self.place(job.id).rename(gone)
+            return gone
 
     def expired(self) -> Iterator[tuple[Job, bool]]:
         """Yield jobs whose time is over, and whether all of them goes or the study alone."""
@@ -270,16 +290,6 @@ class Jobs:
                 yield job, True
             elif job.state in (DONE, FAILED) and age > uploads and (self.place(job.id) / "study").is_dir():
                 yield job, False
-
-    def forget(self, job: Job) -> None:
-        """Drop a job from the list, whoever wants it."""
-        with self.lock:
-            self._jobs.pop(job.id, None)
-
-    def all(self) -> list[Job]:
-        """Return all jobs, newest change last."""
-        with self.lock:
-            return sorted(self._jobs.values(), key=lambda job: job.changed)
 
     def _change(self, job: Job, state: str) -> None:
         job.state, job.changed = state, time.time()

@@ -112,7 +112,7 @@ class Uploads:
             part.unlink()
             raise Refusal(409, "A file arrived damaged.", "Send it again from its beginning.", offset=0, damaged=True)
         part.replace(part.with_suffix(""))
-        self._jobs.look(job)
+        self._jobs.look(job, part.stem)
         return {"offset": size, "complete": True}
 
 

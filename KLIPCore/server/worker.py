@@ -7,13 +7,14 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from KLIPCore.client.child import Child
 from KLIPCore.client.command import detect_command, write_settings
 from KLIPCore.client.detector import Request
 from KLIPCore.errors import KlipError
-from KLIPCore.server.jobs import DONE, FAILED, Job, Jobs
+from KLIPCore.server.jobs import DONE, FAILED, RUNNING, Job, Jobs
 from KLIPCore.server.journal import note
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ class Worker:
         self._jobs, self._priors = jobs, priors
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._running: tuple[str, Child] | None = None
-        self._given_up: set[str] = set()
+        self._running: tuple[Job, Child] | None = None
+        self._dropped: Job | None = None
         self._thread = threading.Thread(target=self._work, name="klip-worker", daemon=True)
 
     def start(self) -> None:
@@ -51,11 +52,12 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(10)
 
-    def drop(self, job: str) -> None:
-        """End a job's run with all its processes, when it is the one at work, and delete what the job has."""
-        self._given_up.add(job)
-        self._end_run(job)
-        self._jobs.remove(job)
+    def drop(self, job: Job, folder: Path) -> None:
+        """End a forgotten job's run with all its processes, when it is the one at work, and delete its folder."""
+        if job.state == RUNNING:
+            self._dropped = job
+            self._end_run(job)
+        shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def child(self) -> int | None:
@@ -63,10 +65,10 @@ class Worker:
         with self._lock:
             return None if self._running is None else self._running[1].pid
 
-    def _end_run(self, job: str | None) -> None:
+    def _end_run(self, job: Job | None) -> None:
         with self._lock:
             running = self._running
-        if running is not None and job in (None, running[0]):
+        if running is not None and (job is None or job is running[0]):
             running[1].stop()
 
     def _work(self) -> None:
@@ -93,11 +95,12 @@ class Worker:
         with (place / "stderr.log").open("wb") as errors:
             child = Child(detect_command(request, settings, f"--device={self._jobs.settings.device}"), errors)
             with self._lock:
-                self._running = (job.id, child)
-            if self._ending.is_set() or job.id in self._given_up:
+                self._running = (job, child)
+            if self._ending.is_set() or job is self._dropped:
                 child.stop()
             for line in child.lines():
-                note(place, line)
+                with suppress(OSError):  # a full disk: the run says so itself; or the job was given up
+                    note(place, line)
             problem = child.ended()
             with self._lock:
                 self._running = None
@@ -105,9 +108,8 @@ class Worker:
 
     def _end(self, job: Job, problem: KlipError | None, seconds: float) -> None:
         place = self._jobs.place(job.id)
-        if job.id in self._given_up:
-            self._given_up.discard(job.id)
-            self._jobs.remove(job.id)  # what the run wrote after it was given up
+        if job is self._dropped:
+            self._dropped = None
             log.info("job %s cancelled after %.1f s", job.id[:12], seconds)
         elif self._ending.is_set() and problem is not None:
             self._jobs.requeue(job)
@@ -125,8 +127,7 @@ class Worker:
     def _clean(self) -> None:
         for job, whole in self._jobs.expired():
             if whole:
-                self._jobs.forget(job)
-                self._jobs.remove(job.id)
+                shutil.rmtree(self._jobs.forget(job), ignore_errors=True)
                 log.info("job %s: its time is over, all of it was deleted", job.id[:12])
             else:
                 shutil.rmtree(self._jobs.place(job.id) / "study", ignore_errors=True)
