@@ -38,20 +38,30 @@ def main() -> int:
         request = Request(
             asked.study, asked.out, settings, asked.series, asked.slices, asked.roi, overwrite=asked.overwrite
         )
-        detector.run(request, lambda stage, part, detail: print(f"{100 * part:3.0f} %  {stage}: {detail}", flush=True))
-    except KlipError as error:
+        detector.run(request, _tell_json if asked.progress == "json" else _tell_text)
+    except (KlipError, KeyboardInterrupt) as stop:
+        error = stop if isinstance(stop, KlipError) else Cancelled("Stopped.")
+        if asked.progress == "json":
+            told = {"error": type(error).__name__, "message": error.message, "remedy": error.remedy}
+            print(json.dumps({"stage": "error", **told}), flush=True)
         print(error.message, error.remedy, sep="\n", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return Cancelled.exit_code
-    print(f"Results in {asked.out}; open {asked.out / 'report.html'}\nResearch software. Not a medical device.")
+    if asked.progress == "text":
+        print(f"Results in {asked.out}; open {asked.out / 'report.html'}\nResearch software. Not a medical device.")
     return 0
+
+
+def _tell_text(stage: str, fraction: float, detail: str) -> None:
+    print(f"{100 * fraction:3.0f} %  {stage}: {detail}", flush=True)
+
+
+def _tell_json(stage: str, fraction: float, detail: str) -> None:
+    print(json.dumps({"stage": stage, "fraction": round(fraction, 4), "eta_s": None, "detail": detail}), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m KLIPCore.client", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("study", type=Path, nargs="?", help="as klip detect takes it; without one, only say hello")
-    parser.add_argument("-o", "--out", type=Path, help="folder for the results")
     parser.add_argument("--server", required=True, help="https://HOST:PORT")
     parser.add_argument("--token-file", type=Path, help="file with the server's token; else KLIP_TOKEN")
     parser.add_argument("--server-ca", type=Path, help="certificate to trust, PEM")
@@ -60,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("series", "slices", "roi"):
         parser.add_argument(f"--{name}", help="as klip detect takes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a run with other settings")
+    parser.add_argument("-o", "--out", type=Path, help="folder for the results")
+    parser.add_argument("--progress", choices=("text", "json"), default="text", help="json lines for programs")
     parser.add_argument("--version", action="version", version=f"klip {__version__}")
     return parser
 

@@ -22,8 +22,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import parameters as choices
+from .process_leader import REMOTE
 from .runner import Callbacks, Interpreter, Runner
 from .sequences import sequenceSentence
+from .server_controls import remoteSettings
 from .study_source import StudySource, boxOfRoi, sourceOf
 from .suitability import unexpected
 
@@ -68,6 +70,7 @@ class Order:
     config : the configuration; ``cardSha256`` of its prior.
     selection : options of `klip detect` that choose slices and a box.
     folder : below which run folders are kept.
+    server : options that name a server; none where this computer does the work.
     """
 
     node: Any
@@ -77,6 +80,7 @@ class Order:
     interpreter: Interpreter
     environment: dict[str, str] | None
     folder: Path
+    server: tuple[str, ...] = ()
 
 
 class Detection:
@@ -121,12 +125,14 @@ class Detection:
         interpreter: Interpreter,
         environment: dict[str, str] | None,
         folder: Path,
+        server: tuple[str, ...] = (),
     ) -> None:
         """Start.
 
         :param interpreter: a Python in which everything is there (KLIPSlicerLib.dependencies).
         :param environment: its environment variables; Slicer's own when None.
         :param folder: below which run folders are kept.
+        :param server: options that name a server, when it does the work (KLIPSlicerLib.server_controls).
         :raises KlipError: the volume or the settings cannot be used; the sentence is for the user.
         """
         from .cards import knownPriors
@@ -141,7 +147,7 @@ class Detection:
         selection = choices.selectionArguments(parameters, box)
         sha256 = card.sha256 if card else ""
         gridOfNode(node)  # refuses what is empty
-        self._order = Order(node, config, sha256, selection, interpreter, environment, folder)
+        self._order = Order(node, config, sha256, selection, interpreter, environment, folder, server)
         self.results, self.runFolder = None, None
         self._parameters, self._input = parameters, node.GetID()
         self._nextPartial = 0.0
@@ -186,7 +192,11 @@ class Detection:
         if source.note:
             self.listener.onNote(source.note)
         where = ["-o", str(self.runFolder), "--overwrite"]
-        arguments = ["detect", *source.arguments, *where, *choices.argumentsOf(order.config), *order.selection]
+        if order.server:
+            settings = remoteSettings(order.config, order.folder)
+            arguments = [REMOTE, *source.arguments, *where, *settings, *order.server, *order.selection]
+        else:
+            arguments = ["detect", *source.arguments, *where, *choices.argumentsOf(order.config), *order.selection]
         self._runner.start(order.interpreter, arguments, order.environment)
 
     def cancel(self) -> None:

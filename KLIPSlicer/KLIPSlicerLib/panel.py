@@ -22,6 +22,7 @@ from .live_controls import LiveControls
 from .log_view import LogView
 from .look_within import LookWithin
 from .results_list import ResultsList
+from .server_controls import ServerControls
 from .status import Status
 from .study_controls import StudyControls
 from .styles import ERROR, NOTE, WARNING
@@ -37,7 +38,7 @@ class Panel:
     Attributes
     ----------
     detection : the run in the background.
-    status, study, button, live, within, found, computer, log : the parts.
+    status, study, button, live, within, found, computer, server, log : the parts.
     """
 
     def __init__(self, ui: Any) -> None:
@@ -63,6 +64,7 @@ class Panel:
         self.within = LookWithin(ui, self._guard, self.status.say, self._onShown)
         self.found = ResultsList(ui, self.status.say)
         self.computer = Computer(ui)
+        self.server = ServerControls(ui)
         ui.disclaimerLabel.setStyleSheet(NOTE)
         ui.detectButton.connect("clicked(bool)", self.onDetect)
 
@@ -106,9 +108,10 @@ class Panel:
         dependencies = self.computer.dependencies()
         self.button.preparing()  # events go on while another Python is asked what it has
         try:  # no wait cursor: what is missing is asked for in dialogs
-            interpreter = dependencies.ensure()
+            server = self.server.arguments()
+            interpreter = dependencies.interpreter() if server else dependencies.ensure()
             folder = self.computer.outputFolder()
-            self.detection.start(self._parameters, interpreter, dependencies.environment(), folder)
+            self.detection.start(self._parameters, interpreter, dependencies.environment(), folder, server)
         except (KlipError, DependencyError, OSError) as error:
             self.status.say(str(error), ERROR)
             self.log.add(str(error))

@@ -34,6 +34,9 @@ PARENT = "KLIP_SLICER_PID"
 SYNCHRONIZE, FOREVER, NO_SUCH_PROCESS = 0x00100000, 0xFFFFFFFF, 87
 """Windows' access right to wait for a process, its longest time-out, and ERROR_INVALID_PARAMETER."""
 
+REMOTE = "remote"
+"""First argument of a run that a server does: its client needs Python alone."""
+
 GRACE_SECONDS = 1.0
 """Between asking the group to stop and ending it."""
 
@@ -103,8 +106,9 @@ def main() -> None:
         threading.Thread(target=follow, daemon=True).start()
     folder, *arguments = sys.argv[1:]
     sys.path[0] = folder  # in place of this file's own folder, whose modules are Slicer's
-    sys.argv = ["klip", *arguments]
-    runpy.run_module("KLIPCore.cli", run_name="__main__", alter_sys=True)
+    remote = arguments[:1] == [REMOTE]
+    sys.argv = ["klip", *(arguments[1:] if remote else arguments)]
+    runpy.run_module("KLIPCore.client" if remote else "KLIPCore.cli", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,14 @@ def stageNames() -> dict[str, str]:
     return {
         "compare": _("Looking through the volume"),
         "start": _("Starting"),
+        "upload": _("Sending the study to the server"),
+        "queue": _("Waiting for the server"),
         "read": _("Reading the study"),
         "frame": _("Finding the body"),
         "sample": _("Examining"),
         "map": _("Adding up nats"),
         "export": _("Writing results"),
+        "download": _("Bringing the results"),
         "done": _("Done"),
         "result": _("Done"),
     }

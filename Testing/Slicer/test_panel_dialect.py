@@ -18,7 +18,7 @@ SOURCES = sorted(
 UI = REPOSITORY / "Resources" / "UI" / "KLIPSlicer.ui"
 SPEAKING = {
     "runner", "panel", "status", "study_controls", "detect_button", "live_controls", "results_list",
-    "detection", "export_menu", "region_table", "cards", "dependencies", "sample_study",
+    "detection", "export_menu", "region_table", "cards", "dependencies", "sample_study", "server_controls",
 }  # fmt: skip
 """Sources whose sentences are for people."""
 HEAVY = {"torch", "monai", "matplotlib", "highdicom", "pandas", "nibabel", "typer", "rich"}
