@@ -31,7 +31,7 @@ FAULTS = (OSError, http.client.HTTPException)
 """What a cut connection raises; of TLS, too."""
 
 LARGEST_ANSWER = 64 << 20
-BUSY = (429, 502, 503, 504)
+BUSY = (429, 500, 502, 503, 504)
 """Answers that may be another one in a moment."""
 
 

@@ -251,9 +251,7 @@ async def _refused(request: Request, refusal: Exception) -> JSONResponse:
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of ours; the gate logs its kind."""
-    return await _refused(
-        request, Refusal(500, "The server met an error of its own.", "Tell its administrator.", lasting=True)
-    )
+    return await _refused(request, Refusal(500, "The server met an error of its own.", "Tell its administrator."))
 
 
 async def _drain(pieces: AsyncIterator[bytes]) -> None:

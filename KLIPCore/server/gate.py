@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,7 +95,7 @@ class Gate:
         except Refusal as refusal:
             await answer(send, refusal)
         except Exception as error:  # answered already; a traceback could hold a path or a name
-            log.error("%s on a %s request", type(error).__name__, scope["method"])
+            log.error("%s on a %s request, at %s", type(error).__name__, scope["method"], whereabouts(error))
             if not begun:
                 await answer(send, Refusal(500, "The server met an error of its own.", "Tell its administrator."))
 
@@ -123,6 +125,14 @@ class Gate:
             alien = True  # a name of another site that was made to point here
         if alien:
             raise Refusal(403, "Pages of other sites may not use this server.", "Open its own address.", lasting=True)
+
+
+def whereabouts(error: BaseException) -> str:
+    """Return file and line of the code that raised an error, and of the last of ours: a log without its words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "KLIPCore" in frame.filename]
+    shown = dict.fromkeys(f"{Path(frame.filename).name}:{frame.lineno}" for frame in [*ours[-1:], *frames[-1:]])
+    return " in ".join(reversed(shown)) or "an unknown place"
 
 
 def fit(spoken: str, version: str) -> tuple[bool, str, str]:

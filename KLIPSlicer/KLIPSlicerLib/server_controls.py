@@ -53,16 +53,14 @@ class ServerControls:
         self.label = qt.QLabel("")
         self.label.wordWrap = True
         self.label.setStyleSheet(NOTE)
-        self._rows = []
         for name, widget in (
             (_("Examine on:"), self.placeSelector),
             (_("Server:"), self.addressEdit),
             (_("Token file:"), self.tokenPathEdit),
             (_("Certificate:"), self.certificatePathEdit),
         ):
-            label = qt.QLabel(name)
-            form.addRow(label, widget)
-            self._rows.append((label, widget))
+            form.addRow(qt.QLabel(name), widget)
+        self._ofServer = (self.addressEdit, self.tokenPathEdit, self.certificatePathEdit, self.testButton)
         form.addRow(self.testButton, self.label)
         self._remember()
         self._refresh()
@@ -93,11 +91,9 @@ class ServerControls:
         from KLIPCore.client.connection import Server
         from KLIPCore.client.token import read_token
 
-        token, certificate = (str(e.currentPath or "") for e in (self.tokenPathEdit, self.certificatePathEdit))
-        address = str(self.addressEdit.text or "").strip()
-        return Server(
-            address, read_token(Path(token) if token else None, {}), Path(certificate) if certificate else None
-        )
+        paths = [str(edit.currentPath or "") for edit in (self.tokenPathEdit, self.certificatePathEdit)]
+        token, certificate = (Path(path) if path else None for path in paths)
+        return Server(str(self.addressEdit.text or "").strip(), read_token(token, {}), certificate)
 
     def arguments(self) -> tuple[str, ...]:
         """Options that name the server for the run; none where this computer does the work.
@@ -135,11 +131,8 @@ class ServerControls:
         qt.QSettings().setValue(SETTINGS + "Server", str(text).strip())
 
     def _refresh(self) -> None:
-        for label, widget in self._rows[1:]:
-            label.setVisible(self.chosen)
-            widget.setVisible(self.chosen)
-        self.testButton.setVisible(self.chosen)
-        self.label.setVisible(self.chosen)
+        for widget in self._ofServer:
+            widget.enabled = self.chosen
         self.label.text = ""
 
 

@@ -168,6 +168,9 @@ def main() -> int:
                     print(f"| {whole:.2f} | {own:.2f} | {whole - own:.2f} | {whole / own:.3f} |")
                 return 0
             counts = cut(stand, asked.cuts, asked.seed, asked.most_s)
+        except Exception:
+            print(stand.log, file=sys.stderr)
+            raise
         finally:
             stand.stop()
     print("| cuts | rounds | results that differ | jobs | runs |\n| ---: | ---: | ---: | ---: | ---: |")

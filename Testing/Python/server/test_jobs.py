@@ -163,5 +163,5 @@ def test_an_error_of_the_server_is_one_word_in_the_log(caplog: pytest.LogCapture
         asyncio.run(Gate(broken, None, 100)(scope, None, send))  # type: ignore[arg-type]
     assert sent[0]["status"] == 500
     assert json.loads(sent[1]["body"])["message"] == "The server met an error of its own."
-    assert "RuntimeError" in caplog.text
+    assert "RuntimeError on a GET request, at test_jobs.py:" in caplog.text
     assert "DOE" not in caplog.text + sent[1]["body"].decode()
