@@ -52,6 +52,7 @@ PACKAGES = {
     "sampling": "Guidance and samplers",
     "kl": "KL divergence in nats",
     "detection": "The run: from a study to a trace",
+    "audit": "What of a reconstruction was measured",
     "lab": "Training, evaluation, benchmarks, phantoms",
 }
 
