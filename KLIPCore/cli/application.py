@@ -19,8 +19,8 @@ from typing import Annotated
 import typer
 
 from KLIPCore import __version__
-from KLIPCore.cli.audit import audit
 from KLIPCore.cli.archive import archive_app
+from KLIPCore.cli.audit import audit
 from KLIPCore.cli.evaluate import bench, demo, evaluate, score, selftest
 from KLIPCore.cli.guard import drift, guard
 from KLIPCore.cli.pacs import pacs_app

@@ -36,7 +36,9 @@ def detect_remotely(
     if local := given_options(speed):
         raise ConfigError(f"{', '.join(local)} cannot be chosen for a server.", "Leave that out: it knows its device.")
     if examine.within is not None:
-        raise ConfigError("A server does not see the segmentation of --within.", "Run klip regions OUT --within afterwards.")
+        raise ConfigError(
+            "A server does not see the segmentation of --within.", "Run klip regions OUT --within afterwards."
+        )
     check_slices(examine.slices)
     parse_box(examine.roi)
     server = Server(str(place.server), read_token(place.token_file, os.environ), place.server_ca)
