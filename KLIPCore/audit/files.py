@@ -27,7 +27,7 @@ from KLIPCore.export.html import flat_table
 from KLIPCore.export.report import json_ready
 from KLIPCore.export.segmentation import write_segmentation
 from KLIPCore.io.images import write_image
-from KLIPCore.maps.regions import Region, find_regions
+from KLIPCore.maps.regions import KnownRegions, Region, find_regions
 from KLIPCore.volume.units import mu_to_hu
 from KLIPCore.volume.volume import Volume
 
@@ -109,8 +109,7 @@ def segments(audit: Audit, lie: _Slice) -> list[Region]:
             None,
             np.ones(nats.array.shape, np.float32),
             np.zeros(nats.array.shape, np.float32),
-            components=labels.astype(int),
-            q_values=np.ones(nats.array.shape, np.float32),
+            known=KnownRegions(labels.astype(int), q_values=np.ones(nats.array.shape, np.float32)),
         )[0]
         colour = tuple(int(COLOURS[region.removal.verdict][k : k + 2], 16) / 255 for k in (1, 3, 5))
         regions.append(

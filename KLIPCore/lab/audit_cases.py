@@ -8,7 +8,7 @@ and the same: only the data know whether the lesion was there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 from KLIPCore.audit.against import Subject, law
 from KLIPCore.io.images import read_image
 from KLIPCore.lab.phantoms.abdomen import Abdomen
-from KLIPCore.lab.phantoms.patient import draw_patient, patient_grid
+from KLIPCore.lab.phantoms.patient import USUAL, draw_patient, patient_grid
 from KLIPCore.physics.known_noise import KnownNoise
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import Noise
@@ -93,7 +93,7 @@ def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
         return
     prior = load_prior("abdomen-ct-256", "cpu")
     for seed in range(n):
-        volume = draw_patient(prior, 1, seed, n_steps=n_steps)
+        volume = draw_patient(prior, 1, seed, drawing=replace(USUAL, n_steps=n_steps))
         grid = patient_grid(prior.card, 1, 5.0)
         liver = Abdomen.random(seed).mask("liver", grid)[0]
         mu = torch.nn.functional.avg_pool2d(torch.from_numpy(hu_to_mu(volume.array))[None], 2)[0]
