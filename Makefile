@@ -23,7 +23,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # Small tensors gain nothing from many threads and lose to their traffic: at most four.
 THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test test-slicer test-wheel search check lint types docs docs-images slicer-images clean
+.PHONY: help setup demo test test-slicer test-wheel test-oldest test-newest sbom search check lint types docs docs-images slicer-images clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,28 @@ test-wheel: ## build a wheel, install it into an empty environment (WHEEL=.wheel
 	cd $(WHEEL) && env/bin/klip demo -o demo --progress none
 	cd $(WHEEL) && env/bin/klip detect demo/synthetic/ct -o out --preset quick --slices 6:8 --progress none
 	@echo "The wheel works: $(WHEEL)/demo/report.html and $(WHEEL)/out/report.html"
+
+test-oldest: .venv-oldest/pyvenv.cfg ## run tests of reading, maps, physics and detection with the oldest versions that pyproject.toml allows
+	$(call bounds,oldest,$(shell $(PYTHON) Testing/bounds.py oldest))
+
+test-newest: .venv-newest/pyvenv.cfg ## the same with the newest versions there are
+	$(call bounds,newest,$(shell $(PYTHON) Testing/bounds.py newest))
+
+# An environment of its own, and what is deprecated there is no error: only what breaks counts. PyTorch as it comes is large.
+define bounds
+PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$(1)/bin/python -m pip install -qq --upgrade --upgrade-strategy eager $(2) pytest hypothesis nibabel scikit-image scikit-learn
+PYTHONPATH=$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} .venv-$(1)/bin/python -m pytest -W default -p no:cacheprovider \
+  $(BOUNDS_TESTS) $(ARGS)
+endef
+
+BOUNDS_TESTS := Testing/Python/io Testing/Python/volume Testing/Python/maps Testing/Python/physics Testing/Python/kl Testing/Python/export \
+  Testing/Python/runs Testing/Python/detection/test_detect.py
+
+.venv-oldest/pyvenv.cfg .venv-newest/pyvenv.cfg:
+	@$(PYTHON) -m venv $(@D)
+
+sbom: .stamps/test ## write the bill of materials again: KLIPCore/sbom.cdx.json
+	$(BIN)/python docs/make_sbom.py
 
 search: .stamps/test ## run the property tests (hypothesis) on new random inputs; `make test` takes the same ones every time
 	HYPOTHESIS_PROFILE=free QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest -m hypothesis Testing/Python $(ARGS)
@@ -78,7 +100,7 @@ slicer-images: demo .stamps/test ## draw the panel and the slice views of the Sl
 	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
 
 clean: ## remove what these commands made, .venv included
-	rm -rf .venv .slicer-* .wheel .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .slicer-* .wheel .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf docs/generated docs/gallery docs/__pycache__
 	find KLIPCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +
 

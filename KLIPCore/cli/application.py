@@ -7,6 +7,7 @@ Errors of the input print what is wrong and what to do, and exit with the class'
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import json
@@ -96,13 +97,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _tell_error(Cancelled("Stopped.", "Run the same command again to continue."))
         sys.exit(Cancelled.exit_code)
-    except (MemoryError, OSError, RuntimeError) as error:
-        told = _of_the_machine(error)
-        if told is None:
-            raise
-        _tell_error(told)
-        sys.exit(told.exit_code)
     except Exception as error:
+        told = _of_the_machine(error)
+        if told is not None:
+            _tell_error(told)
+            sys.exit(told.exit_code)
         if hasattr(error, "format_message"):  # a usage error: an unknown option, a value of the wrong kind
             typer.secho(f"{error.format_message()}", fg="red", err=True)
             typer.echo("Try: klip --help", err=True)
@@ -134,23 +133,32 @@ def _speak_alone() -> None:
 
 def _of_the_machine(error: BaseException) -> KlipError | None:
     """What the operating system refused, as a sentence; None for what is no refusal of its."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:  # libraries wrap what they could not allocate in errors of theirs
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    if any(isinstance(one, MemoryError) or _speaks_of_memory(one) for one in chain):
+        return ResourceError(
+            "The memory of this computer does not suffice.",
+            "Close other programs, take fewer --workers or a smaller --batch, or fewer slices.",
+        )
     if isinstance(error, OSError) and error.errno is not None:
         name = f" ({error.filename})" if error.filename else ""
         return OutputError(
             f"The computer refused a file operation: {error.strerror}{name}.",
             "Check the path, its permissions and the free space.",
         )
-    if (
-        isinstance(error, MemoryError)
-        or "not enough memory" in str(error)
-        or "can't allocate memory" in str(error)
-        or "out of memory" in str(error)
-    ):
-        return ResourceError(
-            "The memory of this computer does not suffice.",
-            "Close other programs, take fewer --workers or a smaller --batch, or fewer slices.",
-        )
     return None
+
+
+def _speaks_of_memory(error: BaseException) -> bool:
+    """Whether a library says, in whatever kind of error, that it got no memory or no thread."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    words = ("not enough memory", "allocate memory", "out of memory", "bad_alloc", "start new thread", "failed to map")
+    kinds = (RuntimeError, ImportError, OSError, SystemError, ValueError)
+    return isinstance(error, kinds) and any(word in str(error) for word in words)
 
 
 def _tell_error(error: KlipError) -> None:

@@ -28,6 +28,7 @@ from KLIPCore.maps.kl_map import KLMap, MapVolumes
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.regions import KnownRegions, Region, RegionLimits, find_regions
 from KLIPCore.maps.trace import KLTrace
+from KLIPCore.runs.bill import bill_of_materials
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import judge_study, reference_hash, reference_of
@@ -339,6 +340,7 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
         "software": f"KLIPCore {__version__}",
         "python": platform.python_version(),
         "torch": _installed("torch"),
+        **bill_of_materials(),
         "precision": precision_told(run),
         "prior": run["prior"]["name"],
         "prior_sha256": run["prior"]["sha256"],
