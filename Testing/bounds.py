@@ -1,7 +1,8 @@
 """Requirements for pip with the oldest or the newest versions that pyproject.toml allows.
 
 ``python Testing/bounds.py oldest`` prints ``'torch==2.6' 'monai==1.5' …``: each lower bound of what runs need, as an
-exact version, which pip takes for 2.6.0 also. ``newest`` prints the names with their bounds, for ``pip install --upgrade``.
+exact version, which pip takes for 2.6.0 also. ``newest`` prints the names with their bounds, for
+``pip install --upgrade``.
 """
 
 from __future__ import annotations

@@ -9,29 +9,21 @@ continued result the same to the bit. POSIX only.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from KLIPCore.io.dicom_series import write_dicom_series
-from KLIPCore.lab.fuzz.seeds import tiny_study, write_tiny_prior
+from KLIPCore.lab.fuzz.stand import Fault, Stand, end, finished
 from KLIPCore.maps.trace import SliceTrace
-from KLIPCore.runs.folder import LOCK, OWN_FILES
+from KLIPCore.runs.folder import LOCK
 
-COMPARED = ("kl_map.nrrd", "reconstruction.nrrd", "body.npz")
-SLICES = 12
-LONGEST_S = 300
-"""A run that takes longer hangs."""
 OBEY = (
     "import ctypes; [ctypes.CDLL(None).prctl(24, c, 0, 0, 0) for c in (1, 2, 3) if os.geteuid() == 0 and "
     "sys.platform == 'linux']"
@@ -41,161 +33,9 @@ CAP_DAC_READ_SEARCH, CAP_FOWNER by PR_CAPBSET_DROP.
 """
 
 
-@dataclass
-class Fault:
-    """What one kind of fault did.
-
-    Attributes
-    ----------
-    name : in words.
-    runs : times it was tried.
-    told : runs that ended in a sentence of ours, or finished; killed ones say nothing and count when the next one did.
-    tracebacks, lost, leftovers, differing : runs with a traceback, with finished slices gone, with half a file
-        left, with another result.
-    notes : one line for each that is not as it should be.
-    """
-
-    name: str
-    runs: int = 0
-    told: int = 0
-    tracebacks: int = 0
-    lost: int = 0
-    leftovers: int = 0
-    differing: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing went wrong."""
-        return self.told == self.runs and not (self.tracebacks or self.lost or self.leftovers or self.differing)
-
-
-class Stand:
-    """A study, a prior, and a run that nobody disturbed.
-
-    Parameters
-    ----------
-    folder : where all of it goes.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.chmod(0o755)
-        write_dicom_series(tiny_study(SLICES), folder / "ct", seed=1)
-        self.prior = write_tiny_prior(folder / "prior")
-        self.settings = folder / "settings.yaml"
-        work = {
-            "sampling": {"n_samples": 2, "n_steps": 40},
-            "record": {"n_nodes": 8, "cell": 2, "layers": ["cold", "path"]},
-        }
-        self.settings.write_text(
-            json.dumps({**work, "regions": {"score": "surprise"}, "preset": "quick"}), encoding="utf-8"
-        )  # JSON is YAML
-        began = time.monotonic()
-        done = self.klip(folder / "whole")
-        if done.returncode != 0:
-            raise RuntimeError(f"The undisturbed run failed: {done.stderr}")
-        self.seconds = time.monotonic() - began
-        print(f"An undisturbed run of {SLICES} slices takes {self.seconds:.1f} s.", file=sys.stderr)
-        self.whole = {name: (folder / "whole" / name).read_bytes() for name in COMPARED}
-
-    def command(self, out: Path) -> list[str]:
-        """The command line of a run."""
-        fixed = [
-            "--config",
-            str(self.settings),
-            "--prior",
-            str(self.prior),
-            "--device",
-            "cpu",
-            "--workers",
-            "1",
-            "--threads",
-            "1",
-            "--progress",
-            "json",
-        ]
-        return [sys.executable, "-m", "KLIPCore.cli", "detect", str(self.folder / "ct"), "-o", str(out), *fixed]
-
-    def start(self, out: Path, before: str = "") -> subprocess.Popen[str]:
-        """Start a run; ``before`` is a line of Python that happens in its process first."""
-        pipes = subprocess.PIPE
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "MPLCONFIGDIR": str(self.folder / "mpl"),
-            "HOME": str(self.folder),
-        }
-        command = self.command(out)
-        if before:  # in an interpreter of its own, which then becomes the run: forking beside threads may never end
-            line = f"import os, sys, signal, resource; {before}; os.execv(sys.argv[1], sys.argv[1:])"
-            command = [sys.executable, "-c", line, *command]
-        return subprocess.Popen(command, stdout=pipes, stderr=pipes, text=True, env=environment, cwd=_root())
-
-    def klip(self, out: Path, before: str = "") -> subprocess.CompletedProcess[str]:
-        """A run to its end."""
-        with self.start(out, before) as process:
-            said, errors = _end(process)
-        return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
-
-    def judge(
-        self,
-        fault: Fault,
-        out: Path,
-        kept: dict[str, bytes],
-        done: subprocess.CompletedProcess[str],
-        again: bool = True,
-    ) -> None:
-        """Count how a run ended, what it left, and, when it is run again, whether the result is the
-        undisturbed one.
-        """
-        fault.runs += 1
-        killed = done.returncode == -signal.SIGKILL
-        fault.told += killed or done.returncode == 0 or len(done.stderr.strip().splitlines()) in (1, 2)
-        if "Traceback" in done.stderr:
-            fault.tracebacks += 1
-            fault.notes.append(done.stderr.strip().splitlines()[-1][:200])
-        self._look(fault, out, kept, parts=not killed)
-        if not again:
-            return
-        kept = finished(out)
-        last = self.klip(out)
-        if last.returncode != 0:
-            fault.differing += 1
-            fault.notes.append("the next run did not end well: " + last.stderr.strip()[-200:])
-            return
-        self._look(fault, out, kept, parts=True)
-        differing = [name for name, content in self.whole.items() if (out / name).read_bytes() != content]
-        if differing:
-            fault.differing += 1
-            fault.notes.append(f"{differing} differ")
-
-    def _look(self, fault: Fault, out: Path, kept: dict[str, bytes], parts: bool) -> None:
-        gone = [
-            name
-            for name, content in kept.items()
-            if not (out / name).is_file() or (out / name).read_bytes() != content
-        ]
-        if gone:
-            fault.lost += 1
-            fault.notes.append(f"{gone} are gone or changed")
-        known = {*OWN_FILES, "trace", *(f"trace/slice_{k:04d}.npz" for k in range(SLICES))}
-        strange = (
-            [str(f.relative_to(out)) for f in out.rglob("*") if str(f.relative_to(out)) not in known]
-            if out.is_dir() and parts
-            else []
-        )
-        if strange:
-            fault.leftovers += 1
-            fault.notes.append(f"{strange} were left")
-
-
-def finished(out: Path) -> dict[str, bytes]:
-    """The slices that are done, by name: what no fault may touch."""
-    return (
-        {f"trace/{file.name}": file.read_bytes() for file in sorted((out / "trace").glob("*.npz"))}
-        if (out / "trace").is_dir()
-        else {}
-    )
+STRACE = shutil.which("strace")
+SHARES = (("out", "ESTALE", 20), ("out", "EIO", 5), ("study", "EIO", 30))
+"""Which folder goes away, how it says so, and from which access on."""
 
 
 def kills(stand: Stand, n: int, seed: int) -> Fault:
@@ -267,7 +107,7 @@ def _interrupted(
             time.sleep(0.02)
         kept = finished(out)
         act()
-        said, errors = _end(process)
+        said, errors = end(process)
     return kept, subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 
@@ -295,6 +135,30 @@ def folder_gone(stand: Stand) -> Fault:
     (out / LOCK).unlink(missing_ok=True)  # it went with the folder
     stand.judge(fault, out, kept, done)
     shutil.rmtree(out)
+    return fault
+
+
+def share_gone(stand: Stand) -> Fault | None:
+    """Let every access to the output folder, or to the study, fail in mid-run as on a network share that went away.
+
+    System calls on that folder return "stale file handle" or "input/output error", from the n-th on: strace does it.
+    None where there is no strace, or where it may not trace.
+    """
+    fault = Fault("network share gone in mid-run (stale handle, input/output error)")
+    tried = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False) if STRACE else None
+    if tried is None or tried.returncode != 0:
+        return None
+    calls = "openat,read,pread64,write,pwrite64,fsync,rename,renameat,mkdir,unlink,newfstatat,statx,getdents64"
+    for number, (what, error, first) in enumerate(SHARES):
+        out = stand.folder / f"share{number}"
+        place = out if what == "out" else stand.folder / "ct"
+        watched = [place, *(place / "trace" for _ in range(what == "out")), *sorted(place.glob("*.dcm"))]
+        out.mkdir()
+        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error={error}:when={first}+"]
+        for path in watched:
+            tracer += ["-P", str(path)]
+        stand.judge(fault, out, {}, stand.klip(out, tracer=tracer))
+        shutil.rmtree(out, ignore_errors=True)
     return fault
 
 
@@ -375,21 +239,6 @@ def clock_set_back(stand: Stand) -> Fault:
     return fault
 
 
-def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a run said; one that hangs is ended, and says so on many lines, which is no sentence."""
-    try:
-        return process.communicate(timeout=LONGEST_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, errors = process.communicate()
-        process.returncode = 1  # not as if it had been killed on purpose
-        return said, errors + f"hung\nfor\n{LONGEST_S} s"
-
-
-def _root() -> Path:
-    return Path(__file__).resolve().parents[2]
-
-
 def main() -> int:
     """Print a table; 1 where something went wrong."""
     parser = argparse.ArgumentParser(prog="python -m KLIPCore.lab.fuzz.faults", description=__doc__)
@@ -409,6 +258,7 @@ def main() -> int:
             small_disk,
             lost_permission,
             folder_gone,
+            share_gone,
             damaged_traces,
             two_processes,
             little_memory,

@@ -1,0 +1,195 @@
+"""A small run that is broken on purpose, and what became of it: used by :mod:`KLIPCore.lab.fuzz.faults`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from KLIPCore.io.dicom_series import write_dicom_series
+from KLIPCore.lab.fuzz.seeds import tiny_study, write_tiny_prior
+from KLIPCore.runs.folder import OWN_FILES
+
+COMPARED = ("kl_map.nrrd", "reconstruction.nrrd", "body.npz")
+SLICES = 12
+LONGEST_S = 300
+"""A run that takes longer hangs."""
+
+
+@dataclass
+class Fault:
+    """What one kind of fault did.
+
+    Attributes
+    ----------
+    name : in words.
+    runs : times it was tried.
+    told : runs that ended in a sentence of ours, or finished; killed ones say nothing and count when the next one did.
+    tracebacks, lost, leftovers, differing : runs with a traceback, with finished slices gone, with half a file
+        left, with another result.
+    notes : one line for each that is not as it should be.
+    """
+
+    name: str
+    runs: int = 0
+    told: int = 0
+    tracebacks: int = 0
+    lost: int = 0
+    leftovers: int = 0
+    differing: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing went wrong."""
+        return self.told == self.runs and not (self.tracebacks or self.lost or self.leftovers or self.differing)
+
+
+class Stand:
+    """A study, a prior, and a run that nobody disturbed.
+
+    Parameters
+    ----------
+    folder : where all of it goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o755)
+        write_dicom_series(tiny_study(SLICES), folder / "ct", seed=1)
+        self.prior = write_tiny_prior(folder / "prior")
+        self.settings = folder / "settings.yaml"
+        work = {
+            "sampling": {"n_samples": 2, "n_steps": 40},
+            "record": {"n_nodes": 8, "cell": 2, "layers": ["cold", "path"]},
+        }
+        self.settings.write_text(
+            json.dumps({**work, "regions": {"score": "surprise"}, "preset": "quick"}), encoding="utf-8"
+        )  # JSON is YAML
+        began = time.monotonic()
+        done = self.klip(folder / "whole")
+        if done.returncode != 0:
+            raise RuntimeError(f"The undisturbed run failed: {done.stderr}")
+        self.seconds = time.monotonic() - began
+        print(f"An undisturbed run of {SLICES} slices takes {self.seconds:.1f} s.", file=sys.stderr)
+        self.whole = {name: (folder / "whole" / name).read_bytes() for name in COMPARED}
+
+    def command(self, out: Path) -> list[str]:
+        """The command line of a run."""
+        fixed = [
+            "--config",
+            str(self.settings),
+            "--prior",
+            str(self.prior),
+            "--device",
+            "cpu",
+            "--workers",
+            "1",
+            "--threads",
+            "1",
+            "--progress",
+            "json",
+        ]
+        return [sys.executable, "-m", "KLIPCore.cli", "detect", str(self.folder / "ct"), "-o", str(out), *fixed]
+
+    def start(self, out: Path, before: str = "", tracer: list[str] | None = None) -> subprocess.Popen[str]:
+        """Start a run; ``before`` is a line of Python that happens in its process first, ``tracer`` a command that
+        starts it in its turn.
+        """
+        pipes = subprocess.PIPE
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "MPLCONFIGDIR": str(self.folder / "mpl"),
+            "HOME": str(self.folder),
+        }
+        command = [*(tracer or ()), *self.command(out)]
+        if before:  # in an interpreter of its own, which then becomes the run: forking beside threads may never end
+            line = f"import os, sys, signal, resource; {before}; os.execv(sys.argv[1], sys.argv[1:])"
+            command = [sys.executable, "-c", line, *command]
+        return subprocess.Popen(command, stdout=pipes, stderr=pipes, text=True, env=environment, cwd=_root())
+
+    def klip(self, out: Path, before: str = "", tracer: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+        """A run to its end."""
+        with self.start(out, before, tracer) as process:
+            said, errors = end(process)
+        return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
+
+    def judge(
+        self,
+        fault: Fault,
+        out: Path,
+        kept: dict[str, bytes],
+        done: subprocess.CompletedProcess[str],
+        again: bool = True,
+    ) -> None:
+        """Count how a run ended, what it left, and, when it is run again, whether the result is the
+        undisturbed one.
+        """
+        fault.runs += 1
+        killed = done.returncode == -signal.SIGKILL
+        fault.told += killed or done.returncode == 0 or len(done.stderr.strip().splitlines()) in (1, 2)
+        if "Traceback" in done.stderr:
+            fault.tracebacks += 1
+            fault.notes.append(done.stderr.strip().splitlines()[-1][:200])
+        self._look(fault, out, kept, parts=not killed)
+        if not again:
+            return
+        kept = finished(out)
+        last = self.klip(out)
+        if last.returncode != 0:
+            fault.differing += 1
+            fault.notes.append("the next run did not end well: " + last.stderr.strip()[-200:])
+            return
+        self._look(fault, out, kept, parts=True)
+        differing = [name for name, content in self.whole.items() if (out / name).read_bytes() != content]
+        if differing:
+            fault.differing += 1
+            fault.notes.append(f"{differing} differ")
+
+    def _look(self, fault: Fault, out: Path, kept: dict[str, bytes], parts: bool) -> None:
+        gone = [
+            name
+            for name, content in kept.items()
+            if not (out / name).is_file() or (out / name).read_bytes() != content
+        ]
+        if gone:
+            fault.lost += 1
+            fault.notes.append(f"{gone} are gone or changed")
+        known = {*OWN_FILES, "trace", *(f"trace/slice_{k:04d}.npz" for k in range(SLICES))}
+        strange = (
+            [str(f.relative_to(out)) for f in out.rglob("*") if str(f.relative_to(out)) not in known]
+            if out.is_dir() and parts
+            else []
+        )
+        if strange:
+            fault.leftovers += 1
+            fault.notes.append(f"{strange} were left")
+
+
+def finished(out: Path) -> dict[str, bytes]:
+    """The slices that are done, by name: what no fault may touch."""
+    return (
+        {f"trace/{file.name}": file.read_bytes() for file in sorted((out / "trace").glob("*.npz"))}
+        if (out / "trace").is_dir()
+        else {}
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a run said; one that hangs is ended, and says so on many lines, which is no sentence."""
+    try:
+        return process.communicate(timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, errors = process.communicate()
+        process.returncode = 1  # not as if it had been killed on purpose
+        return said, errors + f"hung\nfor\n{LONGEST_S} s"
+
+
+def _root() -> Path:
+    return Path(__file__).resolve().parents[2]
