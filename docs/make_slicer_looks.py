@@ -43,23 +43,25 @@ def main() -> None:
 
 
 def draw(scale: int, folder: Path, to: Path | None) -> None:
-    """Show a made run in the panel and take its picture in each look."""
+    """Show a made run in the panel, opened anew in each look, and take its picture."""
     import panel_at_work
     from inputs import show_run
     from made_run import make_run
     from PySide6 import QtWidgets
     from standins import person
 
-    with panel_at_work.opened_panel(folder) as widget:
+    run = make_run(folder / "run")
+    for look in ("light", "dark"):
         QtWidgets.QApplication.setStyle("Fusion")
-        results = show_run(make_run(folder / "run"))
-        widget._parameterNode.score, widget._parameterNode.fdr = "hypodense", 0.05
-        widget.panel.setResults(results)
-        person.events(0.2)
-        person.wait(lambda: not widget.panel.study.check.working, 60, "the study is checked")
-        person.click_cell(widget.ui.regionTable, 0, 2)
-        for look in ("light", "dark"):
-            QtWidgets.QApplication.setPalette(palette(look))
+        QtWidgets.QApplication.setPalette(palette(look))
+        with panel_at_work.opened_panel(folder / look) as widget:
+            results = show_run(run)
+            widget._parameterNode.score, widget._parameterNode.fdr = "hypodense", 0.05
+            widget.panel.setResults(results)
+            person.events(0.2)
+            person.wait(lambda panel=widget.panel: not panel.study.check.working, 60, "the study is checked")
+            name_organs(widget, results)
+            person.click_cell(widget.ui.regionTable, 0, 2)
             for language in ("", "de"):
                 if language:
                     translate(widget.parent)
@@ -69,6 +71,19 @@ def draw(scale: int, folder: Path, to: Path | None) -> None:
                 if path is not None:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     picture(widget).save(str(path))
+
+
+def name_organs(widget: Any, results: Any) -> None:
+    """Choose a segmentation of the simulated abdomen: its two halves."""
+    from panel_at_work import slicer
+    from standins import person
+    from test_panel_within import halves, segmentation
+
+    halved = halves(slicer.util.arrayFromVolume(results.inputNode).shape)
+    organs = segmentation({name: halved[name] for name in ("Right half", "Left half")}, results.inputNode)
+    person.events(0.1)
+    widget.ui.organsSelector.setCurrentNode(organs)
+    person.wait(lambda: results.regions[0].organ is not None, 60, "the organs are looked up")
 
 
 def palette(look: str) -> Any:

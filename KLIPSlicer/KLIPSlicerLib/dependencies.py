@@ -266,7 +266,12 @@ def outputOf(command: list[str], environment: dict[str, str]) -> str:
     """
     until = time.monotonic() + PROBE_SECONDS
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        env=environment,
+        creationflags=platforms.creationFlags(sys.platform),
     ) as process:
         while True:
             try:

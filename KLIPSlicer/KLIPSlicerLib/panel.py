@@ -21,6 +21,7 @@ from .guard import Guard
 from .live_controls import LiveControls
 from .log_view import LogView
 from .look_within import LookWithin
+from .queue_controls import Queue
 from .results_list import ResultsList
 from .server_controls import ServerControls
 from .status import Status
@@ -38,7 +39,7 @@ class Panel:
     Attributes
     ----------
     detection : the run in the background.
-    status, study, button, live, within, found, computer, server, log : the parts.
+    status, study, button, live, within, found, computer, server, queue, log : the parts.
     """
 
     def __init__(self, ui: Any) -> None:
@@ -65,6 +66,14 @@ class Panel:
         self.found = ResultsList(ui, self.status.say)
         self.computer = Computer(ui)
         self.server = ServerControls(ui)
+        self.queue = Queue(
+            ui,
+            current=lambda: self._parameters.inputVolume if self._parameters is not None else None,
+            choose=self._choose,
+            start=self._begin,
+            busy=lambda: self.detection.running or self.study.check.working,
+            cancel=self._cancel,
+        )
         ui.disclaimerLabel.setStyleSheet(NOTE)
         ui.detectButton.connect("clicked(bool)", self.onDetect)
 
@@ -86,6 +95,7 @@ class Panel:
             self.live.refresh()
             self.within.refresh()
         self.refreshDetect()
+        self.queue.refresh()
         self.live.follow()
         self.within.follow()
 
@@ -97,14 +107,31 @@ class Panel:
 
     def onDetect(self, *_clicked: Any) -> None:
         """Start, or cancel what is running."""
+        if self.detection.running:
+            self._cancel()
+        else:
+            self._begin()
+
+    def _choose(self, node: Any) -> None:
+        """Show another volume."""
+        if self._parameters is not None:
+            self._parameters.inputVolume = node
+
+    def _cancel(self) -> None:
+        """Stop what is running."""
+        self.button.stopping = True
+        self.status.say(_("Stopping…"))
+        self.detection.cancel()
+        self.refreshDetect()
+
+    def _begin(self) -> bool:
+        """Examine the volume that is shown; whether that began."""
         from KLIPCore.errors import KlipError
 
-        if self.detection.running:
-            self.button.stopping = True
-            self.status.say(_("Stopping…"))
-            self.detection.cancel()
-            self.refreshDetect()
-            return
+        reason = self.button.reasonNotToDetect()
+        if reason:
+            self.status.say(reason, ERROR)
+            return False
         dependencies = self.computer.dependencies()
         self.button.preparing()  # events go on while another Python is asked what it has
         try:  # no wait cursor: what is missing is asked for in dialogs
@@ -116,10 +143,11 @@ class Panel:
             self.status.say(str(error), ERROR)
             self.log.add(str(error))
             self.refreshDetect()
-            return
+            return False
         self._started, self.button.stopping = time.monotonic(), False
         self.status.begin()
         self.refreshDetect()
+        return True
 
     def _onNote(self, sentence: str) -> None:
         self.log.add(sentence)
@@ -128,6 +156,7 @@ class Panel:
     def _onProgress(self, stage: str, fraction: float, detail: str, seconds: float | None) -> None:
         if not self.button.stopping:
             self.status.progress(stage, fraction, detail, seconds)
+            self.queue.told(fraction)
 
     def _onFinished(self, results: SceneResults) -> None:
         self._ended()
@@ -137,6 +166,7 @@ class Panel:
         text = _("1 region stands out ({took}).") if n == 1 else _("{n} regions stand out ({took}).")
         self.status.say(text.format(n=n, took=took))
         self.log.add(text.format(n=n, took=took))
+        self.queue.ended(text.format(n=n, took=took))
 
     def _onCancelled(self, results: SceneResults | None) -> None:
         self._ended()
@@ -144,10 +174,12 @@ class Panel:
             self.setResults(results)
         self.status.say(_("Stopped. Finished slices are kept: Detect OOD continues with the others."))
         self.log.add(_("Stopped."))
+        self.queue.ended(_("Stopped."))
 
     def _onFailed(self, sentence: str) -> None:
         self._ended()
         self.status.say(sentence, ERROR)
+        self.queue.ended(sentence)
 
     def _ended(self) -> None:
         self.button.stopping = False
@@ -209,6 +241,7 @@ class Panel:
 
     def cleanUp(self) -> None:
         """End what runs in the background: the module or the application is about to end."""
+        self.queue.stop()
         self.detection.cancelAndWait()
         self.study.check.stop()
         self.live.stop()

@@ -27,6 +27,11 @@ def taskkillArguments(pid: int) -> list[str]:
     return ["/PID", str(pid), "/T", "/F"]
 
 
+def creationFlags(platform: str) -> int:
+    """Flags for a program that is asked something in passing: without a console window that flashes up on Windows."""
+    return 0x08000000 if platform == "win32" else 0  # CREATE_NO_WINDOW
+
+
 def pythonsIn(platform: str) -> tuple[str, ...]:
     """Where in an environment's folder its Python may be."""
     if platform == "win32":

@@ -1,8 +1,8 @@
 """How the panel's labels and its one large button look, in Slicer's light style and in its dark one.
 
 Texts have no color of their own here, and backgrounds are a thin wash over the application's: so both follow the style
-that is set, also while the panel is open (a palette named in a style sheet would not). Nothing is told by color
-alone: an error has a bar at its left, and its words say what it is.
+that Slicer was started with. Nothing is told by color alone: an error has a bar at its left, and its words say
+what it is.
 """
 
 from __future__ import annotations

@@ -264,6 +264,38 @@ gesund.&lt;/p&gt;
       <translation>In 3D zeigen</translation>
     </message>
     <message>
+      <source>Several volumes</source>
+      <translation>Mehrere Volumina</translation>
+    </message>
+    <message>
+      <source>Volumes that are examined one after another, with the settings that the panel shows when each begins.</source>
+      <translation>Volumina, die nacheinander untersucht werden, mit den Einstellungen, die beim Beginn eines jeden hier stehen.</translation>
+    </message>
+    <message>
+      <source>Add the CT volume that is chosen above to the list.</source>
+      <translation>Das oben gewählte CT-Volumen in die Liste aufnehmen.</translation>
+    </message>
+    <message>
+      <source>Add this volume</source>
+      <translation>Dieses hinzufügen</translation>
+    </message>
+    <message>
+      <source>Examine all volumes that wait, one after another. Cancel stops the one that runs; the next one begins then.</source>
+      <translation>Alle wartenden Volumina nacheinander untersuchen. „Abbrechen“ hält das laufende an; dann beginnt das nächste.</translation>
+    </message>
+    <message>
+      <source>Detect in all</source>
+      <translation>In allen suchen</translation>
+    </message>
+    <message>
+      <source>Take the chosen volume out of the list; the one that runs is cancelled.</source>
+      <translation>Das gewählte Volumen aus der Liste nehmen; das laufende wird abgebrochen.</translation>
+    </message>
+    <message>
+      <source>Take out</source>
+      <translation>Herausnehmen</translation>
+    </message>
+    <message>
       <source>Advanced</source>
       <translation>Erweitert</translation>
     </message>
@@ -778,6 +810,10 @@ oder „Anderes Python“ leer lassen.</translation>
   <context>
     <name>KLIPSlicerLib.panel</name>
     <message>
+      <source>Stopping…</source>
+      <translation>Wird angehalten…</translation>
+    </message>
+    <message>
       <source>1 region stands out ({took}).</source>
       <translation>1 Bereich fällt auf ({took}).</translation>
     </message>
@@ -793,10 +829,6 @@ oder „Anderes Python“ leer lassen.</translation>
       <source>Stopped.</source>
       <translation>Angehalten.</translation>
     </message>
-    <message>
-      <source>Stopping…</source>
-      <translation>Wird angehalten…</translation>
-    </message>
   </context>
   <context>
     <name>KLIPSlicerLib.platforms</name>
@@ -807,6 +839,25 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Apple's computers have no CUDA. Choose “mps” or “cpu” under “Advanced”.</source>
       <translation>Apple-Rechner haben kein CUDA. Unter „Erweitert“ „mps“ oder „cpu“ wählen.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.queue_controls</name>
+    <message>
+      <source>waiting</source>
+      <translation>wartet</translation>
+    </message>
+    <message>
+      <source>running</source>
+      <translation>läuft</translation>
+    </message>
+    <message>
+      <source>no longer in the scene</source>
+      <translation>nicht mehr in der Szene</translation>
+    </message>
+    <message>
+      <source>refused</source>
+      <translation>abgelehnt</translation>
     </message>
   </context>
   <context>

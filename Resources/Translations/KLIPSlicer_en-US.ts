@@ -250,6 +250,38 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Several volumes</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Volumes that are examined one after another, with the settings that the panel shows when each begins.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Add the CT volume that is chosen above to the list.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Add this volume</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examine all volumes that wait, one after another. Cancel stops the one that runs; the next one begins then.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Detect in all</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Take the chosen volume out of the list; the one that runs is cancelled.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Take out</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Advanced</source>
       <translation type="unfinished" />
     </message>
@@ -762,6 +794,10 @@ or leave “Other Python” empty.</source>
   <context>
     <name>KLIPSlicerLib.panel</name>
     <message>
+      <source>Stopping…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>1 region stands out ({took}).</source>
       <translation type="unfinished" />
     </message>
@@ -777,10 +813,6 @@ or leave “Other Python” empty.</source>
       <source>Stopped.</source>
       <translation type="unfinished" />
     </message>
-    <message>
-      <source>Stopping…</source>
-      <translation type="unfinished" />
-    </message>
   </context>
   <context>
     <name>KLIPSlicerLib.platforms</name>
@@ -790,6 +822,25 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Apple's computers have no CUDA. Choose “mps” or “cpu” under “Advanced”.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.queue_controls</name>
+    <message>
+      <source>waiting</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>running</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>no longer in the scene</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>refused</source>
       <translation type="unfinished" />
     </message>
   </context>

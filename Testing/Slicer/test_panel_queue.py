@@ -1,0 +1,66 @@
+"""Several volumes in a row, with real clicks and the real klip: order, progress, and each cancelled by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel_at_work
+from inputs import node_of
+from made_run import made_study
+from panel_at_work import klip_processes, slicer
+from standins import person
+
+
+def rows(widget: Any) -> list[str]:
+    """What the list shows."""
+    shown = widget.ui.queueList
+    return [shown.item(n).text() for n in range(shown.count)]
+
+
+def test_volumes_are_examined_in_turn_and_each_can_be_cancelled(widget: Any) -> None:
+    ui, queue = widget.ui, widget.panel.queue
+    ui.queueButton.collapsed = False
+    panel_at_work.fast_choices(widget)
+    assert not ui.queueRunButton.enabled
+    nodes = [node_of(made_study(), name) for name in ("First", "Second", "Third")]
+    person.events(0.1)
+    for node in nodes:
+        ui.inputSelector.setCurrentNode(node)
+        person.click(ui.queueAddButton)
+    assert rows(widget) == ["First: waiting", "Second: waiting", "Third: waiting"]
+    ui.queueList.currentRow = 1
+    person.click(ui.queueRemoveButton)
+    assert rows(widget) == ["First: waiting", "Third: waiting"]
+    person.click(ui.queueRunButton)
+    for n, node in enumerate((nodes[0], nodes[2])):
+        person.wait(
+            lambda node=node: queue.running is not None and queue.running.identifier == node.GetID(), 60, "begun"
+        )
+        assert widget._parameterNode.inputVolume is node
+        person.wait(klip_processes, 60, ui.statusLabel.text)
+        person.wait(lambda n=n: "%" in rows(widget)[n], 60, "progress is told")
+        ui.queueList.currentRow = n
+        person.click(ui.queueRemoveButton if n else ui.detectButton)
+        person.wait(lambda n=n: "Stopped" in rows(widget)[n], 10, "it is cancelled")
+    person.wait(lambda: not widget.panel.detection.running and not klip_processes(), 10, "nothing runs")
+    person.events(0.3)
+    assert queue.running is None
+    assert not ui.queueRunButton.enabled
+
+
+def test_what_cannot_be_examined_does_not_hold_the_others(widget: Any) -> None:
+    queue = widget.panel.queue
+    widget.ui.queueButton.collapsed = False
+    gone, empty = node_of(made_study(), "Gone"), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+    person.events(0.1)
+    for node in (gone, empty):
+        widget.ui.inputSelector.setCurrentNode(node)
+        person.click(widget.ui.queueAddButton)
+    slicer.mrmlScene.RemoveNode(gone)
+    person.events(0.1)
+    person.click(widget.ui.queueRunButton)
+    person.wait(
+        lambda: all(entry.state not in ("waiting", "running") for entry in queue.entries), 20, "all have ended"
+    )
+    assert rows(widget) == ["Gone: no longer in the scene", "Empty: refused"]
+    assert "empty" in widget.ui.statusLabel.text
