@@ -105,7 +105,7 @@ def palette(look: str) -> Any:
 
 def translate(parent: Any) -> None:
     """Put German texts in place of the English ones of widgets, to see whether they fit."""
-    from PySide6 import QtWidgets
+    from PySide6 import QtCore, QtWidgets
 
     file = REPOSITORY / "Resources" / "Translations" / "KLIPSlicer_de-DE.ts"
     texts = {
@@ -113,9 +113,9 @@ def translate(parent: Any) -> None:
         for message in ElementTree.parse(file).getroot().iter("message")
     }
     for child in QtWidgets.QWidget.findChildren(parent, QtWidgets.QWidget):
-        text = child.property("text")
+        text = QtCore.QObject.property(child, "text")
         if isinstance(text, str) and texts.get(text):
-            child.setProperty("text", texts[text])
+            QtCore.QObject.setProperty(child, "text", texts[text])
 
 
 def picture(widget: Any) -> Any:

@@ -44,7 +44,7 @@ def test_every_control_has_a_tooltip_in_plain_words(widget: Any) -> None:
 
 def test_everything_the_parameter_node_keeps_has_its_control(widget: Any) -> None:
     connected = {control.property("SlicerParameterName") for control in vars(widget.ui).values()} - {None}
-    by_hand = {"firstSlice", "lastSlice", "prior", "windowName", "windowLow", "windowHigh", "weightsFolder"}
+    by_hand = {"firstSlice", "lastSlice", "prior", "windowName", "windowLow", "windowHigh", "weightsFolder", "segment"}
     kept = set(type(widget._parameterNode).__annotations__)
     assert connected | by_hand == kept
     assert connected <= kept
@@ -150,7 +150,7 @@ def test_results_are_not_offered_as_studies(widget: Any, results: Any) -> None:
 
 def test_an_error_that_nobody_foresaw_is_told_once(widget: Any, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a Slicer whose scipy is too old: the timer must stop, and there is a sentence."""
-    from KLIPCore.io import study
+    from KLIPCore.io import judgement
 
     asked: list[int] = []
 
@@ -158,7 +158,7 @@ def test_an_error_that_nobody_foresaw_is_told_once(widget: Any, made: Any, monke
         asked.append(1)
         raise AttributeError("module 'scipy.ndimage' has no attribute 'x'")
 
-    monkeypatch.setattr(study, "check_ct", fail)
+    monkeypatch.setattr(judgement, "checking", fail)
     node_of(made.study)
     person.wait(lambda: "could not be looked through" in widget.ui.detectButton.toolTip, 5, "a sentence")
     person.events(0.2)
