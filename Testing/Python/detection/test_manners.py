@@ -33,7 +33,7 @@ def klip(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         capture_output=True,
         cwd=Path(__file__).parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=240,
+        timeout=1800,
         check=False,
     )
 
