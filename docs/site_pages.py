@@ -51,6 +51,7 @@ PACKAGES = {
     "priors": "Priors and their networks",
     "sampling": "Guidance and samplers",
     "kl": "KL divergence in nats",
+    "organs": "Which organ is where",
     "detection": "The run: from a study to a trace",
     "audit": "What of a reconstruction was measured",
     "lab": "Training, evaluation, benchmarks, phantoms",
