@@ -49,7 +49,7 @@ def preset_values(section: str, known: Setting) -> dict[str, Any]:
 class Config(Section):
     """A whole run: sections of settings for measurement, sampling, record and regions, and these."""
 
-    preset: str = setting("default", "preset", "How much work a slice gets.", choices=tuple(PRESET_CHANGES))
+    preset: str = setting("default", "preset", "How much work is done per slice.", choices=tuple(PRESET_CHANGES))
     prior: str = setting(
         "abdomen-ct-256",
         "prior",

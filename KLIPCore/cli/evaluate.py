@@ -23,7 +23,7 @@ class WholeVolumes:
         typer.Option(help="Score to measure; may be repeated.", rich_help_panel="Whole volumes"),
     ] = None
     preset: Annotated[
-        Preset | None, typer.Option(help="How much work a slice gets.", rich_help_panel="Whole volumes")
+        Preset | None, typer.Option(help="How much work is done per slice.", rich_help_panel="Whole volumes")
     ] = None
     lesion: Annotated[
         list[int] | None,
@@ -131,9 +131,12 @@ def score(
         list[Path], typer.Argument(help="Published artifacts (.npz) of abnormal images.", show_default=False)
     ],
     mask: Annotated[
-        list[Path] | None, typer.Option(help="Mask of what is abnormal (.npy or image); once an artifact, same order.")
+        list[Path] | None,
+        typer.Option(help="Mask of what is abnormal (.npy or image); one per artifact, in the same order."),
     ] = None,
-    body: Annotated[list[Path] | None, typer.Option(help="Mask of the body; once an artifact, same order.")] = None,
+    body: Annotated[
+        list[Path] | None, typer.Option(help="Mask of the body; one per artifact, in the same order.")
+    ] = None,
     normal: Annotated[list[Path] | None, typer.Option(help="Artifact of a normal image; may be repeated.")] = None,
     block: Annotated[int, typer.Option(help="Edge of a block in pixels.")] = 32,
     steps: Annotated[str, typer.Option(help="Recorded steps FIRST:END, as in Python.")] = "65:85",

@@ -41,8 +41,12 @@ def guard(
         str | None, typer.Option(help="DICOM series: its UID, number or place in the listing (#2).")
     ] = None,
     form: FORM = Form.text,
-    scanner: Annotated[str | None, typer.Option(help="Written into the JSON, for klip drift.")] = None,
-    date: Annotated[str | None, typer.Option(help="Of the study, 2026-02-03; the same.")] = None,
+    scanner: Annotated[
+        str | None, typer.Option(help="Name of the scanner, written into the JSON for klip drift.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(help="Date of the study, such as 2026-02-03, written into the JSON for klip drift.")
+    ] = None,
 ) -> None:
     """Say in seconds whether a study fits; run a command only where it does.
 
@@ -65,12 +69,14 @@ def drift(
     verdicts: Annotated[
         Path,
         typer.Argument(
-            help="File with one verdict a line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE; or "
+            help="File with one verdict per line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE; or "
             "verdicts.csv of klip archive run.",
             show_default=False,
         ),
     ],
-    baseline: Annotated[int, typer.Option(min=2, help="First studies of a scanner that say what is usual.")] = 20,
+    baseline: Annotated[
+        int, typer.Option(min=2, help="Number of first studies of a scanner that define what is usual.")
+    ] = 20,
     form: FORM = Form.text,
 ) -> None:
     """Chart the weeks of a scanner over an archive of verdicts: 3 sigma and CUSUM.

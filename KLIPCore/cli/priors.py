@@ -65,13 +65,15 @@ def priors(context: typer.Context) -> None:
 @priors_app.command("reference")
 def priors_reference(
     train: Annotated[
-        list[Path], typer.Option("--train", help="Run of a training patient; repeat for each.", show_default=False)
+        list[Path],
+        typer.Option("--train", help="Run folder of a training patient; may be repeated.", show_default=False),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="NAME.reference.npz, beside the prior's weights.", show_default=False)
     ],
     unseen: Annotated[
-        list[Path] | None, typer.Option("--unseen", help="Run of a healthy patient outside training; repeat.")
+        list[Path] | None,
+        typer.Option("--unseen", help="Run folder of a healthy patient outside training; may be repeated."),
     ] = None,
 ) -> None:
     """Make a prior's reference of health from runs of klip detect on its training patients."""
@@ -119,7 +121,7 @@ def priors_convert(
     out: OUT,
     published: Published,
     kind: Annotated[
-        str | None, typer.Option("--format", help="diffusers, edm or flax; found out when not given.")
+        str | None, typer.Option("--format", help="diffusers, edm or flax; detected when not given.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a prior of that name in OUT.")] = False,
 ) -> None:
