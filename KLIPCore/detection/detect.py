@@ -80,7 +80,7 @@ def detect(
         run, search, prior, devices, work = _prepared(study, folder, config, part, overwrite, tell, work)
         seconds = sample_slices(folder, run, prior, devices, tell, work)
         result = finish(folder, run.framed, config.regions, prior.card, tell, search)
-    tell("done", 1.0, f"{len(run.indices)} slices, {seconds:.0f} s of sampling")
+        tell("done", 1.0, f"{len(run.indices)} slices, {seconds:.0f} s of sampling")
     return result
 
 
