@@ -69,8 +69,8 @@ def drift(
     verdicts: Annotated[
         Path,
         typer.Argument(
-            help="File with one verdict per line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE; or "
-            "verdicts.csv of klip archive run.",
+            help="File with one verdict per line: klip guard STUDY --format json --scanner NAME --date DAY >> FILE; "
+            "or verdicts.csv of klip archive run.",
             show_default=False,
         ),
     ],

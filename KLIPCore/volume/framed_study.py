@@ -197,6 +197,11 @@ def unsuited_slices(
     seen : its slices, from the feet.
     cut : largest fraction of a slice's body outside the prior's square.
     """
+    return _unsuited_body(frame, card, seen, float(grid.spacing[0])) | _unsuited_field(grid, frame, seen, cut)
+
+
+def _unsuited_body(frame: Frame, card: ModelCard, seen: Sequence[SeenSlice], step_mm: float) -> dict[str, str]:
+    """What is unusual about the body's size, anatomy and values."""
     out = {}
     lo, hi = card.pixel_mm_range
     across = card.size * card.body_fraction
@@ -210,7 +215,7 @@ def unsuited_slices(
     if inside:
         soft = sum(one.soft for one in seen) / inside
         bone = sum(one.bone for one in seen) / inside
-        chest = _chest(seen, float(grid.spacing[0]))
+        chest = _chest(seen, step_mm)
         if chest:
             out["chest"] = (
                 f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: "
@@ -227,6 +232,12 @@ def unsuited_slices(
                 f"Only {100 * soft:.0f} % of the body lies in the prior's window ({card.window.lo_hu:g} to "
                 f"{card.window.hi_hu:g} HU). Check that values are HU."
             )
+    return out
+
+
+def _unsuited_field(grid: Grid, frame: Frame, seen: Sequence[SeenSlice], cut: float) -> dict[str, str]:
+    """What is unusual about voxels, field of view and axes."""
+    out = {}
     spacing = grid.spacing
     if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
         out["coarse"] = (

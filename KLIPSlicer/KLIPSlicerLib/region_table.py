@@ -25,11 +25,20 @@ REGION, ORGAN, PROBABILITIES, IN_HEALTH, LARGEST_FIRST = 0, 1, (4, 5), 8, (2, 3,
 """Columns. Of p and q, and of what healthy studies show, a score has one or the other; the last sort downwards."""
 
 
-def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
-    """Heading, tooltip, value to sort by and text of each column.
+Column = tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]
+"""Heading, tooltip, value to sort by and text."""
+
+
+def columns(mark: Callable[[Region], str]) -> list[Column]:
+    """Every column, from the left.
 
     :param mark: what the reader says of a region, in a character or two.
     """
+    return [*_names(mark), *_strengths(), *_sizes()]
+
+
+def _names(mark: Callable[[Region], str]) -> list[Column]:
+    """What a region is called, and its organ."""
     return [
         (
             _("Region"),
@@ -46,6 +55,12 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
             lambda r: (r.organ is None, r.organ or ""),
             lambda r: _organ(r.organ),
         ),
+    ]
+
+
+def _strengths() -> list[Column]:
+    """How unusual a region is."""
+    return [
         (
             _("Total"),
             _("Departure from healthy anatomy in all, in the score's unit: the larger, the less it was expected."),
@@ -70,6 +85,12 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
             lambda r: r.q_value,
             lambda r: _probability(r.q_value),
         ),
+    ]
+
+
+def _sizes() -> list[Column]:
+    """How large it is and where, and how often health shows such a one."""
+    return [
         (
             _("mL"),
             _("Volume of the marked region. It may reach up to half a block beyond what caused it."),
