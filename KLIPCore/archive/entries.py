@@ -60,7 +60,7 @@ class Entry:
         return hashlib.sha256(self.key.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
     def in_shard(self, shard: tuple[int, int]) -> bool:
-        """Whether shard ``(i, n)``, counted from 1, has this study; two lines of one study are in the same."""
+        """Return whether shard ``(i, n)``, counted from 1, has this study; two lines of one study are in the same."""
         number, count = shard
         return count == 1 or int(self.name[:12], 16) % count == number - 1
 

@@ -102,7 +102,7 @@ def steps_of(entry: Entry, folder: ArchiveFolder, plan: Plan) -> list[Step]:
 
 
 def unfit(entry: Entry, folder: ArchiveFolder) -> bool:
-    """Whether the guard has said that a study does not fit."""
+    """Return whether the guard has said that a study does not fit."""
     try:
         return read_json(folder.beside(entry.name, ".guard.json")).get("verdict") == DOES_NOT_FIT
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def unfit(entry: Entry, folder: ArchiveFolder) -> bool:
 
 
 def vanished(entry: Entry, exists: Callable[[str], bool]) -> Failure | None:
-    """The failure of a study whose path is not there.
+    """Return the failure of a study whose path is not there.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ SLACK_S = 2.0
 
 @cache
 def place() -> str:
-    """This computer, and the space in which its process numbers mean anything: containers have their own."""
+    """Return this computer, and the space in which its process numbers mean anything: containers have their own."""
     space = Path("/proc/self/ns/pid")
     return f"{platform.node()} {os.readlink(space) if space.exists() else ''}".strip()  # noqa: PTH115
 
@@ -26,7 +26,7 @@ def own_name() -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a process has certainly ended: it was one of this computer, and is there no more.
+    """Return whether a process has certainly ended: it was one of this computer, and is there no more.
 
     Parameters
     ----------

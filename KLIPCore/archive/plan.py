@@ -69,19 +69,19 @@ class ArchiveFolder:
         return self.path / "studies" / name[:2] / name
 
     def beside(self, name: str, ending: str) -> Path:
-        """A file beside a study's folder."""
+        """Return A file beside a study's folder."""
         return self.path / "studies" / name[:2] / f"{name}{ending}"
 
     def incoming(self, name: str) -> Path:
-        """Where a study from a PACS lies while it is examined."""
+        """Return where a study from a PACS lies while it is examined."""
         return self.path / "incoming" / name
 
     def state(self, shard: Shard) -> Path:
-        """A shard's state."""
+        """Return A shard's state."""
         return self.path / "state" / f"shard-{shard[0]}-of-{shard[1]}.sqlite"
 
     def states(self) -> list[Path]:
-        """All that there are."""
+        """Return all states that there are."""
         return sorted((self.path / "state").glob("shard-*-of-*.sqlite"))
 
     @property

@@ -121,7 +121,7 @@ class Jobs:
         self.jobs, self.has_ended, self.reason, self.stop = jobs, has_ended, reason, cancel
 
     def ended(self) -> bool:
-        """Whether all have."""
+        """Return whether all have ended."""
         return all(self.has_ended(job) for job in self.jobs)
 
     def failed(self) -> list[str]:
@@ -242,7 +242,7 @@ def ray(commands: list[Command], logs: Path, options: dict[str, Any]) -> Jobs:
 
 
 def last_words(text: str) -> str:
-    """The last lines that a command said, as one."""
+    """Return the last lines that a command said, as one."""
     return " ".join(line.strip() for line in text.strip().splitlines()[-2:])
 
 

@@ -115,7 +115,7 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, with nobody else in between."""
+        """Make changes all or nothing, with nobody else in between."""
         with _told(self.path):
             self.base.execute("BEGIN IMMEDIATE")
             try:

@@ -91,7 +91,7 @@ class Subject:
 
 
 def attenuation(volume: Volume, index: int | None) -> tuple[NDArray[np.float32], float, int, list[str]]:
-    """One slice of a volume as attenuation: image (H, W) in 1/mm, pixel, index from the feet, notes.
+    """Return one slice of a volume as attenuation: image (H, W) in 1/mm, pixel, index from the feet, notes.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def attenuation(volume: Volume, index: int | None) -> tuple[NDArray[np.float32],
 
 
 def measured_against(volume: Volume, scan: Scan, noise: NoiseSettings, index: int | None = None) -> Subject:
-    """A slice and the sinogram it is said to come from.
+    """Return A slice and the sinogram it is said to come from.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def simulated_against(
     index: int | None = None,
     seed: int = 0,
 ) -> Subject:
-    """A slice and a SIMULATED scan of the reference in its place.
+    """Return A slice and a SIMULATED scan of the reference in its place.
 
     Raises
     ------
@@ -259,7 +259,7 @@ def simulated_against(
 
 
 def law(y: torch.Tensor, photons: float, model_error: float) -> Noise:
-    """The noise of line integrals y: exact counts, or their variance with that of the model's error."""
+    """Return the noise of line integrals y: exact counts, or their variance with that of the model's error."""
     if model_error == 0:
         return PoissonNoise(photons)
     p = y.double().clamp_min(0.0)

@@ -110,7 +110,7 @@ class Audit:
     regions: tuple[AuditedRegion, ...]
 
     def null_space_map(self) -> NDArray[np.float32]:
-        """(H, W) null-space share of each pixel's block; 0 outside the object."""
+        """Return (H, W) null-space share of each pixel's block; 0 outside the object."""
         share = np.clip(self.shares.null_space.numpy(), 0.0, 1.0)
         return np.where(self.body, share[self.consistency.labels - 1], 0.0).astype(np.float32)
 
@@ -129,7 +129,7 @@ class Audit:
         return [sentence for sentence in said if sentence]
 
     def summary(self) -> str:
-        """Two or three sentences for somebody who reads nothing else."""
+        """Return two or three sentences for somebody who reads nothing else."""
         count = {
             v: sum(r.removal.verdict == v for r in self.regions) for v in ("measured", "contradicted", "unprovable")
         }
@@ -150,7 +150,7 @@ class Audit:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with provenance."""
+        """Return what JSON can hold, with provenance."""
         return {
             "summary": self.summary(),
             "warnings": self.warnings(),
@@ -257,7 +257,7 @@ def audit_subject(
 
 
 def room_for_error(subject: Subject, settings: AuditSettings) -> StationaryGaussianPrior:
-    """How much the image may be wrong elsewhere: :class:`AuditSettings`' ``error_hu`` over ``error_length_mm``."""
+    """Return how much the image may be wrong elsewhere: ``error_hu`` over ``error_length_mm``."""
     std = settings.error_hu / 1000 * MU_WATER_PER_MM
     return StationaryGaussianPrior.matern(
         torch.zeros(subject.image.shape), std, max(0.7, settings.error_length_mm / subject.pixel_mm)

@@ -55,7 +55,7 @@ class Belonging:
         return self.residual <= FOREIGN and self.orientation == "as it is"
 
     def sentence(self) -> str:
-        """What is wrong and what to do; empty where nothing is."""
+        """Return what is wrong and what to do; empty where nothing is."""
         much = f"{100 * self.residual:.0f} % of the data are not explained"
         if self.orientation != "as it is":
             return (

@@ -24,7 +24,7 @@ SCANS: dict[str, Noise] = {"gaussian": GaussianNoise(0.01), "photons": PoissonNo
 
 
 def p_values(law: str, n_runs: int, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-    """P-values of the truth over simulated scans of 12 × 12 pixels by 20 parallel views.
+    """Return p-values of the truth over simulated scans of 12 × 12 pixels by 20 parallel views.
 
     Parameters
     ----------

@@ -105,12 +105,12 @@ class Consistency:
     block_q: Array
 
     def block_map(self, values: Array | None = None) -> NDArray[np.float32]:
-        """(H, W) each pixel with its block's t, or another value per block; 0 where there is none."""
+        """Return (H, W) each pixel with its block's t, or another value per block; 0 where there is none."""
         own = self.t if values is None else values
         return np.nan_to_num(own)[self.labels - 1].astype(np.float32)
 
     def facts(self) -> dict[str, Any]:
-        """JSON-ready figures."""
+        """Return JSON-ready figures."""
         return {
             "rays": round(self.image.dof),
             "residual_over_noise": self.image.ratio,
@@ -180,7 +180,7 @@ def consistency(
 
 
 def block_scores(B: Whitened, z: Tensor, labels: Tensor, within: NDArray[np.bool_] | None = None) -> Array:
-    """t_B = 1_Bᵀ Bᵀ z / ‖B 1_B‖ of every block; NaN for those that are not tested or that no ray meets.
+    """Return t_B = 1_Bᵀ Bᵀ z / ‖B 1_B‖ of every block; NaN for those that are not tested or that no ray meets.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def block_scores(B: Whitened, z: Tensor, labels: Tensor, within: NDArray[np.bool
 
 
 def geometry_chi_square(B: Whitened, z: Tensor, generator: torch.Generator, n_probes: int = 8) -> ChiSquare:
-    """‖(1 − H) z‖² and the χ² that it follows whatever the image.
+    """Return ‖(1 − H) z‖² and the χ² that it follows whatever the image.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class BandDispersion:
         return (self.ratio > TOO_SURE) & (self.ratio - 3 * self.ratio_error > 1)
 
     def warning(self) -> str:
-        """A sentence, empty where the samples differ as much as they are wrong."""
+        """Return A sentence, empty where the samples differ as much as they are wrong."""
         bad = np.flatnonzero(self.too_sure())
         if not len(bad):
             return ""
@@ -92,7 +92,7 @@ class BandDispersion:
 
 
 def image_band(shape: tuple[int, int], longest: float, shortest: float) -> Tensor:
-    """(H, W) 0 or 1: radial frequencies between two wavelengths in pixels, in the order of ``torch.fft.fft2``."""
+    """Return (H, W) 0 or 1: radial frequencies between two wavelengths in pixels, ordered like ``torch.fft.fft2``."""
     fy = torch.fft.fftfreq(shape[0], dtype=torch.float64)[:, None]
     fx = torch.fft.fftfreq(shape[1], dtype=torch.float64)[None]
     f = (fy.square() + fx.square()).sqrt()
@@ -128,7 +128,7 @@ def gaussian_bands(
 
 
 def split_views(measurement: Measurement) -> tuple[Measurement, Measurement]:
-    """Every second view to make samples from, and the others to judge them by.
+    """Return every second view to make samples from, and the others to judge them by.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def held_out_bands(samples: Tensor, held: Measurement, measured_mm: float = math
 
 
 def measured_wavelength_mm(n_views: int, diameter_mm: float) -> float:
-    """π D / N: the shortest wavelength of an object that N views over half a turn determine (Bracewell 1967)."""
+    """Return π D / N: the shortest wavelength that N views over half a turn determine (Bracewell 1967)."""
     return math.pi * diameter_mm / n_views
 
 

@@ -65,7 +65,7 @@ def write_audit(audit: Audit, reconstruction: Volume, out: Path) -> Path:
 
 
 def without_unmeasured(audit: Audit) -> NDArray[np.float32]:
-    """(H, W) HU of the image with every region that was not measured flattened."""
+    """Return (H, W) HU of the image with every region that was not measured flattened."""
     image = audit.subject.image.numpy().copy()
     for region in audit.regions:
         if region.removal.verdict != "measured":
@@ -74,7 +74,7 @@ def without_unmeasured(audit: Audit) -> NDArray[np.float32]:
 
 
 def page(audit: Audit) -> str:
-    """The page as text; every text from outside is escaped."""
+    """Return the page as text; every text from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -99,7 +99,7 @@ def page(audit: Audit) -> str:
 
 
 def segments(audit: Audit, lie: _Slice) -> list[Region]:
-    """The regions on the reconstruction's grid, each named by what the data say; nats are those for the structure."""
+    """Return the regions on the reconstruction's grid, named by what the data say; nats are for the structure."""
     regions = []
     for n, region in enumerate(audit.regions, 1):
         labels = lie.volume(region.mask.astype(np.float32), "label").array > 0.5

@@ -97,7 +97,7 @@ class RangeProjection:
 
 
 def dense_projection(A: LinearOperator, damping: float = DAMPING) -> Tensor:
-    """P written out, (n, n) float64, for images of few pixels.
+    """Return P written out, (n, n) float64, for images of few pixels.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ SHOWN = 8
 
 
 def pictures(audit: Audit) -> list[Picture]:
-    """Every picture of the page, in its order."""
+    """Return every picture of the page, in its order."""
     made = [
         encode(
             maps_figure(audit),
@@ -157,7 +157,7 @@ def regions_figure(audit: Audit) -> Figure:
 
 
 def residual_figure(audit: Audit) -> Figure:
-    """The whitened residual sinogram, and the mean square of each view."""
+    """Return the whitened residual sinogram, and the mean square of each view."""
     z = audit.consistency.z.numpy()
     figure = new_figure(15.2, 3.6)
     axes = figure.add_axes((0.045, 0.16, 0.62, 0.74))

@@ -102,7 +102,7 @@ class Removal:
         return f"Undecided: {share}; {self.support:+.1f} nats. Invented or not, these data cannot prove it."
 
     def facts(self) -> dict[str, Any]:
-        """JSON-ready figures."""
+        """Return JSON-ready figures."""
         return {
             "verdict": self.verdict,
             "sentence": self.sentence(),
@@ -150,19 +150,19 @@ class Conditional:
         self.at = rows * width + columns
 
     def foretold(self, e: Tensor) -> Tensor:
-        """E[e_R | e outside] for images e (H, W) of zero mean: a vector of the region's pixels."""
+        """Return E[e_R | e outside] for images e (H, W) of zero mean: a vector of the region's pixels."""
         outside = torch.where(self.mask, 0.0, e.double())
         pulled = self.prior.filtered(outside, 1.0 / self.prior.spectrum).flatten()[self.at]
         return -torch.cholesky_solve(pulled[:, None], self.factor)[:, 0]
 
     def less(self, x: Tensor) -> Tensor:
-        """E Q_RR⁻¹ Eᵀ x for one image (H, W): what R's own freedom contributes to C x."""
+        """Return E Q_RR⁻¹ Eᵀ x for one image (H, W): what R's own freedom contributes to C x."""
         inside = torch.cholesky_solve(x.flatten()[self.at][:, None].double(), self.factor)[:, 0]
         return torch.zeros(x.numel(), dtype=torch.float64).index_put_((self.at,), inside).reshape(x.shape)
 
 
 def foretell(prior: StationaryGaussianPrior, image: Tensor, mask: Tensor, mean: Tensor | None = None) -> Tensor:
-    """The image with a region as prior and surroundings expect it.
+    """Return the image with a region as prior and surroundings expect it.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def foretell(prior: StationaryGaussianPrior, image: Tensor, mask: Tensor, mean: 
 
 
 def flatten(image: Tensor, mask: Tensor, gap: int = 2, ring: int = 3) -> Tensor:
-    """The image with a region's even contrast to its surroundings taken away, and its texture left.
+    """Return the image with a region's even contrast to its surroundings taken away, and its texture left.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def removals(
     n_iterations: int = 400,
     tolerance: float = 1e-3,
 ) -> list[Removal]:
-    """:func:`removal` of several regions, each by itself, solved together."""
+    """Do :func:`removal` of several regions, each by itself, solved together."""
     B = Whitened(measurement.A, measurement.weights.sqrt())
     conditionals = [Conditional(prior, mask) for mask in masks]
     plain = list(without) if without is not None else [foretell(prior, image, mask, mean) for mask in masks]

@@ -19,7 +19,7 @@ MAD_TO_STD = 1.4826
 
 
 def body_of(image: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(H, W) the object on an image of attenuation: the largest part above a third of its median, holes filled."""
+    """Return (H, W) the object on an image of attenuation: its largest part above a third of the median, filled."""
     positive = image[image > 0]
     if not positive.size:
         return np.zeros(image.shape, bool)

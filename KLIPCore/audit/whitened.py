@@ -40,12 +40,12 @@ class Whitened(LinearOperator):
         return self.A._apply_transpose(self.root * y)
 
     def normal(self, x: Tensor, w: Tensor) -> Tensor:
-        """Aᵀ W (w · A x), in one go where the weights are one number."""
+        """Return Aᵀ W (w · A x), in one go where the weights are one number."""
         return self.A.normal(x, w * self.root.square())
 
 
 def whitened(measurement: Measurement) -> Whitened:
-    """The operator of a measurement in units of its noise."""
+    """Return the operator of a measurement in units of its noise."""
     return Whitened(measurement.A, measurement.weights.sqrt())
 
 

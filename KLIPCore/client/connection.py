@@ -190,7 +190,7 @@ class Connection:
         *,
         accept: tuple[int, ...] = (),
     ) -> dict[str, Any]:
-        """As :meth:`ask`, with a single attempt; a cut connection raises one of :data:`FAULTS`."""
+        """Ask as :meth:`ask` does, with a single attempt; a cut connection raises one of :data:`FAULTS`."""
         try:
             self._open = self._open or self.server.open(self._timeout_s)
             self._open.request(method, path, body, {**self.headers(), **(headers or {})})

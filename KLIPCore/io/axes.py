@@ -107,7 +107,7 @@ def check_right_angles(path: Path, axes: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def no_spacing(path: Path) -> GeometryError:
-    """The error for a volume whose voxels have no size."""
+    """Return the error for a volume whose voxels have no size."""
     return GeometryError(f"{path.name} gives no spacing between its voxels.", RESAVE)
 
 

@@ -70,7 +70,7 @@ LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
 
 def check_ct(volume: Volume) -> list[str]:
-    """:func:`checking`, done at once; see there for errors."""
+    """Do :func:`checking` at once; see there for errors."""
     steps = checking(volume)
     while True:
         try:
@@ -80,7 +80,7 @@ def check_ct(volume: Volume) -> list[str]:
 
 
 def checking(volume: Volume) -> Generator[None, None, list[str]]:
-    """Whether the numbers can be Hounsfield units of a body.
+    """Judge in steps whether the numbers can be Hounsfield units of a body.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Histogram:
 
     @classmethod
     def of(cls, counts: NDArray[np.int64], lo: float, hi: float) -> Histogram:
-        """The histogram of HU between ``lo`` and ``hi``, without padding at either end.
+        """Return the histogram of HU between ``lo`` and ``hi``, without padding at either end.
 
         ``counts`` are those of all pixels, from :data:`LOWEST_BIN` up.
 

@@ -88,7 +88,7 @@ def btcv_slices(data: Path, cases: tuple[str, ...], per_case: int = 1) -> Iterat
 
 
 def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
-    """One slice each of synthetic patients that the shipped prior draws."""
+    """Return one slice each of synthetic patients that the shipped prior draws."""
     if n == 0:
         return
     prior = load_prior("abdomen-ct-256", "cpu")
@@ -101,7 +101,7 @@ def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
 
 
 def places(slice_: Slice, n: int, rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """(row, column, radius in pixels) of up to ``n`` lesions apart from one another, sizes in turn."""
+    """Return (row, column, radius in pixels) of up to ``n`` lesions apart from one another, sizes in turn."""
     found: list[tuple[float, float, float]] = []
     depth = ndi.distance_transform_edt(slice_.room)
     for k in range(n):
@@ -118,7 +118,7 @@ def places(slice_: Slice, n: int, rng: np.random.Generator) -> list[tuple[float,
 
 
 def disc(place: tuple[float, float, float], size: int) -> Tensor:
-    """(size, size) a soft disc at a place that is given in pixels of :data:`SIZE`."""
+    """Return (size, size) a soft disc at a place that is given in pixels of :data:`SIZE`."""
     scale = size / SIZE
     axis = (torch.arange(size) + 0.5) / scale - 0.5
     distance = ((axis[:, None] - place[0]) ** 2 + (axis[None, :] - place[1]) ** 2).sqrt()
@@ -154,14 +154,14 @@ class Scanner:
         return Measurement(y, self.A, noise=self.law(y), simulated=True, description="simulated")
 
     def law(self, y: Tensor) -> Noise:
-        """What an audit holds the data to: their noise, and an error of the model."""
+        """Return what an audit holds the data to: their noise, and an error of the model."""
         if self.photons is not None:
             return law(y, self.photons, PHOTON_MODEL_ERROR)
         return KnownNoise((NOISE**2 + (GAUSSIAN_MODEL_ERROR * y).square()).sqrt())
 
 
 def finer(mu: Tensor) -> Tensor:
-    """The slice on pixels half as large."""
+    """Return the slice on pixels half as large."""
     return torch.nn.functional.interpolate(mu[None, None], scale_factor=2, mode="bilinear")[0, 0]
 
 
@@ -175,7 +175,7 @@ def tv(measurement: Measurement, n_iterations: int = 80) -> Tensor:
 def pair(
     slice_: Slice, scanner: Scanner, spots: list[tuple[float, float, float]], seed: int
 ) -> tuple[Subject, Subject]:
-    """A reconstruction with lesions, beside data that hold them (first) and data that do not."""
+    """Return A reconstruction with lesions, beside data that hold them (first) and data that do not."""
     contrast = CONTRAST_HU / 1000 * MU_WATER_PER_MM
     fine = finer(slice_.mu)
     added = contrast * torch.stack([disc(place, 2 * SIZE) for place in spots]).sum(0)

@@ -58,7 +58,7 @@ class DiscPair:
 
 
 def disc_pairs(data: Path, views: Sequence[int], seed: int, names: Sequence[str] | None = None) -> Iterator[DiscPair]:
-    """Every disc that is there, or those named, under every selection."""
+    """Return every disc that is there, or those named, under every selection."""
     paths = sorted((data / "htc2022").glob("htc2022_*.npz"))
     card = load_prior("discs-128", "cpu").card if paths else None
     for path in paths:

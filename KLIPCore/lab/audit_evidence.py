@@ -75,7 +75,7 @@ class Row:
 
     @classmethod
     def of(cls, where: tuple[str, str, str, int], present: bool, size_mm: float, r: Removal) -> Row:
-        """A removal with where it comes from."""
+        """Return A removal with where it comes from."""
         return cls(
             *where,
             present,
@@ -150,7 +150,7 @@ def disc_rows(data: Path, views: Sequence[int], seed: int, names: Sequence[str] 
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """One table a trial: each patient or scan, then all of them."""
+    """Return one table a trial: each patient or scan, then all of them."""
     lines: list[str] = []
     for trial in dict.fromkeys(row.trial for row in rows):
         lines += [

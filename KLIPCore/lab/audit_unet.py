@@ -38,7 +38,7 @@ class SmallUNet(nn.Module):
         self.last = nn.Conv2d(width, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, H, W) filtered back-projections to images."""
+        """Turn (B, 1, H, W) filtered back-projections into images."""
         a = self.down[0](x)
         b = self.down[1](nn.functional.max_pool2d(a, 2))
         c = self.down[2](nn.functional.max_pool2d(b, 2))
@@ -48,7 +48,7 @@ class SmallUNet(nn.Module):
 
 
 def back_projected(slice_: Slice, scanner: Scanner, seed: int) -> Tensor:
-    """(SIZE, SIZE) filtered back-projection of a simulated scan."""
+    """Return (SIZE, SIZE) filtered back-projection of a simulated scan."""
     m = scanner.scan(finer(slice_.mu), seed)
     return fbp(m.y, scanner.A.geometry, slice_.grid, "hann")
 
@@ -83,6 +83,6 @@ def train(slices: Sequence[Slice], scanner: Scanner, *, steps: int = 300, batch:
 
 
 def reconstruct(network: SmallUNet, slice_: Slice, scanner: Scanner, seed: int) -> Tensor:
-    """(SIZE, SIZE) what the network makes of a scan, in 1/mm."""
+    """Return (SIZE, SIZE) what the network makes of a scan, in 1/mm."""
     with torch.no_grad():
         return network(back_projected(slice_, scanner, seed)[None, None] / SCALE)[0, 0] * SCALE

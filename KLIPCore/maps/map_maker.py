@@ -234,8 +234,9 @@ class MapMaker:
         )  # fmt: skip
 
     def unusual_slices(self, config: RegionConfig) -> dict[int, float] | None:
-        """Return which share of healthy slices is at least as unusual as each slice, by slice number; None where no
-        reference of health judges the map.
+        """Return which share of healthy slices is at least as unusual as each slice, by slice number.
+
+        None where no reference of health judges the map.
 
         Raises
         ------

@@ -89,8 +89,9 @@ class Reference:
     def slice_strengths(
         self, cells: dict[tuple[str, str], NDArray[np.float32]], evidence: Evidence, tested: NDArray[np.bool_]
     ) -> dict[tuple[str, str], NDArray[np.float64]]:
-        """Return how unusual each slice is, (n,), by kind; parameters as of :meth:`surprise`, and the blocks that
-        count.
+        """Return how unusual each slice is, (n,), by kind.
+
+        Parameters as of :meth:`surprise`, and the blocks that count.
         """
         return slice_strengths((self.surprise(cells, evidence, size) for size in SCAN_MM), tested)
 

@@ -82,8 +82,9 @@ class SliceLaws:
         return cls(kept, int((every[kinds[0]] > 0).sum()), dict.fromkeys(kinds, 1.0))
 
     def share_of(self, strength: NDArray[np.floating], kind: tuple[str, str]) -> NDArray[np.float64]:
-        """Return which share of healthy slices is at least as unusual in one kind; 1 for whatever is weaker than the
-        slices kept.
+        """Return which share of healthy slices is at least as unusual in one kind.
+
+        1 for whatever is weaker than the slices kept.
         """
         strength = np.asarray(strength, np.float64)
         healthy = np.asarray(self.strongest[kind], np.float64)

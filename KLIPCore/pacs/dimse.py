@@ -53,7 +53,7 @@ def application(title: str, timeout_s: float) -> Any:
 def association(
     peer: Peer, contexts: Sequence[tuple[str, Sequence[str]]], *, receives: Sequence[str] = (), handlers: Any = ()
 ) -> Iterator[Any]:
-    """An association with a peer inside the block.
+    """Open an association with a peer inside the block.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def association(
 
 
 def is_pending(status: Any) -> bool:
-    """Whether a response says that more follow."""
+    """Return whether a response says that more follow."""
     return getattr(status, "Status", None) in (0xFF00, 0xFF01)
 
 

@@ -138,7 +138,7 @@ def fetch_study(
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """A folder beside the one to be, which takes its name when the block ends well and is removed when not."""
+    """Yield a folder beside the one to be, which takes its name when the block ends well and is removed when not."""
     part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     try:
         shutil.rmtree(part, ignore_errors=True)

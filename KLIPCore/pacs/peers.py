@@ -58,7 +58,7 @@ def check_title(text: str) -> str:
 
 
 def is_web(text: str) -> bool:
-    """Whether an address is one of a DICOMweb service."""
+    """Return whether an address is one of a DICOMweb service."""
     return text.startswith(("http://", "https://"))
 
 
@@ -83,7 +83,7 @@ def check_url(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this computer."""
+    """Return whether a host is this computer."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -182,7 +182,7 @@ def organs_to_bytes(organs: OrganMap, labels: tuple[int, ...] | None) -> bytes:
 
 
 def organs_from_npz(stored: dict[str, NDArray[Any]], grid: Grid) -> tuple[OrganMap, tuple[int, ...] | None]:
-    """The inverse of :func:`organs_to_bytes`.
+    """Read what :func:`organs_to_bytes` wrote.
 
     Parameters
     ----------

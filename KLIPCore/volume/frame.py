@@ -83,7 +83,7 @@ class Frame:
         size: int = 256,
         body_fraction: float = 0.875,
     ) -> Frame:
-        """The frame of a study from the boxes around its bodies, (D, 4) of :func:`body_box`; else as :meth:`of_body`.
+        """Return the frame of the boxes around a study's bodies, (D, 4) of :func:`body_box`; else as :meth:`of_body`.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class Frame:
         return out[0], out[1]
 
     def truncated(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(D,) fraction of each slice's body pixels that lies outside the frame's square."""
+        """Return (D,) fraction of each slice's body pixels that lies outside the frame's square."""
         return np.array([self.truncated_on(k, mask) for k, mask in enumerate(masks)])
 
     def truncated_on(self, index: int, mask: NDArray[np.bool_]) -> float:

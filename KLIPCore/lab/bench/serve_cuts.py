@@ -97,7 +97,7 @@ class Stand:
         return time.monotonic() - began
 
     def jobs(self) -> list[str]:
-        """Names of the jobs that the server has."""
+        """Return names of the jobs that the server has."""
         return [path.parent.name for path in (self.folder / "state" / "jobs").glob("*/job.json")]
 
     def stop(self) -> None:

@@ -75,7 +75,7 @@ def full_disk(stand: Stand) -> Fault:
 
 
 def small_disk(stand: Stand) -> Fault | None:
-    """A file system that is full after a few slices, where this user may mount one; None where not."""
+    """Yield a file system that is full after a few slices, where this user may mount one; None where not."""
     fault = Fault("disk full (a file system of so many KiB)")
     place = stand.folder / "disk"
     place.mkdir()

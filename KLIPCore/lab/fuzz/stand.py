@@ -80,7 +80,7 @@ class Stand:
         self.whole = {name: (folder / "whole" / name).read_bytes() for name in COMPARED}
 
     def command(self, out: Path) -> list[str]:
-        """The command line of a run."""
+        """Return the command line of a run."""
         fixed = [
             "--config",
             str(self.settings),
@@ -98,8 +98,10 @@ class Stand:
         return [sys.executable, "-m", "KLIPCore.cli", "detect", str(self.folder / "ct"), "-o", str(out), *fixed]
 
     def start(self, out: Path, before: str = "", tracer: list[str] | None = None) -> subprocess.Popen[str]:
-        """Start a run; ``before`` is a line of Python that happens in its process first, ``tracer`` a command that
-        starts it in its turn.
+        """Start a run.
+
+        ``before`` is a line of Python that happens in its process first, ``tracer`` a command that starts it in
+        its turn.
         """
         pipes = subprocess.PIPE
         environment = os.environ | {
@@ -114,7 +116,7 @@ class Stand:
         return subprocess.Popen(command, stdout=pipes, stderr=pipes, text=True, env=environment, cwd=_root())
 
     def klip(self, out: Path, before: str = "", tracer: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-        """A run to its end."""
+        """Do a run to its end."""
         with self.start(out, before, tracer) as process:
             said, errors = end(process)
         return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
@@ -127,8 +129,9 @@ class Stand:
         done: subprocess.CompletedProcess[str],
         again: bool = True,
     ) -> None:
-        """Count how a run ended, what it left, and, when it is run again, whether the result is the
-        undisturbed one.
+        """Count how a run ended and what it left.
+
+        Run again, its result must be the undisturbed one.
         """
         fault.runs += 1
         killed = done.returncode == -signal.SIGKILL
@@ -172,7 +175,7 @@ class Stand:
 
 
 def finished(out: Path) -> dict[str, bytes]:
-    """The slices that are done, by name: what no fault may touch."""
+    """Return the slices that are done, by name: what no fault may touch."""
     return (
         {f"trace/{file.name}": file.read_bytes() for file in sorted((out / "trace").glob("*.npz"))}
         if (out / "trace").is_dir()
@@ -181,7 +184,7 @@ def finished(out: Path) -> dict[str, bytes]:
 
 
 def end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a run said; one that hangs is ended, and says so on many lines, which is no sentence."""
+    """Return what a run said; one that hangs is ended, and says so on many lines, which is no sentence."""
     try:
         return process.communicate(timeout=LONGEST_S)
     except subprocess.TimeoutExpired:

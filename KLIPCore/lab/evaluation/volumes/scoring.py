@@ -191,8 +191,10 @@ class Examined:
         )
 
     def slices_auroc(self, cells: KLMap, shares: dict[int, float] | None) -> float:
-        """Return how slices with lesions rank among the slices examined: by the share of healthy slices that are as
-        unusual, or where nothing tells it, by the largest tested block.
+        """Return how slices with lesions rank among the slices examined.
+
+        By the share of healthy slices that are as unusual, or where nothing tells it, by the largest tested
+        block.
         """
         if shares is None:
             rank = np.where(cells.tested, cells.nats, -np.inf).max((1, 2))
