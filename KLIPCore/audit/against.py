@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from KLIPCore.detection.measured_scan import joined_bins
 from KLIPCore.errors import ConfigError, GeometryError, IntensityError
 from KLIPCore.io.sinogram import check_attenuation
 from KLIPCore.physics.disc_fit import photons_per_ray
+from KLIPCore.physics.joined_bins import joined_bins
 from KLIPCore.physics.known_noise import KnownNoise
 from KLIPCore.physics.measurement import Measurement, simulate
 from KLIPCore.physics.noise import Noise, PoissonNoise

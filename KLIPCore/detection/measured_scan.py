@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,7 @@ from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.physics.disc import Disc
 from KLIPCore.physics.disc_fit import Outline, fit_outline, photons_per_ray
 from KLIPCore.physics.hardening import Hardening
+from KLIPCore.physics.joined_bins import joined_bins
 from KLIPCore.physics.known_noise import KnownNoise
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.projector import Projector
@@ -98,19 +99,6 @@ class Selection:
                 "Ask for fewer views, or for an arc that the scan has.",
             )
         return within[np.floor(np.arange(n) * len(within) / n).astype(int)]
-
-
-def joined_bins(sinogram: NDArray[np.floating], geometry: Geometry, k: int) -> tuple[NDArray[np.float64], Geometry]:
-    """Return every ``k`` neighbouring detector bins as one (their mean).
-
-    What is left over at the far end is dropped.
-    """
-    n = geometry.n_detectors // k
-    if n < 1:
-        raise ConfigError(f"A detector of {geometry.n_detectors} bins cannot be joined by {k}.", "Use smaller pixels.")
-    joined = np.asarray(sinogram, np.float64)[..., : n * k].reshape(*sinogram.shape[:-1], n, k).mean(-1)
-    middle = float(geometry.detector_mm()[: n * k].mean())
-    return joined, replace(geometry, n_detectors=n, pitch_mm=geometry.pitch_mm * k, offset_mm=middle)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ kl               | priors sampling maps physics                         | numpy 
 organs           | volume                                               | numpy scipy torch monai safetensors
 detection        | organs kl sampling priors physics runs maps io       | numpy torch psutil
                  | volume config scores settings declare                |
-audit            | detection kl sampling priors physics export maps io  | numpy scipy torch matplotlib jinja2
+audit            | kl sampling priors physics export maps io            | numpy scipy torch matplotlib jinja2
                  | volume                                               |
 client           |                                                      |
 server           | client runs volume config settings declare           | fastapi starlette uvicorn pydantic

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from KLIPCore.cli import app
 from KLIPCore.config import Config
 from KLIPCore.detection.detect_measured import detect_scan, reopen_scan
-from KLIPCore.detection.measured_scan import MeasuredScan, Selection, joined_bins, material_of, trace_scan
+from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.errors import ConfigError, PriorError, TraceError
 from KLIPCore.io.sinogram import (
     HTC2022_IMAGE,
@@ -29,6 +29,7 @@ from KLIPCore.lab.evaluation.measured import ScanTruth, evaluate_measured, missi
 from KLIPCore.lab.evaluation.measured_config import MeasuredConfig, is_measured
 from KLIPCore.physics.disc import ACRYLIC, Disc
 from KLIPCore.physics.ellipses import Ellipse
+from KLIPCore.physics.joined_bins import joined_bins
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.unet import UNetPrior
 from KLIPCore.runs.rerun import redo_regions
