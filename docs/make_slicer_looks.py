@@ -105,17 +105,21 @@ def palette(look: str) -> Any:
 
 def translate(parent: Any) -> None:
     """Put German texts in place of the English ones of widgets, to see whether they fit."""
-    from PySide6 import QtCore, QtWidgets
+    from PySide6 import QtWidgets
+    from standins.ctk_widgets import ctkCollapsibleButton
 
     file = REPOSITORY / "Resources" / "Translations" / "KLIPSlicer_de-DE.ts"
     texts = {
         message.findtext("source"): message.findtext("translation")
         for message in ElementTree.parse(file).getroot().iter("message")
     }
-    for child in QtWidgets.QWidget.findChildren(parent, QtWidgets.QWidget):
-        text = QtCore.QObject.property(child, "text")
-        if isinstance(text, str) and texts.get(text):
-            QtCore.QObject.setProperty(child, "text", texts[text])
+    for kind in (QtWidgets.QLabel, QtWidgets.QAbstractButton):
+        for child in QtWidgets.QWidget.findChildren(parent, kind):
+            if texts.get(kind.text(child)):
+                kind.setText(child, texts[kind.text(child)])
+    for child in QtWidgets.QWidget.findChildren(parent, ctkCollapsibleButton):
+        if texts.get(child._text):
+            child._set_text(texts[child._text])
 
 
 def picture(widget: Any) -> Any:
