@@ -52,9 +52,8 @@ class Framing:
 
     @cached_property
     def reach(self) -> float:
-        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices.
-
-        Half the frame's side just fits its disc.
+        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices:
+        half the frame's side just fits its disc.
         """
         farthest = 0.0
         for body, centre in zip(self.body, self.frame.centres, strict=True):
@@ -63,15 +62,15 @@ class Framing:
         return farthest
 
     def mask(self, index: int) -> NDArray[np.float32]:
-        """Return the (size, size) body mask of slice ``index`` in the frame, 0 or 1."""
+        """(size, size) body mask of slice ``index`` in the frame, 0 or 1."""
         return self.frame_of(index).pull(self.body[index : index + 1].astype(np.float32), order=0)[0]
 
     def frame_of(self, index: int) -> Frame:
-        """Return the frame of one slice."""
+        """The frame of one slice."""
         return Frame(self.frame.size, self.frame.centres[index : index + 1], self.frame.pixel, self.frame.pixel_mm)
 
     def to_study(self, lps_array: NDArray[np.floating], unit: str) -> Volume:
-        """Return a volume on the study's own grid from an array on the LPS grid."""
+        """A volume on the study's own grid from an array on the LPS grid."""
         return Volume(self.orientation.restore(np.asarray(lps_array, np.float32)), self.grid, unit=unit)
 
 
@@ -91,22 +90,19 @@ class FramedStudy(Framing):
     warnings: tuple[str, ...] = ()
 
     def intensity(self, index: int, card: ModelCard, factor: int = 1) -> NDArray[np.float32]:
-        """Return the (size·factor, size·factor) windowed intensity of slice ``index`` in the frame.
-
-        Air lies outside the body.
-        """
+        """(size·factor, size·factor) windowed intensity of slice ``index`` in the frame, air outside the body."""
         windowed = np.where(self.body[index], card.window.apply(self.lps.array[index]), 0.0)
         return self.frame_of(index).pull(windowed[None], factor=factor)[0]
 
     @classmethod
     def of(cls, study: Volume, body: NDArray[np.bool_], frame: Frame, warnings: tuple[str, ...] = ()) -> FramedStudy:
-        """Return a study whose body masks and frame are known."""
+        """A study whose body masks and frame are known."""
         lps, orientation = study.oriented_lps()
         return cls(study.grid, orientation, body, frame, study, lps, warnings)
 
 
 def frame_study(study: Volume, card: ModelCard) -> FramedStudy:
-    """Return turn, mask and frame a study for a prior.
+    """Turn, mask and frame a study for a prior.
 
     Parameters
     ----------
@@ -163,7 +159,7 @@ def _chest(seen: Sequence[SeenSlice], spacing_mm: float) -> list[int]:
 
 
 def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
-    """Return what about this study the prior has not seen, and what that means for the result: one sentence each.
+    """What about this study the prior has not seen, and what that means for the result: one sentence each.
 
     Parameters
     ----------
@@ -176,46 +172,21 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
 
 
 def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> dict[str, str]:
-    """Return the sentences of :func:`suitability`, each by what it is about.
-
-    ``size``, ``chest``, ``bone``, ``window``, ``coarse``, ``spacing``, ``outside``, ``cut`` or ``axes``.
+    """Return the sentences of :func:`suitability`, each by what it is about: ``size``, ``chest``, ``bone``,
+    ``window``, ``coarse``, ``spacing``, ``outside``, ``cut`` or ``axes``.
     """
     seen = [SeenSlice.of(image, mask, card.window) for image, mask in zip(lps.array, body, strict=True)]
     return unsuited_slices(lps.grid, frame, card, seen, float(frame.truncated(body).max(initial=0.0)))
 
 
-def unsuited_slices(
-    grid: Grid, frame: Frame, card: ModelCard, seen: Sequence[SeenSlice], cut: float
-) -> dict[str, str]:
-    """Return what :func:`unsuited` does, of slices that were looked at one by one.
-
-    Parameters
-    ----------
-    grid : the study in LPS order.
-    frame : of its bodies.
-    card : what the prior was trained for.
-    seen : its slices, from the feet.
-    cut : largest fraction of a slice's body outside the prior's square.
-    """
-    return _unsuited_body(frame, card, seen, float(grid.spacing[0])) | _unsuited_field(grid, frame, seen, cut)
-
-
-def _unsuited_body(frame: Frame, card: ModelCard, seen: Sequence[SeenSlice], step_mm: float) -> dict[str, str]:
-    """What is unusual about the body's size, anatomy and values."""
-    out = {}
-    lo, hi = card.pixel_mm_range
-    across = card.size * card.body_fraction
-    if not lo <= frame.pixel_mm <= hi:
-        out["size"] = (
-            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to "
-            f"{hi * across:.0f} mm. "
-            "Texture and organ sizes will look unusual to it, and the map may flag them."
-        )
+def _unsuited_tissue(card: ModelCard, seen: Sequence[SeenSlice], spacing_mm: float) -> dict[str, str]:
+    """What :func:`unsuited_slices` says of what the body is made of."""
+    out: dict[str, str] = {}
     inside = sum(one.inside for one in seen)
     if inside:
         soft = sum(one.soft for one in seen) / inside
         bone = sum(one.bone for one in seen) / inside
-        chest = _chest(seen, step_mm)
+        chest = _chest(seen, spacing_mm)
         if chest:
             out["chest"] = (
                 f"Slices {chest[0]} to {chest[-1]} show lung or air as a chest does. The prior was trained on: "
@@ -235,9 +206,29 @@ def _unsuited_body(frame: Frame, card: ModelCard, seen: Sequence[SeenSlice], ste
     return out
 
 
-def _unsuited_field(grid: Grid, frame: Frame, seen: Sequence[SeenSlice], cut: float) -> dict[str, str]:
-    """What is unusual about voxels, field of view and axes."""
+def unsuited_slices(
+    grid: Grid, frame: Frame, card: ModelCard, seen: Sequence[SeenSlice], cut: float
+) -> dict[str, str]:
+    """Return what :func:`unsuited` does, of slices that were looked at one by one.
+
+    Parameters
+    ----------
+    grid : the study in LPS order.
+    frame : of its bodies.
+    card : what the prior was trained for.
+    seen : its slices, from the feet.
+    cut : largest fraction of a slice's body outside the prior's square.
+    """
     out = {}
+    lo, hi = card.pixel_mm_range
+    across = card.size * card.body_fraction
+    if not lo <= frame.pixel_mm <= hi:
+        out["size"] = (
+            f"The body is {frame.pixel_mm * across:.0f} mm wide; the prior knows bodies of {lo * across:.0f} to "
+            f"{hi * across:.0f} mm. "
+            "Texture and organ sizes will look unusual to it, and the map may flag them."
+        )
+    out |= _unsuited_tissue(card, seen, float(grid.spacing[0]))
     spacing = grid.spacing
     if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:
         out["coarse"] = (

@@ -27,7 +27,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from . import platforms
+from .output_of import outputOf
 from .paths import resourcePath
 from .runner import Interpreter
 
@@ -61,7 +61,6 @@ print(json.dumps({"python": list(sys.version_info[:2]), "versions": {n: version(
 """
 
 OLDEST_PYTHON = (3, 11)
-PROBE_SECONDS = 60.0
 
 
 class DependencyError(Exception):
@@ -256,35 +255,6 @@ class Dependencies:
             raise DependencyError(_("Nothing was installed."))
         options = ["--no-index", "--find-links", str(folder), "-c", str(constraints)]
         slicer.util.pip_install([*options, *map(str, missing)])
-
-
-def outputOf(command: list[str], environment: dict[str, str]) -> str:
-    """What a command prints, while Slicer goes on answering its user.
-
-    :raises OSError: it cannot be started.
-    :raises subprocess.SubprocessError: it fails, or takes longer than :data:`PROBE_SECONDS`.
-    """
-    until = time.monotonic() + PROBE_SECONDS
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        encoding="utf-8",
-        env=environment,
-        creationflags=platforms.creationFlags(sys.platform),
-    ) as process:
-        while True:
-            try:
-                told, _nothing = process.communicate(timeout=0.01)
-            except subprocess.TimeoutExpired:
-                if time.monotonic() > until:
-                    process.kill()
-                    raise
-                slicer.app.processEvents()
-                continue
-            if process.returncode:
-                raise subprocess.CalledProcessError(process.returncode, command)
-            return told
 
 
 def installTorch(requirement) -> bool:

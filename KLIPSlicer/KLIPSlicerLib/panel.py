@@ -70,7 +70,7 @@ class Panel:
             ui,
             current=lambda: self._parameters.inputVolume if self._parameters is not None else None,
             choose=self._choose,
-            start=self._begin,
+            start=self._beginNext,
             busy=lambda: self.detection.running or self.study.check.working,
             cancel=self._cancel,
         )
@@ -128,10 +128,6 @@ class Panel:
         """Examine the volume that is shown; whether that began."""
         from KLIPCore.errors import KlipError
 
-        reason = self.button.reasonNotToDetect()
-        if reason:
-            self.status.say(reason, ERROR)
-            return False
         dependencies = self.computer.dependencies()
         self.button.preparing()  # events go on while another Python is asked what it has
         try:  # no wait cursor: what is missing is asked for in dialogs
@@ -148,6 +144,13 @@ class Panel:
         self.status.begin()
         self.refreshDetect()
         return True
+
+    def _beginNext(self) -> bool:
+        """Examine the volume that the queue has chosen; nobody has looked whether its button is enabled."""
+        reason = self.button.reasonNotToDetect()
+        if reason:
+            self.status.say(reason, ERROR)
+        return not reason and self._begin()
 
     def _onNote(self, sentence: str) -> None:
         self.log.add(sentence)

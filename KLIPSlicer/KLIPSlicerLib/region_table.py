@@ -25,20 +25,11 @@ REGION, ORGAN, PROBABILITIES, IN_HEALTH, LARGEST_FIRST = 0, 1, (4, 5), 8, (2, 3,
 """Columns. Of p and q, and of what healthy studies show, a score has one or the other; the last sort downwards."""
 
 
-Column = tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]
-"""Heading, tooltip, value to sort by and text."""
-
-
-def columns(mark: Callable[[Region], str]) -> list[Column]:
-    """Every column, from the left.
+def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
+    """Heading, tooltip, value to sort by and text of each column.
 
     :param mark: what the reader says of a region, in a character or two.
     """
-    return [*_names(mark), *_strengths(), *_sizes()]
-
-
-def _names(mark: Callable[[Region], str]) -> list[Column]:
-    """What a region is called, and its organ."""
     return [
         (
             _("Region"),
@@ -49,18 +40,7 @@ def _names(mark: Callable[[Region], str]) -> list[Column]:
             lambda r: r.label,
             lambda r: f"{r.name} {mark(r)}".rstrip(),
         ),
-        (
-            _("Organ"),
-            _("The segment that holds most of the region, of the segmentation under “Organs”."),
-            lambda r: (r.organ is None, r.organ or ""),
-            lambda r: _organ(r.organ),
-        ),
-    ]
-
-
-def _strengths() -> list[Column]:
-    """How unusual a region is."""
-    return [
+        organColumn(),
         (
             _("Total"),
             _("Departure from healthy anatomy in all, in the score's unit: the larger, the less it was expected."),
@@ -85,12 +65,6 @@ def _strengths() -> list[Column]:
             lambda r: r.q_value,
             lambda r: _probability(r.q_value),
         ),
-    ]
-
-
-def _sizes() -> list[Column]:
-    """How large it is and where, and how often health shows such a one."""
-    return [
         (
             _("mL"),
             _("Volume of the marked region. It may reach up to half a block beyond what caused it."),
@@ -113,6 +87,12 @@ def _sizes() -> list[Column]:
             lambda r: _inHealth(r.expected),
         ),
     ]
+
+
+def organColumn() -> tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]:
+    """The column that says in which organ a region lies."""
+    tip = _("The segment that holds most of the region, of the segmentation under “Organs”.")
+    return (_("Organ"), tip, lambda r: (r.organ is None, r.organ or ""), lambda r: _organ(r.organ))
 
 
 class RegionTable:

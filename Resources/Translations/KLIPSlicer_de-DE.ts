@@ -897,6 +897,14 @@ oder „Anderes Python“ leer lassen.</translation>
   <context>
     <name>KLIPSlicerLib.region_table</name>
     <message>
+      <source>The segment that holds most of the region, of the segmentation under “Organs”.</source>
+      <translation>Das Segment, in dem der größte Teil des Bereichs liegt, aus der Segmentierung unter „Organe“.</translation>
+    </message>
+    <message>
+      <source>Organ</source>
+      <translation>Organ</translation>
+    </message>
+    <message>
       <source>unknown</source>
       <translation>unbekannt</translation>
     </message>
@@ -907,14 +915,6 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Name and color. Uncheck to hide the region and to keep it out of exports. Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note.</source>
       <translation>Name und Farbe. Abhaken blendet den Bereich aus und lässt ihn beim Export weg. Ihr Befund: ✓ echt, ≈ Normvariante, ✗ Artefakt, ? unsicher, … eine Notiz.</translation>
-    </message>
-    <message>
-      <source>Organ</source>
-      <translation>Organ</translation>
-    </message>
-    <message>
-      <source>The segment that holds most of the region, of the segmentation under “Organs”.</source>
-      <translation>Das Segment, in dem der größte Teil des Bereichs liegt, aus der Segmentierung unter „Organe“.</translation>
     </message>
     <message>
       <source>Total</source>

@@ -881,6 +881,14 @@ or leave “Other Python” empty.</source>
   <context>
     <name>KLIPSlicerLib.region_table</name>
     <message>
+      <source>The segment that holds most of the region, of the segmentation under “Organs”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Organ</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>unknown</source>
       <translation type="unfinished" />
     </message>
@@ -890,14 +898,6 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Name and color. Uncheck to hide the region and to keep it out of exports. Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>Organ</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>The segment that holds most of the region, of the segmentation under “Organs”.</source>
       <translation type="unfinished" />
     </message>
     <message>

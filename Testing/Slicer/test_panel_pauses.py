@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from bench_pauses import choose_and_start, thick_node
 from heartbeat import listening
-from KLIPSlicerLib.dependencies import outputOf
 from KLIPSlicerLib.nodes import volumeFromNode, volumeInSteps
+from KLIPSlicerLib.output_of import outputOf
 from KLIPSlicerLib.suitability import checkInSteps
 from panel_at_work import slicer
 from test_panel_within import finish
