@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from KLIPCore.archive.plan import ArchiveFolder
-from KLIPCore.archive.tables import verdict_rows
 from KLIPCore.export.files import write_bytes
 
 MOST_ROWS = 20_000
@@ -34,35 +33,48 @@ DISCLAIMER = (
 )
 
 
-def write_overview(folder: ArchiveFolder) -> Path:
-    """Write the page; failed studies first, then those whose strongest region health shows least often.
-
-    Raises
-    ------
-    OutputError : it cannot be written.
+class Overview:
+    """The page, given its rows one by one: failed studies come first, then those whose strongest region health
+    shows least often. It holds no more rows than it shows.
     """
-    counts: Counter[str] = Counter()
 
-    def counted() -> Any:
-        for number, row in enumerate(verdict_rows(folder)):
-            counts[str(row["status"])] += 1
-            yield _order(row), number, row
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._kept: list[tuple[tuple[float, float], int, dict[str, Any]]] = []
 
-    first = [row for _, _, row in heapq.nsmallest(MOST_ROWS, counted())]
-    page = Path(__file__).with_name("overview.html").read_text(encoding="utf-8")
-    data = [[row.get(name) for name in SHOWN] for row in first]
-    values = {
-        "title": html.escape("An archive of CT studies"),
-        "counts": html.escape(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "no study"),
-        "rest": _rest(sum(counts.values())),
-        "disclaimer": html.escape(DISCLAIMER),
-        "script_hash": _hash(_between(page, "<script>", "</script>")),
-        "style_hash": _hash(_between(page, "<style>", "</style>")),
-        "data": json.dumps([list(SHOWN), data]).replace("<", "\\u003c").replace(">", "\\u003e"),
-    }
-    for name, value in values.items():
-        page = page.replace(f"<!--{name}-->", value)
-    return write_bytes(folder.path / "overview.html", page.encode("utf-8", "backslashreplace"))
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row of the verdicts."""
+        self.counts[str(row["status"])] += 1
+        place, value = _order(row)
+        item = ((-place, -value), -self.counts.total(), row)  # the heap gives up its smallest: the last on the page
+        if len(self._kept) < MOST_ROWS:
+            heapq.heappush(self._kept, item)
+        else:
+            heapq.heappushpop(self._kept, item)
+
+    def write(self, folder: ArchiveFolder) -> Path:
+        """Write the page.
+
+        Raises
+        ------
+        OutputError : it cannot be written.
+        """
+        page = Path(__file__).with_name("overview.html").read_text(encoding="utf-8")
+        first = [row for *_, row in sorted(self._kept, key=lambda item: item[:2], reverse=True)]
+        data = [[row.get(name) for name in SHOWN] for row in first]
+        told = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
+        values = {
+            "title": html.escape("An archive of CT studies"),
+            "counts": html.escape(told or "no study"),
+            "rest": _rest(self.counts.total()),
+            "disclaimer": html.escape(DISCLAIMER),
+            "script_hash": _hash(_between(page, "<script>", "</script>")),
+            "style_hash": _hash(_between(page, "<style>", "</style>")),
+            "data": json.dumps([list(SHOWN), data]).replace("<", "\\u003c").replace(">", "\\u003e"),
+        }
+        for name, value in values.items():
+            page = page.replace(f"<!--{name}-->", value)
+        return write_bytes(folder.path / "overview.html", page.encode("utf-8", "backslashreplace"))
 
 
 def _order(row: dict[str, Any]) -> tuple[int, float]:

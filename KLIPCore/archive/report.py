@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from KLIPCore.archive.overview import write_overview
+from KLIPCore.archive.overview import Overview
 from KLIPCore.archive.plan import ArchiveFolder
 from KLIPCore.archive.shards import counts_of
 from KLIPCore.archive.tables import write_tables
@@ -23,8 +23,9 @@ def write_report(out: Path) -> str:
     folder = ArchiveFolder(out)
     folder.plan()
     with _alone(out / "report.lock"):
-        files = write_tables(folder)
-        page = write_overview(folder)
+        overview = Overview()
+        files = write_tables(folder, overview.add)
+        page = overview.write(folder)
     counts = counts_of(folder)
     words = [f"{counts.total} studies: {counts.done} done, {counts.failed} failed"]
     words += [f"{counts.open + counts.claimed} left"] if counts.open + counts.claimed else []

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,9 @@ NUMBERS = frozenset(
     | {"first_slice", "last_slice"}
 )
 """Columns of numbers; the others are text."""
+
+Put = Callable[[dict[str, Any]], object]
+"""Takes a row."""
 
 BATCH = 10_000
 """Rows of a Parquet group."""
@@ -69,30 +71,43 @@ def region_table(folder: ArchiveFolder) -> Iterator[dict[str, Any]]:
                 yield {"study": name, "line": line, **json.loads(cells), "report": report_link(name)}
 
 
-def write_tables(folder: ArchiveFolder) -> list[Path]:
-    """Write verdicts and regions as CSV, and as Parquet where pyarrow is installed.
+def write_tables(folder: ArchiveFolder, seen: Put | None = None) -> list[Path]:
+    """Write verdicts and regions as CSV, and as Parquet where pyarrow is installed; each study is read once.
+
+    Parameters
+    ----------
+    folder : of the archive.
+    seen : hears each row of the verdicts, too.
 
     Raises
     ------
     OutputError : a file cannot be written.
     """
-    made = [
-        write_csv(folder.path / "verdicts.csv", VERDICT_COLUMNS, verdict_rows(folder)),
-        write_csv(folder.path / "regions.csv", REGION_COLUMNS, region_table(folder)),
-    ]
-    if importlib.util.find_spec("pyarrow"):
-        made.append(write_parquet(folder.path / "verdicts.parquet", VERDICT_COLUMNS, verdict_rows(folder)))
-        made.append(write_parquet(folder.path / "regions.parquet", REGION_COLUMNS, region_table(folder)))
+    made: list[Path] = []
+    for name, columns, rows, more in (
+        ("verdicts", VERDICT_COLUMNS, verdict_rows(folder), seen),
+        ("regions", REGION_COLUMNS, region_table(folder), None),
+    ):
+        with ExitStack() as tables:
+            made.append(folder.path / f"{name}.csv")
+            puts = [tables.enter_context(csv_table(made[-1], columns))]
+            if importlib.util.find_spec("pyarrow"):
+                made.append(folder.path / f"{name}.parquet")
+                puts.append(tables.enter_context(parquet_table(made[-1], columns)))
+            puts += [more] if more else []
+            for row in rows:
+                for put in puts:
+                    put(row)
     return made
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Path:
-    """Write a table that spreadsheets read: UTF-8 with a mark, and no text that they would take for a formula."""
+@contextmanager
+def csv_table(path: Path, columns: Sequence[str]) -> Iterator[Put]:
+    """A table for spreadsheets, a row at a time: UTF-8 with a mark, no text that they would take for a formula."""
     with written(path) as part, part.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(columns)
-        table.writerows([_cell(row.get(column)) for column in columns] for row in rows)
-    return path
+        yield lambda row: table.writerow([_cell(row.get(column)) for column in columns])
 
 
 def _cell(value: Any) -> Any:
@@ -101,16 +116,26 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Path:
-    """Write a table of text and 64-bit floating-point columns, a group of rows at a time."""
+@contextmanager
+def parquet_table(path: Path, columns: Sequence[str]) -> Iterator[Put]:
+    """A table of text and 64-bit floating-point columns, a row at a time, written in groups."""
     arrow, parquet = optional("pyarrow", "archive"), optional("pyarrow.parquet", "archive")
     kinds = arrow.schema([(name, arrow.float64() if name in NUMBERS else arrow.string()) for name in columns])
-    source = iter(rows)
+    held: list[dict[str, Any]] = []
+
+    def flush() -> None:
+        cells = {name: [_typed(row.get(name), name not in NUMBERS) for row in held] for name in columns}
+        writer.write_table(arrow.table(cells, schema=kinds))
+        held.clear()
+
+    def put(row: dict[str, Any]) -> None:
+        held.append(row)
+        if len(held) >= BATCH:
+            flush()
+
     with written(path) as part, parquet.ParquetWriter(part, kinds) as writer:
-        while batch := list(islice(source, BATCH)):
-            cells = {name: [_typed(row.get(name), name not in NUMBERS) for row in batch] for name in columns}
-            writer.write_table(arrow.table(cells, schema=kinds))
-    return path
+        yield put
+        flush()
 
 
 def _typed(value: Any, as_text: bool) -> Any:

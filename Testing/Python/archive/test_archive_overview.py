@@ -12,10 +12,10 @@ import pytest
 
 from KLIPCore.archive.entries import Entry
 from KLIPCore.archive.importing import import_index
-from KLIPCore.archive.overview import write_overview
+from KLIPCore.archive.overview import Overview
 from KLIPCore.archive.plan import ArchiveFolder, Plan
 from KLIPCore.archive.state import DONE, FAILED, State
-from KLIPCore.archive.tables import verdict_rows, write_csv
+from KLIPCore.archive.tables import csv_table, verdict_rows
 
 HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
 
@@ -39,8 +39,24 @@ def folder(tmp_path: Path) -> ArchiveFolder:
     return made
 
 
+def written(folder: ArchiveFolder) -> str:
+    """The page of an archive."""
+    overview = Overview()
+    for row in verdict_rows(folder):
+        overview.add(row)
+    return overview.write(folder).read_text(encoding="utf-8")
+
+
+def test_no_more_rows_are_held_than_are_shown(folder: ArchiveFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("KLIPCore.archive.overview.MOST_ROWS", 2)
+    page = written(folder)
+    rows = json.loads(re.search(r'id="rows">(.*?)</script>', page, re.DOTALL)[1])[1]  # type: ignore[index]
+    assert [row[0] for row in rows] == [3, 2]
+    assert "2 of 4 are shown here" in page
+
+
 def test_texts_from_outside_stay_texts(folder: ArchiveFolder) -> None:
-    page = write_overview(folder).read_text(encoding="utf-8")
+    page = written(folder)
     assert page.count("<script") == page.count("</script>") == 2
     assert "<img" not in page
     data = json.loads(re.search(r'type="application/json" id="rows">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
@@ -51,7 +67,7 @@ def test_texts_from_outside_stay_texts(folder: ArchiveFolder) -> None:
 
 
 def test_only_its_own_script_may_run(folder: ArchiveFolder) -> None:
-    page = write_overview(folder).read_text(encoding="utf-8")
+    page = written(folder)
     script = page.rsplit("<script>", 1)[1].split("</script>")[0]
     own = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -63,5 +79,8 @@ def test_only_its_own_script_may_run(folder: ArchiveFolder) -> None:
 
 def test_a_table_holds_no_formula(folder: ArchiveFolder, tmp_path: Path) -> None:
     rows = [row | {"path": "=1+1"} for row in verdict_rows(folder)]
-    text = write_csv(tmp_path / "t.csv", ("line", "path"), rows).read_text(encoding="utf-8-sig")
+    with csv_table(tmp_path / "t.csv", ("line", "path")) as put:
+        for row in rows:
+            put(row)
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8-sig")
     assert text.splitlines() == ["line,path", "1,'=1+1", "2,'=1+1", "3,'=1+1", "4,'=1+1"]

@@ -83,3 +83,18 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         drift_chart([{"scanner": "A", "date": "yesterday", "z": {}, "physical": {}}])
     with pytest.raises(InputError, match="cannot be read"):
         read_verdicts(tmp_path / "nothing")
+
+
+def test_the_table_of_an_archive_is_read_too(tmp_path: Path) -> None:
+    table = tmp_path / "verdicts.csv"
+    table.write_text(
+        "study,status,noise_hu,air,scanner,date\na,done,12.5,0.5,CT1,2026-02-03\nb,failed,,,CT1,2026-02-03\n"
+        "c,done,11,,,2026-02-03\n",
+        encoding="utf-8-sig",
+    )
+    (found,) = read_verdicts(table)
+    assert found == {"scanner": "CT1", "date": "2026-02-03", "z": {"air": 0.5, "noise_hu": 12.5}, "physical": {}}
+    drift_chart([found])
+    table.write_text("study,noise_hu\na,1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="scanner and a date"):
+        read_verdicts(table)
