@@ -71,13 +71,16 @@ def klip_lines(text: str) -> tuple[list[str], list[str]]:
 def parse(line: str, *, whole: bool) -> str:
     """Why ``klip`` would not understand a line, empty when it would; a mention may leave out what is required."""
     group: Any = typer.main.get_command(app)
-    words = shlex.split(line, comments=True)[1:]
+    words = [word for word in shlex.split(line, comments=True)[1:] if word != "…"]  # more of the same
     try:
         if not words or words[0].startswith("-"):
             group.make_context("klip", words)
             return "" if words or not whole else "it does nothing"
         parent = group.make_context("klip", list(words))
         name, command, rest = group.resolve_command(parent, words)
+        while hasattr(command, "resolve_command") and rest and not rest[0].startswith("-"):  # klip priors list
+            parent = command.make_context(name, list(rest), parent=parent)
+            name, command, rest = command.resolve_command(parent, rest)
         if whole:
             command.make_context(name, rest, parent=parent)
         else:
