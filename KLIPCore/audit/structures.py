@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 WIDTHS_MM = (3.0, 5.0, 8.0)
 """Standard deviations of the Gaussians; a structure measures about three of them across."""
 RATIO = 1.6
-LEAST = 3.0
+FLOOR = 0.003
+"""Part of the body's median that every spread has at least, so that an even image has no structures."""
+LEAST = 1.0
 """Weakest response, in robust standard deviations."""
 MAD_TO_STD = 1.4826
 
@@ -58,7 +60,8 @@ def structures(
         inside = ndi.binary_erosion(within, iterations=max(1, round(2.0 * sigma)))
         if inside.sum() < 25:
             continue
-        strength = np.abs(response) / (MAD_TO_STD * np.median(np.abs(response[inside])) + 1e-12)
+        usual = MAD_TO_STD * np.median(np.abs(response[inside])) + FLOOR * abs(level)
+        strength = np.abs(response) / (usual + 1e-12)
         peaks = (strength == ndi.maximum_filter(strength, size=max(3, 2 * round(sigma) + 1))) & inside
         for row, column in np.argwhere(peaks & (strength > LEAST)):
             found.append((float(strength[row, column]), _around(response, (row, column), 2.0 * sigma)))

@@ -118,7 +118,7 @@ def lesion_rows(
 def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Row]:
     """Structures that a small U-Net shows, by whether the truth has them."""
     learnt = list(btcv_slices(data, BTCV_TRAIN, per_case=4))
-    tried = list(btcv_slices(data, BTCV_TEST, per_case=2))
+    tried = list(btcv_slices(data, BTCV_TEST))
     if not learnt or not tried:
         return
     scanner = Scanner.of(learnt[0].grid, n_views)
@@ -127,7 +127,7 @@ def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Ro
         image = reconstruct(network, own, scanner, 1000 + number)
         m = scanner.scan(finer(own.mu), 1000 + number)
         subject = Subject(image, own.pixel_mm, m, False, (), {"slice": 0})
-        masks = [torch.from_numpy(s) for s in structures(image.numpy(), own.pixel_mm, body_of(image.numpy()), 12)]
+        masks = [torch.from_numpy(s) for s in structures(image.numpy(), own.pixel_mm, body_of(image.numpy()), 8)]
         if not masks:
             continue
         for mask, found in zip(masks, asked(m, image, masks, room_for_error(subject, AuditSettings())), strict=True):
