@@ -32,6 +32,8 @@ DISCLAIMER = (
     "Research software. Not a medical device. An audit says what these data can prove of an image; it does not "
     "diagnose, and what was measured need not be a lesion."
 )
+WIDELY = 0.3
+"""Part of the blocks that may disagree before the whole image is said to."""
 PER_SOLVE = 4
 """Regions whose systems are solved together."""
 
@@ -123,6 +125,13 @@ class Audit:
             said.append(
                 f"Too little data: the scan measured {100 * seen:.0f} % of a typical block. Most of what the image "
                 "shows comes from its method."
+            )
+        wrong = float((self.consistency.block_q[inside] < 0.05).mean()) if inside.any() else 0.0
+        if wrong > WIDELY:
+            said.append(
+                f"Image and data disagree in {100 * wrong:.0f} % of the blocks: the image as a whole is biased, or the "
+                "noise is larger than told. What is said of single regions may then be wrong; a region may be called "
+                "contradicted for its surroundings' sake."
             )
         if self.regions and all(r.removal.information < ENOUGH_NATS for r in self.regions):
             said.append("Too little data to say anything of any region: none could get three nats for or against it.")
