@@ -34,8 +34,10 @@ DISCLAIMER = (
 
 
 class Overview:
-    """The page, given its rows one by one: failed studies come first, then those whose strongest region health
-    shows least often. It holds no more rows than it shows.
+    """The page, given its rows one by one.
+
+    Failed studies come first, then those whose strongest region health shows least often. It holds no more rows
+    than it shows.
     """
 
     def __init__(self) -> None:

@@ -69,7 +69,7 @@ class ArchiveFolder:
         return self.path / "studies" / name[:2] / name
 
     def beside(self, name: str, ending: str) -> Path:
-        """Return A file beside a study's folder."""
+        """Return a file beside a study's folder."""
         return self.path / "studies" / name[:2] / f"{name}{ending}"
 
     def incoming(self, name: str) -> Path:
@@ -77,7 +77,7 @@ class ArchiveFolder:
         return self.path / "incoming" / name
 
     def state(self, shard: Shard) -> Path:
-        """Return A shard's state."""
+        """Return a shard's state."""
         return self.path / "state" / f"shard-{shard[0]}-of-{shard[1]}.sqlite"
 
     def states(self) -> list[Path]:

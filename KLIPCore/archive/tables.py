@@ -103,7 +103,7 @@ def write_tables(folder: ArchiveFolder, seen: Put | None = None) -> list[Path]:
 
 @contextmanager
 def csv_table(path: Path, columns: Sequence[str]) -> Iterator[Put]:
-    """A table for spreadsheets, a row at a time: UTF-8 with a mark, no text that they would take for a formula."""
+    """Yield a table for spreadsheets, a row at a time: UTF-8 with a mark, and no text that is taken for a formula."""
     with written(path) as part, part.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(columns)
@@ -118,7 +118,7 @@ def _cell(value: Any) -> Any:
 
 @contextmanager
 def parquet_table(path: Path, columns: Sequence[str]) -> Iterator[Put]:
-    """A table of text and 64-bit floating-point columns, a row at a time, written in groups."""
+    """Yield a table of text and 64-bit floating-point columns, a row at a time, written in groups."""
     arrow, parquet = optional("pyarrow", "archive"), optional("pyarrow.parquet", "archive")
     kinds = arrow.schema([(name, arrow.float64() if name in NUMBERS else arrow.string()) for name in columns])
     held: list[dict[str, Any]] = []

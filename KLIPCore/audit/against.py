@@ -141,7 +141,7 @@ def attenuation(volume: Volume, index: int | None) -> tuple[NDArray[np.float32],
 
 
 def measured_against(volume: Volume, scan: Scan, noise: NoiseSettings, index: int | None = None) -> Subject:
-    """Return A slice and the sinogram it is said to come from.
+    """Return a slice and the sinogram it is said to come from.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def simulated_against(
     index: int | None = None,
     seed: int = 0,
 ) -> Subject:
-    """Return A slice and a SIMULATED scan of the reference in its place.
+    """Return a slice and a SIMULATED scan of the reference in its place.
 
     Raises
     ------

@@ -73,7 +73,7 @@ class BandDispersion:
         return (self.ratio > TOO_SURE) & (self.ratio - 3 * self.ratio_error > 1)
 
     def warning(self) -> str:
-        """Return A sentence, empty where the samples differ as much as they are wrong."""
+        """Return a sentence, empty where the samples differ as much as they are wrong."""
         bad = np.flatnonzero(self.too_sure())
         if not len(bad):
             return ""

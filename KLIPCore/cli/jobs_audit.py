@@ -53,7 +53,7 @@ def audit_files(
 
 
 def volume_of(path: Path) -> Volume:
-    """Return A reconstruction in whatever unit its file says; no judgement whether it looks like a patient.
+    """Return a reconstruction in whatever unit its file says; no judgement whether it looks like a patient.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def volume_of(path: Path) -> Volume:
 
 
 def scan_of(path: Path, views: int | None) -> Scan:
-    """Return A sinogram, thinned to evenly spread views.
+    """Return a sinogram, thinned to evenly spread views.
 
     Raises
     ------

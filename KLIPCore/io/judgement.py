@@ -121,7 +121,7 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     if (lo, hi) == SIGNED_BYTES:
         raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
     step, counts = _step(array.size), np.zeros(HIGHEST_BIN - LOWEST_BIN + 1, np.int64)
-    sample = np.empty_like(array[:, ::step, ::step])
+    sample = np.empty(array[:, ::step, ::step].shape, np.float32)  # looked at many times: a view would cost the whole
     for plane, into in zip(array, sample, strict=True):
         into[:] = plane[::step, ::step]
         counts += _counted(into)
@@ -143,8 +143,7 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
 def _step(size: int) -> int:
     """Every n-th pixel is looked at: at most about :data:`MOST_SAMPLES`, at least all of a small volume."""
     step = 1
-<<<<<<< HEAD
-    while size / step**2 > MOST_SAMPLES and step < 4:
+    while size / step**2 > MOST_SAMPLES and step < 6:
         step += 1
     return step
 
@@ -153,11 +152,6 @@ def _counted(plane: NDArray[np.float32]) -> NDArray[np.int64]:
     """How many pixels have which HU, from :data:`LOWEST_BIN` up."""
     place = np.clip(np.rint(plane), LOWEST_BIN, HIGHEST_BIN).astype(np.int32) - LOWEST_BIN
     return np.bincount(place.ravel(), minlength=HIGHEST_BIN - LOWEST_BIN + 1)
-=======
-    while array.size / step**2 > MOST_SAMPLES and step < 6:
-        step += 1
-    return np.ascontiguousarray(array[:, ::step, ::step])  # looked at many times: as a view it would cost the whole
->>>>>>> e421694 (The judgement of units looks at a copy of its sample)
 
 
 @dataclass(frozen=True, eq=False)

@@ -175,7 +175,7 @@ def tv(measurement: Measurement, n_iterations: int = 80) -> Tensor:
 def pair(
     slice_: Slice, scanner: Scanner, spots: list[tuple[float, float, float]], seed: int
 ) -> tuple[Subject, Subject]:
-    """Return A reconstruction with lesions, beside data that hold them (first) and data that do not."""
+    """Return a reconstruction with lesions, beside data that hold them (first) and data that do not."""
     contrast = CONTRAST_HU / 1000 * MU_WATER_PER_MM
     fine = finer(slice_.mu)
     added = contrast * torch.stack([disc(place, 2 * SIZE) for place in spots]).sum(0)

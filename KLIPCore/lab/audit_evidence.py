@@ -75,7 +75,7 @@ class Row:
 
     @classmethod
     def of(cls, where: tuple[str, str, str, int], present: bool, size_mm: float, r: Removal) -> Row:
-        """Return A removal with where it comes from."""
+        """Return a removal with where it comes from."""
         return cls(
             *where,
             present,

@@ -89,7 +89,7 @@ class LinearOperator(ABC):
         return self.T
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
-        """Return A B, which applies B first.
+        """Return a B, which applies B first.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class LinearOperator(ABC):
         return Product(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
-        """Return A + B.
+        """Return a + B.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class LinearOperator(ABC):
         return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
     def __sub__(self, other: LinearOperator) -> LinearOperator:
-        """Return A − B; errors as for the sum."""
+        """Return a − B; errors as for the sum."""
         return Sum(self, Scaled(-1.0, other)) if isinstance(other, LinearOperator) else NotImplemented
 
     def __mul__(self, factor: float) -> LinearOperator:

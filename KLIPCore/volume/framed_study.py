@@ -52,8 +52,9 @@ class Framing:
 
     @cached_property
     def reach(self) -> float:
-        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices:
-        half the frame's side just fits its disc.
+        """Largest distance of a body's pixel from the middle of its frame, in frame pixels, over all slices.
+
+        Half the frame's side just fits its disc.
         """
         farthest = 0.0
         for body, centre in zip(self.body, self.frame.centres, strict=True):
@@ -62,15 +63,15 @@ class Framing:
         return farthest
 
     def mask(self, index: int) -> NDArray[np.float32]:
-        """(size, size) body mask of slice ``index`` in the frame, 0 or 1."""
+        """Return (size, size) body mask of slice ``index`` in the frame, 0 or 1."""
         return self.frame_of(index).pull(self.body[index : index + 1].astype(np.float32), order=0)[0]
 
     def frame_of(self, index: int) -> Frame:
-        """The frame of one slice."""
+        """Return the frame of one slice."""
         return Frame(self.frame.size, self.frame.centres[index : index + 1], self.frame.pixel, self.frame.pixel_mm)
 
     def to_study(self, lps_array: NDArray[np.floating], unit: str) -> Volume:
-        """A volume on the study's own grid from an array on the LPS grid."""
+        """Return a volume on the study's own grid from an array on the LPS grid."""
         return Volume(self.orientation.restore(np.asarray(lps_array, np.float32)), self.grid, unit=unit)
 
 
@@ -90,13 +91,13 @@ class FramedStudy(Framing):
     warnings: tuple[str, ...] = ()
 
     def intensity(self, index: int, card: ModelCard, factor: int = 1) -> NDArray[np.float32]:
-        """(size·factor, size·factor) windowed intensity of slice ``index`` in the frame, air outside the body."""
+        """Return (size·factor, size·factor) windowed intensity of a slice in the frame, air outside the body."""
         windowed = np.where(self.body[index], card.window.apply(self.lps.array[index]), 0.0)
         return self.frame_of(index).pull(windowed[None], factor=factor)[0]
 
     @classmethod
     def of(cls, study: Volume, body: NDArray[np.bool_], frame: Frame, warnings: tuple[str, ...] = ()) -> FramedStudy:
-        """A study whose body masks and frame are known."""
+        """Return a study whose body masks and frame are known."""
         lps, orientation = study.oriented_lps()
         return cls(study.grid, orientation, body, frame, study, lps, warnings)
 
@@ -159,7 +160,7 @@ def _chest(seen: Sequence[SeenSlice], spacing_mm: float) -> list[int]:
 
 
 def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> list[str]:
-    """What about this study the prior has not seen, and what that means for the result: one sentence each.
+    """Return what about this study the prior has not seen, and what that means for the result: one sentence each.
 
     Parameters
     ----------
@@ -172,8 +173,9 @@ def suitability(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelC
 
 
 def unsuited(lps: Volume, body: NDArray[np.bool_], frame: Frame, card: ModelCard) -> dict[str, str]:
-    """Return the sentences of :func:`suitability`, each by what it is about: ``size``, ``chest``, ``bone``,
-    ``window``, ``coarse``, ``spacing``, ``outside``, ``cut`` or ``axes``.
+    """Return the sentences of :func:`suitability`, each by what it is about.
+
+    ``size``, ``chest``, ``bone``, ``window``, ``coarse``, ``spacing``, ``outside``, ``cut`` or ``axes``.
     """
     seen = [SeenSlice.of(image, mask, card.window) for image, mask in zip(lps.array, body, strict=True)]
     return unsuited_slices(lps.grid, frame, card, seen, float(frame.truncated(body).max(initial=0.0)))

@@ -65,6 +65,13 @@ def columns(mark: Callable[[Region], str]) -> list[tuple[str, str, Callable[[Reg
             lambda r: r.q_value,
             lambda r: _probability(r.q_value),
         ),
+        *_sizes(),
+    ]
+
+
+def _sizes() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region], str]]]:
+    """How large a region is and where, and how often health shows such a one."""
+    return [
         (
             _("mL"),
             _("Volume of the marked region. It may reach up to half a block beyond what caused it."),
