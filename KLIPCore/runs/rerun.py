@@ -201,7 +201,8 @@ def maker_of(run: dict[str, Any], trace: KLTrace, framing: Framing, search: Sear
     """
     maker = MapMaker(trace, framing, search.box_mask(framing), reference_of(run))
     maker.look_within(search.within(framing))
-    _ = maker.sought  # refuse before a file is written
+    if search.labels is not None:
+        _ = maker.sought  # refuse before a file is written
     return maker
 
 

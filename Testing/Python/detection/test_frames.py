@@ -34,7 +34,9 @@ def test_few_frames_lie_between_detect_and_the_network(dicom_study: Path, tmp_pa
         ours = [n for n, (file, name) in enumerate(frames) if name == "detect" and file.endswith("detect.py")]
         if len(modules) == 1 and ours:  # the network itself, not a layer of it
             between = frames[modules[0] + 1 : ours[0]]
-            ways.add(tuple(name for file, name in between if "KLIPCore" in file))
+            way = tuple(name for file, name in between if "KLIPCore" in file)
+            if "find_organs" not in way:  # a network of its own, before anything is sampled
+                ways.add(way)
 
     hook = register_module_forward_pre_hook(look)
     try:
