@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from KLIPCore.audit.against import Subject
 from KLIPCore.audit.audit import AuditSettings, audit_subject
@@ -43,11 +42,7 @@ def plan() -> Slice:
 
 def save(figure: Figure, name: str) -> None:
     """A small PNG."""
-    path = HERE / "images" / name
-    figure.savefig(path, dpi=70, facecolor=figure.get_facecolor())
-    with Image.open(path) as drawn:
-        small = drawn.convert("RGB").quantize(255)
-    small.save(path, optimize=True)
+    figure.savefig(HERE / "images" / name, dpi=70, facecolor=figure.get_facecolor())
 
 
 def main() -> None:

@@ -129,8 +129,8 @@ class Audit:
         wrong = float((self.consistency.block_q[inside] < 0.05).mean()) if inside.any() else 0.0
         if wrong > WIDELY:
             said.append(
-                f"Image and data disagree in {100 * wrong:.0f} % of the blocks: the whole image is biased, or the "
-                "noise is larger than told. What is said of single regions may then be wrong; a region may be called "
+                f"Image and data disagree in {100 * wrong:.0f} % of the blocks: the image as a whole is biased, or "
+                "the noise is larger than told. What is said of single regions may then be wrong; one may be called "
                 "contradicted for its surroundings' sake."
             )
         if self.regions and all(r.removal.information < ENOUGH_NATS for r in self.regions):
