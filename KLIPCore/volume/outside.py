@@ -60,6 +60,9 @@ def air_outside(array: NDArray[np.floating]) -> tuple[NDArray[np.floating], list
 
 
 def _numbers(array: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[str]]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):  # a sum with NaN or infinities is none: a fifth of the time of looking at each
+            return array, []
     missing = ~np.isfinite(array)
     if not missing.any():
         return array, []
