@@ -60,7 +60,7 @@ def markdown(table: dict[str, Any]) -> str:
 
     Parameters
     ----------
-    table : the outcome of :func:`KLIPCore.lab.evaluation.run.evaluate`.
+    table : the outcome of :func:`KLIPCore.lab.evaluation.localization.evaluate`.
     """
     lines = [
         f"# {table['title']}",
