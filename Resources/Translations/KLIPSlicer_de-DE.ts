@@ -1066,6 +1066,53 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.server_controls</name>
+    <message>
+      <source>Who examines the volume. A server needs nothing to be installed here.</source>
+      <translation>Wer das Volumen untersucht. Mit einem Server muss hier nichts installiert werden.</translation>
+    </message>
+    <message>
+      <source>File with the token that the server's administrator gave you.</source>
+      <translation>Datei mit dem Token, das Sie von der Verwaltung des Servers erhalten haben.</translation>
+    </message>
+    <message>
+      <source>Optional. Certificate of a server that made its own, a PEM file.</source>
+      <translation>Optional. Zertifikat eines Servers, der es selbst ausgestellt hat, als PEM-Datei.</translation>
+    </message>
+    <message>
+      <source>Say hello to the server. Nothing of the study is sent.</source>
+      <translation>Den Server ansprechen. Von der Studie wird nichts gesendet.</translation>
+    </message>
+    <message>
+      <source>This computer</source>
+      <translation>Dieser Computer</translation>
+    </message>
+    <message>
+      <source>Server</source>
+      <translation>Server</translation>
+    </message>
+    <message>
+      <source>Test connection</source>
+      <translation>Verbindung prüfen</translation>
+    </message>
+    <message>
+      <source>Examine on:</source>
+      <translation>Untersuchen auf:</translation>
+    </message>
+    <message>
+      <source>Server:</source>
+      <translation>Server:</translation>
+    </message>
+    <message>
+      <source>Token file:</source>
+      <translation>Token-Datei:</translation>
+    </message>
+    <message>
+      <source>Certificate:</source>
+      <translation>Zertifikat:</translation>
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.status</name>
     <message>
       <source>Looking through the volume</source>
@@ -1074,6 +1121,14 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Starting</source>
       <translation>Beginn</translation>
+    </message>
+    <message>
+      <source>Sending the study to the server</source>
+      <translation>Die Studie wird zum Server gesendet</translation>
+    </message>
+    <message>
+      <source>Waiting for the server</source>
+      <translation>Warten auf den Server</translation>
     </message>
     <message>
       <source>Reading the study</source>
@@ -1094,6 +1149,10 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Writing results</source>
       <translation>Ergebnisse werden geschrieben</translation>
+    </message>
+    <message>
+      <source>Bringing the results</source>
+      <translation>Die Ergebnisse werden geholt</translation>
     </message>
     <message>
       <source>Done</source>

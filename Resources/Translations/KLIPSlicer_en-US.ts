@@ -1050,6 +1050,53 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.server_controls</name>
+    <message>
+      <source>Who examines the volume. A server needs nothing to be installed here.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>File with the token that the server's administrator gave you.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Optional. Certificate of a server that made its own, a PEM file.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Say hello to the server. Nothing of the study is sent.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>This computer</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Server</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Test connection</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Examine on:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Server:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Token file:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Certificate:</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.status</name>
     <message>
       <source>Looking through the volume</source>
@@ -1057,6 +1104,14 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Starting</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Sending the study to the server</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Waiting for the server</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1077,6 +1132,10 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Writing results</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Bringing the results</source>
       <translation type="unfinished" />
     </message>
     <message>
