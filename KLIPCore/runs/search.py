@@ -161,7 +161,16 @@ class Search:
             return replace(self, labels=(self.organs.number_of(written[1:]),))
         from KLIPCore.io.organs import parse_within, read_organs  # SimpleITK: for those who look within
 
-        path, label = parse_within(written)
+        try:
+            path, label = parse_within(written)
+        except ConfigError as error:
+            if known is None or not known.present:
+                raise
+            names = ", ".join(known.called(number) for number in known.present)
+            raise ConfigError(
+                f"'{written}' is neither an organ that is known here nor a segmentation file.",
+                f"The organs are {names}. A file is written FILE or FILE:LABEL.",
+            ) from error
         organs, labels = read_organs(path, grid, label)
         return replace(self, organs=organs, labels=labels)
 

@@ -105,6 +105,9 @@ def test_organs_are_found_without_being_asked_for(run: Detection, tmp_path: Path
     inside = redo_regions(out, HEALTH, within=largest)
     assert inside.report.provenance["within"]["names"] == [largest]
     assert inside.kl_map.tested.sum() < named.kl_map.tested.sum()
+    with pytest.raises(ConfigError, match="neither an organ") as told:
+        redo_regions(out, HEALTH, within="lver")
+    assert largest in told.value.remedy
 
 
 def test_chance_has_less_room_within(out: Path, segmentation: Path) -> None:
