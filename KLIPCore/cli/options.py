@@ -60,8 +60,8 @@ WITHIN = Annotated[
     str | None,
     typer.Option(
         "--within",
-        help="Look within an organ alone (liver, spleen, …), or a segmentation: FILE or FILE:LABEL (name or number) of "
-        "NIfTI, .seg.nrrd, NRRD, MetaImage or DICOM SEG. Acts on a finished run as well.",
+        help="Look within an organ alone (liver, spleen, …), or a segmentation: FILE or FILE:LABEL (name or number), "
+        "of NIfTI, .seg.nrrd, NRRD, MetaImage or DICOM SEG. Acts on a finished run as well.",
         rich_help_panel="What to examine",
     ),
 ]
