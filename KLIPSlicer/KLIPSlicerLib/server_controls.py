@@ -62,6 +62,10 @@ class ServerControls:
             form.addRow(qt.QLabel(name), widget)
         self._ofServer = (self.addressEdit, self.tokenPathEdit, self.certificatePathEdit, self.testButton)
         form.addRow(self.testButton, self.label)
+        before = ui.checkButton  # Tab goes on from the rows above, not from what was made last
+        for widget in (self.placeSelector, *self._ofServer):
+            qt.QWidget.setTabOrder(before, widget)
+            before = widget
         self._remember()
         self._refresh()
 

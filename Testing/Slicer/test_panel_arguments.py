@@ -61,8 +61,8 @@ def test_the_command_line_makes_the_same_configuration(
         CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
         config, more = seen[-1]
         assert config == configOf(p)
-        assert more["roi"] == box
-        assert more["slices"] == (None if p.firstSlice == ALL else "2:4")
+        assert more["part"].roi == box
+        assert more["part"].slices == (None if p.firstSlice == ALL else "2:4")
     assert len(seen) == 5
 
 

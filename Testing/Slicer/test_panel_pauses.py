@@ -31,7 +31,7 @@ def test_choosing_and_starting_a_long_study_never_holds_the_event_loop(
             clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
             print(f"\n[panel] {name} 300 slices: longest pause {clock:.0f} ms, of the processor {cpu:.0f} ms")
     assert max(heart.cpu_seconds for heart in pauses) <= LONGEST_SECONDS
-    assert min(heart.beats for heart in pauses) > 20
+    assert min(heart.beats for heart in pauses) > 5
 
 
 def test_another_python_is_asked_while_events_go_on(widget: Any) -> None:

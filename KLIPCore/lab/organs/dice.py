@@ -1,6 +1,6 @@
 """How well the organ network labels patients it has not seen.
 
-python -m KLIPCore.lab.organs.dice configs/train_organs.yaml --data FOLDER
+python -m KLIPCore.lab.organs.dice configs/organs_abdomen.yaml --data FOLDER
 """
 
 from __future__ import annotations

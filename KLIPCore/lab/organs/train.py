@@ -1,6 +1,6 @@
 """Train the network that names organs.
 
-    python -m KLIPCore.lab.organs.train configs/train_organs.yaml --data FOLDER -o OUT
+    python -m KLIPCore.lab.organs.train configs/organs_abdomen.yaml --data FOLDER -o OUT
 
 One process on the CPU; every ``save_every`` steps the whole state is written, and a rerun goes on from there.
 """

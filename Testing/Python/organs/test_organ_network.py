@@ -147,7 +147,7 @@ def test_a_patient_outside_training_is_labelled(shared_data: Path) -> None:
     from KLIPCore.lab.organs.train import read_sources
 
     root = Path(__file__).parents[3]
-    config = yaml.safe_load((root / "configs" / "train_organs.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((root / "configs" / "organs_abdomen.yaml").read_text(encoding="utf-8"))
     config["test"] = {"0039": config["test"]["0039"]}
     study = read_sources(config, shared_data, "test")[0]
     chosen = list(range(54, 86, 4))
