@@ -54,6 +54,10 @@ PACKAGES = {
     "organs": "Which organ is where",
     "detection": "The run: from a study to a trace",
     "audit": "What of a reconstruction was measured",
+    "archive": "Thousands of studies, each once",
+    "pacs": "Studies from a PACS, and results back to it",
+    "server": "A computer that examines what others send",
+    "client": "What a computer without torch needs of a server",
     "lab": "Training, evaluation, benchmarks, phantoms",
 }
 

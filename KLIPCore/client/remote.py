@@ -30,6 +30,7 @@ HASTY_S = 5.0
 RUN_FILES = (
     "run.json",
     "body.npz",
+    "organs.npz",
     "reconstruction.nrrd",
     "kl_map.nrrd",
     "regions.seg.nrrd",

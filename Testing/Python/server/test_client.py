@@ -122,7 +122,7 @@ def test_the_command_of_python_alone(prior: Path, study: Path, tmp_path: Path) -
     [
         (["--workers", "2"], 2, "cannot be chosen for a server"),
         (["--prior", "mine.safetensors"], 2, "klip serve --prior"),
-        (["--slices", "a:b"], 2, "no range of slices"),
+        (["--slices", "a:b"], 2, "not a range of slices"),
         (["--token-file", "nowhere"], 2, "cannot be read"),
         (["--server", "http://gpu.example"], 2, "unencrypted"),
     ],

@@ -108,7 +108,7 @@ def test_names_that_could_lead_elsewhere_are_refused(opened: Serving, name: str)
         ({"settings": SETTINGS | {"sampling": {"n_steps": 10**9}}}, 422, "number of steps"),
         ({"settings": SETTINGS | {"sampling": "all"}}, 422, "section 'sampling'"),
         ({"settings": SETTINGS | {"frobnicate": 1}}, 422, "frobnicate"),
-        ({"slices": "a:b"}, 422, "no range of slices"),
+        ({"slices": "a:b"}, 422, "not a range of slices"),
         ({"roi": "1"}, 422, ""),
         ({"holder": "../x"}, 422, "holder"),
         ({"files": []}, 422, "files"),
