@@ -59,6 +59,7 @@ class MapMaker:
         self.roi = roi
         self.reference = reference
         self.within: NDArray[np.bool_] | None = None
+        self.rate = 1.0
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
         self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters]] | None = None
@@ -75,7 +76,7 @@ class MapMaker:
         """(n, h, w): cells inside the body and the region of interest."""
         return self.landing.tested(self.roi)
 
-    def look_within(self, within: NDArray[np.bool_] | None) -> None:
+    def look_within(self, within: NDArray[np.bool_] | None, rate: float = 1.0) -> None:
         """Look for regions in a part of what is tested from now on; everywhere when None.
 
         What blocks are compared with does not change: a null is still that of the whole study, a reference that of
@@ -84,8 +85,9 @@ class MapMaker:
         Parameters
         ----------
         within : (D, H, W) bool on the LPS grid; only blocks centred in it are looked at.
+        rate : how many more regions than average tissue it shows in health (:mod:`KLIPCore.maps.organ_rates`).
         """
-        self.within = within
+        self.within, self.rate = within, rate
         self._judged = None
         self.__dict__.pop("sought", None)
 
@@ -219,7 +221,7 @@ class MapMaker:
         key = (config.block_mm, config.sign, config.tissue)
         if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
             fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
-            self._judged = (key, judge(reference, fields, self._evidence, self.sought, config))
+            self._judged = (key, judge(reference, fields, self._evidence, self.sought, config, self.rate))
         surprise, clusters = self._judged[1]
         if on_nats is not None:
             on_nats(surprise)

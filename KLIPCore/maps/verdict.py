@@ -53,6 +53,7 @@ def judge(
     evidence: Evidence,
     tested: NDArray[np.bool_],
     config: RegionConfig,
+    rate: float = 1.0,
 ) -> tuple[NDArray[np.float32], Clusters]:
     """Return the surprise of every block (the larger of the signs asked for) and the regions with their E, p and q.
 
@@ -63,9 +64,10 @@ def judge(
     evidence : of the study.
     tested : (n, h, w) bool.
     config : block size, sign and tissue; a sign that is ``both`` is darker alone where the study is too bright.
+    rate : how many more regions than average tissue the tested part shows in health.
     """
     asked = list(SIGNS) if config.sign == "both" else [config.sign]
-    litres = litres_of(evidence, tested)
+    litres = rate * litres_of(evidence, tested)
     shown = np.where(tested, np.maximum.reduce([fields[config.tissue, name] for name in asked]), np.float32(0))
     labels, strengths, expected = np.zeros(tested.shape, np.int32), [np.zeros(0)], [np.zeros(0)]
     for name in asked:

@@ -114,7 +114,7 @@ class LiveMap:
         other = replace(self, search=search)
         if search.roi == self.where.roi and "_maker" in self.__dict__:
             maker = copy(self._maker)
-            maker.look_within(search.within(self.framing))
+            maker.look_within(search.within(self.framing), search.rate or 1.0)
             other.__dict__["_maker"] = maker
         _ = other._maker.sought
         return other

@@ -200,7 +200,7 @@ def maker_of(run: dict[str, Any], trace: KLTrace, framing: Framing, search: Sear
     ConfigError : nothing was examined of what is to be looked within.
     """
     maker = MapMaker(trace, framing, search.box_mask(framing), reference_of(run))
-    maker.look_within(search.within(framing))
+    maker.look_within(search.within(framing), search.rate or 1.0)
     if search.labels is not None:
         _ = maker.sought  # refuse before a file is written
     return maker

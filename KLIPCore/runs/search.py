@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, OutputError, TraceError
+from KLIPCore.maps.organ_rates import rate_within
 from KLIPCore.maps.regions import Region
 from KLIPCore.maps.trace import DAMAGE
 from KLIPCore.volume.framed_study import Framing
@@ -64,6 +65,14 @@ class Search:
             return None
         return framing.orientation.apply(self.organs.where(self.labels))
 
+    @property
+    def rate(self) -> float | None:
+        """How many more regions than average tissue the segments show in health; None where that is not known."""
+        if self.organs is None or self.labels is None:
+            return None
+        counts = {self.organs.called(n): int((self.organs.labels == n).sum()) for n in self.labels}
+        return rate_within(counts)
+
     def named(self, regions: Sequence[Region]) -> list[Region]:
         """Return the regions with the organ that each lies in; as they are where no organs are known."""
         organs = self.organs
@@ -86,9 +95,15 @@ class Search:
             return ""
         names = self.names
         told = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+        rate = self.rate
+        health = (
+            "that of this volume of average tissue"
+            if rate is None
+            else f"of health there, {rate:.1f} times as many as in average tissue (sixteen patients)"
+        )
         return (
             f"Regions were looked for within {told} alone ({self.organs.origin or 'a segmentation'}): nothing is said "
-            "of the rest. The number that health would show is that of this volume of average tissue."
+            f"of the rest. The number that health would show is {health}."
         )
 
     def save(self, folder: Path) -> None:

@@ -16,6 +16,7 @@ from KLIPCore.lab.organs.augment import draw_batch
 from KLIPCore.lab.organs.data import LabelledStudy
 from KLIPCore.lab.organs.dice import dice
 from KLIPCore.lab.organs.train import Trainer
+from KLIPCore.maps.organ_rates import ORGAN_RATES, rate_within
 from KLIPCore.organs.find import WEIGHTS, find_organs, label_slices, organ_network, suits, tidy
 from KLIPCore.organs.network import OFFSETS_MM, ORGANS, stack_of
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
@@ -155,3 +156,12 @@ def test_a_patient_outside_training_is_labelled(shared_data: Path) -> None:
     figures = dice(found, study.labels.numpy()[chosen])
     assert figures[5] > 0.88
     assert figures[7] > 0.8
+
+
+def test_the_rate_of_several_organs_is_that_of_their_volume() -> None:
+    assert rate_within({"Liver": 100}) == pytest.approx(ORGAN_RATES["liver"])
+    both = rate_within({"liver": 300, "spleen": 100})
+    assert both == pytest.approx((3 * ORGAN_RATES["liver"] + ORGAN_RATES["spleen"]) / 4)
+    assert rate_within({"liver": 300, "label 7": 1}) is None
+    assert rate_within({}) is None
+    assert set(ORGAN_RATES) == set(ORGANS.values())
