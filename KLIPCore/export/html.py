@@ -102,16 +102,20 @@ def report_pictures(
         caption="Slices from the feet upwards, numbered; overlay and outlines as above.",
         alt="Montage of axial slices with KL overlay and region outlines.",
     )
+    figure = profile_figure(scene, nats_per_slice, expected=expected_per_slice)
+    flat = len(figure.axes) == 1  # a study of few slices has no view from the front
     profile = encode(
-        profile_figure(scene, nats_per_slice, expected=expected_per_slice),
+        figure,
         jpeg_quality=93,
         anchor="profile",
         title=f"{scene.units[1].capitalize()} along the body",
         caption=(
-            "Left: the patient from the front with the brightest blocks. Right: the sum over each slice, at the "
+            "The sum over each slice; bars mark the regions."
+            if flat
+            else "Left: the patient from the front with the brightest blocks. Right: the sum over each slice, at the "
             "same height; bars mark the regions."
         ),
-        alt=f"Frontal view and plot of {scene.units[1]} per slice.",
+        alt=f"{'Plot' if flat else 'Frontal view and plot'} of {scene.units[1]} per slice.",
     )
     return ReportPictures(tuple(pictures), montage, profile, _jumps(scene, pictures))
 

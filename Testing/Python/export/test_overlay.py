@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.export.html import report_pictures
 from KLIPCore.export.images import encode, kl_colour_map, new_figure, overlay_rgba
 from KLIPCore.export.overlay import HEADER_INCH, PANEL_INCH, colour_bar, montage_figure, slice_figure
 from KLIPCore.export.profile import profile_figure
@@ -164,6 +165,16 @@ def test_a_single_slice_has_no_front_view() -> None:
     kl = Volume(np.ones(grid.shape, np.float32), grid, unit="nats")
     assert len(profile_figure(Scene.of(kl, kl), np.ones(1)).axes) == 1
     assert len(montage_figure(Scene.of(kl, kl)).axes) == 2
+
+
+@pytest.mark.parametrize(("slices", "shown"), [(1, False), (60, True)])
+def test_the_caption_speaks_of_a_front_view_only_where_there_is_one(slices: int, shown: bool) -> None:
+    grid = Grid.from_itk((slices, 8, 40), (10, 10, 5), (0, 0, 0), np.eye(3))
+    kl = Volume(np.ones(grid.shape, np.float32), grid, unit="nats")
+    profile = report_pictures(Scene.of(kl, kl), np.ones(slices), maximum_slices=1).profile
+    assert profile is not None
+    assert ("from the front" in profile.caption) is shown
+    assert ("Frontal" in profile.alt) is shown
 
 
 def test_slices_not_examined_are_left_out() -> None:
