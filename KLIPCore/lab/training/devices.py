@@ -23,6 +23,9 @@ WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD
 (Accelerate reads the same).
 """
 
+RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+"""Environment variables in which the same launchers number these processes, from 0 on."""
+
 
 class OneProcess:
     """Training in this process alone.
@@ -61,6 +64,9 @@ class OneProcess:
     def wait(self) -> None:
         """Return when every process has come here."""
 
+    def part(self) -> None:
+        """Leave the others for good; nothing above may be called afterwards."""
+
 
 class ManyProcesses(OneProcess):
     """Training in the processes that ``accelerate launch`` started, this being one of them.
@@ -96,6 +102,14 @@ class ManyProcesses(OneProcess):
         """See :meth:`OneProcess.wait`."""
         self.accelerator.wait_for_everyone()
 
+    def part(self) -> None:
+        """Close the connections between the processes.
+
+        An interpreter that ends with them open aborts now and then: their threads outlive it.
+        """
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
 
 def processes(device: torch.device) -> OneProcess:
     """Return how this process trains.
@@ -122,8 +136,8 @@ def processes(device: torch.device) -> OneProcess:
 
 
 def is_first_process() -> bool:
-    """Return whether this process is the one that speaks: the first of those that train together, or the only one."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    """Return whether this process is the one that speaks: the first that a launcher started, or the only one."""
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
 
 
 def started_processes() -> int:

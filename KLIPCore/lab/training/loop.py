@@ -76,9 +76,18 @@ def train(
     """
     team = processes(torch.device(device))
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, data, out, init, team)
-    objective, optimiser = team.prepare(Objective(run.state.network), run.state.optimiser)
-    state, losses = run.state, []
+    try:
+        _steps(_Run(config, data, out, init, team), progress)
+    finally:
+        team.part()
+    return out / f"{config.name}.safetensors"
+
+
+def _steps(run: _Run, progress: Callable[[int, int, float], None] | None) -> None:
+    """Take the steps that are left of ``run``."""
+    team, config, state = run.team, run.config, run.state
+    objective, optimiser = team.prepare(Objective(state.network), state.optimiser)
+    losses: list[float] = []
     started, before = time.monotonic(), state.seconds
     with _stopping() as stop:
         while state.step < config.steps:
@@ -99,10 +108,9 @@ def train(
                 run.checkpoint(team.mean(float(np.mean(losses[-config.save_every :]))))
             if team.any(stop.is_set()):
                 if team.is_main:
-                    state.save(out)
+                    state.save(run.out)
                 team.wait()
                 raise Cancelled(f"Stopped at step {state.step}.", "Run the same command again to continue.")
-    return out / f"{config.name}.safetensors"
 
 
 class _Run:
