@@ -30,7 +30,7 @@ class MeasurementConfig(Section):
         60,
         "number of views",
         "Number of projections over the arc; of a measured scan, how many are kept.",
-        "60 keeps lesions of 5 mm and is the setting the method was studied at.",
+        "60 views preserve lesions of 5 mm; the method was evaluated at this number.",
         unit="views",
         ge=1,
         le=4000,
@@ -132,9 +132,9 @@ class SamplingConfig(Section):
     preconditioned: bool = setting(
         True,
         "preconditioner",
-        "Start a proximal step from a closed form where the scan has one, and take a quarter of the iterations.",
-        "A third of the cost (KLIPCore.physics.rotation). Outside the largest disc of the frame the prior then counts "
-        "as certain; a study whose body reaches beyond it does without.",
+        "Start a proximal step from a closed-form solution where the scan has one, with a quarter of the iterations.",
+        "A third of the cost (KLIPCore.physics.rotation). It treats the prior as certain outside the largest disc of "
+        "the frame; where the body reaches beyond that disc it is not used.",
     )
     stop_error: float = setting(
         0.0,
@@ -181,7 +181,7 @@ class RecordConfig(Section):
     layers: tuple[str, ...] = setting(
         ("cold", "path", "darker", "brighter", "hypodense", "hyperdense", "pushes"),
         "trace layer",
-        "Which measurements of nats are recorded.",
+        "Which maps of nats are recorded.",
         "; ".join(f"{name}: {meaning}" for name, meaning in LAYERS.items()) + ".",
         choices=tuple(LAYERS),
         min_length=1,
@@ -207,7 +207,8 @@ class RecordConfig(Section):
         2,
         "number of large nodes",
         "Further nodes from sigma_hi to sigma_large, for the layers that ask for them.",
-        "There the prior has to forget centimetres. Each costs as many evaluations as the others; 0 leaves them out.",
+        "At these levels the prior must fill in structures several centimetres wide. A large node costs as many "
+        "evaluations as a small one; 0 records none.",
         unit="nodes",
         ge=0,
         le=50,
@@ -218,7 +219,7 @@ class RecordConfig(Section):
     soft_hu: tuple[float, float] = setting(
         (-60.0, 0.0),
         "HU of soft tissue",
-        "HU below which a place counts as fat, and from which as soft tissue, in the layer hypodense.",
+        "HU below which a pixel counts as fat, and above which as soft tissue, in the layer hypodense.",
         unit="HU",
     )
 
@@ -256,7 +257,7 @@ class RegionConfig(Section):
     score: str = setting(
         DEFAULT_SCORE,
         "score",
-        "What counts as a departure; klip is the whole KL of our own chain, not the published recipe.",
+        "What counts as a departure; klip is the full KL along this library's own chain, not the published recipe.",
         "See KLIPCore.scores.",
         choices=tuple(SCORES),
         option="--score",
@@ -294,7 +295,7 @@ class RegionConfig(Section):
     null: Literal["study", "twin"] = setting(
         "study",
         "null",
-        "What blocks are compared with.",
+        "The distribution that blocks are compared with.",
         "study: the bulk of this study's own blocks; twin: for measured scans of a disc, a simulated solid one.",
         option="--null",
     )
@@ -304,8 +305,8 @@ class RegionConfig(Section):
     fdr: float | None = setting(
         None,
         "false-discovery rate",
-        "Part of what is outlined that is expected to be chance.",
-        "What is not chance is not thereby ill: healthy places that are unusual are outlined, too.",
+        "Fraction of the outlined blocks that is expected to be due to chance.",
+        "A region that is not due to chance is not necessarily disease: unusual healthy anatomy is outlined, too.",
         gt=0,
         lt=1,
         example=0.05,
@@ -317,7 +318,8 @@ class RegionConfig(Section):
         1.0,
         "acceptable false regions",
         "False regions that are acceptable in a healthy study like this one.",
-        "Of the score unexpected, which a reference of health judges, unless a false-discovery rate is given.",
+        "For the score unexpected, which is judged by a reference of health; ignored when a false-discovery rate is "
+        "given.",
         unit="regions",
         ge=0.1,
         le=10,
@@ -327,20 +329,21 @@ class RegionConfig(Section):
     sign: Literal["both", "darker", "brighter"] = setting(
         "both",
         "sign",
-        "Keep regions that are darker or brighter than expected; of the score unexpected.",
+        "Outline only what is darker, or only what is brighter, than expected; for the score unexpected.",
         option="--sign",
     )
     tissue: Literal["soft", "all"] = setting(
         "soft",
         "tissue",
-        "Where regions are sought: in soft tissue, or everywhere; of the score unexpected.",
-        "Everywhere takes in fat, lung and gas, where health varies most, and so asks more of a region.",
+        "Where to search: in soft tissue, or everywhere; for the score unexpected.",
+        "Searching everywhere includes fat, lung and gas, where healthy anatomy varies most, so a region must be "
+        "stronger to be outlined.",
         option="--tissue",
     )
     min_volume_mm3: float = setting(
         100.0, "smallest volume", "Smaller regions are dropped.", unit="mm³", ge=0, option="--min-volume"
     )
-    max_regions: int = setting(30, "number of regions", "Only so many regions are kept, the strongest.", ge=1)
+    max_regions: int = setting(30, "number of regions", "The strongest regions are kept, at most this many.", ge=1)
 
     def check(self) -> None:
         """Refuse an empty window; see :class:`KLIPCore.errors.ConfigError`."""

@@ -4,7 +4,8 @@
 
 Each donor is examined once for each contrast, with the same seed: blocks centred in a ball against blocks of the same
 organ that are at least two radii away from every ball, by the surprise of the sign that is right and by that of either
-sign, which is what the default shows.
+sign, which is what the default shows. And once without balls: slices with a ball against the same slices without, by
+the share of healthy slices that are as unusual.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ EITHER = "either"
 """The larger of both signs, as the default shows it."""
 
 
+MUSCLE_HU, BONE_HU = (20.0, 100.0), 180.0
+"""What counts as muscle after smoothing by 3 mm, and above which a pixel is bone."""
+
+
 @dataclass(frozen=True, eq=False)
 class Donor:
     """A healthy patient, and the places for balls in it.
@@ -68,8 +73,13 @@ class Donor:
         spacing = tuple(entry["spacing_mm"]) if "spacing_mm" in entry else None
         scan = Scan(entry["name"], image=data / entry["image"], healthy=True, spacing_mm=spacing, **fields)
         volume = read_scan(scan)
-        labels = read_image(data / entry["labels"]).array
-        organs = {name: np.isin(labels, values) for name, values in entry["organs"].items()}
+        labels = np.asarray(read_image(data / entry["labels"]).array, np.int16)
+        organs = {
+            name: muscles_behind(volume, labels, values["behind"])
+            if isinstance(values, dict)
+            else np.isin(labels, values)
+            for name, values in entry["organs"].items()
+        }
         first, last = entry["slices"]
         rng = np.random.default_rng(config["seed"])
         taken: list[tuple[float, float, float]] = []
@@ -84,6 +94,30 @@ class Donor:
         r = config["radius_mm"]
         every = [place for own in self.places.values() for place in own]
         return implant(self.volume, [Tumour(p, (r, r, r), contrast_hu, edge_mm=config["edge_mm"]) for p in every])
+
+
+def muscles_behind(volume: Volume, labels: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
+    """Return the muscles of the back: unlabelled soft tissue behind an organ, bones and what they enclose left out.
+
+    Parameters
+    ----------
+    volume : Volume, HU
+        Rows run from front to back.
+    labels : int, (slices, rows, columns)
+        Organs.
+    label : int
+        Of the organ that muscles lie behind, such as the aorta; slices without it have none.
+    """
+    out = np.zeros(labels.shape, bool)
+    for k, plane in enumerate(volume.array):
+        rows = np.flatnonzero((labels[k] == label).any(1))
+        if not len(rows):
+            continue
+        smooth = ndi.gaussian_filter(plane.astype(np.float32), 3.0 / np.asarray(volume.grid.spacing[1:]))
+        bone = ndi.binary_fill_holes(ndi.binary_closing(plane > BONE_HU, iterations=3))
+        out[k] = (smooth > MUSCLE_HU[0]) & (smooth < MUSCLE_HU[1]) & (labels[k] == 0) & ~bone
+        out[k, : rows[-1]] = False
+    return out
 
 
 def draw_places(
@@ -141,6 +175,45 @@ def surprises(folder: RunFolder) -> dict[str, NDArray[np.float32]]:
     return out | {EITHER: np.maximum(out["darker"], out["brighter"])}
 
 
+def shares(folder: RunFolder) -> dict[int, float]:
+    """Return the share of healthy slices that are as unusual as each slice of a finished run, by slice number.
+
+    Raises
+    ------
+    TraceError : the run is not there, or recorded no pushes.
+    """
+    run = folder.run()
+    trace = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes"))
+    maker = MapMaker(trace, folder.read_framing(), None, reference_of(run))
+    found = maker.unusual_slices(Config.from_dict(run["config"]).regions)
+    assert found is not None  # the donors' runs are judged by the reference
+    return found
+
+
+def measure_slices(
+    donor: Donor, contrast_hu: float, runs: tuple[RunFolder, RunFolder], labels: NDArray[np.uint8]
+) -> dict:
+    """Return one row: AUROC of slices with a ball against the same slices without.
+
+    Parameters
+    ----------
+    donor : Donor
+    contrast_hu : float, HU
+    runs : (with balls, without), same slices and seed
+    labels : uint8, (slices, rows, columns), of the balls
+    """
+    framing = runs[0].read_framing()
+    framed = framing.frame.pull(framing.orientation.apply((labels > 0).astype(np.float32)), order=1)
+    with_balls, without = (shares(run) for run in runs)
+    inside = [k for k in with_balls if (framed[k] > 0.5).any()]
+    values = [-with_balls[k] for k in inside] + [-without[k] for k in inside]
+    row: dict[str, Any] = {"donor": donor.name, "contrast_hu": contrast_hu, "slices": len(inside)}
+    row |= {"auroc": auroc(np.asarray(values), np.arange(len(values)) < len(inside))}
+    for name, found in (("with", with_balls), ("without", without)):
+        row[f"median_share_{name}"] = float(np.median([found[k] for k in inside]))
+    return row
+
+
 def on_blocks(mask: NDArray[np.bool_], folder: RunFolder, n_cells: int) -> NDArray[np.float32]:
     """Return which part of each base cell a mask (slices, rows, columns) fills, (n, h, w) of the run's slices."""
     framing, run = folder.read_framing(), folder.run()
@@ -171,11 +244,22 @@ def measure(donor: Donor, contrast_hu: float, folder: RunFolder, labels: NDArray
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as a Markdown table."""
+    """Return the rows of blocks as a Markdown table."""
     titles = ["donor", "organ", "contrast (HU)", "balls", "blocks in them", "right sign", "either sign"]
     cells = [
         [r["donor"], r["organ"], f"{r['contrast_hu']:+g}", str(r["balls"]), str(r["blocks"])]
         + [f"{r[key]:.3f}" for key in ("right_sign", EITHER)]
+        for r in rows
+    ]
+    return "\n".join(lines_of(titles, cells))
+
+
+def slices_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows of slices as a Markdown table."""
+    titles = ["donor", "contrast (HU)", "slices with balls", "AUROC", "median share with", "median share without"]
+    cells = [
+        [r["donor"], f"{r['contrast_hu']:+g}", str(r["slices"]), f"{r['auroc']:.3f}"]
+        + [f"{r[key]:.3f}" for key in ("median_share_with", "median_share_without")]
         for r in rows
     ]
     return "\n".join(lines_of(titles, cells))
@@ -189,21 +273,33 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
     config, out = yaml.safe_load(arguments.config.read_text(encoding="utf-8")), arguments.out
-    settings, rows = Config.from_preset(config["preset"]), []
+    settings = Config.from_preset(config["preset"])
+    blocks: list[dict[str, Any]] = []
+    slices: list[dict[str, Any]] = []
     for entry in config["donors"]:
         donor = Donor.of(entry, arguments.data, config)
+        part = Part(slices=f"{donor.slices[0]}:{donor.slices[1]}")
+        plain = examined(donor.volume, f"{donor.name}_plain", f"{donor.name} as scanned", out, settings, part)
         for contrast in config["contrasts_hu"]:
             volume, labels = donor.with_balls(float(contrast), config)
-            image = out / "studies" / f"{donor.name}_{contrast:+g}.nrrd"
-            image.parent.mkdir(parents=True, exist_ok=True)
-            write_image(volume, image, description=f"{donor.name} with simulated balls of {contrast:+g} HU")
-            folder = RunFolder(out / "runs" / image.stem)
-            part = Part(slices=f"{donor.slices[0]}:{donor.slices[1]}")
-            detect(image, folder.path, settings, part=part)
-            rows += measure(donor, float(contrast), folder, labels, config["radius_mm"])
+            words = f"{donor.name} with simulated balls of {contrast:+g} HU"
+            folder = examined(volume, f"{donor.name}_{contrast:+g}", words, out, settings, part)
+            blocks += measure(donor, float(contrast), folder, labels, config["radius_mm"])
+            slices.append(measure_slices(donor, float(contrast), (folder, plain), labels))
+            rows = {"blocks": blocks, "slices": slices}
             (out / "signs.json").write_text(json.dumps(json_ready(rows), indent=2) + "\n", encoding="utf-8")
-            (out / "signs.md").write_text(markdown(rows) + "\n", encoding="utf-8")
-            print(markdown(rows[-len(donor.organs) :]), flush=True)
+            (out / "signs.md").write_text(f"{markdown(blocks)}\n\n{slices_markdown(slices)}\n", encoding="utf-8")
+            print(f"{markdown(blocks[-len(donor.organs) :])}\n{slices_markdown(slices[-1:])}", flush=True)
+
+
+def examined(volume: Volume, name: str, description: str, out: Path, settings: Config, part: Part) -> RunFolder:
+    """Write a study below ``out``, detect there, and return the run; a finished one is taken as it is."""
+    image = out / "studies" / f"{name}.nrrd"
+    image.parent.mkdir(parents=True, exist_ok=True)
+    write_image(volume, image, description=description)
+    folder = RunFolder(out / "runs" / name)
+    detect(image, folder.path, settings, part=part)
+    return folder
 
 
 if __name__ == "__main__":
