@@ -34,7 +34,7 @@ class Score:
         scales, one at a time.
     explanation : one sentence for the report.
     fdr : false-discovery rate at which its regions are outlined unless another one is asked for; how it was
-        chosen is in docs/results.md.
+        chosen is in docs/results_slices.md.
     together : σ intervals that are judged apart, and their p-values combined (:mod:`KLIPCore.maps.combine`);
         with none the window is judged as one.
     unit : what its map and the peaks of its regions are in.

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, from what `klip evaluate` wrote: `python docs/make_results.py OUT [OUT ...]`.
+"""The tables of docs/results_slices.md, from what `klip evaluate` wrote: `python docs/make_results.py OUT [OUT ...]`.
 
 Every OUT holds the table.json of one configuration in configs/; its name says which tables it fills. Only what
 stands between
@@ -46,7 +46,7 @@ class Picture:
     caption: str
 
 
-def main(folders: list[Path], document: Path = DOCS / "results.md", pictures: Path = DOCS / "images") -> list[str]:
+def main(folders: list[Path], document: Path = DOCS / "results_slices.md", pictures: Path = DOCS / "images") -> list[str]:
     """Put the tables of each folder into the document; returns the names of those replaced.
 
     Raises

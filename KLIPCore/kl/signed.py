@@ -33,7 +33,7 @@ SCALES_PX = (2.5, 5.0, 10.0, 20.0)
 
 PIXELS = (0.0,)
 """No Gaussian at all: sharp things, a rod of 4 mm or the points of a star, are found pixel by pixel
-(docs/results.md).
+(docs/results_slices.md).
 """
 
 

@@ -21,7 +21,7 @@ How true ``study`` is where nothing is wrong: on squares of smooth noise, one-si
 log-normal nats, p < .05 / .01 / .001 comes out in 4.8 to 5.1 / .7 to 1.1 / .02 to .2 % of the blocks
 (``Testing/Python/maps/test_null.py``). Among lesions in 5 % of the blocks it is cautious: 1.7 to 5 / .1 to 1 / 0 to
 .1 % of the healthy ones. Healthy anatomy that varies from place to place is not in that: how often the null fires on
-healthy slices is measured in docs/results.md.
+healthy slices is measured in docs/results_slices.md.
 """
 
 from __future__ import annotations

@@ -127,9 +127,9 @@ def write(folder: Path, name: str, table: dict[str, Any]) -> Path:
 
 def test_every_table_has_its_place_and_its_configuration(script: ModuleType, tmp_path: Path) -> None:
     folders = [write(tmp_path, name, table) for name, table in tables().items()]
-    document, pictures = tmp_path / "results.md", tmp_path / "images"
+    document, pictures = tmp_path / "results_slices.md", tmp_path / "images"
     pictures.mkdir()
-    original = (REPOSITORY / "docs" / "results.md").read_text()
+    original = (REPOSITORY / "docs" / "results_slices.md").read_text()
     document.write_text(original)
     done = script.main(folders, document, pictures)
     assert set(script.MADE_OF) == set(tables())
@@ -163,15 +163,15 @@ def test_every_table_has_its_place_and_its_configuration(script: ModuleType, tmp
 
 def test_what_was_left_out_stays_as_it_was(script: ModuleType, tmp_path: Path) -> None:
     folder = write(tmp_path, "eval_lits_dev", tables()["eval_lits_dev"] | {"quality": [], "quality_rows": []})
-    document = tmp_path / "results.md"
-    document.write_text((REPOSITORY / "docs" / "results.md").read_text())
+    document = tmp_path / "results_slices.md"
+    document.write_text((REPOSITORY / "docs" / "results_slices.md").read_text())
     before = document.read_text().split("begin quality60")[1].split("end quality60")[0]
     assert script.main([folder], document, tmp_path) == ["localization", "found", "calibration"]
     assert document.read_text().split("begin quality60")[1].split("end quality60")[0] == before
 
 
 def test_a_folder_without_a_known_table_changes_nothing(script: ModuleType, tmp_path: Path) -> None:
-    document = tmp_path / "results.md"
+    document = tmp_path / "results_slices.md"
     document.write_text("nothing")
     with pytest.raises(ConfigError, match="no finished evaluation"):
         script.main([tmp_path], document, tmp_path)
