@@ -1,4 +1,4 @@
-"""Commands on priors: train one, list the shipped, convert a published one."""
+"""Commands on priors: train one, list and show them, check and adapt one, convert a published one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from KLIPCore.cli.options import DATA, DEVICE, OUT, PROGRESS, ProgressStyle, interval, reading
+from KLIPCore.config import Config
 
 
 def train(
@@ -44,13 +45,16 @@ def train(
 
 
 priors_app = typer.Typer(
-    add_completion=False, help="List the shipped priors, or convert a published network into one."
+    add_completion=False, help="List, show, check, adapt and convert priors, and make their reference of health."
 )
+
+DEFAULT_PRIOR = Config().prior
+PRIOR = Annotated[str, typer.Argument(help="Shipped name, or .safetensors file.")]
 
 
 @priors_app.callback(invoke_without_command=True)
 def priors(context: typer.Context) -> None:
-    """List the shipped priors and their purpose; [bold]convert[/bold] makes one of a published network."""
+    """List the shipped priors and their purpose; the commands below do more."""
     if context.invoked_subcommand is not None:
         return
     from KLIPCore.priors.checkpoint import shipped_cards
@@ -60,6 +64,83 @@ def priors(context: typer.Context) -> None:
             f"{card.name}\n  anatomy  {card.anatomy}\n  window   {card.window.lo_hu:g} to {card.window.hi_hu:g} HU"
         )
         typer.echo(f"  licence  {card.licence}\n  sha256   {card.sha256}\n  use      {card.intended_use}")
+
+
+@priors_app.command("show")
+def priors_show(prior: PRIOR = DEFAULT_PRIOR) -> None:
+    """Show the card of a prior, and what its reference of health was made of."""
+    from KLIPCore.lab.training.card import model_card
+    from KLIPCore.priors.checkpoint import load_prior
+    from KLIPCore.runs.health import reference_file
+
+    typer.echo(model_card(load_prior(prior).card, Path()))
+    file = reference_file(prior)
+    if not file.is_file():
+        typer.echo("Reference of health: none. Make one with klip priors reference.")
+        return
+    from KLIPCore.maps.reference import Reference
+
+    typer.echo(Reference.load(file).text())
+
+
+@priors_app.command("check")
+def priors_check(
+    study: Annotated[Path, typer.Argument(help="DICOM folder, NIfTI, NRRD or MHA file in HU.", show_default=False)],
+    prior: Annotated[str, typer.Option("--prior", help="Shipped name, or .safetensors file.")] = DEFAULT_PRIOR,
+) -> None:
+    """Say whether a prior fits a study, and why not, as [bold]klip guard[/bold] does.
+
+    Exit code 0: fits; 20: look first; 21: does not fit.
+    """
+    from KLIPCore.runs.guard import klip_guard
+
+    verdict = klip_guard(study, prior)
+    typer.echo(verdict.text())
+    raise typer.Exit(verdict.exit_code)
+
+
+@priors_app.command("adapt")
+def priors_adapt(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Holds one scan (file or DICOM folder) of each healthy patient: look at every one.",
+            show_default=False,
+        ),
+    ],
+    out: OUT,
+    prior: Annotated[str, typer.Option("--prior", help="Shipped name, or .safetensors file.")] = DEFAULT_PRIOR,
+    name: Annotated[str, typer.Option(help="Name of the adapted prior; that of the prior with -adapted.")] = "",
+    steps: Annotated[int, typer.Option(min=4, max=100_000, help="Training steps; 300 take minutes on a CPU.")] = 300,
+    device: DEVICE = "auto",
+    progress: PROGRESS = ProgressStyle.bar,
+) -> None:
+    """Fine-tune a prior on a site's own healthy scans; every fourth is held back to judge by."""
+    from KLIPCore.detection.devices import choose_device, configure_process
+    from KLIPCore.lab.training.adapt import adapt
+    from KLIPCore.progress import show_progress
+
+    configure_process()
+    with show_progress(progress.value) as tell:
+        done = adapt(
+            folder,
+            out,
+            prior=prior,
+            name=name,
+            steps=steps,
+            device=choose_device(device),
+            progress=lambda step, n, loss: tell("train", step / n, f"step {step}, loss {loss:.4f}"),
+        )
+    for note in done.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(
+        f"Denoising error of {done.held_back} scans held back, {done.learned} learned from:\n\n{done.table()}\n"
+    )
+    if done.path is None:
+        typer.echo("Not kept: the adapted weights are no better than those they started from.")
+        return
+    typer.echo(f"Adapted prior: {done.path}")
+    typer.echo("It has no reference of health yet: klip priors reference makes one of runs on the site's scans.")
 
 
 @priors_app.command("reference")

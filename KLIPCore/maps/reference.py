@@ -129,6 +129,21 @@ class Reference:
             return None
         return f"The reference of health was made with {', '.join(own)}; of this run its figures are approximate."
 
+    def text(self) -> str:
+        """Return what it was made of, for a person."""
+        own = [f"{name} {value}" for name, value in (*self.settings.items(), *self.schedule.items())]
+        lines = [
+            f"Reference of health: {self.litres:.0f} litres, {self.slices.n_slices} slices",
+            *(f"  {role}: {', '.join(names)}" for role, names in self.patients.items()),
+            f"  holds for: {', '.join(own)}",
+            f"  block sizes: {', '.join(f'{law.block_mm:g}' for law in self.laws)} mm",
+        ]
+        for law in self.laws:
+            told = [f"{' '.join(kind)} {factor:.2f}" for kind, factor in law.widening.items() if factor > 1]
+            if told:
+                lines.append(f"  rates of {law.block_mm:g} mm widened until they hold: {', '.join(told)}")
+        return "\n".join(lines)
+
     def save(self, path: Path) -> str:
         """Write one ``.npz`` of plain arrays; returns its SHA-256."""
         meta = {

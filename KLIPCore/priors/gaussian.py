@@ -81,6 +81,20 @@ def per_sample(sigma: Tensor | float, x: Tensor) -> Tensor:
     return levels.expand(len(x), 1)
 
 
+def eigen(covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a covariance made symmetric, (n, n), its eigenvalues, (n,) rising, and eigenvectors in columns; float64.
+
+    Raises
+    ------
+    ConfigError : it is not positive definite.
+    """
+    symmetric = 0.5 * (covariance + covariance.T).detach().double()
+    variances, basis = torch.linalg.eigh(symmetric)
+    if not float(variances[0]) > 0:
+        raise ConfigError("The covariance is not positive definite.", "Add a small variance to its diagonal.")
+    return symmetric, variances, basis
+
+
 class GaussianPrior:
     """N(μ, C) over images, with its exact denoiser; satisfies :class:`KLIPCore.priors.prior.Prior`.
 
@@ -109,10 +123,7 @@ class GaussianPrior:
             )
         self.shape = tuple(mean.shape)
         self.mean = mean.detach().double()
-        self.covariance = 0.5 * (covariance + covariance.T).detach().double()
-        self.variances, self.basis = torch.linalg.eigh(self.covariance)
-        if not float(self.variances[0]) > 0:
-            raise ConfigError("The covariance is not positive definite.", "Add a small variance to its diagonal.")
+        self.covariance, self.variances, self.basis = eigen(covariance)
         self._card = exact_card(name, mean.shape[-1])
 
     @property

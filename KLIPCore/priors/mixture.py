@@ -20,7 +20,7 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.priors.gaussian import conditioned_covariance, dense_likelihood, exact_card, per_sample
+from KLIPCore.priors.gaussian import conditioned_covariance, dense_likelihood, eigen, exact_card, per_sample
 from KLIPCore.volume.model_card import ModelCard
 
 
@@ -58,10 +58,7 @@ class GaussianMixturePrior:
         self.shape = tuple(means.shape[1:])
         self.weights = weights.detach().double() / weights.detach().double().sum()
         self.means = means.detach().double()
-        self.covariance = 0.5 * (covariance + covariance.T).detach().double()
-        self.variances, self.basis = torch.linalg.eigh(self.covariance)
-        if not float(self.variances[0]) > 0:
-            raise ConfigError("The covariance is not positive definite.", "Add a small variance to its diagonal.")
+        self.covariance, self.variances, self.basis = eigen(covariance)
         self._card = exact_card(name, means.shape[-1])
 
     @property

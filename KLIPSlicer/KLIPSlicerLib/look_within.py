@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import qt
 import slicer.util
 from slicer.i18n import tr as _
 
 from .guard import Guard
 from .organs import ALL_SEGMENTS, EVERYWHERE, Choice, searchWithin, segmentNames
+from .stepped import Stepped
 from .styles import WARNING
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
-
-AT_ONCE_SECONDS = 0.02
-"""Work of one turn; a step more may be added to it."""
 
 
 class LookWithin:
@@ -42,16 +38,13 @@ class LookWithin:
         self.parameters: KLIPSlicerParameterNode | None = None
         self.results: SceneResults | None = None
         self._applied: tuple[Any, ...] = ()
-        self._steps: Generator[float, None, Search] | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._work)
+        self._stepped = Stepped(self._look, self._failed)
         ui.segmentComboBox.connect("currentIndexChanged(int)", self._onSegment)
 
     @property
     def working(self) -> bool:
         """Whether segments are being looked up."""
-        return self._steps is not None
+        return self._stepped.working
 
     def refresh(self) -> None:
         """Show what the parameter node says."""
@@ -85,33 +78,20 @@ class LookWithin:
             return
         self._applied = choice.key
         live = self.results.live
-        self._steps = searchWithin(choice, self.results.inputNode, live.framing.grid, live.roi)
-        self._timer.start()
+        self._stepped.start(searchWithin(choice, self.results.inputNode, live.framing.grid, live.roi))
 
     def stop(self) -> None:
         """Forget what was to be done."""
-        self._timer.stop()
-        if self._steps is not None:
-            self._steps.close()
-        self._steps = None
+        self._stepped.stop()
 
-    def _work(self) -> None:
+    def _failed(self, error: Exception) -> None:
         from KLIPCore.errors import KlipError
 
-        until = time.monotonic() + AT_ONCE_SECONDS
-        try:
-            while self._steps is not None and time.monotonic() < until:
-                next(self._steps)
-        except StopIteration as end:
-            self.stop()
-            self._look(end.value)
-        except KlipError as error:
-            self.stop()
+        if isinstance(error, KlipError):
             self._say(str(error), WARNING)
-        except Exception:
-            logging.exception("KLIPSlicer: segments could not be looked up")
-            self.stop()
-            self._say(_("The segmentation could not be read. The application log has the details."), WARNING)
+            return
+        logging.error("KLIPSlicer: segments could not be looked up", exc_info=error)
+        self._say(_("The segmentation could not be read. The application log has the details."), WARNING)
 
     def _look(self, search: Search) -> None:
         from KLIPCore.errors import KlipError

@@ -8,20 +8,17 @@ what the panel says before a run is what the report says after it. Finding the b
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import qt
 from slicer.i18n import tr as _
+
+from .stepped import Stepped
 
 if TYPE_CHECKING:
     from KLIPCore.volume.model_card import ModelCard
     from KLIPCore.volume.volume import Volume
-
-AT_ONCE_SECONDS = 0.02
-"""Work of one turn; below what a user notices."""
 
 
 def unexpected(error: Exception) -> str:
@@ -38,16 +35,13 @@ class SuitabilityCheck:
     def __init__(self, onAnswer: Callable[[list[str], str], None]) -> None:
         """:param onAnswer: called with (warnings, error); the error says why the volume is refused, or is empty."""
         self._onAnswer = onAnswer
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._work)
+        self._stepped = Stepped(lambda warnings: self._answer(warnings, ""), self._failed)
         self._known: dict[tuple, tuple[list[str], str]] = {}
-        self._steps: Generator[Any, None, list[str]] | None = None
 
     @property
     def working(self) -> bool:
         """Whether a question is not answered yet."""
-        return self._steps is not None
+        return self._stepped.working
 
     def ask(self, key: tuple, volume: Callable[[], Generator[Any, None, Volume]], card: ModelCard) -> None:
         """Ask about a volume.
@@ -59,33 +53,23 @@ class SuitabilityCheck:
         if key in self._known:
             self._onAnswer(*self._known[key])
             return
-        self._key, self._steps = key, checkInSteps(volume, card)
-        self._timer.start()
+        self._key = key
+        self._stepped.start(checkInSteps(volume, card))
 
     def stop(self) -> None:
         """Forget the question."""
-        self._timer.stop()
-        if self._steps is not None:
-            self._steps.close()
-        self._steps = None
+        self._stepped.stop()
 
-    def _work(self) -> None:
+    def _failed(self, error: Exception) -> None:
         from KLIPCore.errors import KlipError
 
-        until = time.monotonic() + AT_ONCE_SECONDS
-        try:
-            while self._steps is not None and time.monotonic() < until:
-                next(self._steps)
-        except StopIteration as end:
-            self._answer(end.value, "")
-        except KlipError as error:
+        if isinstance(error, KlipError):
             self._answer([], str(error))
-        except Exception as error:  # whatever it is, the timer must not ask again and again
-            logging.exception("KLIPSlicer: the volume could not be checked")
-            self._answer([], unexpected(error))
+            return
+        logging.error("KLIPSlicer: the volume could not be checked", exc_info=error)
+        self._answer([], unexpected(error))
 
     def _answer(self, warnings: list[str], error: str) -> None:
-        self.stop()
         self._known[self._key] = (warnings, error)
         self._onAnswer(warnings, error)
 

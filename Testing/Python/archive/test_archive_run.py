@@ -120,9 +120,7 @@ def test_ctrl_c_takes_all_processes_with_it_and_the_rest_is_continued(studies: P
     for attempt in range(5):  # on a busy computer all studies may be done before the signal arrives
         out = tmp_path / f"out{attempt}"
         command = [*KLIP, "run", str(source), "-o", str(out), "--job", "guard", "--progress", "none"]
-        run = psutil.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=_heed_ctrl_c
-        )
+        run = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         _wait_for(lambda run=run: [p for p in _below(run) if "--format" in p.cmdline()])
         below = _below(run)
         os.killpg(run.pid, signal.SIGINT)
@@ -133,11 +131,6 @@ def test_ctrl_c_takes_all_processes_with_it_and_the_rest_is_continued(studies: P
     assert run.returncode == 130
     assert psutil.wait_procs(below, timeout=20)[1] == []
     assert "3 done" in klip("run", source, "-o", out, "--job", "guard", "--progress", "none").stdout
-
-
-def _heed_ctrl_c() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so does all that is started below it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

@@ -27,9 +27,6 @@ def klip(*arguments: str) -> subprocess.Popen[str]:
         text=True,
         cwd=Path(__file__).parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell that runs tests in the background passes on an ignored one
     )
 
 
