@@ -49,18 +49,12 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     OutputError : the output is no image file name.
     ConfigError : more views asked for than there are.
     """
-    check_name(out, OutputError)
-    if not image_format(out):
-        raise OutputError(f"{out.name} is not a file name for an image.", f"Let it end in {', '.join(FORMATS)}.")
+    check_output(out)
     sinogram, geometry, truth = _read(path)
     if views is not None:
-        if not 1 <= views <= geometry.n_views:
-            raise ConfigError(
-                f"{views} views cannot be taken from {geometry.n_views}.", f"Ask for 1 to {geometry.n_views}."
-            )
-        keep = np.linspace(0, geometry.n_views, views, endpoint=False).round().astype(int)
+        keep = evenly_spread(views, geometry.n_views)
         sinogram, geometry = sinogram[keep], geometry.views(keep)
-    image = HTC2022_IMAGE if truth is not None and pixel_mm is None else _image(geometry, size, pixel_mm)
+    image = HTC2022_IMAGE if truth is not None and pixel_mm is None else fitted_image(geometry, size, pixel_mm)
     found = reconstruct(sinogram, geometry, image, method)
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, image.pixel_mm], [0, image.pixel_mm, 0], [1.0, 0, 0]])
@@ -70,8 +64,7 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
         out,
         description=f"{method}, {geometry.n_views} views",
     )
-    picture = out.parent / f"{out.name.removesuffix(image_format(out) or out.suffix)}.png"
-    write_picture(found, picture)
+    picture = write_picture_beside(found, out)
     text = (
         f"{method} from {geometry.n_views} views: {image.shape[0]} × {image.shape[1]} pixels of "
         f"{image.pixel_mm:.3f} mm, in {out} and {picture.name}"
@@ -120,8 +113,44 @@ def _read(path: Path) -> tuple[NDArray[np.float32], Geometry, NDArray[np.bool_] 
     return own, scan, None
 
 
-def _image(geometry: Geometry, size: int, pixel_mm: float | None) -> ImageGrid2D:
-    """A square image: the detector's width at the isocentre, unless a pixel size is given."""
+def check_output(out: Path) -> None:
+    """Refuse a file name that is none of an image.
+
+    Raises
+    ------
+    OutputError : its ending is of no format that is written.
+    """
+    check_name(out, OutputError)
+    if not image_format(out):
+        raise OutputError(f"{out.name} is not a file name for an image.", f"Let it end in {', '.join(FORMATS)}.")
+
+
+def evenly_spread(n: int, n_views: int) -> NDArray[np.intp]:
+    """Return the numbers of ``n`` views out of ``n_views``.
+
+    Raises
+    ------
+    ConfigError : there are not so many.
+    """
+    if not 1 <= n <= n_views:
+        raise ConfigError(f"{n} views cannot be taken from {n_views}.", f"Ask for 1 to {n_views}.")
+    return np.linspace(0, n_views, n, endpoint=False).round().astype(np.intp)
+
+
+def write_picture_beside(image: NDArray[np.floating], out: Path) -> Path:
+    """Write a grey PNG beside an image file, and return its path."""
+    picture = out.parent / f"{out.name.removesuffix(image_format(out) or out.suffix)}.png"
+    write_picture(image, picture)
+    return picture
+
+
+def fitted_image(geometry: Geometry, size: int, pixel_mm: float | None) -> ImageGrid2D:
+    """Return a square image: the detector's width at the isocentre, unless a pixel size is given.
+
+    Raises
+    ------
+    ConfigError : an unreasonable size.
+    """
     if not 8 <= size <= 4096:
         raise ConfigError(f"An image of {size} pixels a side is out of range.", "Choose 8 to 4096.")
     fitted = geometry.n_detectors * geometry.pitch_at_isocentre_mm / size

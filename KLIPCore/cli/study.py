@@ -151,7 +151,9 @@ def reconstruct(
     sinogram: Annotated[
         Path,
         typer.Argument(
-            help="Sinogram .npz with its geometry; or a folder of HTC 2022 discs for a table.", show_default=False
+            help="Sinogram .npz with its geometry, or a folder: DICOM-CT-PD projections of a scanner, for a volume in "
+            "HU; HTC 2022 discs, for a table.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Image to write: NRRD, NIfTI or MHA.")] = None,
@@ -163,9 +165,12 @@ def reconstruct(
     pixel: Annotated[
         float | None, typer.Option(help="Pixel edge in mm; fitted to the field of view when not given.")
     ] = None,
+    every: Annotated[float, typer.Option(help="Distance of slices of a helical scan in mm.", min=0.1, max=50)] = 3.0,
 ) -> None:
     """Reconstruct measured projections: filtered back-projection, conjugate gradients or total variation."""
     from KLIPCore.cli.jobs import reconstruct_file, reconstruct_folder
+    from KLIPCore.cli.jobs_projections import Reconstruction, reconstruct_projections
+    from KLIPCore.io.projections import holds_projections
 
     try:
         numbers = [int(v) for v in views.split(",")] if views else []
@@ -173,6 +178,12 @@ def reconstruct(
         raise ConfigError(
             f"'{views}' is not a number of views.", "Write --views 60, or for a folder --views 720,60."
         ) from error
+    if sinogram.is_dir() and holds_projections(sinogram):
+        if out is None:
+            raise ConfigError("No output was named.", "Give -o OUT.nrrd.")
+        wanted = Reconstruction(method, numbers[0] if numbers else None, size, pixel, every)
+        typer.echo(reconstruct_projections(sinogram, out, wanted))
+        return
     if sinogram.is_dir():
         typer.echo(reconstruct_folder(sinogram, method.split(","), numbers or (720, 60)))
         return

@@ -1,4 +1,4 @@
-"""`klip detect SCAN.npz`: the whole story for projections that a scanner measured.
+"""`klip detect SCAN.npz`, or a folder of projections: the whole story for what a scanner measured.
 
     sinogram → rays chosen → units, hardening, noise → posterior samples → KL trace → KL map → regions → files
 
@@ -10,11 +10,14 @@ one slice of 1 mm.
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
@@ -22,7 +25,8 @@ from KLIPCore.detection.devices import choose_device, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.detection.precision import EXACT
 from KLIPCore.detection.run_precision import settle
-from KLIPCore.errors import TraceError
+from KLIPCore.errors import PriorError, TraceError
+from KLIPCore.io.projections import holds_projections, read_projections
 from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.priors.checkpoint import load_prior
@@ -31,6 +35,8 @@ from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.rerun import SAMPLING_SHARE, SIMULATED, Detection, Progress, finish
 from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import FramedStudy, Framing
+from KLIPCore.volume.geometry import Geometry
+from KLIPCore.volume.units import MU_WATER_PER_MM
 
 QUICK_ITERATIONS = 12
 """Of the least-squares reconstruction that is shown as the study."""
@@ -41,7 +47,18 @@ def is_scan(path: Path) -> bool:
 
     Those that cannot be read as they are get their remedy from the reader.
     """
-    return path.suffix.lower() in (".npz", ".mat", *PICTURES)
+    return holds_projections(path) if path.is_dir() else path.suffix.lower() in (".npz", ".mat", *PICTURES)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sinogram:
+    """One slice's line integrals and rays, and what is known of the scanner beyond them."""
+
+    data: NDArray[np.float32]
+    geometry: Geometry
+    water_per_mm: float = MU_WATER_PER_MM
+    hardening_corrected: bool = False
+    told: tuple[str, ...] = ("HU are attenuation on a scale, not a calibrated CT's.",)
 
 
 def detect_scan(
@@ -51,8 +68,9 @@ def detect_scan(
 
     Parameters
     ----------
-    path : ``.npz`` with its geometry (:mod:`KLIPCore.io.sinogram`), or a disc of the Helsinki Tomography
-        Challenge 2022.
+    path : ``.npz`` with its geometry (:mod:`KLIPCore.io.sinogram`), a disc of the Helsinki Tomography
+        Challenge 2022, or a folder of DICOM-CT-PD projections (:mod:`KLIPCore.io.projections`), of which the slice in
+        the middle is taken.
     out : folder for the results; a finished trace with the same settings is used again.
     config : settings; of the measurement only the number of views and the arc may be changed.
     overwrite : replace a run with other settings in ``out``.
@@ -75,7 +93,8 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
     configure_process()
     device = choose_device(config.device)
     exact = load_prior(config.prior, device, EXACT)
-    scan, digest = _prepare(path, config, exact, device)
+    sinogram = _sinogram(path, exact)
+    scan, digest = _prepare(sinogram, config, exact, device)
     prior, choice, fingerprint = settle(
         folder,
         config,
@@ -104,9 +123,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
             "roi": None,
             "simulated": scan.measurement.simulated,
             "measurement": SIMULATED if scan.measurement.simulated else told,
-            "warnings": [
-                f"The prior knows: {prior.card.anatomy}. HU are attenuation on a scale, not a calibrated CT's."
-            ],
+            "warnings": [f"The prior knows: {prior.card.anatomy}. {sinogram.told[0]}", *sinogram.told[1:]],
         },
         overwrite,
     )
@@ -133,22 +150,55 @@ def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> Fr
     configure_process()
     device = choose_device(config.device)
     prior = load_prior(config.prior, device)
-    scan, digest = _prepare(where or Path(run["study"]["path"]), config, prior, device)
+    sinogram = _sinogram(where or Path(run["study"]["path"]), prior)
+    scan, digest = _prepare(sinogram, config, prior, device)
     if digest != run["study"]["hash"]:
         raise TraceError("The scan is not the one this trace was made from.", "Give the original with --study.")
     return _framed(scan, prior)
 
 
-def _prepare(path: Path, config: Config, prior: Prior, device: torch.device) -> tuple[MeasuredScan, str]:
+def _sinogram(path: Path, prior: Prior) -> _Sinogram:
+    """What was measured, of whichever kind.
+
+    Raises
+    ------
+    PriorError : projections of a patient, and a prior whose window leaves out air.
+    """
+    if not path.is_dir():
+        return _Sinogram(*(read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)))
+    if prior.card.window.lo_hu > -1000:
+        raise PriorError(
+            f"The prior {prior.card.name} knows HU from {prior.card.window.lo_hu:g} on, and projections add up all "
+            "that lies in a ray, air and bone too.",
+            "Reconstruct them first (klip reconstruct FOLDER -o scan.nrrd) and examine that volume; or take a prior "
+            "whose window begins at -1000 HU.",
+        )
+    scan = read_projections(path)
+    places = scan.positions()
+    (middle,) = scan.slices([float(places[len(places) // 2])])
+    water, corrected = scan.scanner.water_per_mm, scan.scanner.hardening_corrected
+    told = [f"Of the projections, the slice at {middle.z_mm:g} mm was examined.", *scan.notes]
+    if math.isnan(water):
+        water = MU_WATER_PER_MM
+        told.append("HU are attenuation on a scale: the projections do not say that of water.")
+    return _Sinogram(middle.sinogram, middle.geometry, water, corrected, tuple(told))
+
+
+def _prepare(measured: _Sinogram, config: Config, prior: Prior, device: torch.device) -> tuple[MeasuredScan, str]:
     """The rays that are used, in the prior's units, and a hash of them."""
-    sinogram, geometry = read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)
+    sinogram, geometry = measured.data, measured.geometry
     check_attenuation(sinogram)
     m = config.measurement
     views = Selection(None, m.arc_deg or 360.0).of(geometry)
     if m.n_views < len(views):
         views = Selection(m.n_views, m.arc_deg or 360.0).of(geometry)
     scan = MeasuredScan.prepare(
-        sinogram[views], geometry.views(views), prior.card, material_of(prior.card), device=device
+        sinogram[views],
+        geometry.views(views),
+        prior.card,
+        None if measured.hardening_corrected else material_of(prior.card),
+        device=device,
+        water_per_mm=measured.water_per_mm,
     )
     return scan, hashlib.blake2b(np.ascontiguousarray(sinogram[views]).data, digest_size=16).hexdigest()
 

@@ -132,6 +132,7 @@ class MeasuredScan:
         offset: float = 0.0,
         drift: float = DRIFT,
         device: torch.device | str = "cpu",
+        water_per_mm: float = MU_WATER_PER_MM,
     ) -> MeasuredScan:
         """Return the map from measured line integrals to the prior's units.
 
@@ -144,6 +145,7 @@ class MeasuredScan:
         offset : line integral in air, where there is no material to tell it.
         drift : slow errors, as a share of the line integral.
         device : where the operators lie.
+        water_per_mm : attenuation of water, where the scanner's calibration says it: then HU are calibrated, too.
 
         Raises
         ------
@@ -156,7 +158,7 @@ class MeasuredScan:
                 "Take a prior whose window begins at -1000 HU.",
             )
         image = ImageGrid2D((card.size, card.size), 0.5 * sum(card.pixel_mm_range))
-        unit = 1000.0 / (MU_WATER_PER_MM * card.window.width_hu)
+        unit = 1000.0 / (water_per_mm * card.window.width_hu)
         k = max(1, round(image.pixel_mm / geometry.pitch_at_isocentre_mm))
         photons = photons_per_ray(sinogram, 1) * (6 - 8 * NEIGHBOUR_CORRELATION) / 6
         p, coarse = joined_bins(sinogram, geometry, k)
@@ -184,7 +186,7 @@ class MeasuredScan:
 
         It is 1 mm thick, and its body is the disc: what maps are drawn on.
 
-        Its pixels are the frame's own. HU are 1000 (μ / 0.0193 − 1): a scale, not a claim about the tube.
+        Its pixels are the frame's own. HU are 1000 (μ / μ_water − 1): a scale, not a claim about the tube.
         """
         affine = np.eye(4)
         affine[:3, :3] = np.array([[0, 0, self.image.pixel_mm], [0, self.image.pixel_mm, 0], [1.0, 0, 0]])

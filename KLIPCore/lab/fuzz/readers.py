@@ -245,6 +245,13 @@ def _read_sinogram(folder: Path) -> np.ndarray:
     return read_sinogram(only(folder))[0]
 
 
+def _read_projections(folder: Path) -> np.ndarray:
+    from KLIPCore.io.projections import read_projections
+
+    scan = read_projections(folder)
+    return np.stack([found.sinogram for found in scan.slices([float(z) for z in scan.positions()[:2]])])
+
+
 def _read_trace(folder: Path) -> np.ndarray:
     from KLIPCore.maps.trace import KLTrace, SliceTrace
 
@@ -301,6 +308,7 @@ READERS = {
         Reader("nrrd", _rewritten(_header_mangler(b"\n\n", ":", NRRD_EXTRA)), _read_study),
         Reader("mha", _rewritten(_header_mangler(b"ElementDataFile = LOCAL\n", "=", META_EXTRA)), _read_study),
         Reader("sinogram", _mangle_sinogram, _read_sinogram),
+        Reader("projections", _mangle_dicom, _read_projections),
         Reader("trace", _rewritten(containers.mangled_npz), _read_trace),
         Reader("run", _mangle_run, _read_run, _run_outputs()),
         Reader("checkpoint", _mangle_checkpoint, _read_checkpoint),

@@ -13,6 +13,7 @@ from KLIPCore import __version__
 from KLIPCore.config import Config
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import write_image
+from KLIPCore.io.projection_series import write_projections
 from KLIPCore.io.sinogram import write_sinogram
 from KLIPCore.maps.trace import Layer, SliceTrace
 from KLIPCore.runs.folder import RunFolder
@@ -143,6 +144,31 @@ def _sinograms(folder: Path) -> list[Path]:
     return [folder / name for name in "abc"]
 
 
+def _projections(folder: Path) -> list[Path]:
+    """A turn around a disc in the middle, and a helix around the same."""
+    n, columns = 16, 24
+    across = (np.arange(columns) - (columns - 1) / 2) * 20.0
+    picture = np.repeat(np.sqrt(np.maximum(1 - (across / 150) ** 2, 0))[None], 2, 0)
+    scanner: dict[str, object] = {
+        "DetectorElementTransverseSpacing": 20.0,
+        "DetectorElementAxialSpacing": 10.0,
+        "DetectorShape": "CYLINDRICAL",
+        "DetectorFocalCenterRadialDistance": 400.0,
+        "ConstantRadialDistance": 700.0,
+        "DetectorCentralElement": [12.5, 1.5],
+        "NumberofSourceAngularSteps": n,
+        "FlyingFocalSpotMode": "FFSNONE",
+        "TypeofProjectionGeometry": "FANBEAM",
+        "LogFlag": "YES",
+        "WaterAttenuationCoefficient": "0.0192",
+    }
+    for name, kind, views, feed in (("a", "AXIAL", n, 0.0), ("b", "HELICAL", n + 4, 8.0)):
+        places = [(2 * np.pi * k / n, feed * k / n) for k in range(views)]
+        pictures = np.repeat(picture[None], views, 0)
+        write_projections(folder / name, pictures, places, {**scanner, "TypeofProjectionData": kind})
+    return [folder / "a", folder / "b"]
+
+
 def _traces(folder: Path) -> list[Path]:
     run = write_tiny_run(folder / "run")
     (folder / "a").mkdir()
@@ -209,6 +235,7 @@ SEEDS: dict[str, Callable[[Path], list[Path]]] = {
     "nrrd": _images("ct.nrrd"),
     "mha": _images("ct.mha"),
     "sinogram": _sinograms,
+    "projections": _projections,
     "trace": _traces,
     "run": _runs,
     "checkpoint": _checkpoints,
