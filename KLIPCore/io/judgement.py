@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import IntensityError, NotCTError
+from KLIPCore.io.fixed_points import contradiction
 from KLIPCore.volume.volume import Volume
 
 AIR_BELOW_HU = -700.0
@@ -132,12 +133,13 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     _check_scale(seen, sample, span)
     yield
     _check_clipping(seen, sample, (lo, hi), span)
+    doubts = _check_points(counts, (lo, hi), span)
     _check_slices(sample, source.files)
     _check_lost(sample, source.files, lo)
     yield
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
-    return [*said, *source.notes, *_warnings(sample, lo, hi)]
+    return [*said, *doubts, *source.notes, *_warnings(sample, lo, hi)]
 
 
 def _step(size: int) -> int:
@@ -290,6 +292,17 @@ def _check_clipping(seen: Histogram, sample: NDArray[np.float32], ends: tuple[fl
         peak = int(broad.argmax()) + DENSE_HU
         problem = f"{span}, and most tissue lies near {peak}, where only bone and metal do"
         raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
+
+
+def _check_points(counts: NDArray[np.int64], ends: tuple[float, float], span: str) -> list[str]:
+    """Raise where air or fat lie elsewhere than in Hounsfield units; return a note where the two disagree."""
+    found = contradiction(counts, LOWEST_BIN, ends)
+    if found is None:
+        return []
+    clause, alone = found
+    if alone:
+        raise IntensityError(f"{span}, and {clause}: these were scaled and are not Hounsfield units.", REMEDY)
+    return [f"{clause[0].upper()}{clause[1:]}; check that the values are Hounsfield units."]
 
 
 def _check_lost(sample: NDArray[np.float32], files: Sequence[str], lo: float) -> None:

@@ -37,7 +37,11 @@ def reference_of(run: dict[str, Any]) -> Callable[[], Reference | str]:
 
     def load() -> Reference | str:
         path = reference_file(str(run["config"]["prior"]))
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError:  # a name that no file system takes
+            there = False
+        if not there:
             return f"The prior {run['prior']['name']} has no reference of health (klip priors reference makes one)."
         reference = Reference.load(path)
         return reference.refusal(str(run["prior"]["sha256"]), dict(run["config"]["measurement"])) or reference

@@ -21,11 +21,11 @@ def checked_record(run: dict[str, Any]) -> dict[str, Any]:
     ------
     ValueError, KeyError : a part is missing or of the wrong kind.
     """
-    slices, warnings, study = run["slices"], run["warnings"], run["study"]
+    slices, warnings, study, prior = run["slices"], run["warnings"], run["study"], run["prior"]
     kinds = (
         isinstance(run["fingerprint"], str),
         isinstance(run["config"], dict),
-        isinstance(run["prior"], dict),
+        isinstance(prior, dict) and isinstance(prior["name"], str) and isinstance(prior["sha256"], str),
         isinstance(study, dict),
     )
     if (

@@ -29,6 +29,17 @@ def test_a_hundred_inputs_are_read_or_refused(name: str) -> None:
     assert tally.counts["refused"] > 10, "nothing was wrong with them"
 
 
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("run", 206),  # a prior without its hash in the record
+        ("run", 654),  # a prior's name that no file system takes
+    ],
+)
+def test_what_two_thousand_inputs_found(name: str, start: int) -> None:
+    assert fuzz(READERS[name], 1, seed=0, start=start).findings == []
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_sound_inputs_are_read(name: str, tmp_path: Path) -> None:
     for folder in READERS[name].make_seeds(tmp_path):

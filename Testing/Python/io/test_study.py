@@ -90,7 +90,7 @@ def test_a_clipped_window_passes_with_a_warning(volume: Volume, lo: int, hi: int
 
 
 def test_missing_air_is_told(volume: Volume) -> None:
-    (warning,) = check_ct(numbers(volume, lambda a: np.where(a < -300, -60 - (a + 1000), a)))
+    (warning,) = check_ct(numbers(volume, lambda a: np.where(a < -300, -100 - (a + 1000), a)))
     assert "no air" in warning
 
 

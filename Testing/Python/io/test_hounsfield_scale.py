@@ -1,0 +1,85 @@
+"""A factor between the numbers and Hounsfield units: soft tissue is near 0 in all of them, air and fat are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_volumes import AXIAL
+
+from KLIPCore.errors import IntensityError
+from KLIPCore.io.study import check_ct, read_study
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Volume
+
+
+def chest(shape: tuple[int, int, int] = (8, 120, 120)) -> np.ndarray:
+    """Fat, muscle, aerated lungs, a trachea and a spine in air; noise and the texture of lungs as in a patient."""
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    rng = np.random.default_rng(0)
+
+    def within(row: float, column: float, height: float, width: float) -> np.ndarray:
+        return np.hypot((y - row) / height, (x - column) / width) < 1
+
+    hu = np.full(shape[1:], -1000.0)
+    hu[within(60, 60, 48, 56)] = -105
+    hu[within(60, 60, 41, 49)] = 50
+    lungs = within(58, 38, 30, 19) | within(58, 82, 30, 19)
+    hu[within(60, 60, 4, 4)] = -1000
+    hu[within(92, 60, 6, 6)] = 350
+    volume = np.repeat(hu[None], shape[0], 0)
+    volume[:, lungs] = -840 + rng.gamma(2.0, 45, (shape[0], int(lungs.sum())))
+    return np.rint(volume + rng.normal(0, 18, shape)).clip(-1024, 3071).astype(np.float32)
+
+
+def study(array: np.ndarray) -> Volume:
+    return Volume(np.ascontiguousarray(array, np.float32), Grid(array.shape, AXIAL))
+
+
+def padded(array: np.ndarray) -> np.ndarray:
+    """With padding outside the round field of view, which halved is as dark as air."""
+    rows, columns = np.indices(array.shape[1:])
+    half = (array.shape[1] - 1) / 2
+    return np.where(np.hypot(rows - half, columns - half) > half, np.float32(-2000), array)
+
+
+CROP = np.s_[:, 28:92, 20:100]
+KINDS = {
+    "whole": lambda a: a,
+    "padded": padded,
+    "no air around the patient": lambda a: a[CROP],
+    "clipped to -160..240": lambda a: a.clip(-160, 240),
+    "clipped to -500..500": lambda a: a.clip(-500, 500),
+    "air filled with one value": lambda a: np.where(a < -940, np.float32(-1000), a),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chest_in_hounsfield_units_passes(kind: str) -> None:
+    said = " ".join(check_ct(study(KINDS[kind](chest()))))
+    assert "Hounsfield" not in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("factor", [0.5, 0.25, 2])
+def test_a_chest_in_another_unit_does_not(kind: str, factor: float) -> None:
+    with pytest.raises(IntensityError) as caught:
+        check_ct(study(np.rint(factor * KINDS[kind](chest()))))
+    assert "-1000" in caught.value.remedy
+
+
+def test_air_at_three_quarters_with_fat_in_its_place_is_told() -> None:
+    said = check_ct(study(np.rint(0.75 * chest())))
+    assert said[0].startswith("Air seems to lie near -7")
+
+
+def test_real_studies_pass_and_their_halves_and_quarters_do_not(shared_data: Path) -> None:
+    names = ("volumes/chaos-set3_ct", "volumes/lung1-001_ct_256", "other/lidc0001_ct_256", "other/nbia-0117_ct_256")
+    for name in names:
+        whole = read_study(shared_data / f"{name}.nii.gz")
+        part = whole.array[::3, ::2, ::2]
+        assert not any("check that" in said for said in check_ct(study(part)))
+        for factor in (0.5, 0.25):
+            with pytest.raises(IntensityError, match="not Hounsfield"):
+                check_ct(study(np.rint(factor * part)))
