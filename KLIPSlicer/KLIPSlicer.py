@@ -110,6 +110,7 @@ class KLIPSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         slicer.app.connect("aboutToQuit()", self.onQuit)
         self.initializeParameterNode()
         self.panel.restoreFromScene()
@@ -175,6 +176,10 @@ class KLIPSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
         self.initializeParameterNode()
         self.panel.restoreFromScene()
+
+    def onNodeRemoved(self, _caller: Any, _event: Any) -> None:
+        """Somebody deleted a node, or a detection replaced its own."""
+        self.panel.onNodeRemoved()
 
     def initializeParameterNode(self) -> None:
         """Make sure that there is a parameter node, and choose the first CT when none is chosen."""

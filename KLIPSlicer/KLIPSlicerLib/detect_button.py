@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from . import parameters as choices
+from .outputs import checkOutputs
 from .platforms import reasonAgainstDevice
 from .study_source import boxOfRoi, numberOfSlices
 from .styles import CANCEL, DETECT
@@ -74,6 +75,7 @@ class DetectButton:
             return reason
         try:
             choices.configOf(parameters)
+            checkOutputs(parameters)
             if parameters.roi is not None:
                 checkRoi(parameters.roi, parameters.inputVolume)
         except KlipError as error:

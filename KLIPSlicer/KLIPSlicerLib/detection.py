@@ -22,6 +22,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import parameters as choices
+from .outputs import Outputs, checkOutputs
 from .process_leader import REMOTE
 from .runner import Callbacks, Interpreter, Runner
 from .sequences import sequenceSentence
@@ -103,6 +104,7 @@ class Detection:
         self._timer.setInterval(0)
         self._timer.connect("timeout()", self._prepare)
         self._parameters: KLIPSlicerParameterNode | None = None
+        self._outputs = Outputs()
         self._runner = Runner(
             Callbacks(
                 onProgress=lambda *told: self.listener.onProgress(*told),
@@ -126,6 +128,7 @@ class Detection:
         environment: dict[str, str] | None,
         folder: Path,
         server: tuple[str, ...] = (),
+        outputs: Outputs | None = None,
     ) -> None:
         """Start.
 
@@ -133,6 +136,7 @@ class Detection:
         :param environment: its environment variables; Slicer's own when None.
         :param folder: below which run folders are kept.
         :param server: options that name a server, when it does the work (KLIPSlicerLib.server_controls).
+        :param outputs: nodes that results go into; those that the parameters name when None.
         :raises KlipError: the volume or the settings cannot be used; the sentence is for the user.
         """
         from .cards import knownPriors
@@ -147,6 +151,9 @@ class Detection:
         selection = choices.selectionArguments(parameters, box)
         sha256 = card.sha256 if card else ""
         gridOfNode(node)  # refuses what is empty
+        if outputs is None:
+            checkOutputs(parameters)
+        self._outputs = Outputs.chosenIn(parameters) if outputs is None else outputs
         self._order = Order(node, config, sha256, selection, interpreter, environment, folder, server)
         self.results, self.runFolder = None, None
         self._parameters, self._input = parameters, node.GetID()
@@ -237,11 +244,15 @@ class Detection:
         if node is None:
             self.cancel()
             return
+        if self.results is not None and not self.results.whole:  # somebody has deleted a part of it
+            self.results.remove()
+            self.results = None
         if self.results is None:
+            chosen = self._outputs.inScene(slicer.mrmlScene)
             for old in SceneResults.allInScene(slicer.mrmlScene):
                 if old.GetAttribute(FOLDER) == str(self.runFolder):  # the run that is continued
-                    SceneResults(old).remove()
-            self.results = SceneResults.create(node, self.runFolder)
+                    SceneResults(old).remove(list(chosen.values()))
+            self.results = SceneResults.create(node, self.runFolder, chosen)
             wanted = choices.regionConfigOf(self._parameters)
             if wanted != self.results.settings:
                 self.results.show(wanted)

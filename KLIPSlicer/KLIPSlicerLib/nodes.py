@@ -115,7 +115,11 @@ def updateNodeFromVolume(node: Any, volume: Volume) -> None:
 
 def newVolumeLike(inputNode: Any, name: str, dtype: Any = np.float32) -> Any:
     """A volume node full of zeros on another's voxels, under the same parent transform."""
-    node = inputNode.GetScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    return laidLike(inputNode.GetScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", name), inputNode, dtype)
+
+
+def laidLike(node: Any, inputNode: Any, dtype: Any = np.float32) -> Any:
+    """Fill a volume node with zeros on another's voxels, under the same parent transform; what it held is lost."""
     node.CopyOrientation(inputNode)
     node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
     setVoxels(node, np.zeros(inputNode.GetImageData().GetDimensions()[::-1], dtype))

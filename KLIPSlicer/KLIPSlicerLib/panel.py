@@ -21,6 +21,7 @@ from .guard import Guard
 from .live_controls import LiveControls
 from .log_view import LogView
 from .look_within import LookWithin
+from .outputs import Outputs
 from .queue_controls import Queue
 from .results_list import ResultsList
 from .server_controls import ServerControls
@@ -124,7 +125,7 @@ class Panel:
         self.detection.cancel()
         self.refreshDetect()
 
-    def _begin(self) -> bool:
+    def _begin(self, outputs: Outputs | None = None) -> bool:
         """Examine the volume that is shown; whether that began."""
         from KLIPCore.errors import KlipError
 
@@ -134,7 +135,7 @@ class Panel:
             server = self.server.arguments()
             interpreter = dependencies.interpreter() if server else dependencies.ensure()
             folder = self.computer.outputFolder()
-            self.detection.start(self._parameters, interpreter, dependencies.environment(), folder, server)
+            self.detection.start(self._parameters, interpreter, dependencies.environment(), folder, server, outputs)
         except (KlipError, DependencyError, OSError) as error:
             self.status.say(str(error), ERROR)
             self.log.add(str(error))
@@ -146,11 +147,14 @@ class Panel:
         return True
 
     def _beginNext(self) -> bool:
-        """Examine the volume that the queue has chosen; nobody has looked whether its button is enabled."""
+        """Examine the volume that the queue has chosen; nobody has looked whether its button is enabled.
+
+        Each volume gets new nodes: in chosen ones the next would replace what was found in the one before.
+        """
         reason = self.button.reasonNotToDetect()
         if reason:
             self.status.say(reason, ERROR)
-        return not reason and self._begin()
+        return not reason and self._begin(Outputs())
 
     def _onNote(self, sentence: str) -> None:
         self.log.add(sentence)
@@ -234,6 +238,14 @@ class Panel:
             if results is not None:
                 self.setResults(results)
                 return
+
+    def onNodeRemoved(self) -> None:
+        """Let go of results of which a node was deleted: sliders and table cannot act on the rest."""
+        if self.results is None or self.results.whole:
+            return
+        self.setResults(None)
+        if not self.detection.running:
+            self.status.say(_("A part of the results was deleted from the scene. Press Detect OOD again."))
 
     def closeScene(self) -> None:
         """Stop and forget everything: the scene is about to be emptied."""

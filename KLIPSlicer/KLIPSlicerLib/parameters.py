@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from KLIPCore.config import PRESETS, SECTIONS, Config, RegionConfig
@@ -71,6 +71,8 @@ class KLIPSlicerParameterNode:
     opacity - of the overlay. Its threshold lives in the map's display node.
     preset, views, geometry, dose, samples, steps, seed, device, score - the simulated scan and its examination.
     weightsFolder - folder with weights of the user's own.
+    outputMap, outputReconstruction, outputRegions, outputTable - nodes that results go into; None for new ones
+        (KLIPSlicerLib.outputs).
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -100,6 +102,10 @@ class KLIPSlicerParameterNode:
     device: Annotated[str, Choice(list(DEVICES))] = RUN["device"].default
     score: Annotated[str, Choice(list(SCORES))] = DEFAULT_SCORE
     weightsFolder: str = ""
+    outputMap: vtkMRMLScalarVolumeNode
+    outputReconstruction: vtkMRMLScalarVolumeNode
+    outputRegions: vtkMRMLSegmentationNode
+    outputTable: vtkMRMLTableNode
 
 
 def windowOf(parameters: KLIPSlicerParameterNode) -> tuple[float, float] | None:

@@ -61,10 +61,19 @@ def contains(region: Region, grid: Grid, pointLps: Sequence[float]) -> bool:
 
 def newSegmentation(inputNode: Any, name: str) -> Any:
     """An empty segmentation on the input's voxels, under the same parent transform."""
-    node = inputNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    return emptied(inputNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name), inputNode)
+
+
+def emptied(node: Any, inputNode: Any) -> Any:
+    """Make a segmentation empty and lay it on the input's voxels; how it is shown stays, where that is known."""
+    segmentation = node.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    segmentation.SetSourceRepresentationName(_binaryLabelmap())
     # the transform first: the geometry is taken relative to it, and segments would be saved on moved voxels otherwise
     node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(inputNode)
+    if node.GetDisplayNode() is not None:
+        return node
     node.CreateDefaultDisplayNodes()
     shown = node.GetDisplayNode()
     shown.SetVisibility2DFill(False)
@@ -199,7 +208,11 @@ def _describe(segment: Any, region: Region) -> None:
 
 def newTable(scene: Any, name: str) -> Any:
     """A table without rows."""
-    node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    return withoutRows(scene.AddNewNodeByClass("vtkMRMLTableNode", name))
+
+
+def withoutRows(node: Any) -> Any:
+    """Give a table the columns of regions and no rows; what it held is lost."""
     node.SetUseColumnTitleAsColumnHeader(True)
     updateTable(node, ())
     return node

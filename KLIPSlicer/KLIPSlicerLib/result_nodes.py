@@ -5,6 +5,7 @@ The text node is the detection (KLIPSlicerLib.scene_results): it refers to all t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import slicer
@@ -22,30 +23,72 @@ SETTINGS, HIDDEN, FOLDER, SEARCH = "KLIP.Settings", "KLIP.Hidden", "KLIP.RunFold
 folder; the organs, and where was looked."""
 
 
-def makeNodes(inputNode: Any) -> Any:
-    """The nodes of a detection, empty, referring to each other, beside their input in the subject hierarchy."""
+def makeNodes(inputNode: Any, chosen: Mapping[str, Any] | None = None) -> Any:
+    """The nodes of a detection, empty, referring to each other, beside their input in the subject hierarchy.
+
+    :param chosen: role → a node of the scene that is emptied and used; the other roles get new nodes.
+    """
     scene, name = inputNode.GetScene(), inputNode.GetName()
+    chosen = chosen or {}
+    for node in chosen.values():
+        release(node)
     traceNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} KLIP trace")
     traceNode.SetEncoding(1)  # VTK_ENCODING_US_ASCII: base64
     # a file of its own beside the scene; not hidden from editors, because Slicer saves no files of hidden nodes
     traceNode.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
     made = {
-        RECONSTRUCTION: nodes.newVolumeLike(inputNode, f"{name} reconstruction"),
-        MAP: nodes.newVolumeLike(inputNode, f"{name} KL map"),
-        SEGMENTATION: regions.newSegmentation(inputNode, f"{name} regions"),
-        TABLE: regions.newTable(scene, f"{name} region table"),
+        RECONSTRUCTION: (
+            nodes.laidLike(chosen[RECONSTRUCTION], inputNode)
+            if RECONSTRUCTION in chosen
+            else nodes.newVolumeLike(inputNode, f"{name} reconstruction")
+        ),
+        MAP: (
+            nodes.laidLike(chosen[MAP], inputNode)
+            if MAP in chosen
+            else nodes.newVolumeLike(inputNode, f"{name} KL map")
+        ),
+        SEGMENTATION: (
+            regions.emptied(chosen[SEGMENTATION], inputNode)
+            if SEGMENTATION in chosen
+            else regions.newSegmentation(inputNode, f"{name} regions")
+        ),
+        TABLE: (
+            regions.withoutRows(chosen[TABLE])
+            if TABLE in chosen
+            else regions.newTable(scene, f"{name} region table")
+        ),
     }
     traceNode.SetNodeReferenceID(INPUT, inputNode.GetID())
     for role, node in made.items():
         traceNode.SetNodeReferenceID(role, node.GetID())
         node.SetNodeReferenceID(TRACE, traceNode.GetID())
-    display.setUpMapDisplay(made[MAP])
+    if made[MAP].GetDisplayNode() is None or display.legendOf(made[MAP]) is None:  # it was no map before
+        display.setUpMapDisplay(made[MAP])
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     parent = hierarchy.GetItemParent(itemOf(hierarchy, inputNode)) or hierarchy.GetSceneItemID()
     folder = hierarchy.CreateFolderItem(parent, f"KLIP: {name}")
     for node in [*made.values(), traceNode]:
+        left = hierarchy.GetItemParent(itemOf(hierarchy, node))
         hierarchy.SetItemParent(itemOf(hierarchy, node), folder)
+        removeEmptyFolder(hierarchy, left)
     return traceNode
+
+
+def release(node: Any) -> None:
+    """End the detection that a node belongs to, if any: its sliders cannot work without it. Its other nodes stay."""
+    traceNode = node.GetNodeReference(TRACE)
+    node.SetNodeReferenceID(TRACE, None)
+    if traceNode is not None:
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+        hierarchy.RemoveItem(hierarchy.GetItemByDataNode(traceNode), False, False)
+        node.GetScene().RemoveNode(traceNode)
+
+
+def removeEmptyFolder(hierarchy: Any, item: int) -> None:
+    """Take a folder out of the subject hierarchy when nothing is left in it; other items stay."""
+    isFolder = item and hierarchy.IsItemLevel(item, folderLevel())
+    if isFolder and not hierarchy.GetNumberOfItemChildren(item):
+        hierarchy.RemoveItem(item)
 
 
 def itemOf(hierarchy: Any, node: Any) -> int:

@@ -31,13 +31,12 @@ import slicer
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
-from KLIPCore.volume.model_card import ModelCard
-from KLIPSlicerLib import display, live, nodes, regions, result_nodes
+from KLIPSlicerLib import display, live, nodes, reconstruction, regions, result_nodes
+from KLIPSlicerLib.hidden import Hidden
 from KLIPSlicerLib.nodes import TRACE
 from KLIPSlicerLib.readings import Readings
 from KLIPSlicerLib.result_nodes import (
     FOLDER,
-    HIDDEN,
     INPUT,
     MAP,
     RECONSTRUCTION,
@@ -49,7 +48,7 @@ from KLIPSlicerLib.result_nodes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from KLIPCore.export.report import Reading
@@ -66,12 +65,13 @@ class SceneResults:
     ----------
     traceNode : the text node that holds everything together.
     readings : what the reader said of regions.
+    hidden : which regions are unchecked.
     view : what the present settings show; None until the first :meth:`show`.
     """
 
     def __init__(self, traceNode: Any) -> None:
         self.traceNode = traceNode
-        self.readings = Readings(traceNode)
+        self.readings, self.hidden = Readings(traceNode), Hidden(traceNode)
         self.view: LiveView | None = None
         self.range: display.NatsRange | None = None
         self._live: LiveMap | None = None
@@ -81,32 +81,31 @@ class SceneResults:
     # ---- made, restored, removed
 
     @classmethod
-    def create(cls, inputNode: Any, runFolder: str | Path) -> SceneResults:
+    def create(cls, inputNode: Any, runFolder: str | Path, chosen: Mapping[str, Any] | None = None) -> SceneResults:
         """Put a run into the scene: finished, or growing with at least one slice done.
 
         Parameters
         ----------
         inputNode : the CT that was examined.
         runFolder : what ``klip detect -o`` was given.
+        chosen : role → a node of the scene whose contents are replaced; new nodes for the other roles.
 
         Raises
         ------
-        TraceError : no run there, or none of its slices is done.
+        TraceError : no run there, or too little of it is done; nothing in the scene has changed then.
         GeometryError : the run is of another volume.
         """
         growing = live.GrowingRun(runFolder)
         new = growing.readNew()
         liveMap = growing.liveMap()
         order = nodes.VoxelOrder.between(growing.framing.grid, nodes.gridOfNode(inputNode))
-        made = cls(result_nodes.makeNodes(inputNode))
+        view = liveMap.update(liveMap.settings)
+        made = cls(result_nodes.makeNodes(inputNode, chosen))
         made._growing, made._live, made._order = growing, liveMap, order
         made.traceNode.SetAttribute(FOLDER, str(growing.folder.path))
+        reconstruction.begin(made.reconstructionNode, liveMap)
         made._reconstruct(new)
-        try:
-            made.show(liveMap.settings)
-        except TraceError:
-            made.remove()
-            raise
+        made._put(view)
         made.showInSliceViews()
         if growing.isComplete:
             made.finish()
@@ -132,6 +131,8 @@ class SceneResults:
         if traceNode is None or not traceNode.GetNodeReference(MAP):
             return None
         made = cls(traceNode)
+        if not made.whole:
+            raise TraceError("A part of the results was deleted from the scene.", "Run the detection again.")
         made._live = live.searchingAs(live.decode(traceNode.GetText()), traceNode.GetAttribute(SEARCH))
         made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
         made.view = made._live.update(made.settings)
@@ -145,19 +146,32 @@ class SceneResults:
             n for n in slicer.util.getNodesByClass("vtkMRMLTextNode", scene) if n.GetNodeReference(MAP) is not None
         ]
 
-    def remove(self) -> None:
-        """Take everything of this detection out of the scene; the input stays."""
+    @property
+    def whole(self) -> bool:
+        """Whether all its nodes are still in the scene."""
+        scene = self.traceNode.GetScene()
+        there = scene is not None and scene.GetNodeByID(self.traceNode.GetID()) is self.traceNode
+        return there and all(scene.GetNodeByID(self.traceNode.GetNodeReferenceID(role) or "") for role in ROLES)
+
+    def remove(self, kept: Sequence[Any] = ()) -> None:
+        """Take everything of this detection out of the scene; the input stays.
+
+        :param kept: nodes that stay, as nodes of no detection.
+        """
+        for node in kept:
+            if node.GetNodeReference(TRACE) is self.traceNode:
+                node.SetNodeReferenceID(TRACE, None)
         scene = self.traceNode.GetScene()
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(self.traceNode))
-        legend = display.legendOf(self.mapNode)
-        for node in [legend, *(self.traceNode.GetNodeReference(role) for role in ROLES), self.traceNode]:
+        found = {role: self.traceNode.GetNodeReference(role) for role in ROLES}
+        drops = {role: node for role, node in found.items() if node is not None and node not in kept}
+        legend = display.legendOf(drops[MAP]) if MAP in drops else None
+        for node in [legend, *drops.values(), self.traceNode]:
             if node is not None:
                 hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
                 scene.RemoveNode(node)
-        isFolder = folder and hierarchy.IsItemLevel(folder, result_nodes.folderLevel())
-        if isFolder and not hierarchy.GetNumberOfItemChildren(folder):
-            hierarchy.RemoveItem(folder)
+        result_nodes.removeEmptyFolder(hierarchy, folder)
 
     # ---- nodes
 
@@ -220,16 +234,21 @@ class SceneResults:
         ------
         TraceError : the trace cannot answer them; what was shown stays.
         """
-        view = self.live.update(settings, self.view)
+        if not self.whole:
+            raise TraceError("A part of the results was deleted from the scene.", "Run the detection again.")
+        self._put(self.live.update(settings, self.view))
+
+    def _put(self, view: LiveView) -> None:
+        """Map, regions and table into the scene's nodes."""
         assert self._order is not None
-        hidden = self._hiddenPeaks()
+        settings, hidden = view.settings, self.hidden.peaks(self)
         nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array), self._bodyBox)
         self._showRange(display.NatsRange.ofMap(view.kl_map.array, view.regions), settings.chosen.unit)
         self.view = view
         regions.updateSegmentation(self.segmentationNode, self.mapNode, self._order, view.regions)
         self._fillTable()
         self.traceNode.SetAttribute(SETTINGS, json.dumps(asdict(settings)))
-        self._hide(hidden)
+        self.hidden.hide(self, hidden)
 
     def look(self, search: Search) -> None:
         """Look for regions elsewhere, and name them by other organs; no sampling.
@@ -303,7 +322,7 @@ class SceneResults:
         """Show or hide region ``i`` of :attr:`regions`; hidden regions are not exported."""
         segment = regions.segmentId(self.regions[i])
         self.segmentationNode.GetDisplayNode().SetSegmentVisibility(segment, bool(visible))
-        self.traceNode.SetAttribute(HIDDEN, json.dumps(self._hiddenPeaks()))
+        self.hidden.keep(self)
 
     def isRegionVisible(self, i: int) -> bool:
         """Whether region ``i`` is shown, here or in the Segmentations module."""
@@ -364,37 +383,6 @@ class SceneResults:
         self.range = new
 
     def _reconstruct(self, new: Sequence[SliceTrace]) -> None:
-        """Add slices to the reconstruction, in place; what is not sampled yet is air, the window's lower end."""
+        """Add slices to the reconstruction."""
         assert self._order is not None
-        framing, card = self.live.framing, ModelCard.from_dict(self.live.run["prior"])
-        node = self.reconstructionNode
-        voxels = slicer.util.arrayFromVolume(node)
-        if node.GetDisplayNode() is None:
-            voxels.fill(card.window.lo_hu)
-            node.CreateDefaultDisplayNodes()
-            shown = node.GetDisplayNode()
-            shown.SetAutoWindowLevel(False)
-            shown.SetWindowLevelMinMax(card.window.lo_hu, card.window.hi_hu)
-        slices = framing.orientation.view(self._order.sourceView(voxels))
-        for piece in new:
-            seen = framing.frame_of(piece.index).push(piece.reconstruction[None], slices.shape[1:])[0]
-            slices[piece.index] = card.window.invert(np.clip(seen, 0, 1))
-        nodes.voxelsModified(node)
-
-    def _hiddenPeaks(self) -> list[list[float]]:
-        """LPS peaks of unchecked regions, past ones included: what a slider makes vanish and return stays
-        unchecked."""
-        peaks = json.loads(self.traceNode.GetAttribute(HIDDEN) or "[]")
-        for i, region in enumerate(self.regions):
-            peaks = [peak for peak in peaks if not regions.contains(region, self.live.framing.grid, peak)]
-            if not self.isRegionVisible(i):
-                peaks.append(list(region.peak_lps_mm))
-        return peaks
-
-    def _hide(self, peaks: list[list[float]]) -> None:
-        """Hide the regions that hold one of these points, show the others."""
-        shown = self.segmentationNode.GetDisplayNode()
-        for region in self.regions:
-            held = any(regions.contains(region, self.live.framing.grid, peak) for peak in peaks)
-            shown.SetSegmentVisibility(regions.segmentId(region), not held)
-        self.traceNode.SetAttribute(HIDDEN, json.dumps(peaks))
+        reconstruction.add(self.reconstructionNode, self.live, self._order, new)

@@ -61,8 +61,11 @@ class StudyControls:
 
     def refresh(self) -> None:
         """Show what the parameter node says."""
+        from .outputs import refreshSelectors
+
         self._refreshPriors()
         self._refreshInput()
+        refreshSelectors(self._ui, self.parameters)
 
     def _refreshPriors(self) -> None:
         parameters, box = self.parameters, self._ui.priorComboBox
@@ -85,9 +88,16 @@ class StudyControls:
     def hideResults(self) -> None:
         """Offer studies only: a map or a reconstruction of ours is nothing to examine."""
         from .nodes import isResult
+        from .outputs import isChosen
 
-        found = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        hidden = [node.GetID() for node in found if isResult(node)]
+        parameters, found = self.parameters, slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if parameters is None:
+            return
+        hidden = [
+            node.GetID()
+            for node in found
+            if isResult(node) or (node is not parameters.inputVolume and isChosen(node, parameters))
+        ]
         model = self._ui.inputSelector.sortFilterProxyModel()
         if list(model.hiddenNodeIDs) != hidden:
             model.hiddenNodeIDs = hidden

@@ -79,7 +79,10 @@ class qMRMLNodeComboBox(qt.QWidget):
             "add": True,
             "remove": True,
             "rename": False,
+            "edit": False,
             "children": True,
+            "display": "None",
+            "names": {},
         }
         self._scene: Any = None
         self._id: str | None = None
@@ -102,6 +105,17 @@ class qMRMLNodeComboBox(qt.QWidget):
     removeEnabled = Property(bool, lambda s: s._settings["remove"], lambda s, v: s._kept("remove", v))
     renameEnabled = Property(bool, lambda s: s._settings["rename"], lambda s, v: s._kept("rename", v))
     showChildNodeTypes = Property(bool, lambda s: s._settings["children"], lambda s, v: s._kept("children", v))
+
+    editEnabled = Property(bool, lambda s: s._settings["edit"], lambda s, v: s._kept("edit", v))
+    noneDisplay = Property(str, lambda s: s._settings["display"], lambda s, v: s._kept("display", v))
+
+    def setBaseName(self, name: str, kind: str = "") -> None:
+        """What nodes that are created here are called; Slicer forgets a name that comes before the node types."""
+        assert kind or self._settings["types"], "qMRMLNodeComboBox::setBaseName failed: no node types have been set"
+        for each in [kind] if kind else self._settings["types"]:
+            self._settings["names"][each] = name
+
+    baseName = Property(str, lambda s: s._settings["names"].get((s._settings["types"] or [""])[0], ""), setBaseName)
 
     def sortFilterProxyModel(self) -> Any:
         """Decides which nodes are offered."""
@@ -137,7 +151,7 @@ class qMRMLNodeComboBox(qt.QWidget):
         self._box.clear()
         nodes = self._nodes()
         if self._settings["none"]:
-            self._box.addItem("None", None)
+            self._box.addItem(self._settings["display"], None)
         for node in nodes:
             self._box.addItem(node.GetName(), node.GetID())
         if self._settings["add"]:
@@ -154,7 +168,8 @@ class qMRMLNodeComboBox(qt.QWidget):
     def _on_activated(self, place: int) -> None:
         chosen = self._box.itemData(place)
         if isinstance(chosen, str) and chosen.startswith("+"):
-            node = self._scene.AddNewNodeByClass(chosen[1:])
+            name = self._settings["names"].get(chosen[1:], "")
+            node = self._scene.AddNewNodeByClass(chosen[1:], self._scene.GenerateUniqueName(name) if name else "")
             self._fill()
             self.setCurrentNodeID(node.GetID())
             self.nodeAddedByUser.emit(node)
