@@ -175,6 +175,7 @@ class KLIPSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A scene was loaded: a detection in it works again."""
         self.setParameterNode(None)
         self.initializeParameterNode()
+        self._parameterNode.parameterNode.Modified()  # nodes that it refers to were not there when it was read
         self.panel.restoreFromScene()
 
     def onNodeRemoved(self, _caller: Any, _event: Any) -> None:

@@ -37,6 +37,9 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TRACE = "KLIP.Trace"
 """Reference role, from each node that a detection put into the scene to the text node that holds it together."""
 
+RESULT = "KLIP.Result"
+"""Attribute of those nodes. It stays when the text node is gone: what is left of a detection is no study either."""
+
 SAME_VOXEL = 0.25
 """Voxel centers of two readers' grids that lie nearer than this part of a voxel are the same voxel: readers
 differ in how they average slice positions, never by as much."""
@@ -44,7 +47,7 @@ differ in how they average slice positions, never by as much."""
 
 def isResult(node: Any) -> bool:
     """Whether a detection put this node into the scene: a map or a reconstruction is no study to examine."""
-    return node is not None and bool(node.GetNodeReferenceID(TRACE))
+    return node is not None and bool(node.GetNodeReferenceID(TRACE) or node.GetAttribute(RESULT))
 
 
 def ijkToRas(node: Any) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 
 from KLIPSlicerLib import display, nodes, regions
-from KLIPSlicerLib.nodes import TRACE
+from KLIPSlicerLib.nodes import RESULT, TRACE
 
 INPUT, RECONSTRUCTION, MAP = "KLIP.Input", "KLIP.Reconstruction", "KLIP.Map"
 SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"
@@ -53,15 +53,14 @@ def makeNodes(inputNode: Any, chosen: Mapping[str, Any] | None = None) -> Any:
             else regions.newSegmentation(inputNode, f"{name} regions")
         ),
         TABLE: (
-            regions.withoutRows(chosen[TABLE])
-            if TABLE in chosen
-            else regions.newTable(scene, f"{name} region table")
+            regions.withoutRows(chosen[TABLE]) if TABLE in chosen else regions.newTable(scene, f"{name} region table")
         ),
     }
     traceNode.SetNodeReferenceID(INPUT, inputNode.GetID())
     for role, node in made.items():
         traceNode.SetNodeReferenceID(role, node.GetID())
         node.SetNodeReferenceID(TRACE, traceNode.GetID())
+        node.SetAttribute(RESULT, "1")
     if made[MAP].GetDisplayNode() is None or display.legendOf(made[MAP]) is None:  # it was no map before
         display.setUpMapDisplay(made[MAP])
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
