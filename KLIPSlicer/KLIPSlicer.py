@@ -98,6 +98,16 @@ class KLIPSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if reason:
             self.showReason(reason)
             return
+        from KLIPSlicerLib.updates import reasonAgainstKlipCore
+
+        import KLIPCore
+
+        reason = reasonAgainstKlipCore(KLIPCore.__version__)
+        if reason:
+            from KLIPSlicerLib.update_controls import OldKlipCore
+
+            self.old = OldKlipCore(self.layout, reason)
+            return
         from KLIPSlicerLib.panel import Panel
 
         uiWidget = slicer.util.loadUI(str(resourcePath("UI/KLIPSlicer.ui")))

@@ -12,13 +12,19 @@ import slicer
 from .dependencies import Choices, Dependencies
 from .path_edit import onPathChanged
 from .styles import NOTE
+from .update_controls import UpdateControls
 
 SETTINGS = "KLIPSlicer/"
 """Prefix of the settings."""
 
 
 class Computer:
-    """The controls under “This computer”."""
+    """The controls under “This computer”.
+
+    Attributes
+    ----------
+    update : the button that updates packages.
+    """
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
@@ -33,6 +39,7 @@ class Computer:
             edit.currentPath = qt.QSettings().value(SETTINGS + key) or ""
             onPathChanged(edit, lambda path, k=key: qt.QSettings().setValue(SETTINGS + k, path))
         ui.checkButton.connect("clicked(bool)", self._onCheck)
+        self.update = UpdateControls(ui.updateButton, ui.environmentLabel, self.dependencies)
 
     def dependencies(self) -> Dependencies:
         """The Python that was chosen."""
@@ -48,6 +55,8 @@ class Computer:
     def _onCheck(self, *_clicked: Any) -> None:
         slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
         try:
-            self._ui.environmentLabel.text = self.dependencies().describe()
+            from KLIPCore import __version__
+
+            self._ui.environmentLabel.text = f"KLIPCore {__version__}. {self.dependencies().describe()}"
         finally:
             slicer.app.restoreOverrideCursor()

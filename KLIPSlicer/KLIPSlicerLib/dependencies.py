@@ -218,7 +218,7 @@ class Dependencies:
             raise DependencyError(
                 _("{names} is missing, and in testing mode nothing is installed.").format(names=_names(missing))
             )
-        try:
+        with failuresInWords():
             if self.choices.wheelFolder:
                 with constraintsFile() as constraints:
                     self._installFromFolder(missing, constraints)
@@ -229,18 +229,6 @@ class Dependencies:
             if missing:
                 with constraintsFile() as constraints:  # anew: they pin the PyTorch that is there now
                     installOthers(missing, constraints)
-        except DependencyError:
-            raise
-        except RuntimeError as error:  # pip_ensure's word for “no”
-            raise DependencyError(_("Nothing was installed ({error}).").format(error=error)) from error
-        except (subprocess.CalledProcessError, OSError) as error:
-            raise DependencyError(
-                _(
-                    "The packages could not be installed. Check the internet connection or its proxy; "
-                    "or choose a folder of wheels, "
-                    "or another Python, under “This computer”. Slicer's own packages were not changed."
-                )
-            ) from error
 
     def _installFromFolder(self, missing: list, constraints: Path) -> None:
         folder = Path(self.choices.wheelFolder)
@@ -255,6 +243,23 @@ class Dependencies:
             raise DependencyError(_("Nothing was installed."))
         options = ["--no-index", "--find-links", str(folder), "-c", str(constraints)]
         slicer.util.pip_install([*options, *map(str, missing)])
+
+
+@contextmanager
+def failuresInWords() -> Iterator[None]:
+    """What goes wrong with pip inside becomes a :class:`DependencyError` with a sentence."""
+    try:
+        yield
+    except RuntimeError as error:  # pip_ensure's word for “no”
+        raise DependencyError(_("Nothing was installed ({error}).").format(error=error)) from error
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise DependencyError(
+            _(
+                "The packages could not be installed. Check the internet connection or its proxy; "
+                "or choose a folder of wheels, "
+                "or another Python, under “This computer”. Slicer's own packages were not changed."
+            )
+        ) from error
 
 
 def installTorch(requirement) -> bool:
@@ -330,18 +335,19 @@ def slicerAsksItself() -> bool:
     return hasattr(slicer.packaging, "pip_ensure")
 
 
-def installOthers(missing: list, constraints: Path) -> None:
+def installOthers(missing: list, constraints: Path, ask: bool = True) -> None:
     """Packages from the network, asked for once."""
     if slicerAsksItself():
         from slicer.packaging import pip_ensure
 
-        pip_ensure(missing, constraints=str(constraints), requester=REQUESTER)
+        # an update asks itself, before and after
+        pip_ensure(missing, constraints=str(constraints), prompt_install=ask, prompt_restart=ask, requester=REQUESTER)
         return
     question = _(
         "{names} will be downloaded and installed into Slicer's Python (PyTorch alone is 0.2 to 3 GB). "
         "Slicer's own packages are not changed. Continue?"
     ).format(names=_names(missing))
-    if not slicer.util.confirmOkCancelDisplay(question, REQUESTER):
+    if ask and not slicer.util.confirmOkCancelDisplay(question, REQUESTER):
         raise DependencyError(_("Nothing was installed."))
     slicer.util.pip_install(["-c", str(constraints), *map(str, missing)])
 

@@ -14,13 +14,13 @@ PROBE_SECONDS = 60.0
 """A command that takes longer is ended."""
 
 
-def outputOf(command: list[str], environment: dict[str, str]) -> str:
+def outputOf(command: list[str], environment: dict[str, str], seconds: float = PROBE_SECONDS) -> str:
     """What a command prints, while Slicer goes on answering its user.
 
     :raises OSError: it cannot be started.
-    :raises subprocess.SubprocessError: it fails, or takes longer than :data:`PROBE_SECONDS`.
+    :raises subprocess.SubprocessError: it fails, or takes longer than so many seconds.
     """
-    until = time.monotonic() + PROBE_SECONDS
+    until = time.monotonic() + seconds
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

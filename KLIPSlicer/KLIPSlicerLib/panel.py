@@ -66,6 +66,7 @@ class Panel:
         self.within = LookWithin(ui, self._guard, self.status.say, self._onShown)
         self.found = ResultsList(ui, self.status.say)
         self.computer = Computer(ui)
+        self.computer.update.busy = lambda: self.detection.running
         self.server = ServerControls(ui)
         self.queue = Queue(
             ui,

@@ -8,6 +8,10 @@ OLDEST = (5, 12)
 """Slicer 5.10 and older bring pydicom 2 and scipy 1.13; KLIPCore needs pydicom 3 and scipy 1.15."""
 
 
+KLIPCORE = "0.1.0"
+"""The oldest KLIPCore that this module works with: the one that came with it."""
+
+
 def reasonAgainstSlicer(major: int, minor: int) -> str:
     """Why the module cannot work in this Slicer, in a sentence; empty when it can."""
     if (major, minor) >= OLDEST:

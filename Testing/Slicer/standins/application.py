@@ -63,6 +63,7 @@ class Application(QtCore.QObject):
     def __init__(self) -> None:
         super().__init__()
         self.testing = True
+        self.restarts = 0
         self.connected: list[tuple[str, Any]] = []
         self.temporaryPath = tempfile.mkdtemp(prefix="klip-slicer-test-")
         atexit.register(shutil.rmtree, self.temporaryPath, ignore_errors=True)
@@ -101,6 +102,10 @@ class Application(QtCore.QObject):
     def commandOptions(self) -> Any:
         """How the application was started."""
         return types.SimpleNamespace(testingEnabled=self.testing, noMainWindow=True)
+
+    def restart(self) -> None:
+        """Count it; Slicer would quit and start again, without a question."""
+        self.restarts += 1
 
     def processEvents(self) -> None:
         """Let Qt work."""

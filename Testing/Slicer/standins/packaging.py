@@ -48,6 +48,11 @@ def pip_ensure(
     )
 
 
+def pip_uninstall(requirements: str | list[str], blocking: bool = True, **callbacks: Any) -> None:
+    """Fail: tests remove nothing."""
+    raise AssertionError(f"A test would have removed {requirements}.")
+
+
 def pip_install(
     requirements: str | list[str],
     constraints: str | Path | None = None,
