@@ -29,12 +29,14 @@ from .sequences import sequenceSentence
 from .server_controls import remoteSettings
 from .study_source import StudySource, boxOfRoi, sourceOf
 from .suitability import unexpected
+from .turns import Task, Turns
 
 if TYPE_CHECKING:
     from KLIPCore.config import Config
 
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
+    from .turns import Steps
 
 SHARE_OF_TIME = 0.2
 """Part of the time that showing partial results may take of Slicer's."""
@@ -91,6 +93,7 @@ class Detection:
     ----------
     results : what the last one, or the present one so far, has put into the scene.
     runFolder : where its files are.
+    turns : work on results, one task after the other; others who work on them take their turns here, too.
     """
 
     def __init__(self, listener: Listener | None = None) -> None:
@@ -103,6 +106,8 @@ class Detection:
         self._timer = qt.QTimer()
         self._timer.setInterval(0)
         self._timer.connect("timeout()", self._prepare)
+        self.turns = Turns()
+        self._ending = False  # the process is over, its last results are being read
         self._parameters: KLIPSlicerParameterNode | None = None
         self._outputs = Outputs()
         self._runner = Runner(
@@ -119,7 +124,7 @@ class Detection:
     @property
     def running(self) -> bool:
         """Whether a run is in progress."""
-        return self._steps is not None or self._runner.running
+        return self._steps is not None or self._runner.running or self._ending
 
     def start(
         self,
@@ -212,35 +217,43 @@ class Detection:
             self._stopPreparing()
             self._onCancelled()
             return
-        self._runner.cancel()
+        self._runner.cancel()  # what is only being read any more comes to its end
 
     def cancelAndWait(self) -> None:
         """Stop and return when all processes are gone."""
         if self._steps is not None:
             self.cancel()
         self._runner.cancelAndWait()
+        self.turns.clear()
+        if self._ending:
+            self._ending = False
+            self.listener.onCancelled(self.results if self.results is not None and self.results.whole else None)
 
     # -- while it runs
 
     def _onSlice(self, _done: int) -> None:
         """Show what is finished, but no more often than :data:`SHARE_OF_TIME` allows."""
-        if time.monotonic() < self._nextPartial:
-            return
         started = time.monotonic()
-        try:
-            self._readNew()
-        except (
-            Exception
-        ) as error:  # too few blocks for a map yet, or a file still being written: there will be another slice
-            if not _isKlipError(error):
-                raise
-        took = time.monotonic() - started
-        self._nextPartial = time.monotonic() + took * (1 / SHARE_OF_TIME - 1)
+        if self.turns.working or started < self._nextPartial:
+            return
 
-    def _readNew(self) -> None:
+        def later(*_any: Any) -> None:
+            now = time.monotonic()
+            self._nextPartial = now + (now - started) * (1 / SHARE_OF_TIME - 1)
+
+        def failed(error: Exception) -> None:
+            later()
+            if not _isKlipError(error):  # else too few blocks for a map yet, or a file still being written
+                logging.error("KLIPSlicer: finished slices could not be shown", exc_info=error)
+
+        self.turns.add(Task("read", self._reading, later, failed))
+
+    def _reading(self) -> Steps[None]:
+        """Bring what is finished into the scene."""
         from .scene_results import FOLDER, SceneResults
 
-        node = slicer.mrmlScene.GetNodeByID(self._input)
+        scene = slicer.mrmlScene
+        node = scene.GetNodeByID(self._input)
         if node is None:
             self.cancel()
             return
@@ -248,30 +261,43 @@ class Detection:
             self.results.remove()
             self.results = None
         if self.results is None:
-            chosen = self._outputs.inScene(slicer.mrmlScene)
-            for old in SceneResults.allInScene(slicer.mrmlScene):
+            chosen = self._outputs.inScene(scene)
+            for old in SceneResults.allInScene(scene):
                 if old.GetAttribute(FOLDER) == str(self.runFolder):  # the run that is continued
                     SceneResults(old).remove(list(chosen.values()))
-            self.results = SceneResults.create(node, self.runFolder, chosen)
+            results = yield from SceneResults.creating(node, self.runFolder, chosen)
             wanted = choices.regionConfigOf(self._parameters)
-            if wanted != self.results.settings:
-                self.results.show(wanted)
-            self.results.setOpacity(self._parameters.opacity)
-        elif not self.results.addPartial():
+            if wanted != results.settings:
+                yield from results.showing(wanted)
+            results.setOpacity(self._parameters.opacity)
+            self.results = results
+        elif not (yield from self.results.addingPartial()):
             return
         self.listener.onResults(self.results)
 
     # -- how it ends
 
+    def _end(self, steps: Callable[[], Steps[None]], said: Callable[[], None]) -> None:
+        """Do the last of the work, then say how it ended."""
+        self._ending = True
+
+        def ended(*_any: Any) -> None:
+            self._ending = False
+            said()
+
+        def failed(error: Exception) -> None:
+            self._ending = False
+            if not _isKlipError(error):
+                logging.error("KLIPSlicer: the results could not be shown", exc_info=error)
+            self.listener.onFailed(str(error) if _isKlipError(error) else unexpected(error))
+
+        self.turns.add(Task("end", steps, ended, failed))
+
     def _onFinished(self) -> None:
         self._cleanUp()
-        try:
-            self._readNew()
-        except Exception as error:
-            if not _isKlipError(error):
-                raise
-            self.listener.onFailed(str(error))
-            return
+        self._end(self._reading, self._sayFinished)
+
+    def _sayFinished(self) -> None:
         if self.results is None:
             self.listener.onFailed(_("The examined volume is no longer in the scene."))
             return
@@ -280,15 +306,20 @@ class Detection:
     def _onCancelled(self) -> None:
         started = self._source is not None
         self._cleanUp()
+        if not started:
+            self.listener.onCancelled(self.results)
+            return
+        self._end(self._readingTheRest, lambda: self.listener.onCancelled(self.results))
+
+    def _readingTheRest(self) -> Steps[None]:
+        """Bring what was finished before Cancel into the scene; there may be nothing."""
         try:
-            if started:
-                self._readNew()
-        except Exception as error:  # nothing was finished
+            yield from self._reading()
+        except Exception as error:
             if not _isKlipError(error):
                 raise
         if self.results is not None:
-            self.results.finish()
-        self.listener.onCancelled(self.results)
+            yield from self.results.finishing()
 
     def _onFailed(self, sentence: str) -> None:
         self._cleanUp()

@@ -18,7 +18,8 @@ from slicer.i18n import tr as _
 
 from . import parameters as choices
 from .guard import Guard
-from .styles import WARNING
+from .status import sayError
+from .turns import Task, Turns
 
 if TYPE_CHECKING:
     from KLIPCore.config import RegionConfig
@@ -50,12 +51,15 @@ class LiveControls:
     parameters : the choices; None while there is no scene.
     results : what the sliders act on; None without.
 
+    :param turns: where work on results waits for its turn.
     :param say: shows a sentence.
     :param onShown: called when the results show something else than before.
     """
 
-    def __init__(self, ui: Any, guard: Guard, say: Callable[..., None], onShown: Callable[[], None]) -> None:
-        self._ui, self._guard, self._say, self._onShown = ui, guard, say, onShown
+    def __init__(
+        self, ui: Any, guard: Guard, turns: Turns, say: Callable[..., None], onShown: Callable[[], None]
+    ) -> None:
+        self._ui, self._guard, self._turns, self._say, self._onShown = ui, guard, turns, say, onShown
         self.parameters: KLIPSlicerParameterNode | None = None
         self.results: SceneResults | None = None
         self._shown: RegionConfig | None = None
@@ -123,23 +127,21 @@ class LiveControls:
             return None
 
     def show(self) -> None:
-        """Map and regions as the controls say."""
-        from KLIPCore.errors import KlipError
+        """Map and regions as the controls say, when their turn comes; of several moves the last one counts."""
+        results, wanted = self.results, self._wanted()
+        if results is None or wanted is None or wanted == self._shown:
+            return
+        started, self._shown = time.perf_counter(), wanted
 
-        if self.results is None or self.parameters is None:
-            return
-        started = time.perf_counter()
-        try:
-            wanted = choices.regionConfigOf(self.parameters)
-            if wanted == self._shown:
-                return
-            self._shown = wanted
-            self.results.show(wanted)
-        except KlipError as error:
-            self._say(str(error), WARNING)
-            return
-        self._onShown()
-        logging.debug("KLIPSlicer: live update in %.0f ms", 1000 * (time.perf_counter() - started))
+        def shown(_nothing: Any) -> None:
+            logging.debug("KLIPSlicer: live update in %.0f ms", 1000 * (time.perf_counter() - started))
+            if results is self.results:
+                self._onShown()
+
+        self._turns.add(Task("slider", lambda: results.showing(wanted), shown, self._onError))
+
+    def _onError(self, error: Exception) -> None:
+        sayError(error, _("Map and regions could not follow. The application log has the details."), self._say)
 
     def refreshThreshold(self) -> None:
         """Let the threshold's slider reach as far as the map does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,13 @@ from slicer.i18n import tr as _
 
 from .guard import Guard
 from .organs import ALL_SEGMENTS, EVERYWHERE, Choice, searchWithin, segmentNames
-from .stepped import Stepped
-from .styles import WARNING
+from .status import sayError
+from .turns import Task, Turns
 
 if TYPE_CHECKING:
-    from KLIPCore.runs.search import Search
-
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
+    from .turns import Steps
 
 
 class LookWithin:
@@ -29,22 +27,25 @@ class LookWithin:
     parameters : the choices; None while there is no scene.
     results : what the choice acts on; None without.
 
+    :param turns: where work on results waits for its turn.
     :param say: shows a sentence.
     :param onShown: called when the results show something else than before.
     """
 
-    def __init__(self, ui: Any, guard: Guard, say: Callable[..., None], onShown: Callable[[], None]) -> None:
-        self._ui, self._guard, self._say, self._onShown = ui, guard, say, onShown
+    def __init__(
+        self, ui: Any, guard: Guard, turns: Turns, say: Callable[..., None], onShown: Callable[[], None]
+    ) -> None:
+        self._ui, self._guard, self._turns, self._say, self._onShown = ui, guard, turns, say, onShown
         self.parameters: KLIPSlicerParameterNode | None = None
         self.results: SceneResults | None = None
         self._applied: tuple[Any, ...] = ()
-        self._stepped = Stepped(self._look, self._failed)
+        self._asked: object | None = None  # what is looked up for
         ui.segmentComboBox.connect("currentIndexChanged(int)", self._onSegment)
 
     @property
     def working(self) -> bool:
         """Whether segments are being looked up."""
-        return self._stepped.working
+        return self._asked is not None
 
     def refresh(self) -> None:
         """Show what the parameter node says."""
@@ -77,31 +78,30 @@ class LookWithin:
         if choice.key == self._applied:
             return
         self._applied = choice.key
-        live = self.results.live
-        self._stepped.start(searchWithin(choice, self.results.inputNode, live.framing.grid, live.roi))
+        results, self._asked = self.results, object()
+        asked = self._asked
+
+        def looking() -> Steps[None]:
+            live = results.live
+            search = yield from searchWithin(choice, results.inputNode, live.framing.grid, live.roi)
+            yield from results.looking(search)
+
+        def shown(_nothing: Any) -> None:
+            if asked is self._asked:
+                self._asked = None
+                self._onShown()
+
+        def failed(error: Exception) -> None:
+            if asked is self._asked:
+                self._asked = None
+                otherwise = _("The segmentation could not be read. The application log has the details.")
+                sayError(error, otherwise, self._say)
+
+        self._turns.add(Task("within", looking, shown, failed))
 
     def stop(self) -> None:
-        """Forget what was to be done."""
-        self._stepped.stop()
-
-    def _failed(self, error: Exception) -> None:
-        from KLIPCore.errors import KlipError
-
-        if isinstance(error, KlipError):
-            self._say(str(error), WARNING)
-            return
-        logging.error("KLIPSlicer: segments could not be looked up", exc_info=error)
-        self._say(_("The segmentation could not be read. The application log has the details."), WARNING)
-
-    def _look(self, search: Search) -> None:
-        from KLIPCore.errors import KlipError
-
-        try:
-            self.results.look(search)
-        except KlipError as error:
-            self._say(str(error), WARNING)
-            return
-        self._onShown()
+        """Heed no more what is being done."""
+        self._asked = None
 
     def _onSegment(self, _index: int) -> None:
         if not self._guard.up and self.parameters is not None:

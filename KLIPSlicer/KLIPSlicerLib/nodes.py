@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import get_vtk_array_type
 
 from KLIPCore.errors import GeometryError
 from KLIPCore.volume.grid import Grid
@@ -117,25 +118,29 @@ def updateNodeFromVolume(node: Any, volume: Volume) -> None:
 
 
 def newVolumeLike(inputNode: Any, name: str, dtype: Any = np.float32) -> Any:
-    """A volume node full of zeros on another's voxels, under the same parent transform."""
+    """A volume node on another's voxels, under the same parent transform; what its voxels hold is not said."""
     return laidLike(inputNode.GetScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", name), inputNode, dtype)
 
 
 def laidLike(node: Any, inputNode: Any, dtype: Any = np.float32) -> Any:
-    """Fill a volume node with zeros on another's voxels, under the same parent transform; what it held is lost."""
+    """Lay a volume node on another's voxels, under the same parent transform; what it held is lost.
+
+    Its voxels hold anything: filling some hundred megabytes takes a while that a person would feel here.
+    """
     node.CopyOrientation(inputNode)
     node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
-    setVoxels(node, np.zeros(inputNode.GetImageData().GetDimensions()[::-1], dtype))
+    if node.GetDisplayNode() is None:  # before there are voxels, of which it would make a histogram
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+    image = vtk.vtkImageData()
+    image.SetDimensions(inputNode.GetImageData().GetDimensions())
+    image.AllocateScalars(get_vtk_array_type(np.dtype(dtype)), 1)
+    node.SetAndObserveImageData(image)
     return node
 
 
-def setVoxels(node: Any, array: NDArray[Any], box: tuple[slice, slice, slice] | None = None) -> None:
-    """Put (k, j, i) numbers into a volume node: in place where shape and type allow, with one notification.
-
-    Parameters
-    ----------
-    box : where numbers can have changed; None: anywhere.
-    """
+def setVoxels(node: Any, array: NDArray[Any]) -> None:
+    """Put (k, j, i) numbers into a volume node: in place where shape and type allow, with one notification."""
     image = node.GetImageData()
     fits = image is not None and image.GetPointData().GetScalars() is not None
     if fits:
@@ -144,9 +149,21 @@ def setVoxels(node: Any, array: NDArray[Any], box: tuple[slice, slice, slice] | 
     if not fits:
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
         return
-    changed = box or (slice(None),) * 3
-    np.copyto(present[changed], array[changed])
+    np.copyto(present, array)
     voxelsModified(node)
+
+
+def voxelsLike(node: Any, array: NDArray[Any]) -> NDArray[Any]:
+    """A volume node's voxels (k, j, i), not a copy, of an array's shape and type.
+
+    Raises
+    ------
+    GeometryError : it has others.
+    """
+    present = slicer.util.arrayFromVolume(node) if node.GetImageData() is not None else None
+    if present is None or present.dtype != array.dtype or present.shape != array.shape:
+        raise GeometryError("The map was changed by another module.", "Run the detection again.")
+    return present
 
 
 def voxelsModified(node: Any) -> None:

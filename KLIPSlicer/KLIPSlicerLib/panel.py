@@ -62,8 +62,9 @@ class Panel:
         self.status = Status(ui)
         self.study = StudyControls(ui, self._guard, self.status.warn, self.refreshDetect)
         self.button = DetectButton(ui.detectButton, self.study)
-        self.live = LiveControls(ui, self._guard, self.status.say, self._onShown)
-        self.within = LookWithin(ui, self._guard, self.status.say, self._onShown)
+        turns = self.detection.turns
+        self.live = LiveControls(ui, self._guard, turns, self.status.say, self._onShown)
+        self.within = LookWithin(ui, self._guard, turns, self.status.say, self._onShown)
         self.found = ResultsList(ui, self.status.say)
         self.computer = Computer(ui)
         self.computer.update.busy = lambda: self.detection.running

@@ -9,6 +9,7 @@ import slicer.util
 
 from KLIPCore.volume.model_card import ModelCard
 from KLIPSlicerLib import nodes
+from KLIPSlicerLib.turns import aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,24 +17,29 @@ if TYPE_CHECKING:
     from KLIPCore.maps.trace import SliceTrace
     from KLIPCore.runs.live import LiveMap
     from KLIPSlicerLib.nodes import VoxelOrder
+    from KLIPSlicerLib.turns import Steps
 
 
-def begin(node: Any, live: LiveMap) -> None:
-    """Fill a volume with air, the lower end of the prior's window, and show that window where none is known."""
-    card = ModelCard.from_dict(live.run["prior"])
-    slicer.util.arrayFromVolume(node).fill(card.window.lo_hu)
-    if node.GetDisplayNode() is None:
-        node.CreateDefaultDisplayNodes()
-        shown = node.GetDisplayNode()
-        shown.SetAutoWindowLevel(False)
-        shown.SetWindowLevelMinMax(card.window.lo_hu, card.window.hi_hu)
+def beginning(node: Any, live: LiveMap, wasShown: bool) -> Steps[None]:
+    """Fill a volume with air, the lower end of the prior's window, and show that window.
+
+    :param wasShown: whether somebody chose another window before.
+    """
+    card, voxels = ModelCard.from_dict(live.run["prior"]), slicer.util.arrayFromVolume(node)
+    if not wasShown:
+        node.GetDisplayNode().SetWindowLevelMinMax(card.window.lo_hu, card.window.hi_hu)
+    yield from aside(lambda: voxels.fill(card.window.lo_hu))
 
 
-def add(node: Any, live: LiveMap, order: VoxelOrder, new: Sequence[SliceTrace]) -> None:
+def adding(node: Any, live: LiveMap, order: VoxelOrder, new: Sequence[SliceTrace]) -> Steps[None]:
     """Write slices into it, in place."""
     framing, card = live.framing, ModelCard.from_dict(live.run["prior"])
     slices = framing.orientation.view(order.sourceView(slicer.util.arrayFromVolume(node)))
-    for piece in new:
-        seen = framing.frame_of(piece.index).push(piece.reconstruction[None], slices.shape[1:])[0]
-        slices[piece.index] = card.window.invert(np.clip(seen, 0, 1))
+
+    def write() -> None:
+        for piece in new:
+            seen = framing.frame_of(piece.index).push(piece.reconstruction[None], slices.shape[1:])[0]
+            slices[piece.index] = card.window.invert(np.clip(seen, 0, 1))
+
+    yield from aside(write)
     nodes.voxelsModified(node)

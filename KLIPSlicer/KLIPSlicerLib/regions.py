@@ -92,18 +92,29 @@ def updateSegmentation(node: Any, geometryNode: Any, order: VoxelOrder, found: S
     order : from the grid that the regions were found on to those voxels.
     found : the regions.
     """
+    image = labelmapFor(node, geometryNode, found)
+    paint(order.sourceView(voxelsOf(image)), found)
+    describeSegments(node, image, found)
+
+
+def labelmapFor(node: Any, geometryNode: Any, found: Sequence[Region]) -> Any:
+    """The labelmap that a segmentation's segments share, or will share, with room for these regions."""
+    highest = max((region.label for region in found), default=1)
+    dtype = np.dtype(np.uint8 if highest < 256 else np.uint16)
+    return _sharedLabelmap(node.GetSegmentation(), geometryNode, dtype)
+
+
+def describeSegments(node: Any, image: Any, found: Sequence[Region]) -> None:
+    """Make a segmentation's segments these regions, which are painted in a labelmap already; one notification."""
     segmentation = node.GetSegmentation()
     shows3D = segmentation.ContainsRepresentation(_closedSurface())
     wasModifying = node.StartModify()
     if shows3D:
         segmentation.RemoveRepresentation(_closedSurface())
-    highest = max((region.label for region in found), default=1)
-    image = _sharedLabelmap(segmentation, geometryNode, np.dtype(np.uint8 if highest < 256 else np.uint16))
     wanted = {segmentId(region): region for region in found}
     for identifier in list(segmentation.GetSegmentIDs()):
         if identifier not in wanted:
             _removeSegment(segmentation, identifier)
-    _paint(order.sourceView(voxelsOf(image)), found)
     for identifier, region in wanted.items():
         segment = segmentation.GetSegment(identifier)
         isNew = segment is None
@@ -186,7 +197,7 @@ def voxelsOf(image: Any) -> NDArray[Any]:
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 
-def _paint(labels: NDArray[np.unsignedinteger], found: Sequence[Region]) -> None:
+def paint(labels: NDArray[np.unsignedinteger], found: Sequence[Region]) -> None:
     """Each region's label inside it, 0 elsewhere, in place."""
     labels.fill(0)
     for region in found:

@@ -24,7 +24,9 @@ folder; the organs, and where was looked."""
 
 
 def makeNodes(inputNode: Any, chosen: Mapping[str, Any] | None = None) -> Any:
-    """The nodes of a detection, empty, referring to each other, beside their input in the subject hierarchy.
+    """The nodes of a detection, referring to each other, beside their input in the subject hierarchy.
+
+    Nothing is in segmentation and table; what the volumes' voxels hold is not said.
 
     :param chosen: role → a node of the scene that is emptied and used; the other roles get new nodes.
     """
@@ -61,7 +63,7 @@ def makeNodes(inputNode: Any, chosen: Mapping[str, Any] | None = None) -> Any:
         traceNode.SetNodeReferenceID(role, node.GetID())
         node.SetNodeReferenceID(TRACE, traceNode.GetID())
         node.SetAttribute(RESULT, "1")
-    if made[MAP].GetDisplayNode() is None or display.legendOf(made[MAP]) is None:  # it was no map before
+    if display.legendOf(made[MAP]) is None:  # it was no map before
         display.setUpMapDisplay(made[MAP])
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     parent = hierarchy.GetItemParent(itemOf(hierarchy, inputNode)) or hierarchy.GetSceneItemID()

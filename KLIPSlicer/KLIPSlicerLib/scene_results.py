@@ -32,20 +32,18 @@ import slicer
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPSlicerLib import display, live, nodes, reconstruction, regions, result_nodes
+from KLIPSlicerLib.detection_nodes import DetectionNodes
 from KLIPSlicerLib.hidden import Hidden
 from KLIPSlicerLib.nodes import TRACE
 from KLIPSlicerLib.readings import Readings
 from KLIPSlicerLib.result_nodes import (
     FOLDER,
-    INPUT,
     MAP,
     RECONSTRUCTION,
-    ROLES,
     SEARCH,
-    SEGMENTATION,
     SETTINGS,
-    TABLE,
 )
+from KLIPSlicerLib.turns import aside, atOnce
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,9 +54,10 @@ if TYPE_CHECKING:
     from KLIPCore.maps.trace import SliceTrace
     from KLIPCore.runs.live import LiveMap, LiveView
     from KLIPCore.runs.search import Search
+    from KLIPSlicerLib.turns import Steps
 
 
-class SceneResults:
+class SceneResults(DetectionNodes):
     """One detection in the scene. Make it with :meth:`create` or :meth:`restore`.
 
     Attributes
@@ -70,9 +69,10 @@ class SceneResults:
     """
 
     def __init__(self, traceNode: Any) -> None:
-        self.traceNode = traceNode
+        super().__init__(traceNode)
         self.readings, self.hidden = Readings(traceNode), Hidden(traceNode)
         self.view: LiveView | None = None
+        self._spare: LiveView | None = None
         self.range: display.NatsRange | None = None
         self._live: LiveMap | None = None
         self._growing: live.GrowingRun | None = None
@@ -95,20 +95,42 @@ class SceneResults:
         TraceError : no run there, or too little of it is done; nothing in the scene has changed then.
         GeometryError : the run is of another volume.
         """
-        growing = live.GrowingRun(runFolder)
-        new = growing.readNew()
-        liveMap = growing.liveMap()
-        order = nodes.VoxelOrder.between(growing.framing.grid, nodes.gridOfNode(inputNode))
-        view = liveMap.update(liveMap.settings)
+        return atOnce(cls.creating(inputNode, runFolder, chosen))
+
+    @classmethod
+    def creating(
+        cls, inputNode: Any, runFolder: str | Path, chosen: Mapping[str, Any] | None = None
+    ) -> Steps[SceneResults]:
+        """:meth:`create` in steps of some milliseconds; given up, it leaves no node of its own."""
+        grid = nodes.gridOfNode(inputNode)
+
+        def read() -> tuple[live.GrowingRun, Sequence[SliceTrace], LiveMap, nodes.VoxelOrder, LiveView]:
+            growing = live.GrowingRun(runFolder)
+            new, liveMap = growing.readNew(), growing.liveMap()
+            order = nodes.VoxelOrder.between(growing.framing.grid, grid)
+            return growing, new, liveMap, order, liveMap.update(liveMap.settings)
+
+        growing, new, liveMap, order, view = yield from aside(read)
+        if inputNode.GetScene() is None:
+            raise TraceError("The examined volume is no longer in the scene.", "Load it again.")
+        chosen = {role: node for role, node in (chosen or {}).items() if node.GetScene() is not None}
+        wasShown = RECONSTRUCTION in chosen and chosen[RECONSTRUCTION].GetDisplayNode() is not None
         made = cls(result_nodes.makeNodes(inputNode, chosen))
         made._growing, made._live, made._order = growing, liveMap, order
         made.traceNode.SetAttribute(FOLDER, str(growing.folder.path))
-        reconstruction.begin(made.reconstructionNode, liveMap)
-        made._reconstruct(new)
-        made._put(view)
-        made.showInSliceViews()
-        if growing.isComplete:
-            made.finish()
+        try:
+            yield from reconstruction.beginning(made.reconstructionNode, liveMap, wasShown)
+            yield from reconstruction.adding(made.reconstructionNode, liveMap, order, new)
+            voxels = slicer.util.arrayFromVolume(made.mapNode)
+            yield from aside(lambda: voxels.fill(0))
+            yield from made._putting(view)
+            made.showInSliceViews()
+            if growing.isComplete:
+                yield from made.finishing()
+        except BaseException:
+            if made.traceNode.GetScene() is not None:
+                made.remove(list(chosen.values()))
+            raise
         return made
 
     @classmethod
@@ -139,72 +161,6 @@ class SceneResults:
         made.range = display.NatsRange.ofMap(made.view.kl_map.array, made.view.regions)
         return made
 
-    @staticmethod
-    def allInScene(scene: Any) -> list[Any]:
-        """The text nodes of all detections in a scene, for :meth:`restore`; the last one made comes last."""
-        return [
-            n for n in slicer.util.getNodesByClass("vtkMRMLTextNode", scene) if n.GetNodeReference(MAP) is not None
-        ]
-
-    @property
-    def whole(self) -> bool:
-        """Whether all its nodes are still in the scene."""
-        scene = self.traceNode.GetScene()
-        there = scene is not None and scene.GetNodeByID(self.traceNode.GetID()) is self.traceNode
-        return there and all(scene.GetNodeByID(self.traceNode.GetNodeReferenceID(role) or "") for role in ROLES)
-
-    def remove(self, kept: Sequence[Any] = ()) -> None:
-        """Take everything of this detection out of the scene; the input stays.
-
-        :param kept: nodes that stay, as nodes of no detection.
-        """
-        for node in kept:
-            if node.GetNodeReference(TRACE) is self.traceNode:
-                node.SetNodeReferenceID(TRACE, None)
-        scene = self.traceNode.GetScene()
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(self.traceNode))
-        found = {role: self.traceNode.GetNodeReference(role) for role in ROLES}
-        drops = {role: node for role, node in found.items() if node is not None and node not in kept}
-        legend = display.legendOf(drops[MAP]) if MAP in drops else None
-        for node in [legend, *drops.values(), self.traceNode]:
-            if node is not None:
-                hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
-                scene.RemoveNode(node)
-        result_nodes.removeEmptyFolder(hierarchy, folder)
-
-    # ---- nodes
-
-    @property
-    def inputNode(self) -> Any:
-        """The CT, or None when it was deleted."""
-        return self.traceNode.GetNodeReference(INPUT)
-
-    @property
-    def reconstructionNode(self) -> Any:
-        """Posterior mean in HU."""
-        return self.traceNode.GetNodeReference(RECONSTRUCTION)
-
-    @property
-    def mapNode(self) -> Any:
-        """Nats of the block centered at each voxel."""
-        return self.traceNode.GetNodeReference(MAP)
-
-    @property
-    def segmentationNode(self) -> Any:
-        """One segment a region."""
-        return self.traceNode.GetNodeReference(SEGMENTATION)
-
-    @property
-    def tableNode(self) -> Any:
-        """One row a region."""
-        return self.traceNode.GetNodeReference(TABLE)
-
-    @property
-    def runFolder(self) -> str:
-        """Where the run was written; it may be gone."""
-        return self.traceNode.GetAttribute(FOLDER) or ""
-
     # ---- live
 
     @property
@@ -234,18 +190,42 @@ class SceneResults:
         ------
         TraceError : the trace cannot answer them; what was shown stays.
         """
+        atOnce(self.showing(settings))
+
+    def showing(self, settings: RegionConfig) -> Steps[None]:
+        """:meth:`show` in steps of some milliseconds; what was shown stays until all of the new is known."""
+        self._refuseParts()
+        view = yield from aside(lambda: self.live.update(settings, self._spare))
+        yield from self._putting(view)
+
+    def _refuseParts(self) -> None:
+        """Raise TraceError where a node was deleted."""
         if not self.whole:
             raise TraceError("A part of the results was deleted from the scene.", "Run the detection again.")
-        self._put(self.live.update(settings, self.view))
 
-    def _put(self, view: LiveView) -> None:
-        """Map, regions and table into the scene's nodes."""
+    def _putting(self, view: LiveView) -> Steps[None]:
+        """Map, regions and table into the scene's nodes; voxels first, then all notifications at once."""
+        self._refuseParts()
         assert self._order is not None
+        order, image = self._order, regions.labelmapFor(self.segmentationNode, self.mapNode, view.regions)
+        labels = order.sourceView(regions.voxelsOf(image))
+        voxels = nodes.voxelsLike(self.mapNode, order.apply(view.kl_map.array))
+        box = self._bodyBox
+
+        def write() -> display.NatsRange:
+            np.copyto(voxels[box], order.apply(view.kl_map.array)[box])
+            regions.paint(labels, view.regions)
+            return display.NatsRange.ofMap(view.kl_map.array, view.regions)
+
+        shownRange = yield from aside(write)
+        self._refuseParts()
         settings, hidden = view.settings, self.hidden.peaks(self)
-        nodes.setVoxels(self.mapNode, self._order.apply(view.kl_map.array), self._bodyBox)
-        self._showRange(display.NatsRange.ofMap(view.kl_map.array, view.regions), settings.chosen.unit)
+        nodes.voxelsModified(self.mapNode)
+        self._showRange(shownRange, settings.chosen.unit)
+        if self.view is not None:  # its map is written over next time; nothing else of it is needed
+            self._spare = replace(self.view, labels=self.view.labels[:0])
         self.view = view
-        regions.updateSegmentation(self.segmentationNode, self.mapNode, self._order, view.regions)
+        regions.describeSegments(self.segmentationNode, image, view.regions)
         self._fillTable()
         self.traceNode.SetAttribute(SETTINGS, json.dumps(asdict(settings)))
         self.hidden.hide(self, hidden)
@@ -257,11 +237,15 @@ class SceneResults:
         ------
         ConfigError : nothing was examined of what is to be looked within; what was shown stays.
         """
-        self._live = self.live.looking(search)
+        atOnce(self.looking(search))
+
+    def looking(self, search: Search) -> Steps[None]:
+        """:meth:`look` in steps of some milliseconds."""
+        self._live, text = yield from aside(lambda: (self.live.looking(search), live.encodeSearch(search)))
         if self._growing is not None:
             self._growing.search = search
-        self.traceNode.SetAttribute(SEARCH, live.encodeSearch(search))
-        self.show(self.settings)
+        self.traceNode.SetAttribute(SEARCH, text)
+        yield from self.showing(self.settings)
 
     def addPartial(self) -> int:
         """Read slices that were finished meanwhile and show them.
@@ -270,20 +254,32 @@ class SceneResults:
         -------
         how many there were; when the run is complete, its trace is stored with the scene.
         """
-        if self._growing is None:
+        return atOnce(self.addingPartial())
+
+    def addingPartial(self) -> Steps[int]:
+        """:meth:`addPartial` in steps of some milliseconds."""
+        growing = self._growing
+        if growing is None:
             return 0
-        new = self._growing.readNew()
+        self._refuseParts()
+        new = yield from aside(growing.readNew)
         if new:
-            self._live = self._growing.liveMap()
-            self._reconstruct(new)
-            self.show(self.settings)
-            if self._growing.isComplete:
-                self.finish()
+            assert self._order is not None
+            self._live, self._spare = growing.liveMap(), None
+            yield from reconstruction.adding(self.reconstructionNode, self.live, self._order, new)
+            yield from self.showing(self.settings)
+            if growing.isComplete:
+                yield from self.finishing()
         return len(new)
 
     def finish(self) -> None:
         """Store the trace with the scene, for a run that ended or was cancelled; no more slices are expected."""
-        self.traceNode.SetText(live.encode(self.live))
+        atOnce(self.finishing())
+
+    def finishing(self) -> Steps[None]:
+        """:meth:`finish` in steps of some milliseconds."""
+        text = yield from aside(lambda: live.encode(self.live))
+        self.traceNode.SetText(text)
         self._growing = None
 
     # ---- display
@@ -381,8 +377,3 @@ class SceneResults:
             shown = replace(new, **{k: old.moved(v, new) for k, v in moved.items()})
         display.applyRange(self.mapNode, shown, unit)
         self.range = new
-
-    def _reconstruct(self, new: Sequence[SliceTrace]) -> None:
-        """Add slices to the reconstruction."""
-        assert self._order is not None
-        reconstruction.add(self.reconstructionNode, self.live, self._order, new)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -38,6 +40,15 @@ def timeLeft(seconds: float | None) -> str:
     if seconds < 5400:
         return _("about {n} min left").format(n=round(seconds / 60))
     return _("about {n} h left").format(n=f"{seconds / 3600:.1f}")
+
+
+def sayError(error: Exception, otherwise: str, say: Callable[..., None]) -> None:
+    """Say what went wrong with results: in the error's own words, or else in others and in the application's log."""
+    from KLIPCore.errors import KlipError
+
+    if not isinstance(error, KlipError):
+        logging.error("KLIPSlicer: %s", type(error).__name__, exc_info=error)
+    say(str(error) if isinstance(error, KlipError) else otherwise, WARNING)
 
 
 class Status:

@@ -138,11 +138,11 @@ def test_opening_the_module_again_leaves_nothing_behind(module: Any, tmp_path: P
         parameters, node = widget._parameterNode, widget._parameterNode.parameterNode
         assert observers_made(node, lambda: [(widget.exit(), widget.enter()) for _ in range(50)]) == 0
         assert widget._parameterNode is parameters
-        assert len(widget.Observations) == 4
+        assert len(widget.Observations) == 5
         assert (
             observers_made(node, lambda: [slicer.mrmlScene.Clear(0) for _ in range(20)]) <= 20
         )  # ours, taken off and put on again
-        assert len(widget.Observations) == 4
+        assert len(widget.Observations) == 5
         widget.ui.viewsSpinBox.value = 33
         assert widget._parameterNode.views == 33  # still connected
 

@@ -16,6 +16,7 @@ from KLIPSlicerLib.nodes import isResult
 from KLIPSlicerLib.outputs import Outputs
 from KLIPSlicerLib.result_nodes import MAP, RECONSTRUCTION, SEGMENTATION, TABLE
 from KLIPSlicerLib.scene_results import SceneResults
+from KLIPSlicerLib.turns import atOnce
 from made_run import MadeRun
 from panel_at_work import slicer
 from standins import person
@@ -224,7 +225,7 @@ class Growing:
 
     def read(self) -> SceneResults:
         """What is finished, as after a line of the process."""
-        self.detection._readNew()
+        atOnce(self.detection._reading())
         assert self.detection.results is not None
         return self.detection.results
 

@@ -1,0 +1,119 @@
+"""Long work that nobody feels: done a little at a time between events, one task after the other.
+
+A task is a generator. What only numbers need is done by a thread, :func:`aside`, while the task's turns lend it the
+interpreter: Slicer's main thread holds that whenever it runs no Python, so a thread alone would hardly get on. Nodes
+and widgets are touched on the main thread alone, between two yields.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import qt
+
+AT_ONCE_SECONDS = 0.01
+"""Work of one turn; a step more may be added to it."""
+
+LENT_SECONDS = 0.01
+"""For which a turn lends the interpreter to a thread."""
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+
+
+def aside(work: Callable[[], T]) -> Steps[T]:
+    """Do arithmetic in a thread; what it raises is raised here.
+
+    When the generator is closed before, the thread comes to its end unheard.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        future = pool.submit(work)
+        while not future.done():
+            wait([future], LENT_SECONDS)
+            yield
+        return future.result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def atOnce(steps: Steps[T]) -> T:
+    """Do a task to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+@dataclass
+class Task:
+    """Something to do.
+
+    name : of several that wait under one name, the last one counts.
+    begin : makes the steps, when its turn comes.
+    onEnd, onError : called with what the steps return, or raise.
+    """
+
+    name: str
+    begin: Callable[[], Steps[Any]]
+    onEnd: Callable[[Any], None]
+    onError: Callable[[Exception], None]
+
+
+class Turns:
+    """Does tasks one after the other, between events."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Task] = []
+        self._task: Task | None = None
+        self._steps: Steps[Any] | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._work)
+
+    @property
+    def working(self) -> bool:
+        """Whether something is not done yet."""
+        return self._steps is not None or bool(self._waiting)
+
+    def add(self, task: Task) -> None:
+        """Do this when its turn comes."""
+        self._waiting = [*(each for each in self._waiting if each.name != task.name), task]
+        self._timer.start()
+
+    def clear(self) -> None:
+        """Forget everything that is not done."""
+        self._timer.stop()
+        self._waiting = []
+        steps, self._steps, self._task = self._steps, None, None
+        if steps is not None:
+            steps.close()
+
+    def _work(self) -> None:
+        until = time.monotonic() + AT_ONCE_SECONDS
+        while time.monotonic() < until:
+            if not self.working:
+                self._timer.stop()
+                return
+            self._step()
+
+    def _step(self) -> None:
+        """One step of the present task, or the first of the next."""
+        if self._steps is None:
+            self._task = self._waiting.pop(0)
+            self._steps = self._task.begin()
+        task, steps = self._task, self._steps
+        assert task is not None
+        try:
+            next(steps)
+        except StopIteration as end:
+            self._task = self._steps = None
+            task.onEnd(end.value)
+        except Exception as error:
+            self._task = self._steps = None
+            task.onError(error)
