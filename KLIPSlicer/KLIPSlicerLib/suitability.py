@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from .stepped import Stepped
+from .turns import Task, Turns
 
 if TYPE_CHECKING:
     from KLIPCore.volume.model_card import ModelCard
@@ -35,13 +35,13 @@ class SuitabilityCheck:
     def __init__(self, onAnswer: Callable[[list[str], str], None]) -> None:
         """:param onAnswer: called with (warnings, error); the error says why the volume is refused, or is empty."""
         self._onAnswer = onAnswer
-        self._stepped = Stepped(lambda warnings: self._answer(warnings, ""), self._failed)
+        self._turns = Turns()
         self._known: dict[tuple, tuple[list[str], str]] = {}
 
     @property
     def working(self) -> bool:
         """Whether a question is not answered yet."""
-        return self._stepped.working
+        return self._turns.working
 
     def ask(self, key: tuple, volume: Callable[[], Generator[Any, None, Volume]], card: ModelCard) -> None:
         """Ask about a volume.
@@ -54,11 +54,11 @@ class SuitabilityCheck:
             self._onAnswer(*self._known[key])
             return
         self._key = key
-        self._stepped.start(checkInSteps(volume, card))
+        self._turns.add(Task("check", lambda: checkInSteps(volume, card), self._answer, self._failed))
 
     def stop(self) -> None:
         """Forget the question."""
-        self._stepped.stop()
+        self._turns.clear()
 
     def _failed(self, error: Exception) -> None:
         from KLIPCore.errors import KlipError
@@ -69,7 +69,7 @@ class SuitabilityCheck:
         logging.error("KLIPSlicer: the volume could not be checked", exc_info=error)
         self._answer([], unexpected(error))
 
-    def _answer(self, warnings: list[str], error: str) -> None:
+    def _answer(self, warnings: list[str], error: str = "") -> None:
         self._known[self._key] = (warnings, error)
         self._onAnswer(warnings, error)
 
