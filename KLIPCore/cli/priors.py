@@ -137,7 +137,7 @@ def priors_adapt(
         f"Denoising error of {done.held_back} scans held back, {done.learned} learned from:\n\n{done.table()}\n"
     )
     if done.path is None:
-        typer.echo("Not kept: the adapted weights are no better than those they started from.")
+        typer.echo("Not kept: the error fell by less than a hundredth on average. The prior knows such scans already.")
         return
     typer.echo(f"Adapted prior: {done.path}")
     typer.echo("It has no reference of health yet: klip priors reference makes one of runs on the site's scans.")

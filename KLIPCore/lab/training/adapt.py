@@ -40,6 +40,9 @@ LEAST_SCANS = 4
 HELD_BACK = 4
 """Every fourth scan is held back."""
 
+LEAST_GAIN = 0.01
+"""By how much the error must fall on average before new weights are kept: less is not worth a new reference."""
+
 LEARNING_RATE, EMA = 5e-5, 0.99
 """A quarter of the rate of training, and a running average that a few hundred steps can fill."""
 
@@ -51,7 +54,7 @@ class Adaptation:
     Attributes
     ----------
     path : Path or None
-        The adapted weights; None where they were no better, and so were not kept.
+        The adapted weights; None where they were hardly better, and so were not kept.
     before, after : dict of σ → error
         Root-mean-square denoising error of the scans held back, intensity.
     learned, held_back : int
@@ -133,7 +136,7 @@ def adapt(
     done = Adaptation(
         None, before, _error(adapted, held_back), len(config.sources[0].cases), len(config.validation[0].cases), notes
     )
-    if done.change >= 0:
+    if done.change > -LEAST_GAIN:
         return done
     path = save_prior(adapted.network, _card(adapted.card, given.card, done), out)
     page = out / f"{name}.md"
