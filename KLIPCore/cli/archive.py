@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from KLIPCore.cli.options import PROGRESS, BaseSettings, ProgressStyle, RunSettings, Speed, reading
+from KLIPCore.cli.pacs import Security, tls_of
 from KLIPCore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,7 +105,19 @@ class PlanOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class Query:
+    """What a PACS is asked for."""
+
+    accessions: Annotated[
+        Path | None, typer.Option(help="File with an accession number or study UID a line, to be found in --pacs.")
+    ] = None
+    pacs: Annotated[str, typer.Option(help="AE@HOST:PORT (C-FIND) or https://… (DICOMweb).")] = ""
+    aet: Annotated[str, typer.Option(help="Our AE title.")] = "KLIP"
+
+
 @archive_app.command("index")
+@reading
 def index(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Folders with studies, or NIfTI, NRRD, MHA files.", show_default=False)
@@ -117,19 +130,17 @@ def index(
     scanner_and_date: Annotated[
         bool, typer.Option("--scanner-and-date", help="Read them from the headers, for klip drift.")
     ] = False,
-    accessions: Annotated[
-        Path | None, typer.Option(help="File with an accession number or study UID a line, to be found in --pacs.")
-    ] = None,
-    pacs: Annotated[str, typer.Option(help="AE@HOST:PORT (C-FIND) or https://… (DICOMweb).")] = "",
-    aet: Annotated[str, typer.Option(help="Our AE title.")] = "KLIP",
+    *,
+    query: Query,
+    security: Security,
 ) -> None:
     """Write an index of studies, from folders or from a PACS."""
-    if accessions is not None:
+    if query.accessions is not None:
         from KLIPCore.pacs.resolve import finder, resolve, write_lines
 
-        if folders or not pacs:
+        if folders or not query.pacs:
             raise ConfigError("A list of accession numbers needs --pacs, and no folders.", "Write both, apart.")
-        lines = resolve(accessions, finder(pacs, aet))
+        lines = resolve(query.accessions, finder(query.pacs, query.aet, tls_of(security)))
         known = write_lines(lines, out)
         typer.echo(f"{known} of {len(lines)} studies are in the PACS. Written to {out}.")
         return

@@ -14,6 +14,7 @@ from KLIPCore.errors import Cancelled, ConfigError
 
 if TYPE_CHECKING:
     from KLIPCore.pacs.fetch import Manner
+    from KLIPCore.pacs.tls import Tls
 
 pacs_app = typer.Typer(
     no_args_is_help=True, help="Studies out of a PACS and results into it: DICOM (C-GET, C-MOVE, C-STORE) or DICOMweb."
@@ -48,6 +49,34 @@ class How:
     timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence after which it is given up.")] = 60.0
 
 
+@dataclass(frozen=True)
+class Security:
+    """How an association is secured."""
+
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS (DICOM; a DICOMweb address says https).")] = False
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="Authorities that are believed, PEM; the system's when not given.")
+    ] = None
+    tls_certificate: Annotated[Path | None, typer.Option(help="Our certificate with its chain, PEM.")] = None
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, where it is in another file.")] = None
+
+
+def tls_of(security: Security) -> Tls | None:
+    """Return the certificates that the options name; None where TLS is not spoken.
+
+    Raises
+    ------
+    ConfigError : certificates without TLS, or a key without a certificate.
+    """
+    from KLIPCore.pacs.tls import Tls
+
+    if security.tls:
+        return Tls(security.tls_ca, security.tls_certificate, security.tls_key)
+    if security.tls_ca or security.tls_certificate or security.tls_key:
+        raise ConfigError("Certificates were given, but not --tls.", "Add --tls, or leave them out.")
+    return None
+
+
 @pacs_app.command("fetch")
 @reading
 def fetch(
@@ -55,6 +84,7 @@ def fetch(
     to: Annotated[Path, typer.Option("--to", help="Folder for the study; it appears whole.", show_default=False)],
     which: Which,
     how: How,
+    security: Security,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Fetch the CT series of one study into a folder, whole or not at all."""
@@ -67,7 +97,7 @@ def fetch(
     if bool(which.study_uid) == bool(which.accession):
         raise ConfigError("Which study is meant is not said.", "Give --study-uid or --accession.")
     wanted = Wanted(which.study_uid, which.accession, which.series_uid)
-    manner = _manner(how.move, which.every_series)
+    manner, tls = _manner(how.move, which.every_series), tls_of(security)
     _wait(QuietHours.parse(how.quiet).wait_s())
     with show_progress(progress.value) as tell:
 
@@ -79,7 +109,7 @@ def fetch(
 
             found = fetch_study_web(source, wanted, to, Pace(how.rate), manner=manner, tell=told)
         else:
-            peer = Peer.parse(source, how.aet, how.timeout)
+            peer = Peer.parse(source, how.aet, how.timeout, tls)
             found = fetch_study(peer, wanted, to, Pace(how.rate), manner=manner, tell=told)
     if progress is not ProgressStyle.json:
         images = sum(file.is_file() for file in to.iterdir())
@@ -105,9 +135,11 @@ def _wait(seconds: float) -> None:
 
 
 @pacs_app.command("send")
+@reading
 def send(
     files: Annotated[list[Path], typer.Argument(help="DICOM files, or folders with them.", show_default=False)],
     to: Annotated[str, typer.Option("--to", help=ADDRESS, show_default=False)],
+    security: Security,
     aet: TITLE = "KLIP",
     rate: RATE = 0.0,
     quiet: QUIET = "",
@@ -117,36 +149,46 @@ def send(
     from KLIPCore.pacs.peers import Peer, is_web
     from KLIPCore.pacs.send import dicom_files, send_files
 
-    found = dicom_files(files)
+    found, tls = dicom_files(files), tls_of(security)
     _wait(QuietHours.parse(quiet).wait_s())
     if is_web(to):
         from KLIPCore.pacs.web import send_files_web
 
         stored = send_files_web(to, found, Pace(rate))
     else:
-        stored = send_files(Peer.parse(to, aet), found, Pace(rate))
+        stored = send_files(Peer.parse(to, aet, tls=tls), found, Pace(rate))
     typer.echo(f"{stored} objects stored.")
 
 
+@dataclass(frozen=True)
+class Most:
+    """How much is taken."""
+
+    largest_mb: Annotated[int, typer.Option(min=1, help="Largest object.")] = 1024
+    most_gb: Annotated[int, typer.Option(min=1, help="Everything together.")] = 64
+
+
 @pacs_app.command("listen")
+@reading
 def listen(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the studies.", show_default=False)],
+    security: Security,
     allow: Annotated[
         list[str] | None, typer.Option(help="AE title that may send. May be given several times.")
     ] = None,
     aet: TITLE = "KLIP",
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all, with --allow.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 11112,
-    largest_mb: Annotated[int, typer.Option(min=1, help="Largest object.")] = 1024,
-    most_gb: Annotated[int, typer.Option(min=1, help="Everything together.")] = 64,
+    *,
+    most: Most,
     idle: Annotated[float, typer.Option(min=0, help="Leave after so many seconds of silence; 0: never.")] = 0.0,
 ) -> None:
     """Take studies that a PACS sends, into a folder each; Ctrl-C ends it."""
     from KLIPCore.pacs.keep import Limits
     from KLIPCore.pacs.listen import Listener, Rules
 
-    limits = Limits(largest_mb << 20, most_gb << 30)
-    rules = Rules(aet, host, port, tuple(allow or ()), limits)
+    limits = Limits(most.largest_mb << 20, most.most_gb << 30)
+    rules = Rules(aet, host, port, tuple(allow or ()), limits, tls=tls_of(security))
     with Listener(out, rules, lambda study, series, n: typer.echo(f"{n} study {study} series {series}")) as listener:
         typer.echo(f"Listening at {host}:{listener.port} as {aet}.")
         try:

@@ -6,6 +6,7 @@
     uids      names for logs and files that say nothing about a patient
     keep      instances as they come → whole files in a folder
     peers     who is spoken to, and as whom
+    tls       certificates of both sides
     find      C-FIND: which study, and how much of it there should be
     fetch     C-GET, C-MOVE → one study in a folder, whole or not at all
     send      C-STORE

@@ -9,6 +9,7 @@ from typing import Any
 
 from KLIPCore.errors import ResourceError, optional
 from KLIPCore.pacs.peers import Peer
+from KLIPCore.pacs.tls import why_not
 
 CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 """CT, Enhanced CT, Legacy Converted Enhanced CT Image Storage."""
@@ -65,21 +66,33 @@ def association(
     Raises
     ------
     ResourceError : the peer cannot be reached, or refuses.
+    ConfigError : certificates cannot be read.
     """
+    secured = None if peer.tls is None else (peer.tls.calling(), peer.host)
     entity = application(peer.own_title, peer.timeout_s)
     for sop_class, syntaxes in contexts:
         entity.add_requested_context(sop_class, list(syntaxes))
     roles = [pynetdicom().build_role(sop_class, scp_role=True) for sop_class in receives]
     link = entity.associate(
-        peer.host, peer.port, ae_title=peer.title, ext_neg=roles or None, evt_handlers=list(handlers) or None
+        peer.host,
+        peer.port,
+        ae_title=peer.title,
+        ext_neg=roles or None,
+        evt_handlers=list(handlers) or None,
+        tls_args=secured,
     )
+    raw = getattr(link.dul.socket, "socket", None)
     if not link.is_established:
+        if raw is not None:
+            raw.close()  # pynetdicom leaves it open
+        insecure = secured and not link.is_rejected and why_not(peer.host, peer.port, secured[0], peer.timeout_s)
+        if insecure:
+            raise insecure
         why = "it refuses us" if link.is_rejected else "nobody answers, or it ended the conversation"
         raise ResourceError(
             f"No association with {peer.title} at {peer.host}:{peer.port}: {why}.",
             f"Check address and AE titles; the PACS must know '{peer.own_title}'.",
         )
-    raw = link.dul.socket.socket
     try:
         yield link
     finally:

@@ -171,7 +171,13 @@ def _get(peer: Peer, series: FoundSeries, intake: Intake) -> Counter[str]:
 
 
 def _move(peer: Peer, series: FoundSeries, intake: Intake, manner: Manner) -> Counter[str]:
-    """Let the PACS send a series to a port of ours, open for this series alone and for this PACS alone."""
+    """Let the PACS send a series to a port of ours, open for this series alone and for this PACS alone.
+
+    Raises
+    ------
+    ConfigError : the PACS is spoken to by TLS, and there is no certificate for our port.
+    ResourceError : the port is taken, or the PACS does not answer.
+    """
     events = pynetdicom().evt
     entity = application(peer.own_title, peer.timeout_s)
     entity.require_called_aet, entity.require_calling_aet = True, [peer.title]
@@ -180,7 +186,10 @@ def _move(peer: Peer, series: FoundSeries, intake: Intake, manner: Manner) -> Co
         entity.add_supported_context(sop_class, list(SYNTAXES))
     try:
         server = entity.start_server(
-            (manner.host, manner.port), block=False, evt_handlers=[(events.EVT_C_STORE, intake.store)]
+            (manner.host, manner.port),
+            block=False,
+            evt_handlers=[(events.EVT_C_STORE, intake.store)],
+            ssl_context=None if peer.tls is None else peer.tls.listening(),
         )
     except OSError as error:
         raise ResourceError(

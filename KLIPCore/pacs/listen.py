@@ -1,7 +1,8 @@
 """A C-STORE listener: what a PACS or a scanner sends lies in folders, one a study.
 
 By default it hears this computer alone. Towards a network the AE titles that may send must be named, which keeps
-mistakes out, not attackers: DICOM titles are no passwords, so the port belongs behind a firewall or a TLS tunnel.
+mistakes out, not attackers: DICOM titles are no passwords, so the port speaks TLS and asks for the callers'
+certificates, or belongs behind a firewall.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from KLIPCore.pacs.dimse import SYNTAXES, application, pynetdicom
 from KLIPCore.pacs.fetch import CANNOT_UNDERSTAND, OUT_OF_RESOURCES
 from KLIPCore.pacs.keep import Keeper, Limits
 from KLIPCore.pacs.peers import check_title, is_loopback
+from KLIPCore.pacs.tls import Tls
 from KLIPCore.pacs.uids import short
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class Rules:
     limits : how much is taken.
     most_associations : conversations at once.
     timeout_s : seconds of silence after which one is ended.
+    tls : our certificate, where the port speaks TLS; with authorities, callers must show one that these signed.
     """
 
     title: str = "KLIP"
@@ -60,6 +63,7 @@ class Rules:
     limits: Limits = field(default_factory=Limits)
     most_associations: int = 8
     timeout_s: float = 60.0
+    tls: Tls | None = None
 
     def check(self) -> None:
         """Refuse to be open to everybody.
@@ -87,7 +91,7 @@ class Listener:
 
     Raises
     ------
-    ConfigError : the rules are open to everybody.
+    ConfigError : the rules are open to everybody, or certificates cannot be used.
     ResourceError : the port is taken, or pynetdicom is missing.
     """
 
@@ -96,6 +100,7 @@ class Listener:
         self.rules, self.keeper, self.heard = rules, Keeper(folder, rules.limits, sorted_by_study=True), heard
         self.last = time.monotonic()
         self._lock, self._open = threading.Lock(), {}  # type: ignore[var-annotated]
+        secured = None if rules.tls is None else rules.tls.listening()
         events = pynetdicom().evt
         entity = application(rules.title, rules.timeout_s)
         entity.require_called_aet, entity.require_calling_aet = True, list(rules.callers)
@@ -110,7 +115,9 @@ class Listener:
             (events.EVT_CONN_CLOSE, self._whole),
         ]
         try:
-            self.server = entity.start_server((rules.host, rules.port), block=False, evt_handlers=handlers)
+            self.server = entity.start_server(
+                (rules.host, rules.port), block=False, evt_handlers=handlers, ssl_context=secured
+            )
         except OSError as error:
             raise ResourceError(
                 f"The port {rules.port} at {rules.host} cannot be listened on ({error.strerror}).",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.pacs.tls import Tls
 
 PEER = re.compile(r"(?P<title>[^@]{1,16})@(?P<host>\[[0-9a-fA-F:.]+\]|[^:@\s]+):(?P<port>\d{1,5})")
 
@@ -22,6 +23,7 @@ class Peer:
     host, port : where it listens.
     own_title : what we call ourselves there.
     timeout_s : seconds of silence after which it is given up.
+    tls : certificates, where it is spoken to by TLS.
     """
 
     title: str
@@ -29,9 +31,10 @@ class Peer:
     port: int
     own_title: str = "KLIP"
     timeout_s: float = 60.0
+    tls: Tls | None = None
 
     @classmethod
-    def parse(cls, text: str, own_title: str = "KLIP", timeout_s: float = 60.0) -> Peer:
+    def parse(cls, text: str, own_title: str = "KLIP", timeout_s: float = 60.0, tls: Tls | None = None) -> Peer:
         """Return the peer of ``AE@HOST:PORT``.
 
         Raises
@@ -42,7 +45,7 @@ class Peer:
         if not found or not 0 < int(found["port"]) < 65536:
             raise ConfigError(f"'{text}' is no DICOM peer.", "Write AE@HOST:PORT, e.g. ORTHANC@127.0.0.1:4242.")
         return cls(check_title(found["title"]), found["host"].strip("[]"), int(found["port"]), check_title(own_title),
-                   timeout_s)  # fmt: skip
+                   timeout_s, tls)  # fmt: skip
 
 
 def check_title(text: str) -> str:

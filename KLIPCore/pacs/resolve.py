@@ -9,19 +9,27 @@ from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, InputError, N
 from KLIPCore.export.files import written
 from KLIPCore.pacs.find import FoundSeries, Wanted, find_series
 from KLIPCore.pacs.peers import Peer, is_web
+from KLIPCore.pacs.tls import Tls
 from KLIPCore.pacs.uids import UID
 
 Line = dict[str, str]
 
 
-def finder(address: str, own_title: str) -> Callable[[Wanted], list[FoundSeries]]:
-    """Return what asks a PACS, by C-FIND or QIDO, for the CT series of a study."""
+def finder(address: str, own_title: str, tls: Tls | None = None) -> Callable[[Wanted], list[FoundSeries]]:
+    """Return what asks a PACS, by C-FIND or QIDO, for the CT series of a study.
+
+    Parameters
+    ----------
+    address : of the PACS.
+    own_title : our AE title.
+    tls : certificates for C-FIND by TLS.
+    """
     if is_web(address):
         from KLIPCore.pacs.web import client, find_series_web
 
         service = client(address)
         return lambda wanted: find_series_web(service, wanted)
-    peer = Peer.parse(address, own_title)
+    peer = Peer.parse(address, own_title, tls=tls)
     return lambda wanted: find_series(peer, wanted)
 
 

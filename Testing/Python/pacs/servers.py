@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -19,7 +20,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
-FIND, GET = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3"
+FIND, GET, MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3", "1.2.840.10008.5.1.4.1.2.2.2"
 
 
 def free_port() -> int:
@@ -110,12 +111,23 @@ class Peer:
     :param find_s: seconds before it answers a query.
     :param each_s: seconds before it sends each image.
     :param counts: whether it says how many images there are.
+    :param tls: what it is heard with by TLS.
+    :param moves_to: port of this computer to which it sends on C-MOVE, with the certificates of ``move_tls``.
     """
 
     def __init__(
-        self, study: Path, *, sent: int | None = None, find_s: float = 0, each_s: float = 0, counts: bool = True
+        self,
+        study: Path,
+        *,
+        sent: int | None = None,
+        find_s: float = 0,
+        each_s: float = 0,
+        counts: bool = True,
+        tls: ssl.SSLContext | None = None,
+        moves_to: int | None = None,
+        move_tls: Any = None,
     ) -> None:
-        from pynetdicom import AE, evt
+        from pynetdicom import AE, build_context, evt
 
         self.files = [pydicom.dcmread(file) for file in sorted(study.iterdir())]
         self.sent, self.find_s, self.each_s, self.counts = sent, find_s, each_s, counts
@@ -123,8 +135,11 @@ class Peer:
         entity.add_supported_context(FIND)
         entity.add_supported_context(GET)
         entity.add_supported_context(CT, scp_role=True, scu_role=True)
-        handlers = [(evt.EVT_C_FIND, self._find), (evt.EVT_C_GET, self._get)]
-        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.moves_to, self.move_tls = moves_to, move_tls
+        entity.add_supported_context(MOVE)
+        entity.requested_contexts = [build_context(CT)]
+        handlers = [(evt.EVT_C_FIND, self._find), (evt.EVT_C_GET, self._get), (evt.EVT_C_MOVE, self._move)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
         self.address = f"SLOW@127.0.0.1:{self.server.server_address[1]}"
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
@@ -145,6 +160,10 @@ class Peer:
         for file in files:
             time.sleep(self.each_s)
             yield 0xFF00, file
+
+    def _move(self, event: Any) -> Iterator[Any]:
+        yield "127.0.0.1", self.moves_to, {"ae_title": "KLIP", "tls_args": (self.move_tls.calling(), "127.0.0.1")}
+        yield from self._get(event)
 
     def stop(self) -> None:
         """End it."""

@@ -134,7 +134,7 @@ def test_orthancs_own_script_examines_a_stable_series_and_stores_the_results(tmp
         server.wait()
         server.add(tmp_path / "ct")
         for _ in range(4000):  # as long as a busy machine takes for a detection of some seconds
-            if list(work.glob("*.stored")):
+            if list(work.glob("*.stored")) and (work / "klip.log").read_text(encoding="utf-8").endswith("stored\n"):
                 break
             time.sleep(0.3)
         log = (work / "klip.log").read_text(encoding="utf-8")
