@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from KLIPCore import __version__
 from KLIPCore.audit.against import NoiseSettings, Scan, ScanSettings, Subject, measured_against, simulated_against
 from KLIPCore.audit.belonging import Belonging, belonging
+from KLIPCore.audit.bias import ImageError, image_error
 from KLIPCore.audit.consistency import Consistency, consistency
 from KLIPCore.audit.null_space import DAMPING, Shares, block_shares, mask_shares, tiling
 from KLIPCore.audit.removal import ENOUGH_NATS, LARGEST_REGION, Removal, flatten, removals
@@ -50,6 +51,7 @@ class AuditSettings:
     damping : λ of the measured shares, as a part of ‖A‖².
     error_hu : standard deviation by which the image may be wrong anywhere else while a structure is asked about.
     error_length_mm : over how many mm such errors are alike.
+    bias_length_mm : over how many mm a bias of the whole image is alike, where the residual shows one.
     max_structures : structures that are looked for where no regions are given.
     seed : of probes and of a simulated scan.
     noise : the law of the data.
@@ -60,13 +62,17 @@ class AuditSettings:
     damping: float = DAMPING
     error_hu: float = 8.0
     error_length_mm: float = 3.0
+    bias_length_mm: float = 30.0
     max_structures: int = 8
     seed: int = 0
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
 
     def __post_init__(self) -> None:
-        if min(self.block_mm, self.error_hu, self.error_length_mm) <= 0 or self.max_structures < 0:
+        if (
+            min(self.block_mm, self.error_hu, self.error_length_mm, self.bias_length_mm) <= 0
+            or self.max_structures < 0
+        ):
             raise ConfigError("Blocks, errors and lengths must be positive.", "Leave them out for the defaults.")
 
 
@@ -100,6 +106,7 @@ class Audit:
     body : (H, W) bool, the object.
     shares : measured share of each block.
     consistency : residual tests, with the blocks' labels.
+    error : by how much the image may be wrong elsewhere while a region is asked about.
     regions : the most contradicted first, then what is unprovable, then what was measured.
     """
 
@@ -109,6 +116,7 @@ class Audit:
     body: NDArray[np.bool_]
     shares: Shares
     consistency: Consistency
+    error: ImageError
     regions: tuple[AuditedRegion, ...]
 
     def null_space_map(self) -> NDArray[np.float32]:
@@ -130,12 +138,22 @@ class Audit:
         if wrong > WIDELY:
             said.append(
                 f"Image and data disagree in {100 * wrong:.0f} % of the blocks: the image as a whole is biased, or "
-                "the noise is larger than told. What is said of single regions may then be wrong; one may be called "
-                "contradicted for its surroundings' sake."
+                "the noise is larger than told. Take what is said of single regions with care."
+            )
+        if self.biased:
+            said.append(
+                f"The residual is that of an image that is wrong by about {_hu(self.error.std):.0f} HU over "
+                f"{self.settings.bias_length_mm:g} mm and {_hu(self.error.fine_std):.0f} HU over "
+                f"{self.settings.error_length_mm:g} mm. Regions were judged with room for that."
             )
         if self.regions and all(r.removal.information < ENOUGH_NATS for r in self.regions):
             said.append("Too little data to say anything of any region: none could get three nats for or against it.")
         return [sentence for sentence in said if sentence]
+
+    @property
+    def biased(self) -> bool:
+        """Whether the residual shows an error of the whole image beyond what every image is allowed."""
+        return self.error.coarse is not None
 
     def summary(self) -> str:
         """Return two or three sentences for somebody who reads nothing else."""
@@ -174,11 +192,16 @@ class Audit:
                     "area_mm2": float(r.mask.sum() * self.subject.pixel_mm**2),
                     "null_space_share": 1.0 - r.measured_share,
                     **r.removal.facts(),
-                    "contrast_hu": 1000 * r.removal.contrast / MU_WATER_PER_MM,
+                    "contrast_hu": _hu(r.removal.contrast),
                 }
                 for r in self.regions
             ],
             "consistency": self.consistency.facts(),
+            "image_error": {
+                "coarse_hu": _hu(self.error.std),
+                "fine_hu": _hu(self.error.fine_std),
+                "biased": self.biased,
+            },
             "null_space": {
                 "damping": self.shares.damping,
                 "largest_standard_error": float(self.shares.error.max()),
@@ -259,32 +282,58 @@ def audit_subject(
     labels, colours = tiling((image.shape[0], image.shape[1]), block)
     shares = block_shares(m.A, labels, own.damping, colours=colours, n_rounds=2, generator=generator)
     found = list(masks) if masks is not None else structures(image.numpy(), subject.pixel_mm, body, own.max_structures)
-    regions = _audited(subject, found, own, tell) if fits.belongs else []
+    asked = found if fits.belongs else []
+    error = room_for_error(subject, own, [torch.from_numpy(mask) for mask in asked])
+    regions = _audited(subject, asked, error, own.damping, tell)
     regions.sort(key=lambda r: ("contradicted", "unprovable", "measured").index(r.removal.verdict))
     tell("done", 1.0, f"{len(regions)} regions")
-    return Audit(subject, own, fits, body, shares, agree, tuple(regions))
+    return Audit(subject, own, fits, body, shares, agree, error, tuple(regions))
 
 
-def room_for_error(subject: Subject, settings: AuditSettings) -> StationaryGaussianPrior:
-    """Return how much the image may be wrong elsewhere: ``error_hu`` over ``error_length_mm``."""
+def room_for_error(subject: Subject, settings: AuditSettings, masks: Sequence[torch.Tensor] = ()) -> ImageError:
+    """Return by how much the image may be wrong while regions are asked about.
+
+    ``error_hu`` over ``error_length_mm`` at least; more, and a bias of the whole image, where the residual shows it.
+
+    Parameters
+    ----------
+    subject : image, data and noise.
+    settings : lengths, and the error that is always allowed.
+    masks : (H, W) regions that will be asked about; none: the residual is not looked at.
+    """
     std = settings.error_hu / 1000 * MU_WATER_PER_MM
-    return StationaryGaussianPrior.matern(
+    fine = StationaryGaussianPrior.matern(
         torch.zeros(subject.image.shape), std, max(0.7, settings.error_length_mm / subject.pixel_mm)
+    )
+    if not masks:
+        return ImageError(fine)
+    return image_error(
+        subject.measurement,
+        subject.image,
+        fine,
+        body_of(subject.image.numpy()),
+        settings.bias_length_mm / subject.pixel_mm,
+        structures=[subject.image - flatten(subject.image, mask) for mask in masks],
+        generator=torch.Generator().manual_seed(settings.seed),
     )
 
 
+def _hu(attenuation: float) -> float:
+    """A difference of attenuation in HU."""
+    return 1000 * attenuation / MU_WATER_PER_MM
+
+
 def _audited(
-    subject: Subject, masks: Sequence[NDArray[np.bool_]], settings: AuditSettings, tell: Progress
+    subject: Subject, masks: Sequence[NDArray[np.bool_]], error: ImageError, damping: float, tell: Progress
 ) -> list[AuditedRegion]:
     """Removal and share of every region, a few at a time."""
     regions: list[AuditedRegion] = []
-    prior = room_for_error(subject, settings)
     for start in range(0, len(masks), PER_SOLVE):
         tell("audit", 0.5 + 0.5 * start / len(masks), f"region {start + 1} of {len(masks)}")
         part = [torch.from_numpy(mask) for mask in masks[start : start + PER_SOLVE]]
         plain = [flatten(subject.image, mask) for mask in part]
-        found = removals(subject.measurement, subject.image, part, prior, without=plain)
-        seen = mask_shares(subject.measurement.A, part, settings.damping).measured
+        found = removals(subject.measurement, subject.image, part, error, without=plain)
+        seen = mask_shares(subject.measurement.A, part, damping).measured
         regions.extend(
             AuditedRegion(f"Region {start + k + 1}", mask.numpy(), removal, float(seen[k]))
             for k, (mask, removal) in enumerate(zip(part, found, strict=True))

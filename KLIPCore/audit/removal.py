@@ -27,6 +27,10 @@ it where it is as shown, and against it where it is not there. Far above zero th
 zero the data *contradict* it; in between nobody can know: invented or *unprovable*. A small number never means that
 the structure is not there: it means that the scan did not show it.
 
+*And where the whole image is wrong?* A bias b ~ N(0, τ² D S D) over centimetres (:mod:`KLIPCore.audit.bias`) is there
+with the structure and without: C and C₀ both get τ² D S D added, and K and K₀ with them. The data's coarse part, which
+a bias explains as well as a structure does, then no longer counts for or against one.
+
 What the image is without the structure: :func:`foretell` fills R as a Gaussian prior and the surroundings expect it
 (kriging). :func:`flatten` takes only the region's even contrast to its surroundings away and leaves its texture, which
 is what a reader means by a lesion; reconstructions are audited with that. Any other filling, such as an inpainting
@@ -43,6 +47,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from KLIPCore.audit.bias import ImageError
 from KLIPCore.audit.whitened import Whitened
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
@@ -82,8 +87,12 @@ class Removal:
 
     @property
     def verdict(self) -> Verdict:
-        """``measured``, ``contradicted`` (the data speak against it) or ``unprovable``."""
-        if abs(self.support) < ENOUGH_NATS:
+        """``measured``, ``contradicted`` (the data speak against it) or ``unprovable``.
+
+        Where even the structure as shown could not bring enough nats, many nats mean that the image's surroundings
+        are wrong, not that this structure is there or is not.
+        """
+        if min(abs(self.support), self.information) < ENOUGH_NATS:
             return "unprovable"
         return "measured" if self.support > 0 else "contradicted"
 
@@ -205,7 +214,7 @@ def removal(
     measurement: Measurement,
     image: Tensor,
     mask: Tensor,
-    prior: StationaryGaussianPrior,
+    prior: StationaryGaussianPrior | ImageError,
     *,
     mean: Tensor | None = None,
     without: Tensor | None = None,
@@ -219,7 +228,7 @@ def removal(
     measurement : one sinogram with operator and weights.
     image : (H, W) the reconstruction, in the operator's unit.
     mask : (H, W) bool region R.
-    prior : its spectrum is C, the room that the rest of the image has for correction.
+    prior : its spectrum is C, the room that the rest of the image has for correction; or that and a coarse error.
     mean : (H, W) m about which images vary by C. None: the image without the structure, so that only corrections of
         this reconstruction are asked for.
     without : (H, W) the image with another filling of R, e.g. by a diffusion prior; None: kriging.
@@ -245,7 +254,7 @@ def removals(
     measurement: Measurement,
     image: Tensor,
     masks: Sequence[Tensor],
-    prior: StationaryGaussianPrior,
+    prior: StationaryGaussianPrior | ImageError,
     *,
     mean: Tensor | None = None,
     without: Sequence[Tensor] | None = None,
@@ -254,8 +263,9 @@ def removals(
 ) -> list[Removal]:
     """Do :func:`removal` of several regions, each by itself, solved together."""
     B = Whitened(measurement.A, measurement.weights.sqrt())
-    conditionals = [Conditional(prior, mask) for mask in masks]
-    plain = list(without) if without is not None else [foretell(prior, image, mask, mean) for mask in masks]
+    error = prior if isinstance(prior, ImageError) else ImageError(prior)
+    conditionals = [Conditional(error.fine, mask) for mask in masks]
+    plain = list(without) if without is not None else [foretell(error.fine, image, mask, mean) for mask in masks]
     structures = image - torch.stack(plain)
     base = torch.stack(plain) if mean is None else mean.expand(len(masks), *image.shape)
     with torch.no_grad():
@@ -268,7 +278,7 @@ def removals(
         n = len(masks)
         held = [*conditionals, *([None] * (2 * n))]
         solved = conjugate_gradients(
-            lambda v: v + B(_covariance(B.T(v), prior, held)),
+            lambda v: v + B(_covariance(B.T(v), error, held)),
             torch.cat([d, d, shown]),
             n_iterations,
             relative_tolerance=tolerance,
@@ -295,9 +305,9 @@ def removals(
     return found
 
 
-def _covariance(x: Tensor, prior: StationaryGaussianPrior, held: Sequence[Conditional | None]) -> Tensor:
+def _covariance(x: Tensor, error: ImageError, held: Sequence[Conditional | None]) -> Tensor:
     """C x for each image, less what a region's own freedom contributes where one is held."""
-    full = prior.filtered(x.double(), prior.spectrum)
+    full = error.covariance(x)
     for k, conditional in enumerate(held):
         if conditional is not None:
             full[k] -= conditional.less(x[k])

@@ -165,21 +165,30 @@ def finer(mu: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(mu[None, None], scale_factor=2, mode="bilinear")[0, 0]
 
 
-def tv(measurement: Measurement, n_iterations: int = 80) -> Tensor:
+def tv(measurement: Measurement, n_iterations: int = 80, strength: float = 1.0) -> Tensor:
     """Total variation, weighted by the image's own gradients as in :mod:`KLIPCore.detection.reconstruct`."""
     quick = least_squares(measurement, 15)
-    weight = 2.0 / float(gradient(quick).square().sum(0).sqrt().mean())
+    weight = strength * 2.0 / float(gradient(quick).square().sum(0).sqrt().mean())
     return tv_reconstruction(measurement, weight, n_iterations, x0=quick.clamp_min(0.0))
 
 
 def pair(
-    slice_: Slice, scanner: Scanner, spots: list[tuple[float, float, float]], seed: int
+    slice_: Slice,
+    scanner: Scanner,
+    spots: list[tuple[float, float, float]],
+    seed: int,
+    *,
+    shown: bool = True,
+    strength: float = 1.0,
 ) -> tuple[Subject, Subject]:
-    """Return a reconstruction with lesions, beside data that hold them (first) and data that do not."""
+    """Return a reconstruction with lesions, beside data that hold them (first) and data that do not.
+
+    With ``shown`` False the reconstruction is that of the scan without the lesions: the first has erased them.
+    """
     contrast = CONTRAST_HU / 1000 * MU_WATER_PER_MM
     fine = finer(slice_.mu)
     added = contrast * torch.stack([disc(place, 2 * SIZE) for place in spots]).sum(0)
     held, plain = scanner.scan(fine + added, seed), scanner.scan(fine, seed)
-    image = tv(held)
+    image = tv(held if shown else plain, strength=strength)
     first, second = (Subject(image, slice_.pixel_mm, m, False, (), {"slice": 0}) for m in (held, plain))
     return first, second

@@ -44,6 +44,7 @@ class DiscPair:
     planted_image : the same with holes added; ``planted`` are their masks.
     prior : by how much the image may be wrong.
     pixel_mm : edge of a pixel.
+    attenuation : of the solid disc, 1/mm.
     """
 
     name: str
@@ -55,6 +56,7 @@ class DiscPair:
     planted: list[Tensor]
     prior: StationaryGaussianPrior
     pixel_mm: float
+    attenuation: float
 
 
 def disc_pairs(data: Path, views: Sequence[int], seed: int, names: Sequence[str] | None = None) -> Iterator[DiscPair]:
@@ -108,6 +110,7 @@ def _pair(name: str, n_views: int, scan: MeasuredScan, truth: NDArray[np.bool_],
         planted,
         prior,
         scan.image.pixel_mm,
+        scan.attenuation,
     )
 
 

@@ -1,8 +1,10 @@
 """What the audit finds and what it does not: `python -m KLIPCore.lab.audit_evidence --data FOLDER -o OUT`.
 
-Three trials, each printed as a table of Markdown, patients and scans one by one:
+Trials, each printed as a table of Markdown, patients and scans one by one:
 
 lesions    the same picture of lesions, held by the data or not (:mod:`KLIPCore.lab.audit_cases`), in simulated CT
+biased     the same in images that are wrong as a whole (:data:`BIASES`)
+erased     lesions that the data hold and the image does not show (:mod:`KLIPCore.lab.audit_erased`)
 discs      real discs of the Helsinki Tomography Challenge 2022: their own holes, and the same holes planted elsewhere
 network    a small U-Net on sparse-view back-projections; what it shows beyond the truth, and what the audit says of it
 
@@ -15,8 +17,8 @@ import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ import torch
 
 from KLIPCore.audit.against import Subject
 from KLIPCore.audit.audit import AuditSettings, room_for_error
+from KLIPCore.audit.bias import ImageError, image_error
 from KLIPCore.audit.removal import Removal, flatten, removals
 from KLIPCore.audit.structures import body_of, structures
 from KLIPCore.lab.audit_cases import (
@@ -39,13 +42,39 @@ from KLIPCore.lab.audit_cases import (
     synthetic_slices,
 )
 from KLIPCore.lab.audit_discs import disc_pairs
+from KLIPCore.lab.audit_erased import Erased, erased_holes, erased_lesions, erased_table
 from KLIPCore.lab.audit_unet import reconstruct, train
-from KLIPCore.lab.evaluation.auroc import auroc
+from KLIPCore.lab.evaluation.auroc import auroc, bootstrap_mean
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.priors.stationary import StationaryGaussianPrior
+from KLIPCore.volume.units import MU_WATER_PER_MM
 
 REAL, INVENTED = 0.5, 0.2
 """A network's structure is real where the truth has at least so much of its contrast, invented where at most."""
+
+
+def _level(subject: Subject) -> torch.Tensor:
+    """20 HU too low in the whole body."""
+    body = torch.from_numpy(body_of(subject.image.numpy())).to(subject.image)
+    return subject.image - 0.020 * MU_WATER_PER_MM * body
+
+
+def _cupped(subject: Subject) -> torch.Tensor:
+    """30 HU too low in the middle of the body, right at its rim."""
+    body = body_of(subject.image.numpy())
+    rows, columns = np.nonzero(body)
+    r, c = np.indices(body.shape)
+    far = ((r - rows.mean()) / (0.5 * np.ptp(rows))) ** 2 + ((c - columns.mean()) / (0.5 * np.ptp(columns))) ** 2
+    cup = torch.from_numpy(body * (1 - far).clip(0)).to(subject.image)
+    return subject.image - 0.030 * MU_WATER_PER_MM * cup
+
+
+BIASES: dict[str, tuple[float, Callable[[Subject], torch.Tensor]]] = {
+    "": (1.0, lambda subject: subject.image),
+    "level": (1.0, _level),
+    "cupping": (1.0, _cupped),
+    "shrunk": (4.0, lambda subject: subject.image),
+}
+"""Images that are wrong as a whole: weight of total variation as a multiple of the usual one, and what is done then."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +118,21 @@ class Row:
         )
 
 
-def asked(
-    m: Measurement, image: torch.Tensor, masks: Sequence[torch.Tensor], prior: StationaryGaussianPrior
-) -> list[Removal]:
+def asked(m: Measurement, image: torch.Tensor, masks: Sequence[torch.Tensor], error: ImageError) -> list[Removal]:
     """Removal of each mask as :func:`KLIPCore.audit.audit.audit_subject` does it."""
-    return removals(m, image, masks, prior, without=[flatten(image, mask) for mask in masks])
+    return removals(m, image, masks, error, without=[flatten(image, mask) for mask in masks])
 
 
 def lesion_rows(
-    slices: Sequence[Slice], views: Sequence[int], n_lesions: int, seed: int, photons: float | None
+    slices: Sequence[Slice],
+    views: Sequence[int],
+    n_lesions: int,
+    seed: int,
+    photons: float | None,
+    *,
+    biases: Sequence[str] = ("",),
 ) -> Iterator[Row]:
-    """True lesions and planted ones of the same look in simulated CT."""
+    """True lesions and planted ones of the same look in simulated CT, in images as they are or biased as a whole."""
     for n_views in views:
         scanners: dict[float, Scanner] = {}
         for number, own in enumerate(slices):
@@ -108,11 +141,16 @@ def lesion_rows(
             if not spots:
                 continue
             masks = [disc((r, c, radius + 0.5), len(own.mu)) > 0.5 for r, c, radius in spots]
-            for present, subject in zip((True, False), pair(own, scanner, spots, seed + number), strict=True):
-                prior = room_for_error(subject, AuditSettings())
-                for spot, found in zip(spots, asked(subject.measurement, subject.image, masks, prior), strict=True):
-                    size = 2 * spot[2] * own.pixel_mm
-                    yield Row.of(("lesions", own.source, own.name, n_views), present, size, found)
+            for bias in biases:
+                strength, change = BIASES[bias]
+                where = (f"biased: {bias}" if bias else "lesions", own.source, own.name, n_views)
+                both = pair(own, scanner, spots, seed + number, strength=strength)
+                for present, subject in zip((True, False), both, strict=True):
+                    changed = replace(subject, image=change(subject))
+                    error = room_for_error(changed, AuditSettings(), masks)
+                    found = asked(changed.measurement, changed.image, masks, error)
+                    for spot, one in zip(spots, found, strict=True):
+                        yield Row.of(where, present, 2 * spot[2] * own.pixel_mm, one)
 
 
 def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Row]:
@@ -130,7 +168,8 @@ def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Ro
         masks = [torch.from_numpy(s) for s in structures(image.numpy(), own.pixel_mm, body_of(image.numpy()), 8)]
         if not masks:
             continue
-        for mask, found in zip(masks, asked(m, image, masks, room_for_error(subject, AuditSettings())), strict=True):
+        error = room_for_error(subject, AuditSettings(), masks)
+        for mask, found in zip(masks, asked(m, image, masks, error), strict=True):
             true = float((own.mu - flatten(own.mu, mask))[mask].mean())
             part = true / found.contrast if found.contrast else 0.0
             if part >= REAL or part <= INVENTED:
@@ -144,7 +183,15 @@ def disc_rows(data: Path, views: Sequence[int], seed: int, names: Sequence[str] 
         for present, image, masks in ((True, scan.image, scan.holes), (False, scan.planted_image, scan.planted)):
             if not masks:
                 continue
-            for mask, found in zip(masks, asked(scan.measurement, image, masks, scan.prior), strict=True):
+            error = image_error(
+                scan.measurement,
+                image,
+                scan.prior,
+                body_of(image.numpy()),
+                AuditSettings().bias_length_mm / scan.pixel_mm,
+                structures=[image - flatten(image, mask) for mask in masks],
+            )
+            for mask, found in zip(masks, asked(scan.measurement, image, masks, error), strict=True):
                 size = 2 * math.sqrt(float(mask.sum()) / math.pi) * scan.pixel_mm
                 yield Row.of(("discs", "HTC 2022", scan.name, scan.n_views), present, size, found)
 
@@ -176,10 +223,26 @@ def _line(group: tuple[int, str, str], rows: Sequence[Row]) -> str:
         cells += [len(part), sum(r.verdict == wrong for r in part), sum(r.verdict == "unprovable" for r in part)]
     if true and planted:
         scores = np.array([r.support for r in rows])
-        cells.append(f"{auroc(scores, np.array([r.present for r in rows])):.3f}")
+        cells.append(f"{auroc(scores, np.array([r.present for r in rows])):.3f}{_interval(rows)}")
     else:
         cells.append("")
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _interval(rows: Sequence[Row]) -> str:
+    """The mean over scans of a scan's own AUROC, with its bootstrap interval; nothing of few scans."""
+    scans: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        scans[row.name].append(row)
+    own = [
+        auroc(np.array([r.support for r in part]), np.array([r.present for r in part]))
+        for part in scans.values()
+        if len({r.present for r in part}) == 2
+    ]
+    mean = bootstrap_mean(own, seed=0) if own else None
+    if mean is None or not math.isfinite(mean.lo):
+        return ""
+    return f"; by scan {mean.mean:.3f} ({mean.lo:.3f} to {mean.hi:.3f}, n = {mean.n})"
 
 
 def main() -> None:
@@ -188,7 +251,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("-o", "--out", type=Path, default=None)
     parser.add_argument("--views", type=int, nargs="+", default=[24, 60])
-    parser.add_argument("--trials", nargs="+", default=["lesions", "discs", "network"])
+    parser.add_argument("--trials", nargs="+", default=["lesions", "biased", "erased", "discs", "network"])
     parser.add_argument("--patients", type=int, default=4, help="synthetic patients")
     parser.add_argument("--lesions", type=int, default=4, help="lesions in a slice")
     parser.add_argument("--photons", type=float, default=None, help="of the lesions' scans; Gaussian when left out")
@@ -196,21 +259,32 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of the network's training")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    rows: list[Row] = []
+    rows: list[Row | Erased] = []
     for row in trials(given):
         rows.append(row)
         if given.out is not None:  # hours on a busy computer: what is done is kept
             given.out.mkdir(parents=True, exist_ok=True)
             text = json.dumps([asdict(row) for row in rows], indent=1)
             (given.out / "audit_evidence.json").write_text(text + "\n", encoding="utf-8")
-    print(tables(rows))
+    print(tables([row for row in rows if isinstance(row, Row)]))
+    erased = [row for row in rows if isinstance(row, Erased)]
+    if erased:
+        print("\n**erased**\n\n" + erased_table(erased))
 
 
-def trials(given: argparse.Namespace) -> Iterator[Row]:
+def trials(given: argparse.Namespace) -> Iterator[Row | Erased]:
     """Rows of every trial that was asked for."""
-    if "lesions" in given.trials:
+    slices: list[Slice] = []
+    if {"lesions", "biased", "erased"} & set(given.trials):
         slices = [*btcv_slices(given.data, BTCV_TEST), *synthetic_slices(given.patients)]
-        yield from lesion_rows(slices, given.views, given.lesions, given.seed, given.photons)
+    simulated = (slices, given.views, given.lesions, given.seed, given.photons)
+    if "lesions" in given.trials:
+        yield from lesion_rows(*simulated)
+    if "biased" in given.trials:
+        yield from lesion_rows(*simulated, biases=("level", "cupping", "shrunk"))
+    if "erased" in given.trials:
+        yield from erased_lesions(*simulated)
+        yield from erased_holes(given.data, given.views, given.seed, given.discs)
     if "discs" in given.trials:
         yield from disc_rows(given.data, given.views, given.seed, given.discs)
     if "network" in given.trials:
