@@ -187,6 +187,7 @@ def measured_against(volume: Volume, scan: Scan, noise: NoiseSettings, index: in
         description=f"measured: {geometry.n_views} views of {geometry.n_detectors} bins",
     )
     facts = {"geometry": repr(geometry), "photons_per_ray": per_bin, "model_error": noise.model_error, "slice": k}
+    facts["z_mm"] = _height(volume, k)
     return Subject(torch.from_numpy(image), pixel, measurement, estimated, tuple(notes), facts)
 
 
@@ -255,6 +256,7 @@ def simulated_against(
         "itself does not show cannot be found."
     )
     facts = {"geometry": repr(geometry), "photons_per_ray": photons, "model_error": noise.model_error, "slice": k}
+    facts["z_mm"] = _height(volume, k)
     return Subject(torch.from_numpy(image), pixel, measurement, False, tuple(notes), facts)
 
 
@@ -264,6 +266,12 @@ def law(y: torch.Tensor, photons: float, model_error: float) -> Noise:
         return PoissonNoise(photons)
     p = y.double().clamp_min(0.0)
     return KnownNoise((torch.exp(p) / photons + (model_error * p).square()).sqrt().to(y.dtype))
+
+
+def _height(volume: Volume, index: int) -> float:
+    """Where a slice's middle lies along the body, in mm to superior."""
+    grid = volume.oriented_lps()[0].grid
+    return round(float(grid.to_world([index, (grid.shape[1] - 1) / 2, (grid.shape[2] - 1) / 2])[2]), 2)
 
 
 def _size(volume: Volume) -> str:

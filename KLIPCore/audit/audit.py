@@ -8,7 +8,7 @@ mathematics is written with. Nothing here knows which method made the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -219,6 +219,7 @@ def audit(
     *,
     index: int | None = None,
     regions: Volume | None = None,
+    names: Mapping[int, str] | None = None,
     settings: AuditSettings | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -230,6 +231,7 @@ def audit(
     against : a measured sinogram, or a reference on the same voxels, whose scan is then simulated.
     index : slice from the feet; may be left out where there is one only.
     regions : labels on the reconstruction's voxels; None: structures are looked for.
+    names : what labels are called.
     settings : see :class:`AuditSettings`.
     progress : called with stage, fraction and detail.
 
@@ -242,8 +244,11 @@ def audit(
         subject = measured_against(reconstruction, against, own.noise, index)
     else:
         subject = simulated_against(reconstruction, against, own.noise, own.scan, index, own.seed)
-    masks = None if regions is None else _masks(regions, reconstruction, subject.facts["slice"])
-    return audit_subject(subject, masks, own, progress)
+    if regions is None:
+        return audit_subject(subject, None, own, progress)
+    masks = _masks(regions, reconstruction, subject.facts["slice"])
+    called = [(names or {}).get(label, f"Region {n}") for n, label in enumerate(masks, 1)]
+    return audit_subject(subject, list(masks.values()), own, progress, called)
 
 
 def audit_subject(
@@ -251,6 +256,7 @@ def audit_subject(
     masks: Sequence[NDArray[np.bool_]] | None = None,
     settings: AuditSettings | None = None,
     progress: Progress | None = None,
+    names: Sequence[str] | None = None,
 ) -> Audit:
     """Audit an image against a measurement.
 
@@ -259,6 +265,7 @@ def audit_subject(
     subject : image, data and noise.
     masks : (H, W) regions; None: structures are looked for.
     settings, progress : see :func:`audit`.
+    names : of the masks; None: Region 1, 2, …
     """
     own = settings or AuditSettings()
     tell = progress or (lambda stage, fraction, detail: None)
@@ -284,7 +291,8 @@ def audit_subject(
     found = list(masks) if masks is not None else structures(image.numpy(), subject.pixel_mm, body, own.max_structures)
     asked = found if fits.belongs else []
     error = room_for_error(subject, own, [torch.from_numpy(mask) for mask in asked])
-    regions = _audited(subject, asked, error, own.damping, tell)
+    called = list(names) if names is not None else [f"Region {n}" for n in range(1, len(asked) + 1)]
+    regions = _audited(subject, list(zip(called, asked, strict=False)), error, own.damping, tell)
     regions.sort(key=lambda r: ("contradicted", "unprovable", "measured").index(r.removal.verdict))
     tell("done", 1.0, f"{len(regions)} regions")
     return Audit(subject, own, fits, body, shares, agree, error, tuple(regions))
@@ -324,25 +332,26 @@ def _hu(attenuation: float) -> float:
 
 
 def _audited(
-    subject: Subject, masks: Sequence[NDArray[np.bool_]], error: ImageError, damping: float, tell: Progress
+    subject: Subject, named: Sequence[tuple[str, NDArray[np.bool_]]], error: ImageError, damping: float, tell: Progress
 ) -> list[AuditedRegion]:
     """Removal and share of every region, a few at a time."""
     regions: list[AuditedRegion] = []
-    for start in range(0, len(masks), PER_SOLVE):
-        tell("audit", 0.5 + 0.5 * start / len(masks), f"region {start + 1} of {len(masks)}")
-        part = [torch.from_numpy(mask) for mask in masks[start : start + PER_SOLVE]]
-        plain = [flatten(subject.image, mask) for mask in part]
-        found = removals(subject.measurement, subject.image, part, error, without=plain)
-        seen = mask_shares(subject.measurement.A, part, damping).measured
+    for start in range(0, len(named), PER_SOLVE):
+        tell("audit", 0.5 + 0.5 * start / len(named), f"region {start + 1} of {len(named)}")
+        part = named[start : start + PER_SOLVE]
+        masks = [torch.from_numpy(mask) for _, mask in part]
+        plain = [flatten(subject.image, mask) for mask in masks]
+        found = removals(subject.measurement, subject.image, masks, error, without=plain)
+        seen = mask_shares(subject.measurement.A, masks, damping).measured
         regions.extend(
-            AuditedRegion(f"Region {start + k + 1}", mask.numpy(), removal, float(seen[k]))
-            for k, (mask, removal) in enumerate(zip(part, found, strict=True))
+            AuditedRegion(name, mask, removal, float(share))
+            for (name, mask), removal, share in zip(part, found, seen, strict=True)
         )
     return regions
 
 
-def _masks(regions: Volume, reconstruction: Volume, index: int) -> list[NDArray[np.bool_]]:
-    """Masks of the labels on a slice.
+def _masks(regions: Volume, reconstruction: Volume, index: int) -> dict[int, NDArray[np.bool_]]:
+    """Masks of the labels on a slice, by label.
 
     Raises
     ------
@@ -351,10 +360,10 @@ def _masks(regions: Volume, reconstruction: Volume, index: int) -> list[NDArray[
     if not regions.grid.same_as(reconstruction.grid, 1e-3):
         raise ConfigError("The regions lie on another grid than the reconstruction.", "Draw them on its voxels.")
     labels = regions.oriented_lps()[0].array[index].round().astype(int)
-    masks = [labels == value for value in np.unique(labels[labels > 0])]
+    masks = {int(value): labels == value for value in np.unique(labels[labels > 0])}
     if not masks:
         raise ConfigError(f"There is no region on slice {index}.", "Choose another --slice, or leave --regions out.")
-    if max(int(mask.sum()) for mask in masks) > LARGEST_REGION:
+    if max(int(mask.sum()) for mask in masks.values()) > LARGEST_REGION:
         raise ConfigError(
             f"A region of more than {LARGEST_REGION} pixels is no structure.",
             "Outline single structures; split organs.",

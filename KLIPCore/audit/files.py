@@ -13,14 +13,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.audit.audit import DISCLAIMER, Audit
-from KLIPCore.audit.pictures import COLOURS, pictures
+from KLIPCore.audit.colours import COLOURS, rgb_of
+from KLIPCore.audit.pictures import pictures
 from KLIPCore.errors import OutputError
 from KLIPCore.export.files import write_bytes
 from KLIPCore.export.html import flat_table
@@ -86,7 +89,7 @@ def page(audit: Audit) -> str:
     facts = {key: record[key] for key in ("consistency", "null_space", "settings", "provenance")}
     return environment.get_template("page.html").render(
         measurement=record["measurement"] + (" (SIMULATED)" if record["simulated"] else ""),
-        slice=audit.subject.facts["slice"],
+        place=_place(audit.subject.facts),
         stop=stop,
         summary=record["summary"],
         warnings=[sentence for sentence in said if sentence != stop],
@@ -96,6 +99,12 @@ def page(audit: Audit) -> str:
         table=flat_table(facts),
         disclaimer=DISCLAIMER,
     )
+
+
+def _place(facts: Mapping[str, Any]) -> str:
+    """Which slice it is, and where it lies."""
+    height = facts.get("z_mm")
+    return f"slice {facts['slice']} from the feet" + ("" if height is None else f" (z = {height:.1f} mm)")
 
 
 def segments(audit: Audit, lie: _Slice) -> list[Region]:
@@ -111,14 +120,13 @@ def segments(audit: Audit, lie: _Slice) -> list[Region]:
             np.zeros(nats.array.shape, np.float32),
             known=KnownRegions(labels.astype(int), q_values=np.ones(nats.array.shape, np.float32)),
         )[0]
-        colour = tuple(int(COLOURS[region.removal.verdict][k : k + 2], 16) / 255 for k in (1, 3, 5))
         regions.append(
             replace(
                 one,
                 label=n,
                 name=f"{region.name}: {region.removal.verdict}",
                 total_nats=region.removal.support,
-                colour=(colour[0], colour[1], colour[2]),
+                colour=rgb_of(region.removal.verdict),
             )
         )
     return regions

@@ -13,11 +13,11 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from KLIPCore.audit.audit import Audit, AuditedRegion
+from KLIPCore.audit.colours import COLOURS
 from KLIPCore.export.images import FOREGROUND, MUTED, Picture, encode, new_figure
 from KLIPCore.export.overlay import HALO, bare
 from KLIPCore.volume.units import mu_to_hu
 
-COLOURS = {"measured": "#59d47a", "contradicted": "#ff5d55", "unprovable": "#ffd23f"}
 MEANING = {
     "measured": "measured",
     "contradicted": "contradicted by the data: probably invented",

@@ -12,6 +12,7 @@ import typer
 
 from KLIPCore.cli.options import PROGRESS, ProgressStyle, reading
 from KLIPCore.errors import ConfigError
+from KLIPCore.progress import show_progress
 
 DOES_NOT_BELONG = 21
 """Exit code where reconstruction and data are not of the same scan; as of a study that does not fit."""
@@ -42,7 +43,7 @@ def audit(
     scan: AuditScan,
     slice_: Annotated[int | None, typer.Option("--slice", help="Slice, counted from the feet from 0.")] = None,
     regions: Annotated[
-        Path | None, typer.Option(help="Label image of what to audit; without, compact structures are looked for.")
+        Path | None, typer.Option(help="Segmentation of what to audit; without, compact structures are looked for.")
     ] = None,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
@@ -61,7 +62,9 @@ def audit(
         noise=NoiseSettings(scan.photons, scan.model_error),
         scan=ScanSettings(60 if scan.views is None or is_scan else scan.views, scan.fan),
     )
-    found, page = audit_files(recon, against, out, slice_, regions, scan.views if is_scan else None, settings)
+    views = scan.views if is_scan else None
+    with show_progress(progress.value) as tell:
+        found, page = audit_files(recon, against, out, slice_, regions, views, settings, tell)
     if progress is ProgressStyle.json:
         typer.echo(json.dumps({"stage": "result", "fraction": 1.0, "eta_s": 0.0, "detail": str(out / "audit.json")}))
     else:

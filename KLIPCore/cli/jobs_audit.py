@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from KLIPCore.audit.against import Scan
-from KLIPCore.audit.audit import Audit, AuditSettings, audit
+from KLIPCore.audit.audit import Audit, AuditSettings, Progress, audit
 from KLIPCore.audit.files import write_audit
 from KLIPCore.cli.jobs import _read
 from KLIPCore.errors import ConfigError, IntensityError
 from KLIPCore.io.images import image_format, read_image
+from KLIPCore.io.segmentation_files import read_segmentation
 from KLIPCore.io.study import read_study
 from KLIPCore.volume.volume import Volume
 
@@ -24,6 +25,7 @@ def audit_files(
     regions: Path | None,
     views: int | None,
     settings: AuditSettings,
+    progress: Progress | None = None,
 ) -> tuple[Audit, Path]:
     """Read, audit, write.
 
@@ -35,6 +37,7 @@ def audit_files(
     regions : label image; None: structures are looked for.
     views : evenly spread views of the sinogram that are used; None: all.
     settings : of the audit.
+    progress : called with stage, fraction and detail.
 
     Returns
     -------
@@ -47,8 +50,11 @@ def audit_files(
     """
     volume = volume_of(recon)
     data = scan_of(against, views) if against.suffix.lower() in (".npz", ".mat") else volume_of(against)
-    labels = None if regions is None else volume_of(regions)
-    found = audit(volume, data, index=index, regions=labels, settings=settings)
+    labels = names = None
+    if regions is not None:
+        read = read_segmentation(regions)
+        labels, names = Volume(read.organs.labels.astype(np.float32), read.grid, unit="label"), read.organs.names
+    found = audit(volume, data, index=index, regions=labels, names=names, settings=settings, progress=progress)
     return found, write_audit(found, volume, out)
 
 

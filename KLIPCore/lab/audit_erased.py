@@ -1,9 +1,9 @@
 """What a reconstruction erased: lesions that the data hold and the image does not show.
 
 They are no structure of the image, so nobody asks about them by name; the residual has to say where they are. Found is
-what a block that meets the lesion says by itself, at a false-discovery rate of 5 % over all blocks of the body and with
-the right sign; p-values are in units of the blocks' own spread, because no reconstruction agrees with data to within the
-noise everywhere. The same image against data without the lesion tells how often that is said for nothing.
+what a block that meets the lesion says by itself, at a false-discovery rate of 5 % over all blocks of the body and
+with the right sign; p-values are in units of the blocks' own spread, because no reconstruction agrees with data to
+within the noise everywhere. The same image against data without the lesion tells how often that is said for nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Erased:
 
 
 def strongest(agree: Consistency, mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return t and q of the block that is most negative among those that hold a quarter of a mask, or the most of it."""
+    """Return t and q of the most negative of the blocks that hold a quarter of a mask, or the most of it."""
     held = np.bincount(agree.labels[mask], minlength=agree.t.size + 1)[1:]
     blocks = np.flatnonzero(held >= min(0.25 * mask.sum(), held.max()))
     t = np.nan_to_num(agree.t[blocks], nan=0.0)

@@ -74,7 +74,7 @@ BIASES: dict[str, tuple[float, Callable[[Subject], torch.Tensor]]] = {
     "cupping": (1.0, _cupped),
     "shrunk": (4.0, lambda subject: subject.image),
 }
-"""Images that are wrong as a whole: weight of total variation as a multiple of the usual one, and what is done then."""
+"""Images that are wrong as a whole: multiples of total variation's usual weight, and what is done then."""
 
 
 @dataclass(frozen=True)
