@@ -166,6 +166,23 @@ class LabelledStudy:
             clean_slices=spread(without, config.clean_slices),
         )
 
+    @classmethod
+    def read_reference(cls, config: EvaluationConfig, case: Case, data: Path, prior: Prior) -> LabelledStudy:
+        """Read a healthy scan, and choose ``config.reference_slices`` of its slices with the organ; all are clean.
+
+        Raises
+        ------
+        EmptyInputError : a file is missing, or the organ is nowhere.
+        GeometryError : image and label have different shapes.
+        """
+        study = cls.read(replace(config, implants=(), max_slices=1, clean_slices=0), case, data, prior)
+        with_organ = np.flatnonzero(study.organ.any((1, 2)) & study.framed.body.any((1, 2)))
+        if not with_organ.size:
+            raise EmptyInputError(
+                f"{case.name}: no slice has the organ.", "Check organ_values, or take another reference scan."
+            )
+        return replace(study, lesion_slices=[], clean_slices=spread(with_organ, config.reference_slices))
+
     def room(self, recipe: Implant) -> NDArray[np.float64]:
         """Return the (D, H, W) mm from each voxel, within its slice, to what the implant must not touch.
 

@@ -71,6 +71,9 @@ class EvaluationConfig:
     baselines : names in :data:`KLIPCore.lab.evaluation.baselines.registry.BASELINES`.
     quality_slices : slices per case whose reconstruction is compared with FBP, CG and TV; 0 leaves that out.
     block_mm : edge of blocks.
+    more_blocks_mm : further edges, for which AUROC and precision are given, too.
+    reference : healthy scans that baselines which need some are fitted to.
+    reference_slices : slices of each with the organ, evenly spread, that are taken.
     lesion_mm : FROC is also given for lesions of at least this diameter.
     implants : what is put into the cases, which must then be healthy; one table row each.
     variations : settings that are changed one at a time.
@@ -90,6 +93,9 @@ class EvaluationConfig:
     baselines: tuple[str, ...] = ()
     quality_slices: int = 0
     block_mm: float = 12.0
+    more_blocks_mm: tuple[float, ...] = ()
+    reference: tuple[Case, ...] = ()
+    reference_slices: int = 3
     lesion_mm: float = 10.0
     implants: tuple[Implant, ...] = ()
     variations: tuple[Variation, ...] = ()
@@ -101,7 +107,11 @@ class EvaluationConfig:
             if name not in SCORES:
                 raise ConfigError(f"There is no score '{name}'.", f"Choose from {', '.join(SCORES)}.")
         for name in self.baselines:
-            baseline(name)
+            if baseline(name).needs_health and not self.reference:
+                raise ConfigError(
+                    f"The baseline '{name}' is fitted to healthy scans, and none is named.",
+                    "Name some under reference, or leave the baseline out.",
+                )
         for variation in self.variations:
             variation.settings(self.run, self.block_mm)  # an unknown setting is refused before the work
         names = [i.name for i in self.implants]
@@ -135,6 +145,7 @@ class EvaluationConfig:
         try:
             fields = _tuples(read_yaml(path))
             fields["cases"] = tuple(Case.from_dict(case) for case in fields["cases"])
+            fields["reference"] = tuple(Case.from_dict(case) for case in fields.get("reference", ()))
             fields["implants"] = tuple(Implant(**_tuples(i)) for i in fields.get("implants", ()))
             fields["variations"] = tuple(Variation(**_tuples(v)) for v in fields.get("variations", ()))
             base = Config.from_preset(fields.pop("preset", "default"))

@@ -8,13 +8,14 @@ same prior, samples and data.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.config import RegionConfig
@@ -23,10 +24,12 @@ from KLIPCore.detection.precision import load_fastest
 from KLIPCore.lab.bench.machine import machine
 from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
 from KLIPCore.lab.evaluation.backbones import plot_priors, prior_rows, priors_markdown
+from KLIPCore.lab.evaluation.baselines.features import Health
+from KLIPCore.lab.evaluation.baselines.registry import baseline
 from KLIPCore.lab.evaluation.cases import LabelledStudy
 from KLIPCore.lab.evaluation.config import EvaluationConfig
 from KLIPCore.lab.evaluation.figures import MapName, SliceFigures, measure_slice, summarize
-from KLIPCore.lab.evaluation.run import QUALITY_METHODS, CaseRun, Tell
+from KLIPCore.lab.evaluation.run import QUALITY_METHODS, BaselineMap, CaseRun, Tell
 from KLIPCore.lab.evaluation.table import markdown as table_markdown
 from KLIPCore.lab.evaluation.table import write_files, write_table
 from KLIPCore.lab.evaluation.variation_table import Point, plot_variations, rows, variations_markdown
@@ -161,6 +164,7 @@ def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
     prior = load_fastest(config.run.prior, device, config.run.precision)
     made = _Measured()
     started = time.monotonic()
+    health = _health(config, data, prior, device, out, tell)
     for n, case in enumerate(config.cases):
         donor = LabelledStudy.read(config, case, data, prior)
         n_parts = 1 + len(config.implants)
@@ -169,20 +173,36 @@ def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dic
             part = _share(
                 tell, (n + k / n_parts) / len(config.cases), 1 / n_parts / len(config.cases), study.case.name
             )
-            _measure_study(study, CaseRun(study, prior, device, out / "cases" / study.case.name), group, part, made)
+            run = CaseRun(study, prior, device, out / "cases" / study.case.name, health)
+            _measure_study(study, run, group, part, made)
     table = _table(config, prior, device, made, time.monotonic() - started)
     write_table(table, made.figures, out)
     tell("done", 1.0, f"{len(made.figures)} figures")
     return table
 
 
+def _health(
+    config: EvaluationConfig, data: Path, prior: Prior, device: torch.device, out: Path, tell: Tell
+) -> Health | None:
+    """What the reference's slices look like to the network, made as those that are scored; None where nobody asks."""
+    if not any(baseline(name).needs_health for name in config.baselines):
+        return None
+    slices = []
+    for case in config.reference:
+        study = LabelledStudy.read_reference(config, case, data, prior)
+        trace = CaseRun(study, prior, device, out / "reference" / case.name).trace(_share(tell, 0, 0, case.name))
+        slices += [(torch.from_numpy(s.reconstruction), study.framed.mask(s.index) > 0.5) for s in trace.slices]
+    return Health.of(prior, slices)
+
+
 @dataclass
 class _Measured:
-    """What has been measured so far: figures of slices, of reconstructions, and (seconds, evaluations) of
-    each slice by what they were spent on.
+    """What has been measured so far: figures of slices, also in further blocks, of reconstructions, and (seconds,
+    evaluations) of each slice by what they were spent on.
     """
 
     figures: list[SliceFigures] = field(default_factory=list)
+    further: dict[float, list[SliceFigures]] = field(default_factory=dict)
     quality: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
 
@@ -193,24 +213,19 @@ def _measure_study(study: LabelledStudy, run: CaseRun, group: str, tell: Tell, m
     trace = run.trace(tell)
     made.cost.setdefault("trace", []).extend((s.info["seconds"], s.info["network_evaluations"]) for s in trace.slices)
     maker = MapMaker(trace, study.framed)
-    for name in config.scores:
-        reading = RegionConfig(score=name, block_mm=config.block_mm, fdr=run.config.regions.fdr)
-        made.figures += _of_score(study, name, maker.make(reading), reading.rate, group)
-    for name in config.baselines:
-        tell("evaluate", 0.95, name)
-        scored = run.baseline(name, trace)
-        for k, index in enumerate(trace.indices):
-            truth = study.truth(index, run.config.record.cell)
-            made.figures.append(
-                measure_slice(
-                    MapName(name, study.case.name, study.case.patient, group),
-                    scored.values[k],
-                    maker.tested[k],
-                    truth,
-                    config.block_mm,
-                )
-            )
-        made.cost.setdefault(name, []).extend(zip(scored.seconds, scored.evaluations, strict=True))
+    for block_mm in (config.block_mm, *config.more_blocks_mm):
+        own = study.with_config(replace(config, block_mm=block_mm))
+        first = block_mm == config.block_mm
+        figures = made.figures if first else made.further.setdefault(block_mm, [])
+        for name in config.scores:
+            reading = RegionConfig(score=name, block_mm=block_mm, fdr=run.config.regions.fdr)
+            figures += _of_score(own, name, maker.make(reading), reading.rate, group)
+        for name in config.baselines:
+            tell("evaluate", 0.95, name)
+            scored = run.baseline(name, trace, block_mm)
+            figures += _of_baseline(own, name, scored, maker.tested, trace.indices, group)
+            if first:
+                made.cost.setdefault(name, []).extend(zip(scored.seconds, scored.evaluations, strict=True))
     if config.quality_slices:
         tell("evaluate", 0.98, "classical reconstructions")
         made.quality += run.quality(trace, config.quality_slices)
@@ -234,6 +249,31 @@ def _of_score(study: LabelledStudy, name: str, made: KLMap, fdr: float, group: s
         )
         for k, index in enumerate(made.indices)
     ]
+
+
+def _of_baseline(
+    study: LabelledStudy,
+    name: str,
+    scored: BaselineMap,
+    tested: NDArray[np.bool_],
+    indices: Sequence[int],
+    group: str,
+) -> list[SliceFigures]:
+    """Figures of a baseline on every slice; a published number an image stands in for the largest block."""
+    who = MapName(name, study.case.name, study.case.patient, group)
+    made = [
+        measure_slice(
+            who,
+            scored.values[k],
+            tested[k],
+            study.truth(index, study.config.run.record.cell),
+            study.config.block_mm,
+        )
+        for k, index in enumerate(indices)
+    ]
+    if scored.images is None:
+        return made
+    return [replace(figures, largest=image) for figures, image in zip(made, scored.images, strict=True)]
 
 
 def _selections(config: EvaluationConfig) -> list[tuple[str, Callable[[SliceFigures], bool]]]:
@@ -271,11 +311,14 @@ def _table(
     config: EvaluationConfig, prior: Prior, device: torch.device, made: _Measured, wall: float
 ) -> dict[str, Any]:
     """Everything that ``table.json`` holds."""
-    summary = [
-        summarize(method, label, [f for f in made.figures if f.method == method and chosen(f)], config.lesion_mm)
-        for method in (*config.scores, *config.baselines)
-        for label, chosen in _selections(config)
-    ]
+
+    def summary(figures: list[SliceFigures]) -> list[dict[str, Any]]:
+        return [
+            summarize(method, label, [f for f in figures if f.method == method and chosen(f)], config.lesion_mm)
+            for method in (*config.scores, *config.baselines)
+            for label, chosen in _selections(config)
+        ]
+
     cost = made.cost
     return _provenance(config, wall) | {
         "kind": "localization",
@@ -284,11 +327,13 @@ def _table(
         "machine": machine(prior.card, device),
         "scores": {name: SCORES[name].explanation for name in config.scores},
         "baselines": list(config.baselines),
+        "reference": [case.name for case in config.reference],
         "implants": [asdict(implant) for implant in config.implants],
         "seconds_per_slice_median": round(float(np.median([seconds for seconds, _ in cost["trace"]])), 2)
         if cost["trace"]
         else None,
-        "summary": summary,
+        "summary": summary(made.figures),
+        "further": [{"block_mm": size, "summary": summary(figures)} for size, figures in made.further.items()],
         "quality": _quality(made.quality),
         "cost": {
             name: {

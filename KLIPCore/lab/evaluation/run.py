@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from KLIPCore.detection.detect import Sampling, sample_slices
 from KLIPCore.detection.run_precision import precision_mark
 from KLIPCore.detection.simulated_scan import Scanner, measure_slice, slice_generator
-from KLIPCore.kl.bands import cell_sums
-from KLIPCore.lab.evaluation.baselines.registry import NEEDS_SCAN, baseline
+from KLIPCore.lab.evaluation.baselines.features import Health, shrunk
+from KLIPCore.lab.evaluation.baselines.registry import baseline
 from KLIPCore.lab.evaluation.baselines.view import SliceView
 from KLIPCore.lab.evaluation.cases import LabelledStudy
 from KLIPCore.lab.evaluation.quality import psnr, ssim
@@ -44,10 +44,12 @@ class BaselineMap:
     Attributes
     ----------
     values : (n, h, w) score of the block centred at each base cell.
+    images : score of each whole slice, of a method that gives one number an image; None for others.
     seconds, evaluations : per slice.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[np.floating]
+    images: list[float] | None
     seconds: list[float]
     evaluations: list[int]
 
@@ -60,10 +62,13 @@ class CaseRun:
     study : the case.
     prior, device : what scores it.
     folder : where traces and baselines are kept.
+    health : what healthy slices look like, where a baseline needs to know.
     """
 
-    def __init__(self, study: LabelledStudy, prior: Prior, device: torch.device, folder: Path) -> None:
-        self.study, self.prior, self.device = study, prior, device
+    def __init__(
+        self, study: LabelledStudy, prior: Prior, device: torch.device, folder: Path, health: Health | None = None
+    ) -> None:
+        self.study, self.prior, self.device, self.health = study, prior, device, health
         self.config = study.config.run
         self.folder = RunFolder(folder)
         identity = (prior.card.sha256, volume_hash(study.framed.study), *precision_mark(prior))
@@ -118,29 +123,37 @@ class CaseRun:
             truth.pixel_mm,
             self.config.sampling.seed,
             measurement,
+            self.health,
             (none, full),
         )
 
-    def baseline(self, name: str, trace: KLTrace) -> BaselineMap:
-        """Return one baseline over all slices, in blocks of the evaluation's size; finished slices are read back."""
-        cell = self.config.record.cell
-        cells, seconds, evaluations = [], [], []
+    def baseline(self, name: str, trace: KLTrace, block_mm: float) -> BaselineMap:
+        """Return one baseline over all slices, in blocks of that size; finished slices are read back."""
+        asked, cell = baseline(name), self.config.record.cell
+        mark = self.fingerprint
+        if asked.needs_health and self.health is not None:
+            mark = f"{mark}-{self.health.mark}"
+        cells, bodies, seconds, evaluations = [], [], [], []
         for n, own in enumerate(trace.slices):
-            path = self.folder.path / "baselines" / name / f"slice_{own.index:04d}.npz"
-            kept = _read(path, self.fingerprint)
+            path = self.folder.path / "baselines" / asked.kept / f"slice_{own.index:04d}.npz"
+            kept = _read(path, mark)
             if kept is None:
                 started, before = time.monotonic(), self.scanner.n_evaluations
-                made = baseline(name)(self.view(trace, n, name in NEEDS_SCAN))
-                summed = (
-                    cell_sums(torch.from_numpy(made), cell).numpy() if made.shape == own.reconstruction.shape else made
-                )
-                kept = (summed, time.monotonic() - started, self.scanner.n_evaluations - before)
-                _write(path, self.fingerprint, *kept)
+                made = asked.cells(self.view(trace, n, asked.needs_scan), cell)
+                kept = (made, time.monotonic() - started, self.scanner.n_evaluations - before)
+                _write(path, mark, *kept)
             cells.append(kept[0])
             seconds.append(kept[1])
             evaluations.append(kept[2])
-        cell_mm = cell * self.study.framed.frame.pixel_mm
-        return BaselineMap(block_nats(np.stack(cells), self.study.config.block_mm / cell_mm), seconds, evaluations)
+            bodies.append(shrunk(self.study.framed.mask(own.index) > 0.5, kept[0].shape[-2:]))
+        edge = block_mm / (cell * self.study.framed.frame.pixel_mm)
+        maps = np.stack(cells)  # (n, P, h, w)
+        sums = np.stack([block_nats(maps[:, part], edge) for part in range(maps.shape[1])], 1)
+        images = None
+        if asked.per_image:
+            whole = (maps * np.stack(bodies)[:, None]).sum((-2, -1), keepdims=True)
+            images = [float(value) for value in asked.read(whole)[:, 0, 0]]
+        return BaselineMap(asked.read(sums), images, seconds, evaluations)
 
     def quality(self, trace: KLTrace, n_slices: int) -> list[dict[str, Any]]:
         """Return PSNR and SSIM over the body of the posterior mean and of classical reconstructions.
@@ -179,10 +192,10 @@ class CaseRun:
 
 
 def _read(path: Path, fingerprint: str) -> tuple[NDArray[np.float32], float, int] | None:
-    """A finished slice of a baseline; None when there is none of this run."""
+    """A finished slice of a baseline; None when there is none of this run, or an older version kept it."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if str(stored["fingerprint"]) != fingerprint:
+            if str(stored["fingerprint"]) != fingerprint or stored["cells"].ndim != 3:
                 return None
             return stored["cells"], float(stored["seconds"]), int(stored["evaluations"])
     except DAMAGE:

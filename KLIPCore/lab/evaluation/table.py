@@ -64,7 +64,8 @@ def markdown(table: dict[str, Any]) -> str:
     """
     lines = [
         f"# {table['title']}",
-        *_areas(table),
+        *_areas(table["summary"]),
+        *_further(table),
         *_marks(table),
         *_regions(table),
         *_scans(table),
@@ -81,7 +82,16 @@ def _who(summary: dict[str, Any]) -> list[str]:
     return [summary["score"], summary["patient"]]
 
 
-def _areas(table: dict[str, Any]) -> list[str]:
+def _further(table: dict[str, Any]) -> list[str]:
+    """The same in blocks of other sizes."""
+    return [
+        line
+        for other in table.get("further", ())
+        for line in ("", f"In blocks of {other['block_mm']:g} mm:", *_areas(other["summary"]))
+    ]
+
+
+def _areas(summary: Sequence[dict[str, Any]]) -> list[str]:
     """How well lesion blocks are told from others, and slices with lesions from those without."""
     titles = [
         "score",
@@ -96,7 +106,7 @@ def _areas(table: dict[str, Any]) -> list[str]:
     figures = ("body", "organ", "body_ap", "organ_ap", "image_auroc")
     return lines_of(
         titles,
-        [[*_who(s), str(s["n_slices"]), *(cell(s[name]) for name in figures)] for s in table["summary"]],
+        [[*_who(s), str(s["n_slices"]), *(cell(s[name]) for name in figures)] for s in summary],
     )
 
 

@@ -1,20 +1,21 @@
 """Baselines without a network: residuals of reconstructions, blobs, local features, a threshold in the organ.
 
 Each function takes a :class:`~KLIPCore.lab.evaluation.baselines.view.SliceView` and returns non-negative scores per
-pixel.
+pixel, or two maps of them: as they are, and behind the scores' low-pass
+(:func:`~KLIPCore.lab.evaluation.baselines.view.energies`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.ndimage as ndi
+import torch
 from numpy.typing import NDArray
 
 from KLIPCore.kl.bands import cell_sums
-from KLIPCore.kl.signed import SCALES_PX as LOW_PASS_PX
 from KLIPCore.kl.signed import gaussian_blur
 from KLIPCore.kl.soft import soft_share
-from KLIPCore.lab.evaluation.baselines.view import SliceView
+from KLIPCore.lab.evaluation.baselines.view import LOW_PASS_PX, SliceView, energies
 from KLIPCore.maps.information import per_information
 
 RADII_MM = (3.0, 5.0, 8.0, 12.0, 20.0)
@@ -37,7 +38,7 @@ def reconstruction_residual(view: SliceView) -> NDArray[np.float32]:
     what it knows, so anomalies stay in the residual (Baur et al., Med. Image Anal. 69, 101952, 2021, compare its
     variants). Streaks of a sparse scan stay in it as well.
     """
-    return np.square(view.classical("cg") - view.trace.reconstruction)
+    return energies(torch.from_numpy(view.classical("cg") - view.trace.reconstruction)[None])
 
 
 def classical_residual(view: SliceView) -> NDArray[np.float32]:
@@ -46,7 +47,7 @@ def classical_residual(view: SliceView) -> NDArray[np.float32]:
     Total variation (Sidky & Pan, Phys. Med. Biol. 53, 4777, 2008) keeps plateaus and edges; the rest is texture,
     noise and streaks. A floor for every method that has seen anatomy.
     """
-    return np.square(view.fbp - view.classical("tv"))
+    return energies(torch.from_numpy(view.fbp - view.classical("tv"))[None])
 
 
 def blob_responses(image: NDArray[np.floating], pixel_mm: float) -> NDArray[np.float64]:
@@ -119,7 +120,7 @@ def without_prior(view: SliceView) -> NDArray[np.float32]:
     dark = np.zeros(path.energy.shape[-2:])
     for scale in EXPECTATION_PX:
         push = (gaussian_blur(image, scale) - image) * share
-        low = gaussian_blur(push, LOW_PASS_PX[0]) * share.sqrt()
+        low = gaussian_blur(push, LOW_PASS_PX) * share.sqrt()
         dark = dark + cell_sums(low.clamp_min(0).square(), cell)[0].numpy()
     return np.asarray(dark * per_information(path, cell), np.float32)
 

@@ -1,7 +1,8 @@
 """Baselines that ask the prior: published ways to tell with a diffusion model what is unusual in an image.
 
-Each function takes a :class:`~KLIPCore.lab.evaluation.baselines.view.SliceView` and returns non-negative scores, per
-pixel or (:func:`plain_kl`) per base cell of the trace.
+Each function takes a :class:`~KLIPCore.lab.evaluation.baselines.view.SliceView` and returns non-negative scores: two
+maps per pixel, as they are and behind the scores' low-pass
+(:func:`~KLIPCore.lab.evaluation.baselines.view.energies`), or (:func:`plain_kl`) one per base cell of the trace.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, whitened_push
-from KLIPCore.kl.signed import SCALES_PX, gaussian_blur
-from KLIPCore.lab.evaluation.baselines.view import SliceView
+from KLIPCore.lab.evaluation.baselines.view import SliceView, energies
 from KLIPCore.sampling.dds import unguided_sample
 from KLIPCore.sampling.schedule import geometric
 
@@ -22,6 +23,12 @@ RESIDUAL_SIGMAS = (0.1, 0.2, 0.4)
 ANODDPM_START, ANODDPM_END = 0.4, 0.01
 ANODDPM_STEPS, ANODDPM_RUNS = 8, 2
 """18 network evaluations a slice (a last one ends each run), two more than the preset quick."""
+
+PATCH_PX, STRIDE_PX = 96, 80
+"""Edge of the patches of :func:`pddpm`, and their distance: three by three of them on 256 pixels."""
+
+PDDPM_START, PDDPM_END, PDDPM_STEPS = 0.4, 0.05, 3
+"""Four evaluations a patch."""
 
 SIGMA_LO, SIGMA_HI = 0.02, 2.0
 """Noise levels of :func:`elbo` and :func:`diffpath`."""
@@ -37,25 +44,12 @@ def denoising_residual(view: SliceView) -> NDArray[np.float32]:
 
     The residual of a denoiser at a clean image is σ times the prior's score there (Tweedie): likely images have small
     ones. Used at a single σ by Graham et al., "Denoising diffusion models for out-of-distribution detection" (CVPR
-    workshops 2023), at several by Mahmood et al., "Multiscale score matching for OOD detection" (ICLR 2021).
+    workshops 2023), at several by Mahmood et al., "Multiscale score matching for OOD detection" (ICLR 2021). Behind
+    the low-pass it is called ``one-shot-low-pass``: what ``darker`` and ``hypodense`` have over that row are the
+    sign, the weights, the gate and the noise.
     """
     x = view.image[None]
-    total = torch.stack([((x - view.denoise(x, sigma))[0] / sigma).square() for sigma in RESIDUAL_SIGMAS]).sum(0)
-    return np.asarray(total.numpy(), np.float32)
-
-
-def one_shot_low_pass(view: SliceView) -> NDArray[np.float32]:
-    """Return Σ over σ of (G ((x̂ − D(x̂, σ)) / σ))².
-
-    :func:`denoising_residual` behind the Gaussian that the scores ``darker`` and ``hypodense`` lay over their
-    pushes.
-
-    Squared pixel by pixel, texture and edges win; a comparison of one with a low-pass and one without compares the
-    low-pass. What those scores have over this row are the sign, the weights, the gate and the noise.
-    """
-    x = view.image[None]
-    pushes = torch.cat([(x - view.denoise(x, sigma)) / sigma for sigma in RESIDUAL_SIGMAS])
-    return np.asarray(gaussian_blur(pushes, SCALES_PX[0]).square().sum(0).numpy(), np.float32)
+    return energies(torch.cat([(x - view.denoise(x, sigma)) / sigma for sigma in RESIDUAL_SIGMAS]))
 
 
 def anoddpm(view: SliceView) -> NDArray[np.float32]:
@@ -69,7 +63,44 @@ def anoddpm(view: SliceView) -> NDArray[np.float32]:
     start = view.image + ANODDPM_START * next(noise)
     levels = list(geometric(ANODDPM_START, ANODDPM_END, ANODDPM_STEPS))
     healthy = unguided_sample(view.denoise, levels, start, lambda: next(noise)).mean(0)
-    return np.asarray((view.image - healthy).square().numpy(), np.float32)
+    return energies((view.image - healthy)[None])
+
+
+def patches(shape: tuple[int, int], edge: int, stride: int) -> list[tuple[slice, slice]]:
+    """Return patches that cover an image: ``stride`` apart, the last ones moved back to its rim."""
+
+    def starts(n: int) -> list[int]:
+        return sorted({min(k, max(n - edge, 0)) for k in range(0, max(n - edge, 0) + stride, stride)})
+
+    return [(slice(r, r + edge), slice(c, c + edge)) for r in starts(shape[0]) for c in starts(shape[1])]
+
+
+def pddpm(view: SliceView) -> NDArray[np.float32]:
+    """Return the squared difference of the image and its reconstruction patch by patch, each from its surroundings.
+
+    Behrendt, Bhattacharya, Krüger, Opfer & Schlaefer, "Patched diffusion models for unsupervised anomaly detection
+    in brain MRI" (MIDL 2023): one patch is noised and restored while the rest of the image stays visible; the
+    patches together are the healthy version, overlaps averaged. There a network is trained for just that, which
+    sees the rest without noise and restores a patch in one evaluation. The prior here expects its noise
+    everywhere (shown clean surroundings, it leaves the patch's noise where it is), so the patch is restored in a
+    short chain, and the surroundings are shown with fresh noise of the chain's own level, as RePaint does (Lugmayr et
+    al., CVPR 2022). Gaussian noise; one run; patches without any of the body are left as they are.
+    """
+    boxes = [box for box in patches(view.body.shape, PATCH_PX, STRIDE_PX) if view.body[box].any()]
+    inside = torch.zeros(len(boxes), *view.image.shape, dtype=torch.bool)
+    for n, box in enumerate(boxes):
+        inside[n][box] = True
+    draws = iter(view.noise(2 * (PDDPM_STEPS + 1)).split(1))
+
+    def with_surroundings(x: Tensor, sigma: float) -> Tensor:
+        return view.denoise(torch.where(inside, x, view.image + sigma * next(draws)), sigma)
+
+    start = (view.image + PDDPM_START * next(draws)).expand(len(boxes), -1, -1)
+    levels = list(geometric(PDDPM_START, PDDPM_END, PDDPM_STEPS))
+    restored = unguided_sample(with_surroundings, levels, start, lambda: next(draws))
+    count = inside.sum(0)
+    healthy = torch.where(count > 0, (restored * inside).sum(0) / count.clamp_min(1), view.image)
+    return energies((view.image - healthy)[None])
 
 
 def elbo(
@@ -85,12 +116,12 @@ def elbo(
     nodes = gauss_legendre_nodes(n_nodes, sigma_lo, sigma_hi)
     generator = torch.Generator().manual_seed(view.seed)
     x = view.image
-    total = torch.zeros_like(x)
+    pushes = []
     for sigma, weight in zip(nodes.sigma, nodes.weight, strict=True):
         z = antithetic_noise(tuple(x.shape), 1, generator)
         denoised = view.denoise(x + float(sigma) * z, float(sigma))
-        total += whitened_push(x.expand_as(denoised), denoised, float(sigma), float(weight)).square().mean(0)
-    return np.asarray(total.numpy(), np.float32)
+        pushes.append(whitened_push(x.expand_as(denoised), denoised, float(sigma), float(weight)))
+    return np.asarray(energies(torch.cat(pushes)) / len(pushes[0]), np.float32)
 
 
 def diffpath(view: SliceView, n_steps: int = DIFFPATH_STEPS) -> NDArray[np.float32]:
@@ -104,16 +135,16 @@ def diffpath(view: SliceView, n_steps: int = DIFFPATH_STEPS) -> NDArray[np.float
     sigmas = np.geomspace(SIGMA_LO, SIGMA_HI, n_steps)
     step = float(np.log(sigmas[1] / sigmas[0]))
     x = view.image[None]
-    total = torch.zeros_like(x)
+    turns = []
     before = None
     for k, sigma in enumerate(sigmas):
         epsilon = (x - view.denoise(x, float(sigma))) / float(sigma)
         if before is not None:
-            total += (epsilon - before).square() / step
+            turns.append((epsilon - before) / step**0.5)
         before = epsilon
         if k + 1 < n_steps:
             x = x + float(sigmas[k + 1] - sigma) * epsilon
-    return np.asarray(total[0].numpy(), np.float32)
+    return energies(torch.cat(turns))
 
 
 def plain_kl(view: SliceView) -> NDArray[np.float32]:
@@ -123,3 +154,14 @@ def plain_kl(view: SliceView) -> NDArray[np.float32]:
     in time.
     """
     return np.asarray(view.trace.layers["path"].energy.sum((0, 1)), np.float32)
+
+
+def mahalanobis(view: SliceView) -> NDArray[np.float32]:
+    """Return how far each patch's features in the prior's network are from those of healthy slices.
+
+    :mod:`KLIPCore.lab.evaluation.baselines.features` has the sources. The healthy slices are those that the
+    configuration names as its reference, simulated and reconstructed as the slices that are scored. Every other
+    method here does without them.
+    """
+    assert view.health is not None, "this baseline needs healthy slices"
+    return view.health.distance(view.denoise, view.image) * view.body

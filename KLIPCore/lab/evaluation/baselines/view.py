@@ -13,11 +13,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from KLIPCore.detection.reconstruct import reconstruct
+from KLIPCore.kl.signed import SCALES_PX, gaussian_blur
+from KLIPCore.lab.evaluation.baselines.features import Health
 from KLIPCore.maps.trace import SliceTrace
 from KLIPCore.physics.fbp import fbp
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.projector import Projector
 from KLIPCore.priors.prior import Denoiser
+
+LOW_PASS_PX = SCALES_PX[0]
+"""Standard deviation of the Gaussian that the scores ``darker`` and ``hypodense`` lay over their pushes."""
+
+
+def energies(residuals: Tensor) -> NDArray[np.float32]:
+    """Return Σ r² and Σ (G r)² of some signed residuals, G the low-pass of the scores they are compared with.
+
+    Squared pixel by pixel, texture and edges win: a method with that low-pass and one without it are compared by
+    the low-pass before all else. So every method that squares a residual is measured both ways.
+
+    Parameters
+    ----------
+    residuals : (N, H, W), added up over N.
+
+    Returns
+    -------
+    (2, H, W) float32.
+    """
+    both = torch.stack([residuals, gaussian_blur(residuals, LOW_PASS_PX)])
+    return np.asarray(both.square().sum(1).numpy(), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +55,7 @@ class SliceView:
     pixel_mm : edge of a pixel.
     seed : of the baseline's own noise.
     measurement : the simulated scan; None where a baseline needs none.
+    health : what healthy slices look like to the prior's network; None where a baseline needs none.
     soft : intensity up to which nothing is soft tissue, and from which all is, as for the score ``hypodense``; the
         default is −60 and 0 HU in a window of −160 to 240.
     """
@@ -43,6 +67,7 @@ class SliceView:
     pixel_mm: float
     seed: int = 0
     measurement: Measurement | None = None
+    health: Health | None = None
     soft: tuple[float, float] = (0.25, 0.4)
 
     @property

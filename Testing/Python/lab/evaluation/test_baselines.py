@@ -13,7 +13,7 @@ from torch import Tensor
 from KLIPCore.detection.reconstruct import reconstruct
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.evaluation.baselines import classical, diffusion
-from KLIPCore.lab.evaluation.baselines.registry import BASELINES, NEEDS_SCAN, baseline
+from KLIPCore.lab.evaluation.baselines.registry import BASELINES, baseline
 from KLIPCore.lab.evaluation.baselines.view import SliceView
 from KLIPCore.maps.trace import Layer, SliceTrace
 from KLIPCore.physics.measurement import Measurement
@@ -56,7 +56,7 @@ def image() -> NDArray[np.float32]:
 
 def test_denoising_residual_of_a_gaussian(image: NDArray[np.float32]) -> None:
     expected = sum(((image - MEAN) * s / (STD**2 + s**2)) ** 2 for s in diffusion.RESIDUAL_SIGMAS)
-    assert diffusion.denoising_residual(view(image)) == pytest.approx(expected, rel=1e-4, abs=1e-8)
+    assert diffusion.denoising_residual(view(image))[0] == pytest.approx(expected, rel=1e-4, abs=1e-8)
 
 
 def test_the_low_passed_residual_is_the_residual_of_what_passes(image: NDArray[np.float32]) -> None:
@@ -65,10 +65,10 @@ def test_the_low_passed_residual_is_the_residual_of_what_passes(image: NDArray[n
     wave = (0.2 * np.cos(2 * np.pi * np.arange(SIZE) / wavelength))[None, :] * np.ones((SIZE, 1))
     made = view(MEAN + wave)
     response = np.exp(-2 * np.pi**2 * 2.5**2 / wavelength**2)
-    expected = response**2 * diffusion.denoising_residual(made)
-    np.testing.assert_allclose(diffusion.one_shot_low_pass(made), expected, rtol=1e-3, atol=1e-7)
-    noise = view(image)  # white: nearly all of it is too fine
-    assert diffusion.one_shot_low_pass(noise).mean() < 0.05 * diffusion.denoising_residual(noise).mean()
+    pixelwise, low_passed = diffusion.denoising_residual(made)
+    np.testing.assert_allclose(low_passed, response**2 * pixelwise, rtol=1e-3, atol=1e-7)
+    pixelwise, low_passed = diffusion.denoising_residual(view(image))  # white: nearly all of it is too fine
+    assert low_passed.mean() < 0.05 * pixelwise.mean()
 
 
 def flat(image: NDArray[np.floating], informs: NDArray[np.floating] | float = 1.0) -> SliceView:
@@ -110,13 +110,15 @@ def test_the_control_has_sign_gate_and_weights_but_no_prior() -> None:
 def test_likelihood_of_a_gaussian(image: NDArray[np.float32]) -> None:
     """Over all σ, differences between pixels are those of (x − mean)² / 2 std²: the exact negative log density."""
     mean = np.full((SIZE, SIZE), MEAN)  # the same noise: what does not depend on the image cancels
-    nats = diffusion.elbo(view(image), sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60) - diffusion.elbo(
-        view(mean), sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60
-    )
+
+    def elbo(of: NDArray[np.floating], **window: float) -> NDArray[np.float32]:
+        return diffusion.elbo(view(of), **window)[0]
+
+    nats = elbo(image, sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60) - elbo(mean, sigma_lo=1e-3, sigma_hi=30.0, n_nodes=60)
     assert nats == pytest.approx((image - MEAN) ** 2 / (2 * STD**2), rel=0.01, abs=1e-2)
     lo, hi = diffusion.SIGMA_LO, diffusion.SIGMA_HI  # the default window: ∫ dγ / (1 + std² γ)² between its ends
     share = 1 / (1 + STD**2 / hi**2) - 1 / (1 + STD**2 / lo**2)
-    window = diffusion.elbo(view(mean + 0.3)).mean() - diffusion.elbo(view(mean)).mean()
+    window = elbo(mean + 0.3).mean() - elbo(mean).mean()
     assert window == pytest.approx(share * 0.3**2 / (2 * STD**2), rel=0.02)
 
 
@@ -125,14 +127,13 @@ def test_path_of_a_gaussian(image: NDArray[np.float32]) -> None:
     sigma = np.geomspace(diffusion.SIGMA_LO, diffusion.SIGMA_HI, 4000)
     factor = sigma / np.sqrt(STD**2 + sigma**2) / np.sqrt(STD**2 + sigma[0] ** 2)
     expected = (np.diff(factor) ** 2).sum() / np.log(sigma[1] / sigma[0]) * (image - MEAN) ** 2
-    assert diffusion.diffpath(view(image), n_steps=2000) == pytest.approx(expected, rel=0.02, abs=1e-6)
+    assert diffusion.diffpath(view(image), n_steps=2000)[0] == pytest.approx(expected, rel=0.02, abs=1e-6)
 
 
 def test_a_prior_that_knows_one_image_returns_it(image: NDArray[np.float32]) -> None:
-    assert diffusion.anoddpm(view(image, lambda x, sigma: torch.full_like(x, MEAN))) == pytest.approx(
-        (image - MEAN) ** 2, abs=1e-6
-    )
-    unsure = diffusion.anoddpm(view(image))
+    known, _ = diffusion.anoddpm(view(image, lambda x, sigma: torch.full_like(x, MEAN)))
+    assert known == pytest.approx((image - MEAN) ** 2, abs=1e-6)
+    unsure, _ = diffusion.anoddpm(view(image))
     assert 0 < unsure.mean() < ((image - MEAN) ** 2).mean()  # a prior that leaves room moves it part of the way
 
 
@@ -150,14 +151,15 @@ def test_residuals_of_reconstructions() -> None:
     measurement = Measurement(y, A, noise=GaussianNoise(0.01), simulated=True)
     least_squares = reconstruct(y.numpy(), A.geometry, grid, "cg", projector=A)
     same = view(least_squares, measurement=measurement)
-    assert classical.reconstruction_residual(same).max() < 1e-10
+    assert classical.reconstruction_residual(same)[0].max() < 1e-10
     moved = least_squares.copy()
     moved[10, 10] += 0.3
-    found = classical.reconstruction_residual(view(moved, measurement=measurement))
+    found, _ = classical.reconstruction_residual(view(moved, measurement=measurement))
     assert found[10, 10] == pytest.approx(0.09, rel=1e-3)
     assert np.delete(found.ravel(), 10 * SIZE + 10).max() < 1e-10
-    assert classical.classical_residual(same) == pytest.approx((same.fbp - same.classical("tv")) ** 2)
-    assert classical.classical_residual(same).mean() < 0.02
+    flat_pieces, _ = classical.classical_residual(same)
+    assert flat_pieces == pytest.approx((same.fbp - same.classical("tv")) ** 2)
+    assert flat_pieces.mean() < 0.02
 
 
 def test_feature_distance_is_mahalanobis() -> None:
@@ -204,13 +206,29 @@ def test_threshold_sees_dark_spots_of_the_organ_only() -> None:
     assert classical.hu_threshold(view(image, organ=np.zeros(image.shape, bool))).max() == 0
 
 
-@pytest.mark.parametrize("name", [n for n in BASELINES if n not in NEEDS_SCAN])
+def scores(name: str, of: SliceView) -> NDArray[np.floating]:
+    """A baseline's score of each base cell by itself."""
+    asked = baseline(name)
+    return asked.read(asked.cells(of, 4))
+
+
+@pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if not (b.needs_scan or b.needs_health)])
 def test_scores_are_maps_and_repeatable(name: str, image: NDArray[np.float32]) -> None:
-    first, again = (baseline(name)(view(image)) for _ in range(2))
-    assert first.shape in ((SIZE, SIZE), (SIZE // 4, SIZE // 4))
-    assert first.dtype == np.float32
+    first, again = (scores(name, view(image)) for _ in range(2))
+    assert first.shape == (SIZE // 4, SIZE // 4)
+    assert np.isfinite(first).all()
     assert (first >= 0).all()
     assert np.array_equal(first, again)
+
+
+def test_every_squared_residual_is_measured_with_and_without_the_low_pass() -> None:
+    """Each of them is computed once, for both."""
+    pairs = [n for n in BASELINES if f"{n}-low-pass" in BASELINES] + ["denoising-residual"]
+    squares = {"reconstruction-residual", "denoising-residual", "anoddpm", "pddpm", "elbo", "diffpath"}
+    assert set(pairs) == squares | {"classical-residual"}
+    for name in pairs:
+        other = "one-shot-low-pass" if name == "denoising-residual" else f"{name}-low-pass"
+        assert BASELINES[other].kept == BASELINES[name].kept == name
 
 
 def test_unknown_names_are_explained() -> None:

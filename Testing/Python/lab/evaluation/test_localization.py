@@ -27,7 +27,8 @@ def config(tmp_path: Path) -> Path:
         "clean_slices": 1,
         "margin": 0,
         "scores": ["surprise", "darker", "klip"],
-        "baselines": ["blob", "plain-kl", "reconstruction-residual"],
+        "baselines": ["blob", "plain-kl", "reconstruction-residual", "reconstruction-residual-low-pass", "scoped"],
+        "more_blocks_mm": [24.0],
         "quality_slices": 1,
         "cases": [case],
     }
@@ -60,6 +61,15 @@ def test_the_known_lesion_is_found_and_the_table_written(config: Path, tmp_path:
     assert [q["method"] for q in table["quality"]] == ["posterior mean", "fbp", "cg", "tv"]
     assert all(q["psnr_db"][0] > 15 and 0 < q["ssim"][0] < 1 for q in table["quality"])
     assert table["cost"]["blob"]["network_evaluations"] == 0
+    assert rows["reconstruction-residual"]["body"] != rows["reconstruction-residual-low-pass"]["body"]
+    assert table["cost"]["scoped"]["network_evaluations"] == 12
+    (further,) = table["further"]
+    coarse = {s["score"]: s for s in further["summary"] if s["patient"] == "all"}
+    assert further["block_mm"] == 24.0
+    assert coarse["darker"]["organ"][0] > 0.9
+    assert coarse["scoped"]["organ"] != summary["scoped"]["organ"]  # its own ratio in every block
+    assert coarse["scoped"]["image_auroc"] == summary["scoped"]["image_auroc"]  # one number an image
+    assert "In blocks of 24 mm:" in markdown(table)
     assert table["cost"]["trace"]["network_evaluations"] > 5
     assert (tmp_path / "out" / "froc.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "out" / "calibration.png").is_file()
@@ -72,7 +82,7 @@ def test_a_finished_evaluation_is_read_back(config: Path, tmp_path: Path) -> Non
     first = evaluate(loaded, tmp_path, tmp_path / "out")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").rglob("slice_*.npz")}
     again = evaluate(loaded, tmp_path, tmp_path / "out")
-    assert len(kept) == 8  # two slices: a trace and three baselines
+    assert len(kept) == 10  # two slices: a trace and four computations, of which one serves two baselines
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert again["summary"] == first["summary"]
 
@@ -91,6 +101,28 @@ def test_unknown_names_are_refused_before_the_work(config: Path, field: str, nam
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {field: [name]}))
     with pytest.raises(ConfigError, match=name):
         EvaluationConfig.load(config)
+
+
+def test_the_healthy_reference_reaches_the_baseline_that_needs_one(config: Path, tmp_path: Path) -> None:
+    """Without one the configuration is refused; another one makes it compute again."""
+    fields = yaml.safe_load(config.read_text()) | {"baselines": ["mahalanobis"], "scores": ["darker"]}
+    fields |= {"quality_slices": 0, "more_blocks_mm": [], "reference_slices": 1}
+    config.write_text(yaml.safe_dump(fields))
+    with pytest.raises(ConfigError, match="healthy scans"):
+        EvaluationConfig.load(config)
+    fields["reference"] = [fields["cases"][0] | {"name": "well", "patient": "W"}]
+    config.write_text(yaml.safe_dump(fields))
+    table = evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "out")
+    assert table["reference"] == ["well"]
+    assert table["cost"]["mahalanobis"]["network_evaluations"] == 1
+    (first,) = (tmp_path / "out" / "cases").rglob("mahalanobis")
+    before = {path: path.read_bytes() for path in first.iterdir()}
+    config.write_text(yaml.safe_dump(fields | {"reference_slices": 2}))
+    evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "out")
+    assert all(path.read_bytes() != content for path, content in before.items())
+    config.write_text(yaml.safe_dump(fields | {"organ_values": [7]}))
+    with pytest.raises(EmptyInputError, match="no slice has the organ"):
+        evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "other")
 
 
 def test_unknown_fields_are_explained(tmp_path: Path) -> None:
