@@ -32,6 +32,10 @@ OTHER_UNIT = 4.0
 """By this factor is the centre of mass nearer to a sinusoid of the angles in the other unit."""
 LEAST_SWAY = 0.5
 """Bins by which the centre of mass must stray from its sinusoid before the angles are doubted."""
+CALM, DIPS = 0.05, 5.0
+"""Rays through air, at the detector's ends, vary by at most the former part of what is beside them; that lies on one
+side of them, farther than on the other by the latter factor.
+"""
 LOG_REMEDY = (
     "Take -log(I / I0), with I0 the counts of a ray through air; line integrals are 0 in air and grow with what is in "
     "the way."
@@ -142,6 +146,7 @@ def check_unit(sinogram: NDArray[np.float32]) -> None:
     extent = high - low
     if extent <= 0:
         return
+    _check_dips(sinogram)
     third = sinogram.shape[1] // 3
     middle = float(np.median(sinogram[:, third:-third]))
     top = float(sinogram.max())
@@ -169,9 +174,20 @@ def check_unit(sinogram: NDArray[np.float32]) -> None:
         raise _no_line_integrals(top, middle)
 
 
+def _check_dips(sinogram: NDArray[np.float32]) -> None:
+    """Raise where an object, wherever it lies, makes dips below what rays through air have."""
+    ends = np.concatenate([sinogram[:, :2], sinogram[:, -2:]], axis=1).astype(np.float64)
+    air = float(np.median(ends))
+    spread = 1.4826 * float(np.median(np.abs(ends - air)))
+    low, high = (float(value) for value in np.quantile(sinogram, (0.005, 0.995)))
+    down, up = air - low, high - air
+    if down > DIPS * max(up, 0.0) and spread < CALM * down:
+        raise _no_line_integrals(air, low, "logarithms without their minus sign" if abs(air) < CALM * down else "")
+
+
 def _no_line_integrals(air: float, middle: float, kind: str = "") -> IntensityError:
     return IntensityError(
-        f"Rays through air have the largest values ({air:g}, the middle {middle:g}): these are "
+        f"Rays through air have the largest values ({air:g}, others {middle:g}): these are "
         f"{kind or 'counts or transmission'}, not line integrals.",
         LOG_REMEDY,
     )

@@ -37,6 +37,7 @@ from KLIPCore.errors import (
 )
 from KLIPCore.io.line_integrals import check_angles, check_degrees, check_unit
 from KLIPCore.io.matlab import plain_fields, read_mat
+from KLIPCore.io.sinogram_scale import check_scale
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
 from KLIPCore.volume.untrusted import json_object, load_npz, read_json
 
@@ -54,6 +55,8 @@ FROM_PICTURES = (
 HTC2022_SOURCE_ORIGIN_MM, HTC2022_SOURCE_DETECTOR_MM, HTC2022_PITCH_MM = 410.66, 553.74, 0.2
 HTC2022_IMAGE = ImageGrid2D((512, 512), HTC2022_PITCH_MM * HTC2022_SOURCE_ORIGIN_MM / HTC2022_SOURCE_DETECTOR_MM)
 """The grid of the challenge's truth masks: 512 × 512 pixels as large as a bin at the isocentre, 0.1483 mm."""
+HTC2022_LEAST = 1.3
+"""70 mm of the challenge's acrylic make 2.3; a logarithm to base 10, or the part absorbed, at most 1."""
 
 
 def write_sinogram(path: str | Path, sinogram: ArrayLike, geometry: Geometry) -> Path:
@@ -187,6 +190,11 @@ def read_htc2022(
     name = path.stem.removeprefix("htc2022_")
     sinogram, geometry, degrees = _htc2022_scan(path, name, arrays)
     _check(sinogram, geometry)
+    if sinogram.max() < HTC2022_LEAST:
+        raise IntensityError(
+            f"The largest line integral of the disc {name} is {sinogram.max():.3g}; 70 mm of acrylic make about 2.3.",
+            "Take -log(I / I0) with the natural logarithm, as in the challenge's own files.",
+        )
     if limited:
         keep = _limited_arc(degrees, np.asarray(arrays.get("limited_angles_deg", ()), float))
         if not keep.size:
@@ -298,6 +306,7 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
         )
     check_angles(sinogram, geometry)
     check_unit(sinogram)
+    check_scale(sinogram, geometry)
 
 
 def check_attenuation(sinogram: NDArray[np.floating]) -> None:
