@@ -37,7 +37,7 @@ from KLIPCore.scores import SCORES
 from KLIPCore.volume.untrusted import load_npz
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,9 @@ FORMAT = 2
 """Raised when the stored form changes; 1 had neither pushes nor organs."""
 
 TWIN = "twin-"
+
+PIECE = 3 << 20
+"""Bytes that are encoded at once; a multiple of three, so that pieces join."""
 
 
 class GrowingRun:
@@ -159,7 +162,13 @@ def encode(live: LiveMap) -> str:
     arrays["meta"] = np.array(json.dumps(meta))
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    return base64.b64encode(buffer.getbuffer()).decode("ascii")
+    return "".join(_pieces(buffer.getbuffer()))
+
+
+def _pieces(data: memoryview) -> Iterator[str]:
+    """Bytes in base64, a piece at a time: others want the interpreter, too."""
+    for start in range(0, len(data), PIECE):
+        yield base64.b64encode(data[start : start + PIECE]).decode("ascii")
 
 
 def decode(text: str) -> LiveMap:

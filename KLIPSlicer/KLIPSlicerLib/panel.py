@@ -17,6 +17,7 @@ from .computer import Computer
 from .dependencies import DependencyError
 from .detect_button import DetectButton
 from .detection import Detection, Listener
+from .form_labels import alignLabels
 from .guard import Guard
 from .live_controls import LiveControls
 from .log_view import LogView
@@ -78,6 +79,7 @@ class Panel:
             cancel=self._cancel,
         )
         ui.disclaimerLabel.setStyleSheet(NOTE)
+        alignLabels(ui)
         ui.detectButton.connect("clicked(bool)", self.onDetect)
 
     # ---- what was chosen

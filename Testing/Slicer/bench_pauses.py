@@ -1,7 +1,8 @@
 """The event loop's longest pauses: `python Testing/Slicer/bench_pauses.py [SLICES] [SIZE]`.
 
-A study is chosen and its examination is started, as a person does it; nothing is sampled. On stand-ins for Qt's
-dialect and Slicer's widgets, with the module's own code and a real scene.
+A study is chosen and its examination is started, as a person does it; then results of a made run (made_run.py) are
+brought into the scene, and the block-size slider is moved. Nothing is sampled. On stand-ins for Qt's dialect and
+Slicer's widgets, with the module's own code and a real scene; three slice views show it, but drawing is not counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import panel_at_work  # noqa: E402
 from bench_live import large_study  # noqa: E402
 from heartbeat import Heartbeat, listening  # noqa: E402
+from made_run import MadeRun, make_run  # noqa: E402
 from panel_at_work import klip_processes, slicer  # noqa: E402
 from standins import person  # noqa: E402
 
@@ -53,6 +55,31 @@ def choose_and_start(widget: Any, node: Any) -> tuple[Heartbeat, Heartbeat]:
     return choosing, starting
 
 
+def load_and_move(widget: Any, run: MadeRun, node: Any) -> tuple[Heartbeat, Heartbeat]:
+    """Pauses while the results of a run that has ended come into the scene, and while the slider is moved twice."""
+    from KLIPSlicerLib.outputs import Outputs
+
+    panel, detection, parameters = widget.panel, widget.panel.detection, widget._parameterNode
+    parameters.inputVolume = node
+    parameters.score, parameters.fdr = "hypodense", 0.05  # whose nats in a made run are known
+    person.wait(lambda: not panel.study.check.working, 300, "the study is checked")
+    detection.results, detection.runFolder = None, run.folder
+    detection._parameters, detection._input, detection._outputs = parameters, node.GetID(), Outputs()
+    with listening() as loading:
+        detection._onFinished()
+        person.wait(lambda: panel.results is not None and not detection.running, 600, widget.ui.statusLabel.text)
+    with listening() as moving:
+        for block in (22.0, 16.0):
+            parameters.blockSize = block
+            person.wait(lambda b=block: panel.results.settings.block_mm == b, 600, "the map follows")
+    return loading, moving
+
+
+def say(what: str, heart: Heartbeat) -> None:
+    """Print the longest pause of one action."""
+    print(f"{what}: {1000 * heart.seconds:.0f} ms, of the processor {1000 * heart.cpu_seconds:.0f} ms", flush=True)
+
+
 def main() -> None:
     """Print the pauses, of the second study: the first one also waits for Python to import what is needed."""
     n_slices, size = (int(argument) for argument in (*sys.argv[1:], "300", "512")[:2])
@@ -62,8 +89,13 @@ def main() -> None:
         for what, slices, side in (("first study, with imports", 4, 64), ("study", n_slices, size)):
             pauses = choose_and_start(widget, thick_node(slices, side))
             for name, heart in zip(("choosing", "starting"), pauses, strict=True):
-                clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
-                print(f"{what} of {slices} × {side} × {side}, {name}: {clock:.0f} ms, of the processor {cpu:.0f} ms")
+                say(f"{what} of {slices} × {side} × {side}, {name}", heart)
+        middle, of = n_slices / 2, f"study of {n_slices} × {size} × {size}"
+        balls = ((middle, 0.47 * size, 0.32 * size), (middle - 2, 0.49 * size, 0.71 * size))
+        run = make_run(Path(folder) / "run", large_study(n_slices, size), balls=balls)
+        pauses = load_and_move(widget, run, thick_node(n_slices, size))
+        for name, heart in zip(("results come", "the slider moves"), pauses, strict=True):
+            say(f"{of}, {name}", heart)
 
 
 if __name__ == "__main__":

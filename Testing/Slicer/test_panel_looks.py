@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from KLIPSlicerLib import styles
 from KLIPSlicerLib.display import readColorTable
+from KLIPSlicerLib.form_labels import LABELS
 from KLIPSlicerLib.paths import resourcePath
 from KLIPSlicerLib.scene_results import SceneResults
 from PySide6 import QtCore, QtTest, QtWidgets
@@ -114,3 +116,19 @@ def test_every_control_is_reached_by_tab_from_top_to_bottom(widget: Any, results
     walked = heights[turned:] + heights[:turned]
     backwards = sum(later < earlier - 40 for earlier, later in pairwise(walked))
     assert backwards == 0, [(a, b) for a, b in pairwise(walked) if b < a - 40]
+
+
+def test_controls_of_all_sections_stand_in_one_column(widget: Any) -> None:
+    """Every label at the left of a form is as wide as the widest, so no section begins its controls elsewhere."""
+    root = ElementTree.parse(resourcePath("UI/KLIPSlicer.ui")).getroot()
+    left = [
+        item.find("widget").get("name")  # type: ignore[union-attr]
+        for form in root.iter("layout")
+        if form.get("class") == "QFormLayout"
+        for item in form.findall("item")
+        if item.get("column") == "0" and item.get("colspan") is None
+    ]
+    assert sorted(left) == sorted(LABELS)
+    widths = {QtWidgets.QLabel.minimumWidth(getattr(widget.ui, name)) for name in left}
+    assert len(widths) == 1
+    assert widths.pop() >= max(QtWidgets.QLabel.sizeHint(getattr(widget.ui, name)).width() for name in left)

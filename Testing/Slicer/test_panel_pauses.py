@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_pauses import choose_and_start, thick_node
+from bench_live import large_study
+from bench_pauses import choose_and_start, load_and_move, thick_node
 from heartbeat import listening
+from inputs import node_of
 from KLIPSlicerLib.nodes import volumeFromNode, volumeInSteps
 from KLIPSlicerLib.output_of import outputOf
 from KLIPSlicerLib.suitability import checkInSteps
+from made_run import make_run
 from panel_at_work import slicer
 from test_panel_within import finish
 
@@ -32,6 +36,22 @@ def test_choosing_and_starting_a_long_study_never_holds_the_event_loop(
             print(f"\n[panel] {name} 300 slices: longest pause {clock:.0f} ms, of the processor {cpu:.0f} ms")
     assert max(heart.cpu_seconds for heart in pauses) <= LONGEST_SECONDS
     assert min(heart.beats for heart in pauses) > 5
+
+
+def test_results_come_and_follow_the_slider_without_holding_the_event_loop(
+    widget: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, all of it takes seconds."""
+    balls = ((20, 120, 82), (18, 125, 182))
+    run = make_run(tmp_path / "run", large_study(40, 256), balls=balls)
+    pauses = load_and_move(widget, run, node_of(run.study))
+    with capsys.disabled():
+        for name, heart in zip(("results come", "the slider moves"), pauses, strict=True):
+            clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
+            print(f"\n[panel] {name}, 40 slices: longest pause {clock:.0f} ms, of the processor {cpu:.0f} ms")
+    assert max(heart.cpu_seconds for heart in pauses) <= LONGEST_SECONDS
+    assert min(heart.beats for heart in pauses) > 5
+    assert len(widget.panel.results.regions) >= 2
 
 
 def test_another_python_is_asked_while_events_go_on(widget: Any) -> None:
