@@ -234,24 +234,31 @@ def implants(table: Table) -> str:
 
 
 def baselines(table: Table) -> str:
-    """Everything over all patients, best inside the organ first."""
+    """Each method, patients one by one and blocks of every size, the best inside the organ first."""
+    blocks = [(table["block_mm"], table["summary"])]
+    blocks += [(other["block_mm"], other["summary"]) for other in table.get("further", ())]
+    of = {(s["score"], s["patient"], size): s for size, summary in blocks for s in summary}
+    sizes, first = [size for size, _ in blocks], table["block_mm"]
     own = sorted((s for s in table["summary"] if s["patient"] == "all"), key=lambda s: -(s["organ"][0] or 0.0))
+    who = [p for p in dict.fromkeys(s["patient"] for s in table["summary"]) if p != "all"]
+    columns = [(where, patient, size) for size in sizes for where in ("body", "organ") for patient in who]
+    titles = [
+        "method",
+        *(f"{w.replace('organ', 'liver')} {p}{'' if size == first else f', {size:g} mm'}" for w, p, size in columns),
+        "average precision liver",
+        "lesions over 10 mm at 1 false mark a slice",
+        "slices",
+        "evaluations a slice",
+    ]
     return rows(
-        [
-            "method",
-            "AUROC body",
-            "AUROC liver",
-            "average precision liver",
-            "lesions over 10 mm at 1 false mark a slice",
-            "evaluations a slice",
-        ],
+        titles,
         [
             [
                 f"`{s['score']}`",
-                cell(s["body"]),
-                cell(s["organ"]),
+                *(cell(of[s["score"], patient, size][where]) for where, patient, size in columns),
                 cell(s["organ_ap"]),
                 _part(s["froc_large"][AT_ONE], s["n_large_lesions"]),
+                cell(s["image_auroc"]),
                 f"{table['cost'].get(s['score'], table['cost']['trace'])['network_evaluations']:g}",
             ]
             for s in own
@@ -351,6 +358,7 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     ),
     "eval_lits_all": ({"localization_all": localization, "found_all": found}, None),
     "eval_baselines": ({"baselines": baselines}, None),
+    "eval_baselines24": ({"baselines24": baselines}, None),
     "eval_views24": ({"views24": localization, "quality24": quality}, None),
     "eval_quality24": ({"quality24full": quality}, None),
     "eval_implants": ({"implants": implants}, None),

@@ -1,15 +1,10 @@
 """Cost beside quality: the published schedules and ours, on the same slices, the same data, the same prior, in
 one run.
 
-    ve-projection   1000 levels, predictor and corrector, data projected into the state     2001 evaluations per sample
-    padis           100 levels × 10 Langevin steps, DPS by back-propagation     1000 evaluations and gradients
-    ddpm            100 strided steps of 1000, data's gradient without back-propagation         100 evaluations
-
-(:mod:`KLIPCore.lab.published`). Every map is read over the same overlapping blocks and compared with the same
-mask, so that a row is a point in the plane of seconds and AUROC. What is *not* the published code's: its
-networks and its images, and its A⁺, which replaces Fourier lines in no time where ours takes some conjugate
-gradients; hence the network's seconds are given beside the total. The chains start at the largest noise the
-prior knows, and their windows are the published ones in σ.
+The recipes, and what of them is ours, are in :mod:`KLIPCore.lab.published.schedule`. Every map is read over the same
+overlapping blocks and compared with the same mask, so that a row is a point in the plane of seconds and AUROC. A⁺
+replaces Fourier lines in no time in the published code where ours takes some conjugate gradients; hence the network's
+seconds are given beside the total.
 
 One sample is drawn of each published chain where it draws 5 or 8: ratios to it are lower bounds of ratios to
 the published code.
@@ -17,7 +12,6 @@ the published code.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,48 +28,18 @@ from KLIPCore.lab.bench.subject import BLOCK_MM, Subject
 from KLIPCore.lab.bench.table import Section
 from KLIPCore.lab.bench.whole import published_score
 from KLIPCore.lab.evaluation.auroc import auroc
-from KLIPCore.lab.published.artifact import Artifact
-from KLIPCore.lab.published.ddpm import DDPMSettings, epsilon_from_denoiser, sample_ddpm
-from KLIPCore.lab.published.padis import PadisSettings, sample_padis
 from KLIPCore.lab.published.recipe import RECIPES
+from KLIPCore.lab.published.schedule import Lengths, localization_window, sample_recipe
 from KLIPCore.lab.published.score import score_map
-from KLIPCore.lab.published.ve_projection import VEProjectionSettings, sample_ve_projection
 from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.map_maker import make_map
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.priors.prior import Prior
-from KLIPCore.sampling.ddpm import linear_alpha_bar, sigma_of
 
 TIMED_SCORE = "hypodense"
 """Score whose AUROC on single slices stands beside the times; the default one is judged on whole studies."""
-
-PADIS_WIDTH = 40.0
-"""Width of the patch recipe's images in its unit of length."""
-
-PROJECTION_ITERATIONS = 8
-"""Conjugate-gradient iterations of A⁺ in the VE recipe, as many as our own proximal step takes."""
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How long the published chains are.
-
-    Attributes
-    ----------
-    ve_steps : levels of the predictor–corrector chain (two evaluations each).
-    padis_levels, padis_inner : levels, and Langevin steps at each.
-    ddpm_steps : steps.
-    samples : of each.
-    """
-
-    ve_steps: int = 1000
-    padis_levels: int = 100
-    padis_inner: int = 10
-    ddpm_steps: int = 100
-    samples: int = 1
-
 
 SHORT = Lengths(ve_steps=20, padis_levels=6, padis_inner=2, ddpm_steps=10)
 """For a quick look: not the published schedules, and the table's evaluations say so."""
@@ -145,76 +109,24 @@ class Comparison:
         scanner, m = self.scanner, self.measurement()
         scanner.clock.network, before = 0.0, scanner.n_evaluations
         started = time.perf_counter()
-        artifact, sigmas = self._sample(name, m, lengths)
+        scanner.clock.projections = 0.0
+        frame = self.subject.study.frame
+        artifact, sigmas = sample_recipe(
+            name,
+            scanner.denoise,
+            m,
+            lengths,
+            sigma_max=self.prior.card.sigma_max,
+            width_mm=frame.pixel_mm * frame.size,
+        )
         seconds = time.perf_counter() - started
         outside = seconds - scanner.clock.projections
         network = (
             outside if name == "padis" else scanner.clock.network
         )  # a gradient's way back is not inside any one call
-        cells = score_map(artifact, self.cell, _window(name, sigmas))
+        cells = score_map(artifact, self.cell, localization_window(name, sigmas))
         blocks = block_nats(cells[None], BLOCK_MM / (self.subject.study.frame.pixel_mm * self.cell))[0]
         return Outcome(seconds, network, scanner.n_evaluations - before, *self.judge(blocks))
-
-    def _sample(self, name: str, m: Measurement, lengths: Lengths) -> tuple[Artifact, NDArray[np.float64]]:
-        """The recipe's record, and σ of each of its steps."""
-        generator = torch.Generator().manual_seed(0)
-        top, denoise = self.prior.card.sigma_max, self.scanner.denoise
-        self.scanner.clock.projections = 0.0
-        if name == "ve-projection":
-            every = max(1, lengths.ve_steps // 100)
-            made = sample_ve_projection(
-                denoise,
-                m,
-                generator,
-                VEProjectionSettings(
-                    n_samples=lengths.samples,
-                    n_steps=lengths.ve_steps,
-                    sigma_max=top,
-                    record_every=every,
-                    cg_iterations=PROJECTION_ITERATIONS,
-                ),
-            )
-            return made, np.geomspace(top, 0.01, lengths.ve_steps)[::every]
-        if name == "padis":
-            unit = PADIS_WIDTH / (self.subject.study.frame.pixel_mm * self.subject.study.frame.size)
-            made = sample_padis(
-                denoise,
-                m,
-                generator,
-                PadisSettings(
-                    n_runs=lengths.samples,
-                    n_levels=lengths.padis_levels,
-                    n_inner=lengths.padis_inner,
-                    sigma_max=top,
-                    unit=unit,
-                ),
-            )
-            return made, made.g_values.astype(float) ** 2
-        alpha_bar = linear_alpha_bar()
-        predict = epsilon_from_denoiser(lambda x, sigma: denoise(x, min(sigma, top)), alpha_bar)
-        made = sample_ddpm(
-            predict, m, DDPMSettings(n_samples=lengths.samples, n_steps=lengths.ddpm_steps, unit=1 / _norm(m))
-        )
-        times = np.arange(lengths.ddpm_steps)[::-1] * (len(alpha_bar) // lengths.ddpm_steps)
-        return made, sigma_of(alpha_bar)[times] / 2
-
-
-def _window(name: str, sigmas: NDArray[np.float64]) -> tuple[int, int]:
-    """Recorded steps inside the published window of noise levels; the nearest one where none is."""
-    lo, hi = RECIPES[name].sigma_window("localization")
-    inside = np.flatnonzero((sigmas >= lo) & (sigmas <= hi))
-    if not inside.size:
-        nearest = int(np.abs(np.log(sigmas) - 0.5 * math.log(lo * hi)).argmin())
-        return nearest, nearest + 1
-    return int(inside[0]), int(inside[-1]) + 1
-
-
-def _norm(m: Measurement, n_iterations: int = 20) -> float:
-    """‖A‖ by power iteration: the DDPM recipe's steps are made for a blur, whose norm is 1."""
-    x = torch.ones(m.A.domain_shape, device=m.y.device)
-    for _ in range(n_iterations):
-        x = m.A.T(m.A(x / x.norm()))
-    return math.sqrt(float(x.norm()))
 
 
 def mean_row(name: str, outcomes: list[Outcome], **more: Any) -> dict[str, Any]:

@@ -125,6 +125,7 @@ class CaseRun:
             measurement,
             self.health,
             (none, full),
+            self.scanner.prior.card.sigma_max,
         )
 
     def baseline(self, name: str, trace: KLTrace, block_mm: float) -> BaselineMap:

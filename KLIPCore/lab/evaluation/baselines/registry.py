@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from KLIPCore.errors import ConfigError
 from KLIPCore.kl.bands import cell_sums
 from KLIPCore.lab.evaluation.baselines import classical, curvature, diffusion
+from KLIPCore.lab.evaluation.baselines.published import RECIPES_IN_FULL
 from KLIPCore.lab.evaluation.baselines.view import SliceView
 
 
@@ -78,6 +79,7 @@ BASELINES: dict[str, Baseline] = {
     "feature-distance": Baseline("feature-distance", classical.feature_distance, _first),
     "blob": Baseline("blob", classical.blob, _first),
     "hu-threshold": Baseline("hu-threshold", classical.hu_threshold, _first),
+    **{name: Baseline(name, compute, _first, needs_scan=True) for name, compute in RECIPES_IN_FULL.items()},
 }
 
 

@@ -58,6 +58,7 @@ class SliceView:
     health : what healthy slices look like to the prior's network; None where a baseline needs none.
     soft : intensity up to which nothing is soft tissue, and from which all is, as for the score ``hypodense``; the
         default is −60 and 0 HU in a window of −160 to 240.
+    sigma_max : largest noise that the prior knows.
     """
 
     trace: SliceTrace
@@ -69,6 +70,7 @@ class SliceView:
     measurement: Measurement | None = None
     health: Health | None = None
     soft: tuple[float, float] = (0.25, 0.4)
+    sigma_max: float = 5.0
 
     @property
     def image(self) -> Tensor:
@@ -79,7 +81,8 @@ class SliceView:
         """Return the (n, H, W) standard normal noise, the same at every call."""
         return torch.randn(n, *self.image.shape, generator=torch.Generator().manual_seed(self.seed))
 
-    def _scan(self) -> tuple[Measurement, Projector]:
+    def scan(self) -> tuple[Measurement, Projector]:
+        """Return the simulated scan and its operator."""
         assert self.measurement is not None, "this baseline needs the measurement"
         assert isinstance(self.measurement.A, Projector)
         return self.measurement, self.measurement.A
@@ -87,7 +90,7 @@ class SliceView:
     @cached_property
     def fbp(self) -> NDArray[np.float32]:
         """(H, W) filtered back-projection."""
-        measurement, A = self._scan()
+        measurement, A = self.scan()
         return np.asarray(fbp(measurement.y.cpu(), A.geometry, A.image, "hann").numpy(), np.float32)
 
     def classical(self, method: str, tv_weight: float | None = None) -> NDArray[np.float32]:
@@ -95,5 +98,5 @@ class SliceView:
 
         See :func:`KLIPCore.detection.reconstruct.reconstruct`.
         """
-        measurement, A = self._scan()
+        measurement, A = self.scan()
         return reconstruct(measurement.y.cpu().numpy(), A.geometry, A.image, method, tv_weight=tv_weight, projector=A)

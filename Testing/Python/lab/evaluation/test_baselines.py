@@ -13,8 +13,10 @@ from torch import Tensor
 from KLIPCore.detection.reconstruct import reconstruct
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.evaluation.baselines import classical, diffusion
+from KLIPCore.lab.evaluation.baselines.published import published_score
 from KLIPCore.lab.evaluation.baselines.registry import BASELINES, baseline
 from KLIPCore.lab.evaluation.baselines.view import SliceView
+from KLIPCore.lab.published.schedule import Lengths, localization_window, sample_recipe
 from KLIPCore.maps.trace import Layer, SliceTrace
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import GaussianNoise
@@ -160,6 +162,22 @@ def test_residuals_of_reconstructions() -> None:
     flat_pieces, _ = classical.classical_residual(same)
     assert flat_pieces == pytest.approx((same.fbp - same.classical("tv")) ** 2)
     assert flat_pieces.mean() < 0.02
+
+
+@pytest.mark.parametrize("recipe", ["ve-projection", "ddpm"])
+def test_published_recipes_are_scored_as_published(recipe: str) -> None:
+    """Short chains: the map is the recipe's own score, pixel by pixel, of the very record that it leaves."""
+    grid = ImageGrid2D((SIZE, SIZE), 1.5)
+    A = Projector(ParallelBeam.sparse(12, grid), grid)
+    scan = Measurement(A(torch.full((SIZE, SIZE), MEAN)), A, noise=GaussianNoise(0.05), simulated=True)
+    short = Lengths(ve_steps=8, ddpm_steps=10, samples=2)
+    found = published_score(view(np.full((SIZE, SIZE), MEAN), measurement=scan), recipe, short)
+    artifact, sigmas = sample_recipe(recipe, gaussian_prior, scan, short, sigma_max=5.0, width_mm=48.0)
+    first, end = localization_window(recipe, sigmas)
+    expected = np.square(artifact.normalized_updates[first:end]).mean((0, 1))[0]
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found.max() > 0
+    assert BASELINES[f"published-{recipe}"].needs_scan
 
 
 def test_feature_distance_is_mahalanobis() -> None:

@@ -87,7 +87,9 @@ def test_a_variation_needs_a_name_and_values() -> None:
         Variation("views", "measurement.n_views", ())
 
 
-@pytest.mark.parametrize("name", ["lits_dev", "baselines", "views24", "implants", "variations", "backbones"])
+@pytest.mark.parametrize(
+    "name", ["lits_dev", "baselines", "baselines24", "published", "views24", "implants", "variations", "backbones"]
+)
 def test_the_configurations_of_the_repository_can_be_read(name: str) -> None:
     loaded = EvaluationConfig.load(Path(__file__).parents[4] / "configs" / f"eval_{name}.yaml")
     points = plan(loaded.variations, loaded.run, loaded.block_mm, loaded.scores)
