@@ -73,6 +73,16 @@ class Job:
         return sum(int(file[1]) for file in self.files)
 
 
+def no_such_job() -> Refusal:
+    """Return the answer about a job that is not there, or not there any more."""
+    return Refusal(
+        404,
+        "The server has no such job (any more).",
+        "Run the same command again: the study is then sent again.",
+        lasting=True,
+    )
+
+
 class Jobs:
     """All jobs of a server; every method may be called from any thread.
 
@@ -122,13 +132,13 @@ class Jobs:
         with self.lock:
             found = self._jobs.get(job)
         if found is None:
-            raise Refusal(
-                404,
-                "The server has no such job (any more).",
-                "Run the same command again: the study is then sent again.",
-                lasting=True,
-            )
+            raise no_such_job()
         return found
+
+    def has(self, job: Job) -> bool:
+        """Return whether a job is still one of the server's: not given up, not over, not made anew since."""
+        with self.lock:
+            return self._jobs.get(job.id) is job
 
     def claim(self, wanted: Wanted) -> tuple[Job, bool]:
         """Return the job of a claim, made when it is new; and whether it is.
@@ -151,11 +161,14 @@ class Jobs:
                     entry=claim.entry,
                     request={"series": claim.series, "slices": claim.slices, "roi": claim.roi},
                     config=wanted.config.to_dict(),
+                    changed=time.time(),  # or its time would be over before its first bytes are here
                 )
                 (self.place(job.id) / "study").mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._jobs[job.id] = job
             if claim.holder not in job.holders:
                 job.holders.append(claim.holder)
+            if job.state == ARRIVING:
+                self.touch(job)
             if job.state == FAILED:
                 job.error = None
                 self._waited_for.pop(job.id, None)  # its study may have been deleted since
@@ -215,6 +228,8 @@ class Jobs:
     def look(self, job: Job, arrived: str | None = None) -> None:
         """Queue a job whose study is there, perhaps with a file that has just become whole."""
         with self.lock:
+            if not self.has(job):
+                return  # it was given up meanwhile: nothing of it is written again
             if arrived is not None:
                 self._waits(job).discard(arrived)
             if job.state == ARRIVING and not self._waits(job):
@@ -244,14 +259,14 @@ class Jobs:
     def end(self, job: Job, state: str, seconds: float, error: dict[str, str] | None = None) -> None:
         """Note how a run ended."""
         with self.lock:
-            if self._jobs.get(job.id) is job:
+            if self.has(job):
                 job.seconds, job.error = seconds, error
                 self._change(job, state)
 
     def requeue(self, job: Job) -> None:
         """Put back a job whose run was stopped by the server's own end."""
         with self.lock:
-            if self._jobs.get(job.id) is job:
+            if self.has(job):
                 self._change(job, QUEUED)
 
     def touch(self, job: Job) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from KLIPCore.server.jobs import ARRIVING, Job, Jobs
+from KLIPCore.server.jobs import ARRIVING, Job, Jobs, no_such_job
 from KLIPCore.server.refusal import Refusal
 
 SILENCE_S = 30.0
@@ -28,7 +28,8 @@ class Uploads:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._busy: set[Path] = set()
+        self._busy: set[tuple[int, str]] = set()
+        """Jobs and files; of a study that was given up and claimed again, the new job is another."""
 
     async def receive(self, job: Job, name: str, offset: int, pieces: AsyncIterator[bytes]) -> dict[str, Any]:
         """Append what comes to a claimed file.
@@ -46,7 +47,8 @@ class Uploads:
 
         Raises
         ------
-        Refusal : no such file was claimed, more comes than was claimed, another offset, or a full disk.
+        Refusal : no such file was claimed, more comes than was claimed, another offset, a full disk; or the job was
+            given up meanwhile.
         """
         claimed = {str(file[0]): (int(file[1]), str(file[2])) for file in job.files}
         if name not in claimed:
@@ -56,7 +58,7 @@ class Uploads:
         have = self._jobs.offset(job, name)
         if job.state != ARRIVING or part.with_suffix("").is_file():
             return {"offset": size, "complete": True}  # another client has sent it
-        if part in self._busy:
+        if (id(job), name) in self._busy:
             raise Refusal(
                 409,
                 "Another client sends the same study.",
@@ -66,14 +68,16 @@ class Uploads:
             )
         if offset != have:
             raise Refusal(409, "The server stands elsewhere in this file.", "Go on from there.", offset=have)
-        self._busy.add(part)
+        self._busy.add((id(job), name))
         try:
-            have = await self._append(part, have, size, pieces)
+            have = await self._append(job, part, have, size, pieces)
             self._jobs.touch(job)
             if have < size:
                 return {"offset": have, "complete": False}
             return await self._finish(job, part, sha256, size)
         except OSError as error:
+            if not self._jobs.has(job):
+                raise no_such_job() from error
             if error.errno in FULL:
                 raise Refusal(
                     507,
@@ -83,11 +87,15 @@ class Uploads:
                 ) from error
             raise
         finally:
-            self._busy.discard(part)
+            self._busy.discard((id(job), name))
 
-    async def _append(self, part: Path, have: int, size: int, pieces: AsyncIterator[bytes]) -> int:
-        part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with part.open("ab", buffering=0) as stream:
+    async def _append(self, job: Job, part: Path, have: int, size: int, pieces: AsyncIterator[bytes]) -> int:
+        with self._jobs.lock:  # nobody gives the job up meanwhile: its folder would be made again
+            if not self._jobs.has(job):
+                raise no_such_job()
+            part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stream = part.open("ab", buffering=0)
+        with stream:
             while True:
                 try:
                     piece = await asyncio.wait_for(anext(pieces), SILENCE_S)
@@ -108,10 +116,16 @@ class Uploads:
 
     async def _finish(self, job: Job, part: Path, sha256: str, size: int) -> dict[str, Any]:
         """Take a file whose hash is right, drop it where it is not."""
-        if await asyncio.to_thread(_hash, part) != sha256:
-            part.unlink()
+        right = await asyncio.to_thread(_hash, part) == sha256
+        with self._jobs.lock:
+            if not self._jobs.has(job):  # what lies there now, if anything, is of the next job of that name
+                raise no_such_job()
+            if right:
+                part.replace(part.with_suffix(""))
+            else:
+                part.unlink()
+        if not right:
             raise Refusal(409, "A file arrived damaged.", "Send it again from its beginning.", offset=0, damaged=True)
-        part.replace(part.with_suffix(""))
         self._jobs.look(job, part.stem)
         return {"offset": size, "complete": True}
 

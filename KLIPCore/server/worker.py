@@ -23,6 +23,13 @@ LOOK_EVERY_S = 5.0
 """How often something is looked for whose time is over."""
 
 
+CANNOT_START = {
+    "error": "ResourceError",
+    "message": "The server could not start the run.",
+    "remedy": "Its log says why; run the same command again when that is mended.",
+}
+
+
 class Worker:
     """Runs queued jobs, one at a time: the device is one.
 
@@ -79,7 +86,11 @@ class Worker:
                 if job is None:
                     self._jobs.arrived.wait(LOOK_EVERY_S)
                     continue
-                self._run(job)
+                try:
+                    self._run(job)
+                except Exception:
+                    self._jobs.end(job, FAILED, 0.0, CANNOT_START)
+                    raise
             except Exception as error:  # the queue outlives whatever a disk does to it
                 log.error("The worker met %s and goes on.", type(error).__name__)
                 time.sleep(1)

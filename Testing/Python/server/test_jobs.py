@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import SETTINGS
+from serving import SETTINGS, wait_for
 
 from KLIPCore.server.claim import Wanted, read_claim
 from KLIPCore.server.gate import Gate
@@ -116,6 +116,36 @@ def test_what_has_had_its_time_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     now[0] += 10 * 3600
     worker._clean()
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == [queued.id]  # the queue has no end of time
+
+
+def test_a_claim_has_time_to_arrive(tmp_path: Path) -> None:
+    """The cleaner may come round between a claim and its first bytes."""
+    jobs = Jobs(settings_in(tmp_path))
+    job, _ = jobs.claim(wanted(tmp_path))
+    Worker(jobs, {})._clean()
+    assert jobs.get(job.id) is job
+    assert jobs.place(job.id).is_dir()
+
+
+def test_a_job_that_was_given_up_does_not_come_back(tmp_path: Path) -> None:
+    jobs = Jobs(settings_in(tmp_path))
+    job, _ = jobs.claim(wanted(tmp_path))
+    jobs.release(job.id, "a" * 32)
+    jobs.look(job, str(FILE["name"]))  # its last file was being hashed
+    assert not jobs.place(job.id).exists()
+    assert Jobs(settings_in(tmp_path)).next() is None
+
+
+def test_a_run_that_cannot_begin_is_told(tmp_path: Path) -> None:
+    jobs = Jobs(settings_in(tmp_path))
+    job, _ = jobs.claim(wanted(tmp_path))
+    arrived(jobs, job)
+    worker = Worker(jobs, {})  # the job's prior has gone
+    worker.start()
+    wait_for(lambda: job.state == FAILED)
+    worker.stop()
+    assert job.error is not None
+    assert "could not start" in job.error["message"]
 
 
 def test_a_failed_job_is_tried_again_and_sent_again_where_its_study_is_gone(tmp_path: Path) -> None:
