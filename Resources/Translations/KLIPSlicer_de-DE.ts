@@ -296,6 +296,58 @@ gesund.&lt;/p&gt;
       <translation>Herausnehmen</translation>
     </message>
     <message>
+      <source>Outputs</source>
+      <translation>Ausgaben</translation>
+    </message>
+    <message>
+      <source>KL map:</source>
+      <translation>KL-Karte:</translation>
+    </message>
+    <message>
+      <source>The volume that the map goes into. A volume that is chosen loses what it held; its colors stay when it was a map before. Several volumes in a row always get new ones.</source>
+      <translation>Das Volumen, in das die Karte kommt. Ein gewähltes Volumen verliert, was es enthielt; seine Farben bleiben, wenn es vorher schon eine Karte war. Mehrere Volumina hintereinander bekommen immer neue.</translation>
+    </message>
+    <message>
+      <source>KL map</source>
+      <translation>KL-Karte</translation>
+    </message>
+    <message>
+      <source>New, each time</source>
+      <translation>Jedes Mal neu</translation>
+    </message>
+    <message>
+      <source>Reconstruction:</source>
+      <translation>Rekonstruktion:</translation>
+    </message>
+    <message>
+      <source>The volume that the reconstruction goes into. A volume that is chosen loses what it held; its window stays.</source>
+      <translation>Das Volumen, in das die Rekonstruktion kommt. Ein gewähltes Volumen verliert, was es enthielt; seine Fensterung bleibt.</translation>
+    </message>
+    <message>
+      <source>Reconstruction</source>
+      <translation>Rekonstruktion</translation>
+    </message>
+    <message>
+      <source>Regions:</source>
+      <translation>Bereiche:</translation>
+    </message>
+    <message>
+      <source>The segmentation that the regions go into. One that is chosen loses its segments; how it is shown stays.</source>
+      <translation>Die Segmentierung, in die die Bereiche kommen. Eine gewählte verliert ihre Segmente; wie sie dargestellt wird, bleibt.</translation>
+    </message>
+    <message>
+      <source>Region table:</source>
+      <translation>Bereichstabelle:</translation>
+    </message>
+    <message>
+      <source>The table that the numbers of the regions go into. One that is chosen loses what it held.</source>
+      <translation>Die Tabelle, in die die Zahlen der Bereiche kommen. Eine gewählte verliert, was sie enthielt.</translation>
+    </message>
+    <message>
+      <source>Region table</source>
+      <translation>Bereichstabelle</translation>
+    </message>
+    <message>
       <source>Advanced</source>
       <translation>Erweitert</translation>
     </message>
@@ -418,6 +470,14 @@ gesund.&lt;/p&gt;
     <message>
       <source>Check</source>
       <translation>Prüfen</translation>
+    </message>
+    <message>
+      <source>Look which of the packages are newer, and install those after a question; Slicer restarts when you agree. Slicer's own packages and PyTorch stay as they are. Nothing of yours is sent.</source>
+      <translation>Nachsehen, welche Pakete es neuer gibt, und diese nach einer Frage installieren; Slicer startet neu, wenn Sie zustimmen. Slicers eigene Pakete und PyTorch bleiben, wie sie sind. Nichts von Ihnen wird gesendet.</translation>
+    </message>
+    <message>
+      <source>Update…</source>
+      <translation>Aktualisieren…</translation>
     </message>
     <message>
       <source>Whether everything that is needed is installed.</source>
@@ -546,12 +606,12 @@ oder „Anderes Python“ leer lassen.</translation>
       <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
     </message>
     <message>
-      <source>{program} is no Python that works ({error}).</source>
-      <translation>{program} ist kein Python, das funktioniert ({error}).</translation>
-    </message>
-    <message>
       <source>Nothing was installed ({error}).</source>
       <translation>Nichts wurde installiert ({error}).</translation>
+    </message>
+    <message>
+      <source>{program} is no Python that works ({error}).</source>
+      <translation>{program} ist kein Python, das funktioniert ({error}).</translation>
     </message>
   </context>
   <context>
@@ -744,6 +804,10 @@ oder „Anderes Python“ leer lassen.</translation>
       <source>Custom</source>
       <translation>Eigen</translation>
     </message>
+    <message>
+      <source>Map and regions could not follow. The application log has the details.</source>
+      <translation>Karte und Bereiche konnten nicht folgen. Einzelheiten stehen im Anwendungsprotokoll.</translation>
+    </message>
   </context>
   <context>
     <name>KLIPSlicerLib.look_within</name>
@@ -752,12 +816,12 @@ oder „Anderes Python“ leer lassen.</translation>
       <translation>Überall</translation>
     </message>
     <message>
-      <source>All segments</source>
-      <translation>Alle Segmente</translation>
-    </message>
-    <message>
       <source>The segmentation could not be read. The application log has the details.</source>
       <translation>Die Segmentierung konnte nicht gelesen werden. Näheres steht im Programmprotokoll.</translation>
+    </message>
+    <message>
+      <source>All segments</source>
+      <translation>Alle Segmente</translation>
     </message>
   </context>
   <context>
@@ -808,6 +872,41 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.outputs</name>
+    <message>
+      <source>Choose another node under “Outputs”, or a new one.</source>
+      <translation>Unter „Ausgaben“ einen anderen Knoten oder einen neuen wählen.</translation>
+    </message>
+    <message>
+      <source>Results cannot go into the CT that is examined.</source>
+      <translation>Ergebnisse können nicht in das CT, das untersucht wird.</translation>
+    </message>
+    <message>
+      <source>Regions cannot go into the segmentation that organs are read from.</source>
+      <translation>Bereiche können nicht in die Segmentierung, aus der die Organe gelesen werden.</translation>
+    </message>
+    <message>
+      <source>Map and reconstruction cannot go into the same volume.</source>
+      <translation>Karte und Rekonstruktion können nicht in dasselbe Volumen.</translation>
+    </message>
+    <message>
+      <source>Choose two, or new ones.</source>
+      <translation>Zwei verschiedene wählen, oder neue.</translation>
+    </message>
+    <message>
+      <source>Results cannot go into {name}, which is of another kind.</source>
+      <translation>Ergebnisse können nicht in {name}, das von anderer Art ist.</translation>
+    </message>
+    <message>
+      <source>{name} was loaded from DICOM and would be lost.</source>
+      <translation>{name} wurde aus DICOM geladen und ginge verloren.</translation>
+    </message>
+    <message>
+      <source>{name} shows an item of a sequence.</source>
+      <translation>{name} zeigt ein Element einer Sequenz.</translation>
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.panel</name>
     <message>
       <source>Stopping…</source>
@@ -828,6 +927,10 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Stopped.</source>
       <translation>Angehalten.</translation>
+    </message>
+    <message>
+      <source>A part of the results was deleted from the scene. Press Detect OOD again.</source>
+      <translation>Ein Teil der Ergebnisse wurde aus der Szene gelöscht. Erneut „Auffälligkeiten suchen“ drücken.</translation>
     </message>
   </context>
   <context>
@@ -1214,6 +1317,110 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>The volume could not be looked through ({error}). The application log (Help menu) has the details; Slicer's own Python packages may have been exchanged.</source>
       <translation>Das Volumen konnte nicht durchgesehen werden ({error}). Näheres steht im Programmprotokoll (Menü „Help“); vielleicht wurden Slicers eigene Python-Pakete ausgetauscht.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.update_controls</name>
+    <message>
+      <source>Looking what is newer…</source>
+      <translation>Es wird nachgesehen, was es neuer gibt…</translation>
+    </message>
+    <message>
+      <source>Takes the old KLIPCore out of Slicer's Python, after a question. Nothing is downloaded.</source>
+      <translation>Entfernt nach einer Frage das alte KLIPCore aus Slicers Python. Nichts wird heruntergeladen.</translation>
+    </message>
+    <message>
+      <source>A detection is running. Cancel it first, or wait.</source>
+      <translation>Eine Untersuchung läuft. Erst abbrechen oder warten.</translation>
+    </message>
+    <message>
+      <source>Nothing is newer. PyTorch is updated by the PyTorch extension.</source>
+      <translation>Nichts gibt es neuer. PyTorch wird von der PyTorch-Erweiterung aktualisiert.</translation>
+    </message>
+    <message>
+      <source>Nothing was changed.</source>
+      <translation>Nichts wurde geändert.</translation>
+    </message>
+    <message>
+      <source>These packages will be downloaded and installed into Slicer's Python:
+
+{list}
+
+Slicer's own packages and PyTorch are not changed. Continue?</source>
+      <translation>Diese Pakete werden heruntergeladen und in Slicers Python installiert:
+
+{list}
+
+Slicers eigene Pakete und PyTorch werden nicht geändert. Fortfahren?</translation>
+    </message>
+    <message>
+      <source>Updated: {list}.</source>
+      <translation>Aktualisiert: {list}.</translation>
+    </message>
+    <message>
+      <source>Take it out and restart</source>
+      <translation>Entfernen und neu starten</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.updates</name>
+    <message>
+      <source>Restart Slicer before the next detection.</source>
+      <translation>Slicer vor der nächsten Untersuchung neu starten.</translation>
+    </message>
+    <message>
+      <source>KLIPCore {version} is installed in Slicer's Python and hides the one that came with this module, which needs {needed} or newer. Take the old one out and restart Slicer.</source>
+      <translation>KLIPCore {version} ist in Slicers Python installiert und verdeckt das mitgelieferte; dieses Modul braucht {needed} oder neuer. Das alte entfernen und Slicer neu starten.</translation>
+    </message>
+    <message>
+      <source>In testing mode nothing is updated.</source>
+      <translation>Im Testbetrieb wird nichts aktualisiert.</translation>
+    </message>
+    <message>
+      <source>No KLIPCore came with this module. Install the KLIPSlicer extension again.</source>
+      <translation>Mit diesem Modul kam kein KLIPCore. Die Erweiterung KLIPSlicer neu installieren.</translation>
+    </message>
+    <message>
+      <source>KLIPCore will be taken out of Slicer's Python. Continue?</source>
+      <translation>KLIPCore wird aus Slicers Python entfernt. Fortfahren?</translation>
+    </message>
+    <message>
+      <source>Nothing was changed.</source>
+      <translation>Nichts wurde geändert.</translation>
+    </message>
+    <message>
+      <source>What was updated is used after a restart. Restart Slicer now? What is not saved in the scene is lost.</source>
+      <translation>Aktualisiertes wird nach einem Neustart benutzt. Slicer jetzt neu starten? Was in der Szene nicht gespeichert ist, geht verloren.</translation>
+    </message>
+    <message>
+      <source>Slicer could not restart itself ({error}). Close it and start it again.</source>
+      <translation>Slicer konnte sich nicht selbst neu starten ({error}). Bitte schließen und wieder öffnen.</translation>
+    </message>
+    <message>
+      <source>Another Python is chosen, and nothing is changed there from here. Update it with:
+{command}</source>
+      <translation>Ein anderes Python ist gewählt, und von hier aus wird dort nichts geändert. Es lässt sich so aktualisieren:
+{command}</translation>
+    </message>
+    <message>
+      <source>{names} will be asked for when you press Detect OOD; what is installed then is new.</source>
+      <translation>Nach {names} wird gefragt, wenn Sie „Auffälligkeiten suchen“ drücken; was dann installiert wird, ist neu.</translation>
+    </message>
+    <message>
+      <source>The update was given up: pip would exchange {names}, which must stay.</source>
+      <translation>Die Aktualisierung wurde aufgegeben: pip würde {names} austauschen, was bleiben muss.</translation>
+    </message>
+    <message>
+      <source>There is no folder {folder}. Choose the one with the wheels.</source>
+      <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
+    </message>
+    <message>
+      <source>It is not known what is newer ({error}). Check the internet connection or its proxy, or choose a folder of wheels. Nothing was changed.</source>
+      <translation>Es ist nicht bekannt, was es neuer gibt ({error}). Internetverbindung oder Proxy prüfen oder einen Ordner mit Wheels wählen. Nichts wurde geändert.</translation>
+    </message>
+    <message>
+      <source>Slicer's pip did not say what is newer ({error}). Nothing was changed.</source>
+      <translation>Slicers pip hat nicht gesagt, was es neuer gibt ({error}). Nichts wurde geändert.</translation>
     </message>
   </context>
   <context>

@@ -282,6 +282,58 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Outputs</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>KL map:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The volume that the map goes into. A volume that is chosen loses what it held; its colors stay when it was a map before. Several volumes in a row always get new ones.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>KL map</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>New, each time</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Reconstruction:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The volume that the reconstruction goes into. A volume that is chosen loses what it held; its window stays.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Reconstruction</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Regions:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The segmentation that the regions go into. One that is chosen loses its segments; how it is shown stays.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Region table:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The table that the numbers of the regions go into. One that is chosen loses what it held.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Region table</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Advanced</source>
       <translation type="unfinished" />
     </message>
@@ -403,6 +455,14 @@ healthy.&lt;/p&gt;
     </message>
     <message>
       <source>Check</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Look which of the packages are newer, and install those after a question; Slicer restarts when you agree. Slicer's own packages and PyTorch stay as they are. Nothing of yours is sent.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Update…</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -530,11 +590,11 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>{program} is no Python that works ({error}).</source>
+      <source>Nothing was installed ({error}).</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>Nothing was installed ({error}).</source>
+      <source>{program} is no Python that works ({error}).</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -728,6 +788,10 @@ or leave “Other Python” empty.</source>
       <source>Custom</source>
       <translation type="unfinished" />
     </message>
+    <message>
+      <source>Map and regions could not follow. The application log has the details.</source>
+      <translation type="unfinished" />
+    </message>
   </context>
   <context>
     <name>KLIPSlicerLib.look_within</name>
@@ -736,11 +800,11 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>All segments</source>
+      <source>The segmentation could not be read. The application log has the details.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>The segmentation could not be read. The application log has the details.</source>
+      <source>All segments</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -792,6 +856,41 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.outputs</name>
+    <message>
+      <source>Choose another node under “Outputs”, or a new one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Results cannot go into the CT that is examined.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Regions cannot go into the segmentation that organs are read from.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Map and reconstruction cannot go into the same volume.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose two, or new ones.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Results cannot go into {name}, which is of another kind.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} was loaded from DICOM and would be lost.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} shows an item of a sequence.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.panel</name>
     <message>
       <source>Stopping…</source>
@@ -811,6 +910,10 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Stopped.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A part of the results was deleted from the scene. Press Detect OOD again.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -1197,6 +1300,105 @@ or leave “Other Python” empty.</source>
     <name>KLIPSlicerLib.suitability</name>
     <message>
       <source>The volume could not be looked through ({error}). The application log (Help menu) has the details; Slicer's own Python packages may have been exchanged.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.update_controls</name>
+    <message>
+      <source>Looking what is newer…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Takes the old KLIPCore out of Slicer's Python, after a question. Nothing is downloaded.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A detection is running. Cancel it first, or wait.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing is newer. PyTorch is updated by the PyTorch extension.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing was changed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>These packages will be downloaded and installed into Slicer's Python:
+
+{list}
+
+Slicer's own packages and PyTorch are not changed. Continue?</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Updated: {list}.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Take it out and restart</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.updates</name>
+    <message>
+      <source>Restart Slicer before the next detection.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>KLIPCore {version} is installed in Slicer's Python and hides the one that came with this module, which needs {needed} or newer. Take the old one out and restart Slicer.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>In testing mode nothing is updated.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>No KLIPCore came with this module. Install the KLIPSlicer extension again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>KLIPCore will be taken out of Slicer's Python. Continue?</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing was changed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What was updated is used after a restart. Restart Slicer now? What is not saved in the scene is lost.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Slicer could not restart itself ({error}). Close it and start it again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Another Python is chosen, and nothing is changed there from here. Update it with:
+{command}</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{names} will be asked for when you press Detect OOD; what is installed then is new.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The update was given up: pip would exchange {names}, which must stay.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>There is no folder {folder}. Choose the one with the wheels.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>It is not known what is newer ({error}). Check the internet connection or its proxy, or choose a folder of wheels. Nothing was changed.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Slicer's pip did not say what is newer ({error}). Nothing was changed.</source>
       <translation type="unfinished" />
     </message>
   </context>

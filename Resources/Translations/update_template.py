@@ -18,7 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("KLIPSlicer_en-US.ts")
-TRANSLATED = ("text", "toolTip", "suffix", "specialValueText", "placeholderText", "title", "windowTitle")
+TRANSLATED = (
+    *("text", "toolTip", "suffix", "specialValueText", "placeholderText", "title", "windowTitle"),
+    *("noneDisplay", "baseName"),
+)
 
 
 def context_of(path: Path) -> str:
