@@ -111,17 +111,61 @@ def readColorTable(path: Path) -> list[tuple[float, float, float]]:
 
 def setUpMapDisplay(mapNode: Any) -> None:
     """Give a map its colors, and a legend in the slice views."""
+    _setUpColors(mapNode, klColorNode(mapNode.GetScene()), legendTitle("nats"))  # until a map is shown
+
+
+def setUpNullSpaceDisplay(node: Any, title: str) -> None:
+    """Colors of a share, 0 to 1 at most, and a legend; where there is no body, nothing."""
+    voxels = slicer.util.arrayFromVolume(node)
+    _setUpColors(node, klColorNode(node.GetScene()), title).SetLabelFormat("%.2f")
+    display = node.GetDisplayNode()
+    display.SetInterpolate(False)
+    display.SetWindowLevelMinMax(0.0, max(0.1, float(np.quantile(voxels[voxels > 0], 0.995)) if voxels.any() else 0.1))
+    display.SetThreshold(1e-6, 1e30)
+    display.SetApplyThreshold(True)
+
+
+def setUpResidualDisplay(node: Any, title: str, shown: float, limit: float) -> None:
+    """Purple below 0 and orange above, beyond ``shown`` standard deviations, and a legend."""
+    _setUpColors(node, residualColorNode(node.GetScene(), shown / limit), title).SetLabelFormat("%.0f")
+    node.GetDisplayNode().SetInterpolate(False)
+    node.GetDisplayNode().SetWindowLevelMinMax(-limit, limit)
+
+
+def residualColorNode(scene: Any, clear: float) -> Any:
+    """The scene's color table for residuals: transparent in the middle part ``clear`` of its range."""
+    for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode", scene):
+        if node.GetAttribute("KLIP.Residual"):
+            return node
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", "Residual colors")
+    wasModifying = node.StartModify()
+    node.SetTypeToUser()
+    node.SetNumberOfColors(256)
+    for n in range(256):
+        t = (n - 127.5) / 127.5
+        part = 0.35 + 0.65 * abs(t)
+        red, green, blue = (1.0, 0.62, 0.15) if t > 0 else (0.68, 0.42, 1.0)
+        node.SetColor(n, f"residual_{n}", part * red, part * green, part * blue, 0.0 if abs(t) < clear else 1.0)
+    node.SetAttribute("KLIP.Residual", "1")
+    node.SetAttribute("Category", "KLIP")
+    node.EndModify(wasModifying)
+    return node
+
+
+def _setUpColors(mapNode: Any, colorNode: Any, title: str) -> Any:
+    """Give a map colors of its own and a legend in the slice views; the legend's display node."""
     mapNode.CreateDefaultDisplayNodes()
     display = mapNode.GetDisplayNode()
-    display.SetAndObserveColorNodeID(klColorNode(mapNode.GetScene()).GetID())
+    display.SetAndObserveColorNodeID(colorNode.GetID())
     display.SetAutoWindowLevel(False)
     display.SetInterpolate(True)
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
-    legend.SetTitleText(legendTitle("nats"))  # until a map is shown
+    legend.SetTitleText(title)
     legend.SetNumberOfLabels(5)
     legend.SetPosition(0.97, 0.5)
     legend.SetSize(0.06, 0.45)  # the text grows with the width
     legend.SetVisibility(True)
+    return legend
 
 
 def legendTitle(unit: str) -> str:
@@ -153,7 +197,7 @@ def applyRange(mapNode: Any, values: NatsRange, unit: str = "nats") -> None:
 def showInSliceViews(inputNode: Any, mapNode: Any, opacity: float = MAP_OPACITY) -> None:
     """The CT behind, the map in front, in all slice views."""
     slicer.util.setSliceViewerLayers(background=inputNode, foreground=mapNode, foregroundOpacity=opacity)
-    legend = legendOf(mapNode)
+    legend = legendOf(mapNode) if mapNode is not None else None
     if legend is not None:
         legend.Modified()  # views look whether its volume is shown when the legend changes, not when their layers do
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from KLIPCore.runs.search import Search
     from KLIPCore.volume.grid import Grid
+    from KLIPCore.volume.organs import OrganMap
     from KLIPCore.volume.selection import Box
 
 EVERYWHERE, ALL_SEGMENTS = "", "*"
@@ -74,29 +75,14 @@ def searchWithin(choice: Choice, volumeNode: Any, grid: Grid, roi: Box | None) -
     """
     from KLIPCore.errors import ConfigError, GeometryError
     from KLIPCore.runs.search import Search
-    from KLIPCore.volume.organs import MOST_LABELS, OrganMap
 
     if choice.node is None:
         return Search(roi)
     names = segmentNames(choice.node)
-    if len(names) > MOST_LABELS:
-        raise GeometryError(
-            _("The segmentation has {n} segments.").format(n=len(names)),
-            _("Choose one of at most {n}.").format(n=MOST_LABELS),
-        )
     if choice.segment not in (EVERYWHERE, ALL_SEGMENTS, *names):
         raise ConfigError(_("The segment to look within is gone."), _("Choose another one."))
-    numbers = {identifier: n for n, identifier in enumerate(names, start=1)}
-    layers = list(_layers(choice.node, numbers))
-    sizes = yield from _sizes(layers, len(names))
-    order = np.argsort(-sizes[1:], kind="stable") + 1  # the largest first: what is painted later lies on top
-    chosen = numbers.get(choice.segment)
-    if chosen is not None:
-        order = np.append(order[order != chosen], chosen)
-    rank = np.zeros(len(names) + 1, np.uint8)
-    rank[order] = np.arange(1, len(names) + 1)
-    labels = yield from _painted(layers, rank, _toSegmentation(choice.node, volumeNode, grid), grid)
-    organs = OrganMap(labels, {numbers[i]: name for i, name in names.items()}, str(choice.node.GetName()))
+    organs = yield from segmentsOn(choice.node, names, volumeNode, grid, choice.segment)
+    chosen = list(names).index(choice.segment) + 1 if choice.segment in names else None
     present = organs.present
     if not present:
         raise GeometryError(
@@ -106,6 +92,41 @@ def searchWithin(choice: Choice, volumeNode: Any, grid: Grid, roi: Box | None) -
         raise ConfigError(_("The segment lies outside the study, or is empty."), _("Choose another one."))
     wanted = None if choice.segment == EVERYWHERE else present if chosen is None else (chosen,)
     return Search(roi, organs, wanted)
+
+
+def segmentsOn(
+    node: Any, names: dict[str, str], volumeNode: Any, grid: Grid, onTop: str = EVERYWHERE
+) -> Generator[float, None, OrganMap]:
+    """Some segments of a node as labels on a grid, numbered from 1 in their order; of overlapping ones the smaller.
+
+    Parameters
+    ----------
+    names : identifier → name of the segments.
+    volumeNode, grid : as of :func:`searchWithin`.
+    onTop : identifier of the segment that is kept whole.
+
+    Raises
+    ------
+    GeometryError : there are too many, one has no labelmap, or they cannot be placed on the study.
+    """
+    from KLIPCore.errors import GeometryError
+    from KLIPCore.volume.organs import MOST_LABELS, OrganMap
+
+    if len(names) > MOST_LABELS:
+        raise GeometryError(
+            _("The segmentation has {n} segments.").format(n=len(names)),
+            _("Choose one of at most {n}.").format(n=MOST_LABELS),
+        )
+    numbers = {identifier: n for n, identifier in enumerate(names, start=1)}
+    layers = list(_layers(node, numbers))
+    sizes = yield from _sizes(layers, len(names))
+    order = np.argsort(-sizes[1:], kind="stable") + 1  # the largest first: what is painted later lies on top
+    if onTop in numbers:
+        order = np.append(order[order != numbers[onTop]], numbers[onTop])
+    rank = np.zeros(len(names) + 1, np.uint8)
+    rank[order] = np.arange(1, len(names) + 1)
+    labels = yield from _painted(layers, rank, _toSegmentation(node, volumeNode, grid), grid)
+    return OrganMap(labels, {numbers[i]: name for i, name in names.items()}, str(node.GetName()))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
+from .audit_controls import AuditControls
 from .computer import Computer
 from .dependencies import DependencyError
 from .detect_button import DetectButton
@@ -41,7 +42,7 @@ class Panel:
     Attributes
     ----------
     detection : the run in the background.
-    status, study, button, live, within, found, computer, server, queue, log : the parts.
+    status, study, button, live, within, found, computer, server, queue, audit, log : the parts.
     """
 
     def __init__(self, ui: Any) -> None:
@@ -78,6 +79,9 @@ class Panel:
             busy=lambda: self.detection.running or self.study.check.working,
             cancel=self._cancel,
         )
+        self.audit = AuditControls(
+            ui, self._guard, self.computer, lambda line: self.log.add(line), lambda: self.detection.running
+        )
         ui.disclaimerLabel.setStyleSheet(NOTE)
         alignLabels(ui)
         ui.detectButton.connect("clicked(bool)", self.onDetect)
@@ -86,7 +90,7 @@ class Panel:
 
     def setParameters(self, parameters: KLIPSlicerParameterNode | None) -> None:
         """Work with these choices from now on; None when the scene closes."""
-        self._parameters = self.live.parameters = self.within.parameters = parameters
+        self._parameters = self.live.parameters = self.within.parameters = self.audit.parameters = parameters
         self.study.setParameters(parameters)
         if parameters is not None:
             self.refresh()
@@ -100,6 +104,7 @@ class Panel:
             self.live.refresh()
             self.within.refresh()
         self.refreshDetect()
+        self.audit.refresh()
         self.queue.refresh()
         self.live.follow()
         self.within.follow()
@@ -107,6 +112,7 @@ class Panel:
     def refreshDetect(self) -> None:
         """Name and tooltip of the button that runs and cancels."""
         self.button.refresh(self.detection.running)
+        self.audit.refreshButton()
 
     # ---- Detect and Cancel
 
@@ -233,6 +239,7 @@ class Panel:
 
         if self.detection.running or self._parameters is None:
             return
+        self.audit.restoreFromScene()
         for node in reversed(SceneResults.allInScene(slicer.mrmlScene)):
             try:
                 results = SceneResults.restore(node)
@@ -256,12 +263,14 @@ class Panel:
         self.cleanUp()
         self.setParameters(None)
         self.setResults(None)
+        self.audit.closeScene()
         self.status.say("")
 
     def cleanUp(self) -> None:
         """End what runs in the background: the module or the application is about to end."""
         self.queue.stop()
         self.detection.cancelAndWait()
+        self.audit.cleanUp()
         self.study.check.stop()
         self.live.stop()
         self.within.stop()

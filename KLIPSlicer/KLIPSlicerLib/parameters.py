@@ -73,6 +73,9 @@ class KLIPSlicerParameterNode:
     weightsFolder - folder with weights of the user's own.
     outputMap, outputReconstruction, outputRegions, outputTable - nodes that results go into; None for new ones
         (KLIPSlicerLib.outputs).
+    auditVolume, auditSlice - the reconstruction that is audited, and its slice counted from the feet.
+    auditBy, auditSinogram, auditReference - what it is compared with: the file or the volume.
+    auditSegments - whose visible segments are audited; None: structures are looked for.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -106,6 +109,12 @@ class KLIPSlicerParameterNode:
     outputReconstruction: vtkMRMLScalarVolumeNode
     outputRegions: vtkMRMLSegmentationNode
     outputTable: vtkMRMLTableNode
+    auditVolume: vtkMRMLScalarVolumeNode
+    auditSlice: int = ALL
+    auditBy: Annotated[str, Choice(["sinogram", "volume"])] = "sinogram"
+    auditSinogram: str = ""
+    auditReference: vtkMRMLScalarVolumeNode
+    auditSegments: vtkMRMLSegmentationNode
 
 
 def windowOf(parameters: KLIPSlicerParameterNode) -> tuple[float, float] | None:

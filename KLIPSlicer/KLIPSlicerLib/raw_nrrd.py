@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from KLIPCore.volume.volume import Volume
 
 
-def header(grid: Grid) -> bytes:
-    """The text before the numbers: float32, little-endian, LPS, to the last digit."""
+def header(grid: Grid, segments: Mapping[int, str] | None = None) -> bytes:
+    """The text before the numbers: float32, little-endian, LPS, to the last digit; and what labels are called."""
     sizes = " ".join(str(n) for n in reversed(grid.shape))
     columns = grid.affine[:3, [2, 1, 0]].T  # of i, j, k: the fastest first
     directions = " ".join("(" + ",".join(repr(float(x)) for x in column) + ")" for column in columns)
@@ -37,11 +37,20 @@ def header(grid: Grid) -> bytes:
         "encoding: raw",
         f"space origin: {origin}",
     )
-    return ("\n".join(lines) + "\n\n").encode("ascii")
+    fields = [
+        f"Segment{n}_{key}:={value}"
+        for n, (label, name) in enumerate((segments or {}).items())
+        for key, value in (("LabelValue", label), ("Name", " ".join(name.split())))
+    ]
+    return ("\n".join([*lines, *fields]) + "\n\n").encode("utf-8")
 
 
-def writeRawNrrd(volume: Volume, path: Path) -> Generator[float, None, None]:
+def writeRawNrrd(
+    volume: Volume, path: Path, segments: Mapping[int, str] | None = None
+) -> Generator[float, None, None]:
     """Write a volume; yields the part that is done after each slice. The file appears when it is whole.
+
+    :param segments: of a volume of labels, what each is called.
 
     Raises
     ------
@@ -57,7 +66,7 @@ def writeRawNrrd(volume: Volume, path: Path) -> Generator[float, None, None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            file.write(header(volume.grid))
+            file.write(header(volume.grid, segments))
             for k, picture in enumerate(volume.array):
                 file.write(np.ascontiguousarray(picture, "<f4").data)
                 yield (k + 1) / len(volume.array)

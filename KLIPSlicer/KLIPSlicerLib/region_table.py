@@ -128,23 +128,9 @@ class RegionTable:
         self._sorting: tuple[int, bool] = (LARGEST_FIRST[0], True)  # most nats first
         self._filling = False
         self._toggledRow = -1
-        widget.setColumnCount(len(self._columns))
-        widget.setHorizontalHeaderLabels([heading for heading, *_rest in self._columns])
-        for n, (_heading, tip, *_rest) in enumerate(self._columns):
-            widget.horizontalHeaderItem(n).setToolTip(tip)
-        widget.verticalHeader().setVisible(False)
-        widget.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
-        widget.setSelectionMode(qt.QAbstractItemView.SingleSelection)
-        widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        widget.setAlternatingRowColors(True)
-        widget.setShowGrid(False)
-        widget.setWordWrap(False)
-        widget.setTabKeyNavigation(False)  # Tab leaves the table, as it leaves every other control
+        setUpTable(widget, [(heading, tip) for heading, tip, *_rest in self._columns])
         header = widget.horizontalHeader()
-        for n in range(len(self._columns)):
-            header.setSectionResizeMode(n, qt.QHeaderView.ResizeToContents if n else qt.QHeaderView.Stretch)
         header.setSortIndicatorShown(True)
-        header.setHighlightSections(False)
         header.sectionClicked.connect(self.sortBy)
         widget.connect("cellClicked(int,int)", self._onClicked)
         widget.connect("currentCellChanged(int,int,int,int)", self._onCurrentChanged)
@@ -216,9 +202,7 @@ class RegionTable:
         if column == 0:
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Checked if self._visible(i) else qt.Qt.Unchecked)
-            swatch = qt.QPixmap(SWATCH, SWATCH)
-            swatch.fill(qt.QColor(region.hex_colour))
-            item.setIcon(qt.QIcon(swatch))
+            item.setIcon(swatchOf(region.hex_colour))
         elif column > 1:
             item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
         numbers = _("{name}: total {total}, p = {p}, q = {q}. Click to see it in all views.").format(
@@ -265,6 +249,38 @@ class RegionTable:
         toggled, self._toggledRow = self._toggledRow, -1
         if row < len(self._order) and not (column == 0 and row == toggled):
             self._onJump(self._order[row])
+
+
+def setUpTable(widget: Any, headings: Sequence[tuple[str, str]], stretched: int = 0) -> None:
+    """Make a table of whole rows that are read and not edited.
+
+    :param headings: heading and tooltip of each column.
+    :param stretched: the column that takes what room is left.
+    """
+    widget.setColumnCount(len(headings))
+    widget.setHorizontalHeaderLabels([heading for heading, _tip in headings])
+    for n, (_heading, tip) in enumerate(headings):
+        widget.horizontalHeaderItem(n).setToolTip(tip)
+    widget.verticalHeader().setVisible(False)
+    widget.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+    widget.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+    widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+    widget.setAlternatingRowColors(True)
+    widget.setShowGrid(False)
+    widget.setWordWrap(False)
+    widget.setTabKeyNavigation(False)  # Tab leaves the table, as it leaves every other control
+    header = widget.horizontalHeader()
+    for n in range(len(headings)):
+        mode = qt.QHeaderView.Stretch if n == stretched else qt.QHeaderView.ResizeToContents
+        header.setSectionResizeMode(n, mode)
+    header.setHighlightSections(False)
+
+
+def swatchOf(colour: str) -> Any:
+    """An icon of one color."""
+    swatch = qt.QPixmap(SWATCH, SWATCH)
+    swatch.fill(qt.QColor(colour))
+    return qt.QIcon(swatch)
 
 
 def _organ(name: str | None) -> str:

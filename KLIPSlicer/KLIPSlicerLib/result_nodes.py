@@ -5,7 +5,7 @@ The text node is the detection (KLIPSlicerLib.scene_results): it refers to all t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import slicer
@@ -65,14 +65,19 @@ def makeNodes(inputNode: Any, chosen: Mapping[str, Any] | None = None) -> Any:
         node.SetAttribute(RESULT, "1")
     if display.legendOf(made[MAP]) is None:  # it was no map before
         display.setUpMapDisplay(made[MAP])
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    intoFolder(inputNode, f"KLIP: {name}", [*made.values(), traceNode])
+    return traceNode
+
+
+def intoFolder(inputNode: Any, name: str, made: Sequence[Any]) -> None:
+    """Put nodes into a new folder beside their input in the subject hierarchy; a folder left empty goes."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(inputNode.GetScene())
     parent = hierarchy.GetItemParent(itemOf(hierarchy, inputNode)) or hierarchy.GetSceneItemID()
-    folder = hierarchy.CreateFolderItem(parent, f"KLIP: {name}")
-    for node in [*made.values(), traceNode]:
+    folder = hierarchy.CreateFolderItem(parent, name)
+    for node in made:
         left = hierarchy.GetItemParent(itemOf(hierarchy, node))
         hierarchy.SetItemParent(itemOf(hierarchy, node), folder)
         removeEmptyFolder(hierarchy, left)
-    return traceNode
 
 
 def release(node: Any) -> None:

@@ -73,9 +73,14 @@ class Interpreter:
 
 @dataclass
 class Runner:
-    """Starts, watches and stops one process at a time."""
+    """Starts, watches and stops one process at a time.
+
+    accepted : exit codes of a run that did what it should; again : the button that begins another one.
+    """
 
     callbacks: Callbacks = field(default_factory=Callbacks)
+    accepted: frozenset[int] = frozenset({0})
+    again: str = ""
 
     def __post_init__(self) -> None:
         self._process: Any = None
@@ -246,10 +251,10 @@ class Runner:
             logging.error("klip ended with code %s:\n%s", exitCode, "\n".join(self._errors))
         if cancelled or (exitCode == 130 and not self._failure):
             self.callbacks.onCancelled()
-        elif exitCode == 0 and not crashed:
+        elif exitCode in self.accepted and not crashed:
             self.callbacks.onFinished()
         else:
-            self._fail(self._failure or failureSentence(exitCode, crashed, self._errors))
+            self._fail(self._failure or failureSentence(exitCode, crashed, self._errors, self.again))
 
     def _done(self) -> None:
         """The run is over. Its process is kept until the next one has ended.
@@ -276,22 +281,26 @@ MISMATCH = re.compile(
 )
 
 
-def failureSentence(exitCode: int, crashed: bool, errors: list[str]) -> str:
-    """What a process that ended without an explanation most likely died of, and what to do about it."""
+def failureSentence(exitCode: int, crashed: bool, errors: list[str], again: str = "") -> str:
+    """What a process that ended without an explanation most likely died of, and what to do about it.
+
+    :param again: the button that begins another run; Detect OOD when empty.
+    """
+    button = again or _("Detect OOD")
     text = "\n".join(errors)
     missing = MISSING.search(text)
     if missing:
         return _(
-            "The Python package {name} is missing where klip runs. Press Detect OOD again to install what is missing, "
+            "The Python package {name} is missing where klip runs. Press {button} again to install what is missing, "
             "or choose another Python under “This computer”."
-        ).format(name=missing.group(1).split(".")[0])
+        ).format(name=missing.group(1).split(".")[0], button=button)
     if GPU_MEMORY.search(text):
         return _("The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.")
     if MEMORY.search(text) or exitCode in (9, 137):
         return _(
             "The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, "
-            "then press Detect OOD again: finished slices are kept."
-        )
+            "then press {button} again: what is finished is kept."
+        ).format(button=button)
     if MISMATCH.search(text):
         return _(
             "Python packages of different versions do not fit each other. Choose a separate Python environment "
@@ -300,6 +309,6 @@ def failureSentence(exitCode: int, crashed: bool, errors: list[str]) -> str:
     last = next((line.strip() for line in reversed(errors) if line.strip()), "")
     how = _("crashed") if crashed else _("ended with code {code}").format(code=exitCode)
     return _(
-        "klip {how}. {last} Press Detect OOD again to continue from the finished slices; if it happens again, "
+        "klip {how}. {last} Press {button} again to continue from what is finished; if it happens again, "
         "the application log (Help menu) has the details."
-    ).format(how=how, last=last)
+    ).format(how=how, last=last, button=button)

@@ -22,6 +22,7 @@ def stageNames() -> dict[str, str]:
         "frame": _("Finding the body"),
         "sample": _("Examining"),
         "map": _("Adding up nats"),
+        "audit": _("Auditing"),
         "export": _("Writing results"),
         "download": _("Bringing the results"),
         "done": _("Done"),
