@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LOOK_S = 0.05
+"""Seconds between two looks at a process, where the system does not tell of its end."""
 GRACE_S = 20.0
 """Seconds that a command has to end by itself before it is killed."""
 
@@ -60,14 +64,41 @@ def run_child(
             command, stdin=subprocess.DEVNULL, stdout=written, stderr=said, preexec_fn=die_with_parent()
         )
         try:
-            while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    return child.wait(every_s)
+            while not any_ended([child], every_s):
                 if not still_wanted():
                     raise Left
+            return child.wait()
         except BaseException:
             end(child)
             raise
+
+
+def any_ended(children: Sequence[subprocess.Popen[bytes]], seconds: float) -> bool:
+    """Return whether one of some processes ends within so many seconds.
+
+    The system is asked to tell, where it can (Linux): :meth:`subprocess.Popen.wait` with a time limit looks twenty
+    times a second, which adds up over a night.
+
+    Parameters
+    ----------
+    children : processes of ours.
+    seconds : that are waited at most.
+    """
+    watched = select.poll() if hasattr(select, "poll") else None
+    with contextlib.ExitStack() as open_files:
+        try:
+            for child in children:
+                descriptor = os.pidfd_open(child.pid)
+                open_files.callback(os.close, descriptor)
+                watched.register(descriptor, select.POLLIN)  # type: ignore[union-attr]
+        except (AttributeError, OSError):  # another system, an old kernel, or a process that was waited for already
+            watched = None
+        if watched is not None:
+            return bool(watched.poll(1000 * seconds)) or any(child.poll() is not None for child in children)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and all(child.poll() is None for child in children):
+        time.sleep(min(LOOK_S, seconds))
+    return any(child.poll() is not None for child in children)
 
 
 def end(child: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:

@@ -37,6 +37,7 @@ class Entry:
     accession : accession number, where a PACS is asked by it.
     scanner, date : for the drift chart; empty where nobody said them.
     note : what the index has to say of the study, e.g. that other series are left out.
+    pacs : address of the PACS that has it, where an index was made of several.
     """
 
     path: str = ""
@@ -46,6 +47,7 @@ class Entry:
     scanner: str = ""
     date: str = ""
     note: str = ""
+    pacs: str = ""
 
     @property
     def key(self) -> str:

@@ -96,7 +96,8 @@ def steps_of(entry: Entry, folder: ArchiveFolder, plan: Plan) -> list[Step]:
     if steps and not entry.path:
         which = ("--study-uid", entry.study_uid) if entry.study_uid else ("--accession", entry.accession)
         part = ("--series-uid", entry.series) if entry.series else ()
-        fetch = ("pacs", "fetch", *plan.pacs, *which, *part, "--to", study, "--progress", "json")
+        where = ("--from", entry.pacs, *plan.pacs[2:]) if entry.pacs else plan.pacs
+        fetch = ("pacs", "fetch", *where, *which, *part, "--to", study, "--progress", "json")
         steps.insert(0, Step("fetch", (*KLIP, *fetch)))
     return steps
 

@@ -38,7 +38,8 @@ class Plan:
     guarded : whether a detection is made only where the guard does not say *does not fit*.
     config : settings of the detection.
     options : further options of ``klip detect`` that decide nothing but speed, e.g. ``("--threads", "4")``.
-    pacs : options of ``klip pacs fetch`` that name the PACS, for studies without a path.
+    pacs : options of ``klip pacs fetch`` for studies without a path: ``--from`` and the address of the PACS that has
+        those which name none (empty: all name theirs), then the others.
     """
 
     job: str = "detect"

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from KLIPCore.archive.child import die_with_parent, end
+from KLIPCore.archive.child import any_ended, die_with_parent, end
 from KLIPCore.archive.importing import Shard, import_index
 from KLIPCore.archive.plan import ArchiveFolder, Plan
 from KLIPCore.archive.state import LEASE_S, Counts, State
@@ -20,8 +20,8 @@ from KLIPCore.errors import Cancelled, OutputError, ResourceError
 Tell = Callable[[str, float, str], None]
 """Hears (stage, fraction, detail)."""
 
-LOOK_S, TELL_S = 0.1, 1.0
-"""Seconds between two looks at the workers, and between two words about how far they are."""
+TELL_S = 1.0
+"""Seconds between two words about how far the workers are."""
 
 MOST_DEATHS = 10
 """Deaths of workers in a row between which no study ended."""
@@ -104,7 +104,7 @@ def _oversee(state: State, folder: ArchiveFolder, crew: Crew, tell: Tell) -> Non
     deaths, ended_before, told = 0, before.ended, 0.0
     try:
         while working:
-            time.sleep(LOOK_S)
+            any_ended(working, TELL_S)
             for place, worker in enumerate(working):
                 if worker.poll() not in (None, 0):
                     _explain(state, worker.returncode)

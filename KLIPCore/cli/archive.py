@@ -94,7 +94,11 @@ class PlanOptions:
         typer.Option("--guard", help="Ask the guard first; examine what it does not refuse.", rich_help_panel="Job"),
     ] = False
     pacs: Annotated[
-        str, typer.Option(help="Where studies without a path are: AE@HOST:PORT or https://….", rich_help_panel="Job")
+        str,
+        typer.Option(
+            help="Where studies without a path are, unless their line says so: AE@HOST:PORT or https://….",
+            rich_help_panel="Job",
+        ),
     ] = ""
     pacs_option: Annotated[
         list[str] | None,
@@ -112,7 +116,13 @@ class Query:
     accessions: Annotated[
         Path | None, typer.Option(help="File with an accession number or study UID a line, to be found in --pacs.")
     ] = None
-    pacs: Annotated[str, typer.Option(help="AE@HOST:PORT (C-FIND) or https://… (DICOMweb).")] = ""
+    pacs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="AE@HOST:PORT (C-FIND) or https://… (DICOMweb). May be given several times: each study is taken from "
+            "the first that has it, and its line says which."
+        ),
+    ] = None
     aet: Annotated[str, typer.Option(help="Our AE title.")] = "KLIP"
 
 
@@ -140,7 +150,8 @@ def index(
 
         if folders or not query.pacs:
             raise ConfigError("A list of accession numbers needs --pacs, and no folders.", "Write both, apart.")
-        lines = resolve(query.accessions, finder(query.pacs, query.aet, tls_of(security)))
+        tls = tls_of(security)
+        lines = resolve(query.accessions, {address: finder(address, query.aet, tls) for address in query.pacs})
         known = write_lines(lines, out)
         typer.echo(f"{known} of {len(lines)} studies are in the PACS. Written to {out}.")
         return
@@ -171,7 +182,7 @@ def run(
     chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
     config = chosen.updated(settings).with_layer()
     options = [f"--{name}={value}" for name in ("workers", "threads", "batch") if (value := getattr(speed, name))]
-    pacs = ("--from", what.pacs, *(what.pacs_option or [])) if what.pacs else ()
+    pacs = ("--from", what.pacs, *(what.pacs_option or [])) if what.pacs or what.pacs_option else ()
     plan = Plan(what.job.value, what.guarded, config, tuple(options), tuple(pacs))
     if crew.on is Place.here and crew.shards == 1:
         _run_here(index, out, plan, crew, progress)

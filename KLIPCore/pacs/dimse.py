@@ -81,7 +81,7 @@ def association(
         evt_handlers=list(handlers) or None,
         tls_args=secured,
     )
-    raw = getattr(link.dul.socket, "socket", None)
+    raw: Any = getattr(link.dul.socket, "socket", None)
     if not link.is_established:
         if raw is not None:
             raw.close()  # pynetdicom leaves it open

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, InputError, NotCTError
+from KLIPCore.errors import EmptyInputError, InputError
 from KLIPCore.export.files import written
 from KLIPCore.pacs.find import FoundSeries, Wanted, find_series
 from KLIPCore.pacs.peers import Peer, is_web
@@ -33,36 +33,48 @@ def finder(address: str, own_title: str, tls: Tls | None = None) -> Callable[[Wa
     return lambda wanted: find_series(peer, wanted)
 
 
-def resolve(accessions: Path, find: Callable[[Wanted], list[FoundSeries]]) -> list[Line]:
+def resolve(accessions: Path, finders: Mapping[str, Callable[[Wanted], list[FoundSeries]]]) -> list[Line]:
     """Return an index's lines for a list of accession numbers or study UIDs, one a line.
 
-    What the PACS does not know has a line, too: with the reason as note. It fails, and is told, when it is examined.
+    What no PACS knows has a line, too: with the reason as note. It fails, and is told, when it is examined.
+
+    Parameters
+    ----------
+    accessions : the list.
+    finders : what asks each PACS, by its address; the first that has a study is taken. Where there are several, lines
+        name theirs.
 
     Raises
     ------
     EmptyInputError : there is no list, or nothing in it.
-    ResourceError : the PACS does not answer.
+    ResourceError : a PACS does not answer.
     """
     try:
         names = [line.strip() for line in accessions.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise EmptyInputError(f"The list {accessions.name} cannot be read.", "Write one number a line.") from error
-    lines = [_line(name, find) for name in names if name and not name.startswith("#")]
+    lines = [_line(name, finders) for name in names if name and not name.startswith("#")]
     if not lines:
         raise EmptyInputError(f"The list {accessions.name} is empty.", "Write one number a line.")
     return lines
 
 
-def _line(name: str, find: Callable[[Wanted], list[FoundSeries]]) -> Line:
+def _line(name: str, finders: Mapping[str, Callable[[Wanted], list[FoundSeries]]]) -> Line:
     """One study's line."""
     is_uid = bool(UID.fullmatch(name)) and name.count(".") > 2
     known = {"study_uid": name} if is_uid else {"accession": name}
-    try:
-        found = find(Wanted(**known))
-    except (EmptyInputError, AmbiguousSeriesError, NotCTError, InputError) as error:
-        return {**known, "note": error.message}
-    more = {"note": f"{len(found) - 1} other CT series of this study are left out"} if len(found) > 1 else {}
-    return {**known, "study_uid": found[0].study_uid, "series": found[0].series_uid, **more}
+    note, several = "", len(finders) > 1
+    for address, find in finders.items():
+        try:
+            found = find(Wanted(**known))
+        except InputError as error:
+            unknown = isinstance(error, EmptyInputError)
+            note = note if note and unknown else error.message  # one that knows it and cannot give it says why
+            continue
+        more = {"note": f"{len(found) - 1} other CT series of this study are left out"} if len(found) > 1 else {}
+        where = {"pacs": address} if several else {}
+        return {**known, "study_uid": found[0].study_uid, "series": found[0].series_uid, **more, **where}
+    return {**known, "note": note, **({"pacs": next(iter(finders))} if several else {})}
 
 
 def write_lines(lines: list[Line], out: Path) -> int:

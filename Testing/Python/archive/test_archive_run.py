@@ -17,6 +17,7 @@ import psutil
 import pytest
 from small_study import small_study
 
+from KLIPCore.archive.child import any_ended
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.lab.fuzz.seeds import tiny_study, write_tiny_prior
 from KLIPCore.runs.drift import read_verdicts
@@ -131,6 +132,23 @@ def test_ctrl_c_takes_all_processes_with_it_and_the_rest_is_continued(studies: P
     assert run.returncode == 130
     assert psutil.wait_procs(below, timeout=20)[1] == []
     assert "3 done" in klip("run", source, "-o", out, "--job", "guard", "--progress", "none").stdout
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by the system", "by looking"])
+def test_processes_are_waited_for(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not told:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    long, short = (subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({s})"]) for s in (60, 0.5))
+    try:
+        began = time.monotonic()
+        assert not any_ended([long], 0.2)
+        assert any_ended([long, short], 50)
+        assert time.monotonic() - began < 40
+        assert short.wait() == 0
+        assert any_ended([short], 50)  # it was waited for already
+    finally:
+        long.kill()
+        long.wait()
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

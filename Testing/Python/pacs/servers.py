@@ -111,6 +111,7 @@ class Peer:
     :param find_s: seconds before it answers a query.
     :param each_s: seconds before it sends each image.
     :param counts: whether it says how many images there are.
+    :param knows: whether it has the study at all.
     :param tls: what it is heard with by TLS.
     :param moves_to: port of this computer to which it sends on C-MOVE, with the certificates of ``move_tls``.
     """
@@ -123,6 +124,7 @@ class Peer:
         find_s: float = 0,
         each_s: float = 0,
         counts: bool = True,
+        knows: bool = True,
         tls: ssl.SSLContext | None = None,
         moves_to: int | None = None,
         move_tls: Any = None,
@@ -135,7 +137,7 @@ class Peer:
         entity.add_supported_context(FIND)
         entity.add_supported_context(GET)
         entity.add_supported_context(CT, scp_role=True, scu_role=True)
-        self.moves_to, self.move_tls = moves_to, move_tls
+        self.moves_to, self.move_tls, self.knows = moves_to, move_tls, knows
         entity.add_supported_context(MOVE)
         entity.requested_contexts = [build_context(CT)]
         handlers = [(evt.EVT_C_FIND, self._find), (evt.EVT_C_GET, self._get), (evt.EVT_C_MOVE, self._move)]
@@ -144,6 +146,8 @@ class Peer:
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         time.sleep(self.find_s)
+        if not self.knows:
+            return
         first = self.files[0]
         answer = Dataset()
         answer.QueryRetrieveLevel = event.identifier.QueryRetrieveLevel

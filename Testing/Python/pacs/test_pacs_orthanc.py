@@ -91,7 +91,7 @@ def test_dicomweb_brings_the_same_study_and_takes_results(orthanc: Orthanc, stud
 def test_a_list_of_accession_numbers_becomes_an_archive(orthanc: Orthanc, tmp_path: Path) -> None:
     names = tmp_path / "list.txt"
     names.write_text("A-0001\nunknown\n", encoding="utf-8")
-    lines = resolve(names, finder(orthanc.peer, "KLIP"))
+    lines = resolve(names, {orthanc.peer: finder(orthanc.peer, "KLIP")})
     assert write_lines(lines, tmp_path / "index.jsonl") == 1
     words = ("archive", "run", str(tmp_path / "index.jsonl"), "-o", str(tmp_path / "out"), "--job", "guard")
     done = subprocess.run(

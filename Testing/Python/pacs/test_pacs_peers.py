@@ -19,6 +19,9 @@ pytest.importorskip("pynetdicom", reason="needs pynetdicom (klipcore[pacs])")
 from pacs.servers import CT, Peer
 from pydicom.uid import generate_uid
 
+from KLIPCore.archive.entries import read_entries
+from KLIPCore.archive.jobs import steps_of
+from KLIPCore.archive.plan import ArchiveFolder, Plan
 from KLIPCore.errors import ConfigError, EmptyInputError, InputError, NotCTError, ResourceError
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.fields import quiet_pydicom
@@ -28,6 +31,7 @@ from KLIPCore.pacs.find import Wanted, find_series
 from KLIPCore.pacs.keep import Keeper, Limits
 from KLIPCore.pacs.listen import Listener, Rules
 from KLIPCore.pacs.pace import Pace, QuietHours
+from KLIPCore.pacs.resolve import finder, resolve, write_lines
 from KLIPCore.pacs.send import dicom_files, send_files
 from KLIPCore.pacs.uids import short
 
@@ -89,6 +93,26 @@ def test_half_a_series_is_told_and_not_kept(peer: Make, study: Path, tmp_path: P
 def test_a_peer_that_does_not_count_is_believed(peer: Make, study: Path, tmp_path: Path) -> None:
     fetch_study(peer(counts=False), Wanted(accession="A1"), tmp_path / "in", Pace())
     assert pixels(tmp_path / "in") == pixels(study)
+
+
+def test_an_archive_from_two_pacs(peer: Make, study: Path, tmp_path: Path) -> None:
+    """Each study is taken from the first that has it; its line says which, and it is fetched there."""
+    addresses = [f"{one.title}@{one.host}:{one.port}" for one in (peer(knows=False), peer())]
+    (tmp_path / "list").write_text("A1\n")
+    made = resolve(tmp_path / "list", {address: finder(address, "KLIP") for address in addresses})
+    assert [(line["pacs"], line["study_uid"]) for line in made] == [(addresses[1], uids(study)[0])]
+    write_lines(made, tmp_path / "index.jsonl")
+    (entry,) = (entry for _, entry in read_entries(tmp_path / "index.jsonl"))
+    plan = Plan("guard", pacs=("--from", "", "--rate=500"))
+    fetch = steps_of(entry, ArchiveFolder(tmp_path / "out"), plan)[0]
+    assert fetch.name == "fetch"
+    (tmp_path / "out" / "incoming").mkdir(parents=True)
+    done = subprocess.run(fetch.command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pixels(tmp_path / "out" / "incoming" / entry.name) == pixels(study)
+    (unknown,) = resolve(tmp_path / "list", {address: finder(address, "KLIP") for address in addresses[:1]})
+    assert "no study with that accession" in unknown["note"]
+    assert "pacs" not in unknown
 
 
 def test_a_silent_and_a_slow_peer(peer: Make, study: Path, tmp_path: Path) -> None:
