@@ -164,15 +164,15 @@ def test_segments_are_audited_and_shown(widget: Any, shown_image: Any, scan: Pat
 
 
 def test_what_does_not_belong_is_said_and_nothing_is_judged(widget: Any, shown_image: Any, scan: Path) -> None:
-    """The lowest slice's sinogram would be another one: mirrored here, which the audit names."""
-    mirrored = np.load(scan)
-    write_sinogram(scan.with_name("other.npz"), mirrored["sinogram"][:, ::-1].copy(), RAYS)
+    """A detector that was read from its other end: the audit names what would fit."""
+    read = np.load(scan)
+    write_sinogram(scan.with_name("other.npz"), read["sinogram"][:, ::-1].copy(), RAYS)
     widget.ui.auditSinogramEdit.currentPath = str(scan.with_name("other.npz"))
     person.events(0.1)
     found = audited(widget)
     assert found.regions == []
     assert not found.record["belongs"]
-    assert "mirrored" in widget.ui.auditStatusLabel.text
+    assert "turned by 180 degrees" in widget.ui.auditStatusLabel.text
     assert not widget.ui.auditTable.visible
 
 
