@@ -34,7 +34,7 @@ def opened_panel(folder: Path) -> Iterator[Any]:
     import KLIPSlicer
 
     headless.clear()
-    qt.QSettings.values.clear()
+    qt.QSettings().clear()
     qt.QSettings().setValue("KLIPSlicer/OtherPython", sys.executable)
     qt.QSettings().setValue("KLIPSlicer/ResultsFolder", str(folder / "results"))
     widget = KLIPSlicer.KLIPSlicerWidget()

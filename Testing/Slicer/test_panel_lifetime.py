@@ -1,7 +1,8 @@
-"""Fifty starts and cancels leave nothing behind: no node, no observer, no process, no file."""
+"""Fifty starts and cancels leave nothing behind: no node, no observer, no process, no thread, no file."""
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def test_fifty_starts_and_cancels_leave_nothing(widget: Any, tmp_path: Path) -> 
     start_and_cancel(widget, 0.0)  # what is made once is made now
     observed = [slicer.mrmlScene, node, widget._parameterNode.parameterNode]
     before, watched = nodes(), observers(observed)
+    temporary = [path for path in Path(slicer.app.temporaryPath).rglob("*") if path.is_file()]
+    threads = threading.active_count()
     for n in range(TIMES):
         start_and_cancel(widget, 0.1 * (n % 3 == 0))
     assert nodes() == before
@@ -58,4 +61,6 @@ def test_fifty_starts_and_cancels_leave_nothing(widget: Any, tmp_path: Path) -> 
     assert klip_processes() == []
     results = widget.panel.computer.outputFolder()
     assert [path for path in results.rglob("*") if path.is_file()] == []
+    assert [path for path in Path(slicer.app.temporaryPath).rglob("*") if path.is_file()] == temporary
+    assert threading.active_count() <= threads
     assert widget.panel.results is None

@@ -26,7 +26,7 @@ def module(tmp_path: Path) -> Any:
     import KLIPSlicer
 
     headless.clear()
-    qt.QSettings.values.clear()
+    qt.QSettings().clear()
     qt.QSettings().setValue("KLIPSlicer/OtherPython", sys.executable)
     qt.QSettings().setValue("KLIPSlicer/ResultsFolder", str(tmp_path))
     yield KLIPSlicer

@@ -1,4 +1,4 @@
-"""``slicer.app`` and the small modules beside it: settings, translation, the DICOM database's one question."""
+"""``slicer.app`` and the small modules beside it: translation, the DICOM database's one question."""
 
 from __future__ import annotations
 
@@ -11,30 +11,19 @@ import types
 from pathlib import Path
 from typing import Any
 
-import qt
 from PySide6 import QtCore, QtWidgets
 
 
-class Settings:
-    """``qt.QSettings()`` of a test: in memory, never the user's."""
-
-    values: dict[str, Any] = {}  # noqa: RUF012  (one for all, as QSettings is)
-
-    def value(self, key: str, default: Any = None) -> Any:
-        """A stored value."""
-        return self.values.get(key, default)
-
-    def contains(self, key: str) -> bool:
-        """Whether there is one."""
-        return key in self.values
-
-    def setValue(self, key: str, value: Any) -> None:
-        """Store a value."""
-        self.values[key] = value
-
-    def remove(self, key: str) -> None:
-        """Forget a value."""
-        self.values.pop(key, None)
+def own_settings() -> None:
+    """Let Qt's own settings lie in a folder of this process: never the user's."""
+    folder = tempfile.mkdtemp(prefix="klip-slicer-settings-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    kept = QtCore.QSettings
+    kept.setDefaultFormat(kept.Format.IniFormat)
+    for scope in (kept.Scope.UserScope, kept.Scope.SystemScope):
+        kept.setPath(kept.Format.IniFormat, scope, folder)
+    QtCore.QCoreApplication.setOrganizationName("KLIPSlicer tests")
+    QtCore.QCoreApplication.setApplicationName("Slicer")
 
 
 class ModuleManager(QtCore.QObject):
@@ -87,13 +76,13 @@ class Application(QtCore.QObject):
         """No language but the source's."""
         return text
 
-    def userSettings(self) -> Settings:
+    def userSettings(self) -> QtCore.QSettings:
         """The user's settings."""
-        return Settings()
+        return QtCore.QSettings()
 
-    def settings(self) -> Settings:
+    def settings(self) -> QtCore.QSettings:
         """This revision's settings."""
-        return Settings()
+        return QtCore.QSettings()
 
     def testingEnabled(self) -> bool:
         """Message boxes answer themselves in tests, and nothing is installed, in Slicer as here."""
@@ -161,7 +150,7 @@ def install(package: Any) -> None:
     package.qApplication = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["slicer"])
     package.app = Application()
     package.dicomDatabase = DicomDatabase()
-    qt.QSettings = Settings
+    own_settings()
     i18n = types.ModuleType("slicer.i18n")
     i18n.tr, i18n.translate = tr, lambda context, text: text  # type: ignore[attr-defined]
     package.i18n = sys.modules["slicer.i18n"] = i18n
