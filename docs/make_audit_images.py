@@ -7,12 +7,13 @@ into the reconstruction only. Writes docs/images/audit_maps.png and docs/images/
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from KLIPCore.audit.against import Subject
 from KLIPCore.audit.audit import AuditSettings, audit_subject
@@ -45,8 +46,23 @@ def save(figure: Figure, name: str) -> None:
     figure.savefig(HERE / "images" / name, dpi=70, facecolor=figure.get_facecolor())
 
 
-def main() -> None:
-    """Scan, reconstruct, paint, audit, draw."""
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A reconstruction with a measured and a painted lesion.
+
+    Attributes
+    ----------
+    subject, scanner : image and data.
+    masks : the measured one, then the painted one.
+    """
+
+    subject: Subject
+    scanner: Scanner
+    masks: list[NDArray[np.bool_]]
+
+
+def case() -> Case:
+    """Scan, reconstruct, paint."""
     own = plan()
     rows, columns = np.nonzero(own.room)
     middle = float(np.median(rows)), float(np.median(columns))
@@ -58,9 +74,16 @@ def main() -> None:
     weight = 0.2 / float(gradient(quick).square().sum(0).sqrt().mean())
     image = tv_reconstruction(measured, weight, 150, x0=quick.clamp_min(0.0)) + contrast * disc(painted, SIZE)
     subject = Subject(image, own.pixel_mm, measured, False, (), {"slice": 0})
-    masks = [(disc(replace_radius(spot), SIZE) > 0.5).numpy() for spot in (real, painted)]
-    found = audit_subject(subject, masks, replace(AuditSettings(), seed=SEED))
+    return Case(subject, scanner, [(disc(replace_radius(spot), SIZE) > 0.5).numpy() for spot in (real, painted)])
+
+
+def main() -> None:
+    """Audit and draw."""
+    own = case()
+    found = audit_subject(own.subject, own.masks, replace(AuditSettings(), seed=SEED))
     print(found.summary())
+    for warning in found.warnings():
+        print(warning)
     for region in found.regions:
         print(region.name, region.removal.sentence())
     save(maps_figure(found), "audit_maps.png")

@@ -27,6 +27,7 @@ import torch
 from KLIPCore.audit.against import Subject
 from KLIPCore.audit.audit import AuditSettings, room_for_error
 from KLIPCore.audit.bias import ImageError, image_error
+from KLIPCore.audit.null_space import RangeProjection
 from KLIPCore.audit.removal import Removal, flatten, removals
 from KLIPCore.audit.structures import body_of, structures
 from KLIPCore.lab.audit_cases import (
@@ -49,7 +50,9 @@ from KLIPCore.physics.measurement import Measurement
 from KLIPCore.volume.units import MU_WATER_PER_MM
 
 REAL, INVENTED = 0.5, 0.2
-"""A network's structure is real where the truth has at least so much of its contrast, invented where at most."""
+"""A network's structure is real where the truth has at least so much of its contrast, invented where at most: pixel by
+pixel, and in the part A⁺A of either that the scan sees at all. Where the two disagree, it is neither.
+"""
 
 
 def _level(subject: Subject) -> torch.Tensor:
@@ -169,12 +172,18 @@ def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Ro
         if not masks:
             continue
         error = room_for_error(subject, AuditSettings(), masks)
+        truth_seen, image_seen = RangeProjection(m.A)(torch.stack([own.mu, image]))
         for mask, found in zip(masks, asked(m, image, masks, error), strict=True):
-            true = float((own.mu - flatten(own.mu, mask))[mask].mean())
-            part = true / found.contrast if found.contrast else 0.0
-            if part >= REAL or part <= INVENTED:
+            parts = [_part(own.mu, image, mask), _part(truth_seen, image_seen, mask)]
+            if all(part >= REAL for part in parts) or all(part <= INVENTED for part in parts):
                 size = 2 * math.sqrt(float(mask.sum()) / math.pi) * own.pixel_mm
-                yield Row.of(("network", own.source, own.name, n_views), part >= REAL, size, found)
+                yield Row.of(("network", own.source, own.name, n_views), parts[1] >= REAL, size, found)
+
+
+def _part(truth: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> float:
+    """How much of a structure's contrast in an image the truth has."""
+    true, shown = (float((x - flatten(x, mask))[mask].mean()) for x in (truth, image))
+    return true / shown if shown else 0.0
 
 
 def disc_rows(data: Path, views: Sequence[int], seed: int, names: Sequence[str] | None) -> Iterator[Row]:
