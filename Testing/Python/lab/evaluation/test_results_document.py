@@ -110,7 +110,10 @@ def tables() -> dict[str, dict[str, Any]]:
     }
     return {
         **dict.fromkeys(("eval_lits_dev", "eval_lits_all", "eval_baselines", "eval_views24", "eval_quality24"), plain),
-        "eval_baselines24": plain | {"further": [{"block_mm": 24.0, "summary": summary(("A", "all"))}]},
+        **dict.fromkeys(
+            ("eval_more_baselines", "eval_baselines24"),
+            plain | {"further": [{"block_mm": 24.0, "summary": summary(("A", "all"))}]},
+        ),
         **dict.fromkeys(("eval_implants", "eval_large"), plain | {"summary": summary(("tumour, A", "tumour, all"))}),
         "eval_variations": base | {"patients": ["A"], "rows": points},
         "eval_backbones": base | {"rows": [prior]},

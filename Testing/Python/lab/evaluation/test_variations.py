@@ -88,7 +88,18 @@ def test_a_variation_needs_a_name_and_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lits_dev", "baselines", "baselines24", "published", "views24", "implants", "variations", "backbones"]
+    "name",
+    [
+        "lits_dev",
+        "baselines",
+        "baselines24",
+        "more_baselines",
+        "published",
+        "views24",
+        "implants",
+        "variations",
+        "backbones",
+    ],
 )
 def test_the_configurations_of_the_repository_can_be_read(name: str) -> None:
     loaded = EvaluationConfig.load(Path(__file__).parents[4] / "configs" / f"eval_{name}.yaml")
