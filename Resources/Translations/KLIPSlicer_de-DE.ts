@@ -348,6 +348,94 @@ gesund.&lt;/p&gt;
       <translation>Bereichstabelle</translation>
     </message>
     <message>
+      <source>Audit a reconstruction</source>
+      <translation>Rekonstruktion prüfen</translation>
+    </message>
+    <message>
+      <source>The image that is asked about, in HU: a vendor's, a network's, or this module's own reconstruction.</source>
+      <translation>Das Bild, um das es geht, in HU: von einem Hersteller, einem Netz oder von diesem Modul rekonstruiert.</translation>
+    </message>
+    <message>
+      <source>Slice:</source>
+      <translation>Schicht:</translation>
+    </message>
+    <message>
+      <source>One slice is audited at a time. Counted from the feet, from 0.</source>
+      <translation>Geprüft wird eine Schicht auf einmal. Von den Füßen an gezählt, ab 0.</translation>
+    </message>
+    <message>
+      <source>Compare with:</source>
+      <translation>Vergleichen mit:</translation>
+    </message>
+    <message>
+      <source>What tells whether the image is right: the data that it was made from, or a better volume on the same voxels, whose scan is then simulated.</source>
+      <translation>Woran das Bild gemessen wird: an den Daten, aus denen es entstand, oder an einem besseren Volumen auf denselben Voxeln, dessen Aufnahme dann simuliert wird.</translation>
+    </message>
+    <message>
+      <source>Sinogram:</source>
+      <translation>Sinogramm:</translation>
+    </message>
+    <message>
+      <source>Line integrals with their geometry, .npz or .mat. It must be the scan of this slice.</source>
+      <translation>Linienintegrale mit ihrer Geometrie, .npz oder .mat. Es muss die Aufnahme dieser Schicht sein.</translation>
+    </message>
+    <message>
+      <source>Volume:</source>
+      <translation>Volumen:</translation>
+    </message>
+    <message>
+      <source>A volume on the same voxels. What it does not show cannot be found.</source>
+      <translation>Ein Volumen auf denselben Voxeln. Was es nicht zeigt, kann nicht gefunden werden.</translation>
+    </message>
+    <message>
+      <source>Structures:</source>
+      <translation>Strukturen:</translation>
+    </message>
+    <message>
+      <source>Optional. Its visible segments are audited. None: the strongest compact structures are looked for.</source>
+      <translation>Freiwillig. Geprüft werden die sichtbaren Segmente. Keine: Die deutlichsten kompakten Strukturen werden gesucht.</translation>
+    </message>
+    <message>
+      <source>Audit</source>
+      <translation>Prüfen</translation>
+    </message>
+    <message>
+      <source>Ask the data which structures of this slice were measured.</source>
+      <translation>Die Daten fragen, welche Strukturen dieser Schicht gemessen wurden.</translation>
+    </message>
+    <message>
+      <source>How far the audit is.</source>
+      <translation>Wie weit die Prüfung ist.</translation>
+    </message>
+    <message>
+      <source>What the audit does, or what should be known before anything else.</source>
+      <translation>Was die Prüfung tut, oder was man vor allem anderen wissen sollte.</translation>
+    </message>
+    <message>
+      <source>What the data say, in a sentence.</source>
+      <translation>Was die Daten sagen, in einem Satz.</translation>
+    </message>
+    <message>
+      <source>Structures and what the data say of them. Click one to see it in all views.</source>
+      <translation>Strukturen und was die Daten dazu sagen. Ein Klick zeigt sie in allen Ansichten.</translation>
+    </message>
+    <message>
+      <source>Show:</source>
+      <translation>Zeigen:</translation>
+    </message>
+    <message>
+      <source>What is shown in color over the slice.</source>
+      <translation>Was farbig über der Schicht gezeigt wird.</translation>
+    </message>
+    <message>
+      <source>Pictures, every number and where they come from, in the web browser.</source>
+      <translation>Bilder, alle Zahlen und woher sie kommen, im Webbrowser.</translation>
+    </message>
+    <message>
+      <source>Open the page</source>
+      <translation>Seite öffnen</translation>
+    </message>
+    <message>
       <source>Advanced</source>
       <translation>Erweitert</translation>
     </message>
@@ -510,6 +598,206 @@ gesund.&lt;/p&gt;
     <message>
       <source>Research software. Not a medical device. An unmarked place is not thereby healthy.</source>
       <translation>Forschungssoftware. Kein Medizinprodukt. Eine nicht markierte Stelle ist deshalb nicht gesund.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_controls</name>
+    <message>
+      <source>Audit</source>
+      <translation>Prüfen</translation>
+    </message>
+    <message>
+      <source>Its sinogram, a file</source>
+      <translation>Seinem Sinogramm, einer Datei</translation>
+    </message>
+    <message>
+      <source>Another volume</source>
+      <translation>Einem anderen Volumen</translation>
+    </message>
+    <message>
+      <source>Stop now. Nothing is kept of an audit that is not finished.</source>
+      <translation>Jetzt anhalten. Von einer Prüfung, die nicht fertig ist, bleibt nichts.</translation>
+    </message>
+    <message>
+      <source>Ask the data which structures of this slice were measured.</source>
+      <translation>Die Daten fragen, welche Strukturen dieser Schicht gemessen wurden.</translation>
+    </message>
+    <message>
+      <source>Choose the reconstruction that is to be audited.</source>
+      <translation>Die Rekonstruktion wählen, die geprüft werden soll.</translation>
+    </message>
+    <message>
+      <source>The chosen reconstruction is empty.</source>
+      <translation>Die gewählte Rekonstruktion ist leer.</translation>
+    </message>
+    <message>
+      <source>A detection is running. Wait until it ends, or cancel it.</source>
+      <translation>Es wird gerade nach Auffälligkeiten gesucht. Abwarten oder abbrechen.</translation>
+    </message>
+    <message>
+      <source>Choose the volume that it is compared with.</source>
+      <translation>Das Volumen wählen, mit dem verglichen wird.</translation>
+    </message>
+    <message>
+      <source>A volume cannot be compared with itself. Choose another one.</source>
+      <translation>Ein Volumen kann nicht mit sich selbst verglichen werden. Ein anderes wählen.</translation>
+    </message>
+    <message>
+      <source>The two volumes lie on different voxels. Resample one to the other first.</source>
+      <translation>Die beiden Volumen liegen auf verschiedenen Voxeln. Zuerst eines auf das andere umrechnen.</translation>
+    </message>
+    <message>
+      <source>Starting…</source>
+      <translation>Beginnt …</translation>
+    </message>
+    <message>
+      <source>Stopped.</source>
+      <translation>Angehalten.</translation>
+    </message>
+    <message>
+      <source>Nothing has been audited yet.</source>
+      <translation>Noch wurde nichts geprüft.</translation>
+    </message>
+    <message>
+      <source>Pictures, every number and where they come from, in the web browser.</source>
+      <translation>Bilder, alle Zahlen und woher sie kommen, im Webbrowser.</translation>
+    </message>
+    <message>
+      <source>The page is no longer where it was written. Audit again.</source>
+      <translation>Die Seite ist nicht mehr dort, wohin sie geschrieben wurde. Erneut prüfen.</translation>
+    </message>
+    <message>
+      <source>What was not measured</source>
+      <translation>Was nicht gemessen wurde</translation>
+    </message>
+    <message>
+      <source>Residual</source>
+      <translation>Abweichung</translation>
+    </message>
+    <message>
+      <source>Nothing</source>
+      <translation>Nichts</translation>
+    </message>
+    <message>
+      <source>Stopping…</source>
+      <translation>Hält an …</translation>
+    </message>
+    <message>
+      <source>Cancel</source>
+      <translation>Abbrechen</translation>
+    </message>
+    <message>
+      <source>Choose the sinogram that it was made from, a file .npz or .mat.</source>
+      <translation>Das Sinogramm wählen, aus dem sie entstand, eine Datei .npz oder .mat.</translation>
+    </message>
+    <message>
+      <source>The audited volume is no longer in the scene.</source>
+      <translation>Das geprüfte Volumen ist nicht mehr in der Szene.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_run</name>
+    <message>
+      <source>None of the visible segments lies on this slice.</source>
+      <translation>Keines der sichtbaren Segmente liegt auf dieser Schicht.</translation>
+    </message>
+    <message>
+      <source>Choose another slice, show a segment, or choose none: structures are then looked for.</source>
+      <translation>Eine andere Schicht wählen, ein Segment einblenden, oder keine Segmentierung wählen: Dann werden Strukturen gesucht.</translation>
+    </message>
+    <message>
+      <source>Audit</source>
+      <translation>Prüfen</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_scene</name>
+    <message>
+      <source>measured</source>
+      <translation>gemessen</translation>
+    </message>
+    <message>
+      <source>contradicted, probably invented</source>
+      <translation>widersprochen, wohl erfunden</translation>
+    </message>
+    <message>
+      <source>unprovable</source>
+      <translation>nicht beweisbar</translation>
+    </message>
+    <message>
+      <source>Not measured</source>
+      <translation>Nicht gemessen</translation>
+    </message>
+    <message>
+      <source>Residual</source>
+      <translation>Abweichung</translation>
+    </message>
+    <message>
+      <source>{name} audited</source>
+      <translation>{name} geprüft</translation>
+    </message>
+    <message>
+      <source>{name} audit table</source>
+      <translation>{name} Tabelle der Prüfung</translation>
+    </message>
+    <message>
+      <source>{name} audit</source>
+      <translation>{name} Prüfung</translation>
+    </message>
+    <message>
+      <source>Audit: {name}</source>
+      <translation>Prüfung: {name}</translation>
+    </message>
+    <message>
+      <source>{name} not measured</source>
+      <translation>{name} nicht gemessen</translation>
+    </message>
+    <message>
+      <source>{name} residual</source>
+      <translation>{name} Abweichung</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_table</name>
+    <message>
+      <source>Structure</source>
+      <translation>Struktur</translation>
+    </message>
+    <message>
+      <source>Its color is that of the verdict.</source>
+      <translation>Ihre Farbe ist die des Urteils.</translation>
+    </message>
+    <message>
+      <source>The data say</source>
+      <translation>Die Daten sagen</translation>
+    </message>
+    <message>
+      <source>measured: the data hold it. contradicted: they speak against it. unprovable: they cannot tell, invented or not.</source>
+      <translation>gemessen: Die Daten enthalten sie. widersprochen: Sie sprechen dagegen. nicht beweisbar: Sie können es nicht sagen, erfunden oder nicht.</translation>
+    </message>
+    <message>
+      <source>Held</source>
+      <translation>Enthalten</translation>
+    </message>
+    <message>
+      <source>How much of the structure the data hold: 1 all of it, 0 none. With its standard error.</source>
+      <translation>Wie viel von der Struktur die Daten enthalten: 1 alles, 0 nichts. Mit Standardfehler.</translation>
+    </message>
+    <message>
+      <source>Nats</source>
+      <translation>Nats</translation>
+    </message>
+    <message>
+      <source>For the structure as it is shown, against none. Three are odds of twenty to one.</source>
+      <translation>Für die Struktur, wie sie gezeigt wird, gegen keine. Drei stehen für zwanzig zu eins.</translation>
+    </message>
+    <message>
+      <source>Expected</source>
+      <translation>Erwartet</translation>
+    </message>
+    <message>
+      <source>Nats that this scan would give were the structure there as shown. Below three it cannot show it.</source>
+      <translation>Nats, die diese Aufnahme ergäbe, wäre die Struktur da wie gezeigt. Unter drei kann sie sie nicht zeigen.</translation>
     </message>
   </context>
   <context>
@@ -1114,12 +1402,12 @@ oder „Anderes Python“ leer lassen.</translation>
   <context>
     <name>KLIPSlicerLib.runner</name>
     <message>
-      <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
-      <translation>Der Grafikkarte ging der Speicher aus. Unter „Erweitert“ das Rechenwerk „cpu“ oder weniger Stichproben wählen.</translation>
+      <source>Detect OOD</source>
+      <translation>Auffälligkeiten suchen</translation>
     </message>
     <message>
-      <source>The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, then press Detect OOD again: finished slices are kept.</source>
-      <translation>Dem Rechner ging der Speicher aus. Andere Programme schließen, weniger Schichten oder einen kleineren Bereich wählen, dann erneut „Auffälligkeiten suchen“ drücken: Fertige Schichten bleiben.</translation>
+      <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
+      <translation>Der Grafikkarte ging der Speicher aus. Unter „Erweitert“ das Rechenwerk „cpu“ oder weniger Stichproben wählen.</translation>
     </message>
     <message>
       <source>Python packages of different versions do not fit each other. Choose a separate Python environment with klip under “This computer”.</source>
@@ -1130,16 +1418,20 @@ oder „Anderes Python“ leer lassen.</translation>
       <translation>ist abgestürzt</translation>
     </message>
     <message>
-      <source>klip {how}. {last} Press Detect OOD again to continue from the finished slices; if it happens again, the application log (Help menu) has the details.</source>
-      <translation>klip {how}. {last} Erneut „Auffälligkeiten suchen“ drücken, um nach den fertigen Schichten weiterzumachen; geschieht es wieder, steht Näheres im Programmprotokoll (Menü „Help“).</translation>
+      <source>klip {how}. {last} Press {button} again to continue from what is finished; if it happens again, the application log (Help menu) has the details.</source>
+      <translation>klip {how}. {last} Erneut „{button}“ drücken, um mit dem weiterzumachen, was fertig ist; geschieht es wieder, steht Näheres im Programmprotokoll (Menü „Help“).</translation>
     </message>
     <message>
       <source>The Python at {program} cannot be started. Choose another one under “This computer”.</source>
       <translation>Das Python unter {program} lässt sich nicht starten. Unter „Dieser Rechner“ ein anderes wählen.</translation>
     </message>
     <message>
-      <source>The Python package {name} is missing where klip runs. Press Detect OOD again to install what is missing, or choose another Python under “This computer”.</source>
-      <translation>Wo klip läuft, fehlt das Python-Paket {name}. Erneut „Auffälligkeiten suchen“ drücken, um Fehlendes zu installieren, oder unter „Dieser Rechner“ ein anderes Python wählen.</translation>
+      <source>The Python package {name} is missing where klip runs. Press {button} again to install what is missing, or choose another Python under “This computer”.</source>
+      <translation>Wo klip läuft, fehlt das Python-Paket {name}. Erneut „{button}“ drücken, um Fehlendes zu installieren, oder unter „Dieser Rechner“ ein anderes Python wählen.</translation>
+    </message>
+    <message>
+      <source>The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, then press {button} again: what is finished is kept.</source>
+      <translation>Dem Rechner ging der Speicher aus. Andere Programme schließen, weniger Schichten oder einen kleineren Bereich wählen, dann erneut „{button}“ drücken: Was fertig ist, bleibt.</translation>
     </message>
     <message>
       <source>ended with code {code}</source>
@@ -1248,6 +1540,10 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Adding up nats</source>
       <translation>Nats werden summiert</translation>
+    </message>
+    <message>
+      <source>Auditing</source>
+      <translation>Prüfung</translation>
     </message>
     <message>
       <source>Writing results</source>

@@ -334,6 +334,94 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Audit a reconstruction</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The image that is asked about, in HU: a vendor's, a network's, or this module's own reconstruction.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Slice:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>One slice is audited at a time. Counted from the feet, from 0.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Compare with:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What tells whether the image is right: the data that it was made from, or a better volume on the same voxels, whose scan is then simulated.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Sinogram:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Line integrals with their geometry, .npz or .mat. It must be the scan of this slice.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Volume:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A volume on the same voxels. What it does not show cannot be found.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Structures:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Optional. Its visible segments are audited. None: the strongest compact structures are looked for.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Audit</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Ask the data which structures of this slice were measured.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How far the audit is.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What the audit does, or what should be known before anything else.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What the data say, in a sentence.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Structures and what the data say of them. Click one to see it in all views.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Show:</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What is shown in color over the slice.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Pictures, every number and where they come from, in the web browser.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Open the page</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>Advanced</source>
       <translation type="unfinished" />
     </message>
@@ -495,6 +583,206 @@ healthy.&lt;/p&gt;
     </message>
     <message>
       <source>Research software. Not a medical device. An unmarked place is not thereby healthy.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_controls</name>
+    <message>
+      <source>Audit</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Its sinogram, a file</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Another volume</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stop now. Nothing is kept of an audit that is not finished.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Ask the data which structures of this slice were measured.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose the reconstruction that is to be audited.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The chosen reconstruction is empty.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A detection is running. Wait until it ends, or cancel it.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose the volume that it is compared with.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A volume cannot be compared with itself. Choose another one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The two volumes lie on different voxels. Resample one to the other first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Starting…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stopped.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing has been audited yet.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Pictures, every number and where they come from, in the web browser.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The page is no longer where it was written. Audit again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>What was not measured</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Residual</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nothing</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Stopping…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Cancel</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose the sinogram that it was made from, a file .npz or .mat.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The audited volume is no longer in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_run</name>
+    <message>
+      <source>None of the visible segments lies on this slice.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose another slice, show a segment, or choose none: structures are then looked for.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Audit</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_scene</name>
+    <message>
+      <source>measured</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>contradicted, probably invented</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>unprovable</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Not measured</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Residual</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} audited</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} audit table</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} audit</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Audit: {name}</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} not measured</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{name} residual</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.audit_table</name>
+    <message>
+      <source>Structure</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Its color is that of the verdict.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The data say</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>measured: the data hold it. contradicted: they speak against it. unprovable: they cannot tell, invented or not.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Held</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>How much of the structure the data hold: 1 all of it, 0 none. With its standard error.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nats</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>For the structure as it is shown, against none. Three are odds of twenty to one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Expected</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Nats that this scan would give were the structure there as shown. Below three it cannot show it.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -1098,11 +1386,11 @@ or leave “Other Python” empty.</source>
   <context>
     <name>KLIPSlicerLib.runner</name>
     <message>
-      <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
+      <source>Detect OOD</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, then press Detect OOD again: finished slices are kept.</source>
+      <source>The graphics card ran out of memory. Choose the device “cpu” or fewer samples under “Advanced”.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1114,7 +1402,7 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>klip {how}. {last} Press Detect OOD again to continue from the finished slices; if it happens again, the application log (Help menu) has the details.</source>
+      <source>klip {how}. {last} Press {button} again to continue from what is finished; if it happens again, the application log (Help menu) has the details.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1122,7 +1410,11 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>The Python package {name} is missing where klip runs. Press Detect OOD again to install what is missing, or choose another Python under “This computer”.</source>
+      <source>The Python package {name} is missing where klip runs. Press {button} again to install what is missing, or choose another Python under “This computer”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The computer ran out of memory. Close other programs, choose fewer slices or a smaller region, then press {button} again: what is finished is kept.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1231,6 +1523,10 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Adding up nats</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Auditing</source>
       <translation type="unfinished" />
     </message>
     <message>
