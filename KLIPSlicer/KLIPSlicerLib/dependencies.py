@@ -231,18 +231,32 @@ class Dependencies:
                     installOthers(missing, constraints)
 
     def _installFromFolder(self, missing: list, constraints: Path) -> None:
-        folder = Path(self.choices.wheelFolder)
-        if not folder.is_dir():
-            raise DependencyError(
-                _("There is no folder {folder}. Choose the one with the wheels.").format(folder=folder)
-            )
+        folder = self.choices.wheelFolder
+        wheelsOnly(folder)
         question = _("{names} will be installed into Slicer's Python from {folder}.").format(
             names=_names(missing), folder=folder
         )
         if not slicer.util.confirmOkCancelDisplay(question, REQUESTER):
             raise DependencyError(_("Nothing was installed."))
-        options = ["--no-index", "--find-links", str(folder), "-c", str(constraints)]
-        slicer.util.pip_install([*options, *map(str, missing)])
+        installFromFolder(missing, folder, constraints)
+
+
+def wheelsOnly(folder: str) -> list[str]:
+    """Options of pip that take packages from a folder of wheels and from nowhere else.
+
+    :raises DependencyError: there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise DependencyError(_("There is no folder {folder}. Choose the one with the wheels.").format(folder=folder))
+    return ["--no-index", "--find-links", folder]
+
+
+def installFromFolder(wanted: list, folder: str, constraints: Path) -> None:
+    """Install requirements from a folder of wheels, without a question.
+
+    :raises DependencyError: there is no such folder.
+    """
+    slicer.util.pip_install([*wheelsOnly(folder), "-c", str(constraints), *map(str, wanted)])
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import slicer.util
 from slicer.i18n import tr as _
@@ -29,10 +28,12 @@ from .dependencies import (
     DependencyError,
     constraintsFile,
     failuresInWords,
+    installFromFolder,
     installOthers,
     ownVersions,
     requirementClass,
     requirements,
+    wheelsOnly,
 )
 from .output_of import outputOf
 from .paths import PLACES
@@ -93,7 +94,9 @@ class Updates:
         with constraintsFile() as constraints:
             command = [self._dependencies.interpreter().program, "-m", "pip", "install", "--dry-run", "--quiet"]
             command += ["--disable-pip-version-check", "--report", "-", "--upgrade", "-c", str(constraints)]
-            found = _changesIn(_reportOf([*command, *self._source(), *map(str, _asked())]))
+            found = _changesIn(
+                _reportOf([*command, *(wheelsOnly(self._wheels) if self._wheels else []), *map(str, _asked())])
+            )
         kept = [change.name for change in found if change.name.lower() in _untouched()]
         if kept:  # constraints forbid it: a pip that does it all the same is not to be trusted
             raise DependencyError(
@@ -111,19 +114,9 @@ class Updates:
         exact = [requirementClass()(f"{change.name}=={change.offered}") for change in changes]
         with failuresInWords(), constraintsFile() as constraints:
             if self._wheels:
-                slicer.util.pip_install([*self._source(), "-c", str(constraints), *map(str, exact)])
+                installFromFolder(exact, self._wheels, constraints)
             else:
                 installOthers(exact, constraints, ask=False)
-
-    def _source(self) -> list[str]:
-        """Options of pip that say where packages come from."""
-        if not self._wheels:
-            return []
-        if not Path(self._wheels).is_dir():
-            raise DependencyError(
-                _("There is no folder {folder}. Choose the one with the wheels.").format(folder=self._wheels)
-            )
-        return ["--no-index", "--find-links", self._wheels]
 
 
 def _asked() -> list:

@@ -858,6 +858,10 @@ gesund.&lt;/p&gt;
       <translation>Die Pakete konnten nicht installiert werden. Internetverbindung oder Proxy prüfen; oder unter „Dieser Rechner“ einen Ordner mit Wheels oder ein anderes Python wählen. Slicers eigene Pakete wurden nicht geändert.</translation>
     </message>
     <message>
+      <source>There is no folder {folder}. Choose the one with the wheels.</source>
+      <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
+    </message>
+    <message>
       <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
       <translation>Unter {path} gibt es kein Python. Das Programm oder den Ordner seiner Umgebung wählen.</translation>
     </message>
@@ -888,10 +892,6 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>{names} is missing, and in testing mode nothing is installed.</source>
       <translation>{names} fehlt, und im Testbetrieb wird nichts installiert.</translation>
-    </message>
-    <message>
-      <source>There is no folder {folder}. Choose the one with the wheels.</source>
-      <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
     </message>
     <message>
       <source>Nothing was installed ({error}).</source>
@@ -1705,10 +1705,6 @@ Slicers eigene Pakete und PyTorch werden nicht geändert. Fortfahren?</translati
     <message>
       <source>The update was given up: pip would exchange {names}, which must stay.</source>
       <translation>Die Aktualisierung wurde aufgegeben: pip würde {names} austauschen, was bleiben muss.</translation>
-    </message>
-    <message>
-      <source>There is no folder {folder}. Choose the one with the wheels.</source>
-      <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
     </message>
     <message>
       <source>It is not known what is newer ({error}). Check the internet connection or its proxy, or choose a folder of wheels. Nothing was changed.</source>

@@ -844,6 +844,10 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
+      <source>There is no folder {folder}. Choose the one with the wheels.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
       <translation type="unfinished" />
     </message>
@@ -871,10 +875,6 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>{names} is missing, and in testing mode nothing is installed.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>There is no folder {folder}. Choose the one with the wheels.</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -1683,10 +1683,6 @@ Slicer's own packages and PyTorch are not changed. Continue?</source>
     </message>
     <message>
       <source>The update was given up: pip would exchange {names}, which must stay.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
-      <source>There is no folder {folder}. Choose the one with the wheels.</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -217,7 +217,7 @@ def test_packages_are_installed_in_one_place_only() -> None:
         if name.rsplit(".", 1)[-1] in ("pip_install", "pip_ensure", "installTorch") and name != "installTorch"
     }
     assert places == {
-        ("dependencies", "_installFromFolder"),
+        ("dependencies", "installFromFolder"),
         ("dependencies", "installTorch"),
         ("dependencies", "installOthers"),
     }
