@@ -10,6 +10,7 @@ import slicer
 from KLIPSlicerLib import display, result_nodes
 from KLIPSlicerLib.nodes import TRACE
 from KLIPSlicerLib.result_nodes import FOLDER, INPUT, MAP, RECONSTRUCTION, ROLES, SEGMENTATION, TABLE
+from KLIPSlicerLib.trace_text import removeFurther
 
 
 class DetectionNodes:
@@ -80,6 +81,7 @@ class DetectionNodes:
         folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(self.traceNode))
         found = {role: self.traceNode.GetNodeReference(role) for role in ROLES}
         drops = {role: node for role, node in found.items() if node is not None and node not in kept}
+        removeFurther(self.traceNode)
         legend = display.legendOf(drops[MAP]) if MAP in drops else None
         for node in [legend, *drops.values(), self.traceNode]:
             if node is not None:

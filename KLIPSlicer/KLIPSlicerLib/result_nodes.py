@@ -12,6 +12,7 @@ import slicer
 
 from KLIPSlicerLib import display, nodes, regions
 from KLIPSlicerLib.nodes import RESULT, TRACE
+from KLIPSlicerLib.trace_text import newTextNode, removeFurther
 
 INPUT, RECONSTRUCTION, MAP = "KLIP.Input", "KLIP.Reconstruction", "KLIP.Map"
 SEGMENTATION, TABLE = "KLIP.Segmentation", "KLIP.Table"
@@ -34,10 +35,7 @@ def makeNodes(inputNode: Any, chosen: Mapping[str, Any] | None = None) -> Any:
     chosen = chosen or {}
     for node in chosen.values():
         release(node)
-    traceNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} KLIP trace")
-    traceNode.SetEncoding(1)  # VTK_ENCODING_US_ASCII: base64
-    # a file of its own beside the scene; not hidden from editors, because Slicer saves no files of hidden nodes
-    traceNode.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
+    traceNode = newTextNode(scene, f"{name} KLIP trace")
     made = {
         RECONSTRUCTION: (
             nodes.laidLike(chosen[RECONSTRUCTION], inputNode)
@@ -86,6 +84,7 @@ def release(node: Any) -> None:
     node.SetNodeReferenceID(TRACE, None)
     if traceNode is not None:
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+        removeFurther(traceNode)
         hierarchy.RemoveItem(hierarchy.GetItemByDataNode(traceNode), False, False)
         node.GetScene().RemoveNode(traceNode)
 

@@ -43,6 +43,7 @@ from KLIPSlicerLib.result_nodes import (
     SEARCH,
     SETTINGS,
 )
+from KLIPSlicerLib.trace_text import settingText, textOf
 from KLIPSlicerLib.turns import aside, atOnce
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class SceneResults(DetectionNodes):
         made = cls(traceNode)
         if not made.whole:
             raise TraceError("A part of the results was deleted from the scene.", "Run the detection again.")
-        made._live = live.searchingAs(live.decode(traceNode.GetText()), traceNode.GetAttribute(SEARCH))
+        made._live = live.searchingAs(live.decode(textOf(traceNode)), traceNode.GetAttribute(SEARCH))
         made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
         made.view = made._live.update(made.settings)
         made.range = display.NatsRange.ofMap(made.view.kl_map.array, made.view.regions)
@@ -279,7 +280,7 @@ class SceneResults(DetectionNodes):
     def finishing(self) -> Steps[None]:
         """:meth:`finish` in steps of some milliseconds."""
         text = yield from aside(lambda: live.encode(self.live))
-        self.traceNode.SetText(text)
+        yield from settingText(self.traceNode, text)
         self._growing = None
 
     # ---- display

@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 from headless import SliceView, clear  # noqa: E402
 from inputs import node_of  # noqa: E402
 from KLIPSlicerLib.scene_results import SceneResults  # noqa: E402
+from KLIPSlicerLib.trace_text import textOf  # noqa: E402
 from made_run import make_run  # noqa: E402
 from small_study import small_study  # noqa: E402
 
@@ -120,7 +121,7 @@ def main() -> None:
     print(f"{n_slices} slices, {times.voxels / 1e6:.0f} million voxels, {len(results.regions)} regions")
     print(
         f"made from the run folder in {created:.2f} s; trace stored with the scene in {stored:.2f} s, "
-        f"{len(results.traceNode.GetText()) / 1e6:.1f} MB"
+        f"{len(textOf(results.traceNode)) / 1e6:.1f} MB"
     )
     print(
         f"a slider's move: arithmetic {times.arithmetic:.3f} s, scene {times.scene:.3f} s, three views drawn "

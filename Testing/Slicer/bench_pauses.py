@@ -45,11 +45,13 @@ def choose_and_start(widget: Any, node: Any) -> tuple[Heartbeat, Heartbeat]:
     with listening() as choosing:
         widget.ui.inputSelector.setCurrentNode(node)
         person.wait(lambda: not check.working and choosing.beats > 3, 300, "the study is checked")
+        person.events(0.05)  # the last of it counts, too
     panel_at_work.fast_choices(widget)
     person.wait(lambda: widget.ui.detectButton.enabled, 10, widget.ui.detectButton.toolTip)
     with listening() as starting:
         person.click(widget.ui.detectButton)
         person.wait(klip_processes, 300, "klip runs")
+        person.events(0.05)
     person.click(widget.ui.detectButton)
     person.wait(lambda: not klip_processes() and not widget.panel.detection.running, 10, "it is gone")
     return choosing, starting
@@ -68,10 +70,12 @@ def load_and_move(widget: Any, run: MadeRun, node: Any) -> tuple[Heartbeat, Hear
     with listening() as loading:
         detection._onFinished()
         person.wait(lambda: panel.results is not None and not detection.running, 600, widget.ui.statusLabel.text)
+        person.events(0.05)
     with listening() as moving:
         for block in (22.0, 16.0):
             parameters.blockSize = block
             person.wait(lambda b=block: panel.results.settings.block_mm == b, 600, "the map follows")
+            person.events(0.05)
     return loading, moving
 
 

@@ -16,7 +16,7 @@ import pytest
 import slicer
 from headless import SliceView
 from inputs import node_of, show_run
-from KLIPSlicerLib import display, live
+from KLIPSlicerLib import display, live, trace_text
 from KLIPSlicerLib.regions import segmentId
 from KLIPSlicerLib.scene_results import SceneResults
 from made_run import MadeRun, made_study, make_run
@@ -277,3 +277,25 @@ def test_the_default_score_is_the_same_slim_stored_and_in_files(made: MadeRun, t
         shown = other.update(wanted)
         np.testing.assert_array_equal(shown.kl_map.array, expected.kl_map.array)
         assert [r.to_dict() for r in shown.regions] == [r.to_dict() for r in expected.regions]
+
+
+def test_a_long_trace_goes_on_in_further_nodes(
+    scene: Any, made: MadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of hundreds of slices does: set piece by piece, saved, joined again, and removed with the rest."""
+    whole = trace_text.textOf(show_run(made).traceNode)
+    monkeypatch.setattr(trace_text, "LONGEST", len(whole) // 3)
+    headless.clear()
+    results = show_run(made)
+    results.finish()  # once more: pieces do not pile up
+    assert len(trace_text.furtherNodes(results.traceNode)) == 3
+    assert len(results.traceNode.GetText()) == len(whole) // 3
+    assert trace_text.textOf(results.traceNode) == whole
+    restored = save_and_load(results, tmp_path / "scene.mrb")
+    restored.show(replace(restored.settings, block_mm=16.0))
+    assert len(restored.regions) == 2
+    slicer.mrmlScene.RemoveNode(trace_text.furtherNodes(restored.traceNode)[1])
+    with pytest.raises(TraceError, match="damaged"):
+        SceneResults.restore(restored.traceNode)
+    restored.remove()
+    assert slicer.util.getNodesByClass("vtkMRMLTextNode") == []

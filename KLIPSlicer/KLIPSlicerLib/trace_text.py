@@ -1,0 +1,68 @@
+"""A trace as the text of nodes: of one, or, where it is long, of several that are set one after the other.
+
+Slicer copies a text when it is set; for three hundred slices that takes a while that a person feels. So what is
+longer than :data:`LONGEST` goes on in further text nodes, which the detection's own refers to in order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+from KLIPSlicerLib.turns import aside
+
+if TYPE_CHECKING:
+    from KLIPSlicerLib.turns import Steps
+
+FURTHER = "KLIP.FurtherTrace"
+"""Reference role, from the detection's text node to those that its text goes on in."""
+
+LONGEST = 32_000_000
+"""Characters of one node; about thirty slices, and 20 ms of the processor."""
+
+
+def newTextNode(scene: Any, name: str) -> Any:
+    """A text node that is saved with the scene, in a file of its own."""
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    node.SetEncoding(1)  # VTK_ENCODING_US_ASCII: base64
+    # a file of its own beside the scene; not hidden from editors, because Slicer saves no files of hidden nodes
+    node.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
+    return node
+
+
+def furtherNodes(traceNode: Any) -> list[Any]:
+    """The nodes that a detection's text goes on in, as far as they are there."""
+    count = traceNode.GetNumberOfNodeReferences(FURTHER)
+    found = (traceNode.GetNthNodeReference(FURTHER, n) for n in range(count))
+    return [node for node in found if node is not None]
+
+
+def textOf(traceNode: Any) -> str:
+    """The whole text."""
+    return "".join(node.GetText() or "" for node in (traceNode, *furtherNodes(traceNode)))
+
+
+def removeFurther(traceNode: Any) -> None:
+    """Take the nodes that the text goes on in out of the scene."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(traceNode.GetScene())
+    for node in furtherNodes(traceNode):
+        hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
+        traceNode.GetScene().RemoveNode(node)
+    traceNode.RemoveNodeReferenceIDs(FURTHER)
+
+
+def settingText(traceNode: Any, text: str) -> Steps[None]:
+    """Keep a text, in steps."""
+    pieces = yield from aside(lambda: [text[n : n + LONGEST] for n in range(0, len(text), LONGEST)])
+    removeFurther(traceNode)
+    traceNode.SetText(pieces[0] if pieces else "")
+    scene = traceNode.GetScene()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    for n, piece in enumerate(pieces[1:], start=2):
+        yield
+        node = newTextNode(scene, f"{traceNode.GetName()} {n}")
+        node.SetText(piece)
+        traceNode.AddNodeReferenceID(FURTHER, node.GetID())
+        item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(traceNode)))
