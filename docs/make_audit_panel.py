@@ -26,7 +26,7 @@ from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.units import mu_to_hu
 from KLIPCore.volume.volume import Volume
 
-WIDTH, HEIGHT = 620, 560
+WIDTH, HEIGHT = 720, 860
 LONGEST_S = 1800
 
 

@@ -77,6 +77,9 @@ def drift(
     baseline: Annotated[
         int, typer.Option(min=2, help="Number of first studies of a scanner that define what is usual.")
     ] = 20,
+    page: Annotated[
+        Path | None, typer.Option(help="Draw the charts, too: an HTML file that fetches nothing.", show_default=False)
+    ] = None,
     form: FORM = Form.text,
 ) -> None:
     """Chart the weeks of a scanner over an archive of verdicts: 3 sigma and CUSUM.
@@ -87,6 +90,10 @@ def drift(
     from KLIPCore.runs.guard import EXIT_CODES, LOOK_FIRST
 
     points = drift_chart(read_verdicts(verdicts), baseline)
+    if page is not None:
+        from KLIPCore.runs.drift_page import write_drift_page
+
+        write_drift_page(points, page)
     if form is Form.json:
         typer.echo(json.dumps([asdict(point) | {"alarm": point.alarm} for point in points]))
     else:

@@ -46,7 +46,7 @@ def verdictNames() -> dict[str, str]:
     """What the data can say of a structure."""
     return {
         "measured": _("measured"),
-        "contradicted": _("contradicted, probably invented"),
+        "contradicted": _("contradicted"),
         "unprovable": _("unprovable"),
     }
 

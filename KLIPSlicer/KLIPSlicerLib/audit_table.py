@@ -20,8 +20,8 @@ def columns() -> list[tuple[str, str, Callable[[dict[str, Any]], str]]]:
         (
             _("The data say"),
             _(
-                "measured: the data hold it. contradicted: they speak against it. unprovable: they cannot tell, "
-                "invented or not."
+                "measured: the data hold it. contradicted: they speak against it, so it was probably invented. "
+                "unprovable: they cannot tell, invented or not."
             ),
             lambda r: verdictNames()[r["verdict"]],
         ),

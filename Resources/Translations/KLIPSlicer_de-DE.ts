@@ -717,8 +717,8 @@ gesund.&lt;/p&gt;
       <translation>gemessen</translation>
     </message>
     <message>
-      <source>contradicted, probably invented</source>
-      <translation>widersprochen, wohl erfunden</translation>
+      <source>contradicted</source>
+      <translation>widersprochen</translation>
     </message>
     <message>
       <source>unprovable</source>
@@ -772,8 +772,8 @@ gesund.&lt;/p&gt;
       <translation>Die Daten sagen</translation>
     </message>
     <message>
-      <source>measured: the data hold it. contradicted: they speak against it. unprovable: they cannot tell, invented or not.</source>
-      <translation>gemessen: Die Daten enthalten sie. widersprochen: Sie sprechen dagegen. nicht beweisbar: Sie können es nicht sagen, erfunden oder nicht.</translation>
+      <source>measured: the data hold it. contradicted: they speak against it, so it was probably invented. unprovable: they cannot tell, invented or not.</source>
+      <translation>gemessen: Die Daten enthalten sie. widersprochen: Sie sprechen dagegen, sie ist wohl erfunden. nicht beweisbar: Sie können es nicht sagen, erfunden oder nicht.</translation>
     </message>
     <message>
       <source>Held</source>

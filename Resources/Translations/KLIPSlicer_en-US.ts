@@ -703,7 +703,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>contradicted, probably invented</source>
+      <source>contradicted</source>
       <translation type="unfinished" />
     </message>
     <message>
@@ -758,7 +758,7 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>measured: the data hold it. contradicted: they speak against it. unprovable: they cannot tell, invented or not.</source>
+      <source>measured: the data hold it. contradicted: they speak against it, so it was probably invented. unprovable: they cannot tell, invented or not.</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -145,7 +145,7 @@ def test_segments_are_audited_and_shown(widget: Any, shown_image: Any, scan: Pat
     segments = found.node(SEGMENTATION)
     assert segment_holds(segments, "KLIP_audit_1", world)
     first = segments.GetSegmentation().GetSegment("KLIP_audit_1")
-    assert first.GetName() == "Lesion B: contradicted, probably invented"
+    assert first.GetName() == "Lesion B: contradicted"
     assert first.GetColor()[0] > first.GetColor()[1]  # red
     assert value_at(found.node(RESIDUAL), world) < -3  # the data hold less than the image
     assert 0 < value_at(found.node(NULL_SPACE), world) < 1

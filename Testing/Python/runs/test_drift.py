@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from KLIPCore.cli.application import app
 from KLIPCore.errors import InputError
 from KLIPCore.runs.drift import drift_chart, drift_text, read_verdicts
+from KLIPCore.runs.drift_page import drift_page
 
 
 def archive(weeks: int, shift: float = 0.0, since: int = 10**6, seed: int = 0) -> list[dict[str, Any]]:
@@ -98,3 +101,21 @@ def test_the_table_of_an_archive_is_read_too(tmp_path: Path) -> None:
     table.write_text("study,noise_hu\na,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="scanner and a date"):
         read_verdicts(table)
+
+
+def test_the_page_draws_every_chart_and_fetches_nothing(tmp_path: Path) -> None:
+    """One picture a quantity, one dot a week, alarms in their week; a scanner's name cannot become a tag."""
+    verdicts = [{**verdict, "scanner": "<b>CT</b>"} for verdict in archive(12, 4.0, since=11)]
+    file, page = tmp_path / "verdicts.jsonl", tmp_path / "drift.html"
+    file.write_text("\n".join(json.dumps(verdict) for verdict in verdicts))
+    assert CliRunner().invoke(app, ["drift", str(file), "--page", str(page)]).exit_code == 20
+    text = page.read_text(encoding="utf-8")
+    points = drift_chart(verdicts)
+    assert text.count("<svg ") == len({point.quantity for point in points})
+    assert text.count("<circle") == len(points)
+    assert text.count('class="dot alarm"') == sum(bool(point.alarm) for point in points) > 0
+    assert "&lt;b&gt;CT" in text
+    assert "<b>CT" not in text
+    assert not re.search(r"( src=|href|url\()", text)
+    ElementTree.fromstring(re.findall(r"<svg .*?</svg>", text, re.DOTALL)[0])
+    assert "nothing to chart" in drift_page([])
