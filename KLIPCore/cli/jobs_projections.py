@@ -36,6 +36,7 @@ class Reconstruction:
     size : side of a slice in pixels.
     pixel_mm : their edge; None fits the field of view.
     every_mm : distance of the slices of a helical scan.
+    centre : column of the central ray, where the file's is wrong.
     """
 
     method: str = "fbp"
@@ -43,6 +44,7 @@ class Reconstruction:
     size: int = 512
     pixel_mm: float | None = None
     every_mm: float = 3.0
+    centre: float | None = None
 
 
 def reconstruct_projections(folder: Path, out: Path, wanted: Reconstruction) -> str:
@@ -64,6 +66,7 @@ def reconstruct_projections(folder: Path, out: Path, wanted: Reconstruction) -> 
     """
     check_output(out)
     scan = read_projections(folder)
+    scan = scan if wanted.centre is None else scan.with_centre(wanted.centre)
     places = scan.positions(wanted.every_mm)
     steps = np.diff(places)
     if len(steps) and np.ptp(steps) > 0.02 * steps[0]:
@@ -77,8 +80,10 @@ def reconstruct_projections(folder: Path, out: Path, wanted: Reconstruction) -> 
         water = MU_WATER_PER_MM
         notes.append(f"The attenuation of water is not given: {water}/mm is assumed, and HU are a scale only.")
     slices, image, n_views = [], ImageGrid2D((1, 1), 1.0), 0
-    for found in scan.slices([float(z) for z in places]):
+    for number, found in enumerate(scan.slices([float(z) for z in places])):
         check_attenuation(found.sinogram)
+        if number == len(places) // 2 and (doubt := scan.doubt(found)):
+            notes.append(doubt)
         image = fitted_image(found.geometry, wanted.size, wanted.pixel_mm)
         n_views = wanted.views or found.geometry.n_views
         slices.append(_slice_hu(found, image, wanted, water))

@@ -166,6 +166,10 @@ def reconstruct(
         float | None, typer.Option(help="Pixel edge in mm; fitted to the field of view when not given.")
     ] = None,
     every: Annotated[float, typer.Option(help="Distance of slices of a helical scan in mm.", min=0.1, max=50)] = 3.0,
+    centre: Annotated[
+        float | None,
+        typer.Option(help="Detector column, from 1, of the central ray, where projections say it wrongly."),
+    ] = None,
 ) -> None:
     """Reconstruct measured projections: filtered back-projection, conjugate gradients or total variation."""
     from KLIPCore.cli.jobs import reconstruct_file, reconstruct_folder
@@ -181,7 +185,7 @@ def reconstruct(
     if sinogram.is_dir() and holds_projections(sinogram):
         if out is None:
             raise ConfigError("No output was named.", "Give -o OUT.nrrd.")
-        wanted = Reconstruction(method, numbers[0] if numbers else None, size, pixel, every)
+        wanted = Reconstruction(method, numbers[0] if numbers else None, size, pixel, every, centre)
         typer.echo(reconstruct_projections(sinogram, out, wanted))
         return
     if sinogram.is_dir():

@@ -178,6 +178,7 @@ def _sinogram(path: Path, prior: Prior) -> _Sinogram:
     (middle,) = scan.slices([float(places[len(places) // 2])])
     water, corrected = scan.scanner.water_per_mm, scan.scanner.hardening_corrected
     told = [f"Of the projections, the slice at {middle.z_mm:g} mm was examined.", *scan.notes]
+    told += [doubt] if (doubt := scan.doubt(middle)) else []
     if math.isnan(water):
         water = MU_WATER_PER_MM
         told.append("HU are attenuation on a scale: the projections do not say that of water.")

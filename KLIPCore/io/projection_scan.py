@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.fields import AGAIN, DAMAGE, number, quiet_pydicom
 from KLIPCore.io.line_integrals import check_unit
+from KLIPCore.io.opposite_rays import misplaced_columns
 from KLIPCore.io.pixels import stored_pixels
 from KLIPCore.io.projection_header import REBIN, Scanner, View
 from KLIPCore.io.rebinning import fan_angles, fan_view, seen
@@ -32,6 +33,8 @@ from KLIPCore.volume.geometry import FanBeam
 SAID = "Export the projections with the TypeofProjectionData that they are of."
 STANDS_MM = 0.01
 """A table that moves less in a turn does not."""
+DOUBTED = 0.3
+"""Columns by which the fan's middle may lie elsewhere without a word."""
 AT_ONCE = 16
 """Slices that are rebinned together; their sinograms are held in memory."""
 
@@ -118,6 +121,36 @@ class ProjectionScan:
         places = [self._place(self._head * z) for z in z_mm]
         for start in range(0, len(places), AT_ONCE):
             yield from self._rebinned(places[start : start + AT_ONCE])
+
+    def with_centre(self, column: float) -> ProjectionScan:
+        """Return the same scan with another column, from 1, for the ray through the isocentre.
+
+        Raises
+        ------
+        GeometryError : the detector has no such column.
+        """
+        if not 1 <= column <= self.scanner.columns:
+            raise GeometryError(
+                f"The detector has no column {column:g}.", f"Choose one from 1 to {self.scanner.columns}."
+            )
+        scanner = replace(self.scanner, centre=(column, self.scanner.centre[1]))
+        return replace(self, views=tuple(replace(view, scanner=scanner) for view in self.views))
+
+    def doubt(self, found: FanSlice) -> str:
+        """Return a sentence where a slice's opposite rays put the fan's middle elsewhere than the file; else none.
+
+        Parameters
+        ----------
+        found : of :meth:`slices`.
+        """
+        moved = misplaced_columns(found.sinogram, found.geometry)
+        if moved is None or abs(moved) < DOUBTED:
+            return ""
+        told = self.scanner.centre[0]
+        return (
+            f"The file puts the central ray at column {told:g}; opposite rays agree best at "
+            f"{told + self._head * moved:.2f} (klip reconstruct --centre)."
+        )
 
     @property
     def _head(self) -> int:

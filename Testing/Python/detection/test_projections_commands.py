@@ -76,6 +76,30 @@ def test_an_axial_turn_becomes_a_slice_in_hu(shape: str, tmp_path: Path) -> None
     assert mean_hu(volume, ROD.centre, 9) == pytest.approx(300.0, abs=8)
 
 
+@pytest.mark.parametrize("position", ["HFS", "FFS"])
+def test_a_central_column_that_is_told_wrongly_is_noticed(position: str, tmp_path: Path) -> None:
+    true = MACHINE.centre[0]
+    MACHINE.scan(tmp_path / "scan", MACHINE.turn(12.0), [BODY, ROD], Writing(patient_position=position))
+    code, said = run("reconstruct", tmp_path / "scan", "-o", tmp_path / "ct.nrrd", "--size", 64)
+    assert code == 0, said
+    assert "opposite rays" not in said
+    for file in (tmp_path / "scan").iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset[0x70311033].value = [true - 1.5, 4.5]
+        dataset.save_as(file)
+    code, said = run("reconstruct", tmp_path / "scan", "-o", tmp_path / "ct.nrrd", "--size", 64)
+    assert code == 0, said
+    found = float(said.split("agree best at ")[1].split()[0])
+    assert found == pytest.approx(true, abs=0.1)
+    again = ("reconstruct", tmp_path / "scan", "-o", tmp_path / "ct.nrrd", "--size", 64, "--centre")
+    code, said = run(*again, found)
+    assert code == 0, said
+    assert "opposite rays" not in said
+    code, said = run(*again, 200)
+    assert code == 2
+    assert "no column 200" in said
+
+
 def test_what_the_command_refuses(tmp_path: Path) -> None:
     small = Machine(rows=1, columns=24, column_mm=17.0, centre=(12.5, 1.0), per_turn=32)
     uneven = [p for z in (0.0, 10.0, 25.0) for p in small.turn(z)]
