@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
-    from .turns import Steps
+    from .steps import Steps
 
 SHARE_OF_TIME = 0.2
 """Part of the time that showing partial results may take of Slicer's."""

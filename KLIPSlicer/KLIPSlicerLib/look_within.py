@@ -16,7 +16,7 @@ from .turns import Task, Turns
 if TYPE_CHECKING:
     from .parameters import KLIPSlicerParameterNode
     from .scene_results import SceneResults
-    from .turns import Steps
+    from .steps import Steps
 
 
 class LookWithin:

@@ -9,7 +9,7 @@ import slicer.util
 
 from KLIPCore.volume.model_card import ModelCard
 from KLIPSlicerLib import nodes
-from KLIPSlicerLib.turns import aside
+from KLIPSlicerLib.steps import aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from KLIPCore.maps.trace import SliceTrace
     from KLIPCore.runs.live import LiveMap
     from KLIPSlicerLib.nodes import VoxelOrder
-    from KLIPSlicerLib.turns import Steps
+    from KLIPSlicerLib.steps import Steps
 
 
 def beginning(node: Any, live: LiveMap, wasShown: bool) -> Steps[None]:

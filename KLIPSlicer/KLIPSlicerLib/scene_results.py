@@ -43,8 +43,8 @@ from KLIPSlicerLib.result_nodes import (
     SEARCH,
     SETTINGS,
 )
+from KLIPSlicerLib.steps import aside, atOnce
 from KLIPSlicerLib.trace_text import settingText, textOf
-from KLIPSlicerLib.turns import aside, atOnce
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from KLIPCore.maps.trace import SliceTrace
     from KLIPCore.runs.live import LiveMap, LiveView
     from KLIPCore.runs.search import Search
-    from KLIPSlicerLib.turns import Steps
+    from KLIPSlicerLib.steps import Steps
 
 
 class SceneResults(DetectionNodes):

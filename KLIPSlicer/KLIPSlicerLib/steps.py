@@ -1,76 +1,43 @@
-"""Work on the main thread in short turns: a generator is taken on between events, a few milliseconds at a time."""
+"""Long work as a generator that stops every few milliseconds, so that somebody else can have a turn.
+
+What only numbers need is done by a thread, :func:`aside`, while each step lends it the interpreter: Slicer's main
+thread holds that whenever it runs no Python, so a thread alone would hardly get on. Nodes and widgets are touched on
+the main thread alone, between two yields. Nothing of Qt is here: without it, :func:`atOnce` does the work to its end.
+"""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Generator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
-import qt
+LENT_SECONDS = 0.01
+"""For which a step lends the interpreter to a thread."""
 
-from .suitability import unexpected
-
-AT_ONCE_SECONDS = 0.02
-"""Work of one turn; a step more may be added to it."""
+T = TypeVar("T")
+Steps = Generator[None, None, T]
 
 
-class Steps:
-    """Takes one generator at a time to its end.
+def aside(work: Callable[[], T]) -> Steps[T]:
+    """Do arithmetic in a thread; what it raises is raised here.
 
-    :param onDone: called with what the generator returns.
-    :param onFailed: called with a sentence for the user where it raises.
-    :param onPart: called after each turn with what was yielded last: the part that is done.
+    When the generator is closed before, the thread comes to its end unheard.
     """
+    pool = ThreadPoolExecutor(1)
+    try:
+        future = pool.submit(work)
+        while not future.done():
+            wait([future], LENT_SECONDS)
+            yield
+        return future.result()
+    finally:
+        pool.shutdown(wait=False)
 
-    def __init__(
-        self,
-        onDone: Callable[[Any], None],
-        onFailed: Callable[[str], None],
-        onPart: Callable[[float], None] = lambda _part: None,
-    ) -> None:
-        self._onDone, self._onFailed, self._onPart = onDone, onFailed, onPart
-        self._steps: Generator[float, None, Any] | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._work)
 
-    @property
-    def working(self) -> bool:
-        """Whether there is something to do."""
-        return self._steps is not None
-
-    def start(self, steps: Generator[float, None, Any]) -> None:
-        """Begin, in place of what was done before."""
-        self.stop()
-        self._steps = steps
-        self._timer.start()
-
-    def stop(self) -> None:
-        """Forget what was to be done."""
-        self._timer.stop()
-        if self._steps is not None:
-            self._steps.close()
-        self._steps = None
-
-    def _work(self) -> None:
-        from KLIPCore.errors import KlipError
-
-        until, part = time.monotonic() + AT_ONCE_SECONDS, 0.0
+def atOnce(steps: Steps[T]) -> T:
+    """Do a task to its end."""
+    while True:
         try:
-            while self._steps is not None and time.monotonic() < until:
-                part = next(self._steps)
+            next(steps)
         except StopIteration as end:
-            self.stop()
-            self._onDone(end.value)
-            return
-        except KlipError as error:
-            self.stop()
-            self._onFailed(str(error))
-            return
-        except Exception as error:
-            logging.exception("KLIPSlicer: a task between events ended")
-            self.stop()
-            self._onFailed(unexpected(error))
-            return
-        self._onPart(part)
+            return end.value  # type: ignore[no-any-return]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from KLIPSlicerLib.turns import aside
+from KLIPSlicerLib.steps import aside
 
 if TYPE_CHECKING:
-    from KLIPSlicerLib.turns import Steps
+    from KLIPSlicerLib.steps import Steps
 
 FURTHER = "KLIP.FurtherTrace"
 """Reference role, from the detection's text node to those that its text goes on in."""

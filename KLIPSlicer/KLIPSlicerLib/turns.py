@@ -1,53 +1,21 @@
 """Long work that nobody feels: done a little at a time between events, one task after the other.
 
-A task is a generator. What only numbers need is done by a thread, :func:`aside`, while the task's turns lend it the
-interpreter: Slicer's main thread holds that whenever it runs no Python, so a thread alone would hardly get on. Nodes
-and widgets are touched on the main thread alone, between two yields.
+A task is a generator (:mod:`KLIPSlicerLib.steps`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import qt
 
+from .steps import Steps
+
 AT_ONCE_SECONDS = 0.01
 """Work of one turn; a step more may be added to it."""
-
-LENT_SECONDS = 0.01
-"""For which a turn lends the interpreter to a thread."""
-
-T = TypeVar("T")
-Steps = Generator[None, None, T]
-
-
-def aside(work: Callable[[], T]) -> Steps[T]:
-    """Do arithmetic in a thread; what it raises is raised here.
-
-    When the generator is closed before, the thread comes to its end unheard.
-    """
-    pool = ThreadPoolExecutor(1)
-    try:
-        future = pool.submit(work)
-        while not future.done():
-            wait([future], LENT_SECONDS)
-            yield
-        return future.result()
-    finally:
-        pool.shutdown(wait=False)
-
-
-def atOnce(steps: Steps[T]) -> T:
-    """Do a task to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 @dataclass

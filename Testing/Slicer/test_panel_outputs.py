@@ -16,7 +16,7 @@ from KLIPSlicerLib.nodes import isResult
 from KLIPSlicerLib.outputs import Outputs
 from KLIPSlicerLib.result_nodes import MAP, RECONSTRUCTION, SEGMENTATION, TABLE
 from KLIPSlicerLib.scene_results import SceneResults
-from KLIPSlicerLib.turns import atOnce
+from KLIPSlicerLib.steps import atOnce
 from made_run import MadeRun
 from panel_at_work import slicer
 from standins import person

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from heartbeat import listening
-from KLIPSlicerLib.turns import Steps, Task, Turns, aside, atOnce
+from KLIPSlicerLib.steps import Steps, aside, atOnce
+from KLIPSlicerLib.turns import Task, Turns
 from standins import person
 
 
