@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ from slicer.i18n import tr as _
 
 from .raw_nrrd import digestOf, writeRawNrrd
 from .runner import Callbacks, Interpreter, Runner
-from .steps import Steps
+from .suitability import unexpected
+from .turns import Task, Turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,12 +94,11 @@ class Auditing:
         self.listener = listener
         self._order: AuditOrder | None = None
         self._out = Path()
-        self._inputs = Steps(self._run, self._onFailed, lambda part: listener.onProgress("compare", 0.0, "", None))
-        self._outputs = Steps(self._onRead, self._onFailed)
+        self._turns = Turns()
         self._runner = Runner(
             Callbacks(
                 onProgress=lambda *told: listener.onProgress(*told),
-                onFinished=lambda: self._outputs.start(filesIn(self._out)),
+                onFinished=self._read,
                 onCancelled=self._onCancelled,
                 onFailed=self._onFailed,
                 onLog=lambda line: listener.onLog(line),
@@ -116,15 +117,15 @@ class Auditing:
         if self.running:
             raise RuntimeError("An audit is in progress.")
         self._order = order
-        self._inputs.start(inputsOf(order))
+        self.listener.onProgress("compare", 0.0, "", None)
+        self._turns.add(Task("inputs", lambda: inputsOf(order), self._run, self._onError))
 
     def cancel(self) -> None:
         """Stop; nothing is kept."""
         if self._runner.running:
             self._runner.cancel()
         elif self.running:
-            self._inputs.stop()
-            self._outputs.stop()
+            self._turns.clear()
             self._onCancelled()
 
     def cancelAndWait(self) -> None:
@@ -137,6 +138,9 @@ class Auditing:
         assert self._order is not None
         self._runner.start(self._order.interpreter, arguments, self._order.environment)
 
+    def _read(self) -> None:
+        self._turns.add(Task("outputs", lambda: filesIn(self._out), self._onRead, self._onError))
+
     def _onRead(self, files: AuditFiles) -> None:
         self._order = None
         self.listener.onFinished(files)
@@ -144,6 +148,15 @@ class Auditing:
     def _onCancelled(self) -> None:
         self._order = None
         self.listener.onCancelled()
+
+    def _onError(self, error: Exception) -> None:
+        from KLIPCore.errors import KlipError
+
+        if isinstance(error, KlipError):
+            self._onFailed(str(error))
+            return
+        logging.error("KLIPSlicer: files of an audit could not be made or read", exc_info=error)
+        self._onFailed(unexpected(error))
 
     def _onFailed(self, sentence: str) -> None:
         self._order = None
