@@ -40,6 +40,10 @@ def guard(
     series: Annotated[
         str | None, typer.Option(help="DICOM series: its UID, number or place in the listing (#2).")
     ] = None,
+    organs: Annotated[
+        Path | None,
+        typer.Option(help="Segmentation with names of organs: each is compared with the prior's patients."),
+    ] = None,
     form: FORM = Form.text,
     scanner: Annotated[
         str | None, typer.Option(help="Name of the scanner, written into the JSON for klip drift.")
@@ -55,7 +59,7 @@ def guard(
     from KLIPCore.runs.guard import klip_guard
 
     program = _found(command[0]) if command else ""
-    found = klip_guard(study, prior, series=series)
+    found = klip_guard(study, prior, series=series, organs=organs)
     given = {name: value for name, value in (("scanner", scanner), ("date", date)) if value is not None}
     text = json.dumps(found.to_dict() | given) if form is Form.json else found.text()
     typer.echo(text, err=bool(command))  # standard output is the command's own

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from KLIPCore.config import Config
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, InputError, PriorError
+from KLIPCore.io.organs import read_organs
 from KLIPCore.io.study import check_ct, read_study
 from KLIPCore.maps.half_size import halved
+from KLIPCore.maps.organ_laws import OrganFit, organ_fits, unusual
 from KLIPCore.maps.physical import measure
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.typicality import ALPHA, LEAST_MM, LEAST_SLICES, REASONS, StudyFit, Typicality
@@ -77,6 +79,7 @@ class Verdict:
     z : by quantity of :data:`KLIPCore.maps.typicality.REASONS`, standard deviations towards the unusual.
     physical : by quantity of :class:`KLIPCore.maps.physical.Physical`; None where one cannot be told.
     notes : what the reader repaired or assumed, and other remarks that do not decide.
+    organs : brightness of each organ that is known, the least usual first (:mod:`KLIPCore.maps.organ_laws`).
     seconds : from the path to the verdict.
     """
 
@@ -87,6 +90,7 @@ class Verdict:
     physical: dict[str, float | None]
     notes: tuple[str, ...]
     seconds: float
+    organs: tuple[OrganFit, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -108,6 +112,7 @@ class Verdict:
         p = "" if self.p is None else f" (p = {self.p:.2g})"
         lines = [f"{self.verdict}: prior {self.prior}{p}, {self.seconds:.1f} s"]
         lines += [f"  {reason.verdict}: {reason.about}: {reason.sentence}" for reason in self.reasons]
+        lines += [f"  organ: {fit.organ}: {fit.hu:.0f} HU, {fit.nats:.1f} nats" for fit in self.organs]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +120,13 @@ class Verdict:
         return {"verdict": self.verdict, "exit_code": self.exit_code, **asdict(self)}
 
 
-def klip_guard(study: Path | str | Volume, prior: str | None = None, *, series: str | None = None) -> Verdict:
+def klip_guard(
+    study: Path | str | Volume,
+    prior: str | None = None,
+    *,
+    series: str | None = None,
+    organs: Path | str | None = None,
+) -> Verdict:
     """Return whether a study fits a prior, and why not.
 
     Parameters
@@ -124,12 +135,14 @@ def klip_guard(study: Path | str | Volume, prior: str | None = None, *, series: 
     prior : shipped name or path of a ``.safetensors`` file; the default one when None. Its weights are not needed, its
         card and its reference of health are.
     series : which DICOM series, where there are several.
+    organs : a segmentation of the study with names of organs; each is then compared with the prior's patients.
 
     Raises
     ------
     EmptyInputError, AmbiguousSeriesError : the path does not say which study is meant.
     PriorError : there is no such prior, or it has no reference of health.
     TraceError : that reference is damaged.
+    UnreadableFileError, GeometryError : the segmentation is damaged, or of another study.
     """
     started = time.monotonic()
     card, typicality = known_prior(prior or Config().prior)
@@ -142,7 +155,30 @@ def klip_guard(study: Path | str | Volume, prior: str | None = None, *, series: 
     except InputError as error:
         reason = Reason(_kind(error), DOES_NOT_FIT, f"{error.message} {error.remedy}".strip())
         return Verdict(card.name, (reason,), None, {}, {}, (), time.monotonic() - started)
-    return judge_framed(framed, card, typicality, notes, started)
+    found = judge_framed(framed, card, typicality, notes, started)
+    return found if organs is None else with_organs(found, volume, Path(organs), started)
+
+
+def with_organs(verdict: Verdict, volume: Volume, organs: Path, started: float) -> Verdict:
+    """Return a verdict that has looked at each organ, too; an unusual one asks for a look.
+
+    Parameters
+    ----------
+    verdict : about the study as a whole.
+    volume : the study, in HU.
+    organs : its segmentation.
+    started : ``time.monotonic()`` when all of it began.
+    """
+    fits = organ_fits(volume.array, read_organs(organs, volume.grid)[0])
+    reasons = [Reason(fit.organ, LOOK_FIRST, _sentence(fit.clause())) for fit in unusual(fits)]
+    notes = () if fits else (f"None of the labels of {organs.name} is an organ whose brightness is known.",)
+    return replace(
+        verdict,
+        reasons=(*verdict.reasons, *reasons),
+        notes=(*verdict.notes, *notes),
+        organs=fits,
+        seconds=time.monotonic() - started,
+    )
 
 
 def judge_framed(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from KLIPCore import errors
 from KLIPCore.cli.application import app
 from KLIPCore.cli.guard import run_instead
 from KLIPCore.io.dicom_series import write_dicom_series
+from KLIPCore.io.images import write_image
 from KLIPCore.runs import guard
 from KLIPCore.runs.guard import DOES_NOT_FIT, EXIT_CODES, FITS, LOOK_FIRST, Reason, Verdict, klip_guard
+from KLIPCore.volume.grid import Grid
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FITTING = Verdict("a-prior", (), 0.5, {}, {}, (), 1.0)
@@ -180,3 +183,28 @@ def test_a_study_that_is_no_file_of_any_format(tmp_path: Path) -> None:
     (tmp_path / "study.zip").write_bytes(b"PK\x03\x04" + bytes(200))
     found = klip_guard(tmp_path / "study.zip")
     assert [(reason.about, reason.verdict) for reason in found.reasons] == [("unreadable", DOES_NOT_FIT)]
+
+
+def test_organs_that_are_known_get_nats(tmp_path: Path) -> None:
+    """The small study's liver box, once as it is and once far too dark; a file of another place is refused."""
+    study = small_study(40, lesion=False)
+    labels = np.zeros(study.array.shape, np.float32)
+    labels[10:30, 60:76, 44:60] = 1
+    write_image(replace(study, array=labels, unit="label"), tmp_path / "organs.nrrd")
+    text = (tmp_path / "organs.nrrd").read_bytes()
+    plain = klip_guard(study, organs=tmp_path / "organs.nrrd")
+    assert plain.organs == ()
+    assert "None of the labels" in plain.notes[-1]
+    head, body = text.split(b"\n\n", 1)
+    (tmp_path / "named.seg.nrrd").write_bytes(head + b"\nSegment0_LabelValue:=1\nSegment0_Name:=liver\n\n" + body)
+    dark = study.array.copy()
+    dark[labels > 0] = -60.0
+    found = klip_guard(replace(study, array=dark), organs=tmp_path / "named.seg.nrrd")
+    assert found.organs[0].nats > 5
+    assert any(reason.about == "liver" and "-60 HU" in reason.sentence for reason in found.reasons)
+    assert "organ: liver: -60 HU" in found.text()
+    assert found.to_dict()["organs"][0]["organ"] == "liver"
+    moved = study.grid.affine.copy()
+    moved[:3, 3] += 5000.0
+    with pytest.raises(errors.GeometryError, match="overlap"):
+        klip_guard(replace(study, grid=Grid(study.grid.shape, moved)), organs=tmp_path / "named.seg.nrrd")
