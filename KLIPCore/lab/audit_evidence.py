@@ -134,8 +134,12 @@ def lesion_rows(
     photons: float | None,
     *,
     biases: Sequence[str] = ("",),
+    blind: bool = False,
 ) -> Iterator[Row]:
-    """True lesions and planted ones of the same look in simulated CT, in images as they are or biased as a whole."""
+    """True lesions and planted ones of the same look in simulated CT, in images as they are or biased as a whole.
+
+    With ``blind`` True the image's error is taken to be the usual one, whatever the residual says.
+    """
     for n_views in views:
         scanners: dict[float, Scanner] = {}
         for number, own in enumerate(slices):
@@ -150,7 +154,7 @@ def lesion_rows(
                 both = pair(own, scanner, spots, seed + number, strength=strength)
                 for present, subject in zip((True, False), both, strict=True):
                     changed = replace(subject, image=change(subject))
-                    error = room_for_error(changed, AuditSettings(), masks)
+                    error = room_for_error(changed, AuditSettings(), () if blind else masks)
                     found = asked(changed.measurement, changed.image, masks, error)
                     for spot, one in zip(spots, found, strict=True):
                         yield Row.of(where, present, 2 * spot[2] * own.pixel_mm, one)
@@ -264,6 +268,8 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=4, help="synthetic patients")
     parser.add_argument("--lesions", type=int, default=4, help="lesions in a slice")
     parser.add_argument("--photons", type=float, default=None, help="of the lesions' scans; Gaussian when left out")
+    parser.add_argument("--biases", nargs="+", default=["level", "cupping", "shrunk"])
+    parser.add_argument("--blind", action="store_true", help="judge biased images as if they were not")
     parser.add_argument("--discs", nargs="*", default=None, help="names of discs; all when left out")
     parser.add_argument("--steps", type=int, default=300, help="of the network's training")
     parser.add_argument("--seed", type=int, default=0)
@@ -290,7 +296,7 @@ def trials(given: argparse.Namespace) -> Iterator[Row | Erased]:
     if "lesions" in given.trials:
         yield from lesion_rows(*simulated)
     if "biased" in given.trials:
-        yield from lesion_rows(*simulated, biases=("level", "cupping", "shrunk"))
+        yield from lesion_rows(*simulated, biases=given.biases, blind=given.blind)
     if "erased" in given.trials:
         yield from erased_lesions(*simulated)
         yield from erased_holes(given.data, given.views, given.seed, given.discs)
