@@ -45,6 +45,7 @@ def test_every_control_has_a_tooltip_in_plain_words(widget: Any) -> None:
 def test_everything_the_parameter_node_keeps_has_its_control(widget: Any) -> None:
     connected = {control.property("SlicerParameterName") for control in vars(widget.ui).values()} - {None}
     by_hand = {"firstSlice", "lastSlice", "prior", "windowName", "windowLow", "windowHigh", "weightsFolder", "segment"}
+    by_hand |= {"auditSlice", "auditBy", "auditSinogram"}
     kept = set(type(widget._parameterNode).__annotations__)
     assert connected | by_hand == kept
     assert connected <= kept
