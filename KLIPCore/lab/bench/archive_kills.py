@@ -2,8 +2,9 @@
 
 Small simulated studies go through ``klip archive run`` twice, and through a plain loop of the same commands:
 
-- undisturbed, one study at a time, for what the bookkeeping costs over the loop. Time of the processor is compared, of
-  all processes together: the clock also counts what other programs do meanwhile;
+- undisturbed, one study at a time, for what the bookkeeping costs. Each process notes at its end what it took of the
+  processor itself: that of the run and its worker is the bookkeeping, that of the commands is not. Totals are told,
+  too; on a busy computer a command's own time varies by more than the bookkeeping takes;
 - with two workers, of which one is killed with signal 9 every few seconds, and the run itself now and then, which is
   then started again. Each study must have one outcome, the one of the undisturbed run. Linux only.
 """
@@ -45,10 +46,25 @@ class Spent:
     Attributes
     ----------
     wall_s, cpu_s : by the clock, and of the processor by all its processes.
+    bookkeeping_s : of the processor, by the run and its workers without the commands.
     """
 
     wall_s: float
     cpu_s: float
+    bookkeeping_s: float = 0.0
+
+
+NOTING = """import atexit, os, resource, sys
+
+def note():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    kind = "bookkeeping" if "archive" in " ".join(sys.orig_argv) and "guard" not in sys.orig_argv[3:4] else "command"
+    with open({path!r}, "a") as stream:
+        stream.write(f"{{kind}} {{used.ru_utime + used.ru_stime}}\\n")
+
+atexit.register(note)
+"""
+"""What every Python process of a run begins with: ``sitecustomize``."""
 
 
 def small_study(seed: int, slices: int = 14) -> Volume:
@@ -69,11 +85,23 @@ def make_studies(folder: Path, count: int, seed: int) -> list[Path]:
     return studies
 
 
-def spent_by(command: list[str]) -> Spent:
-    """Run a command that must succeed."""
+def spent_by(command: list[str], folder: Path) -> Spent:
+    """Run ``klip archive run`` to its end, which must be a good one; notes lie in a folder of their own."""
+    folder.mkdir()
+    notes = folder / "notes"
+    (folder / "sitecustomize.py").write_text(NOTING.format(path=str(notes)), encoding="utf-8")
+    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     wall, before = time.monotonic(), _children()
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    return Spent(time.monotonic() - wall, _children() - before)
+    subprocess.run(
+        command,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    wall, used = time.monotonic() - wall, _children() - before
+    rows = [line.split() for line in notes.read_text(encoding="utf-8").splitlines()]
+    return Spent(wall, used, sum(float(seconds) for kind, seconds in rows if kind == "bookkeeping"))
 
 
 def plain_loop(studies: list[Path], out: Path) -> Spent:
@@ -135,6 +163,7 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--every", type=float, default=20.0, help="seconds between kills, on average")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-kills", action="store_true", help="measure the bookkeeping alone")
     parser.add_argument("--make", type=Path, help="write the studies into this folder, and nothing else")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -148,11 +177,26 @@ def main() -> int:
         subprocess.run([*KLIP, "archive", "index", str(folder / "ct"), "-o", str(index)], check=True)
         run = [*KLIP, "archive", "run", str(index), "--job", "guard", "--progress", "none"]
         loop = plain_loop(studies, folder / "loop")
-        alone = spent_by([*run, "-o", str(folder / "alone")])
+        alone = spent_by([*run, "-o", str(folder / "alone")], folder / "noting")
+        if given.no_kills:
+            tell_bookkeeping(given.studies, loop, alone)
+            return 0
         killed = killed_run(
             [*run, "-o", str(folder / "killed"), "--studies", "2"], given.every, random.Random(given.seed)
         )
         return tell(given.studies, loop, alone, killed, (outcomes(folder / "alone"), outcomes(folder / "killed")))
+
+
+def tell_bookkeeping(studies: int, loop: Spent, alone: Spent) -> None:
+    """Print the table's head: what a run costs over a plain loop."""
+    extra = 100 * (alone.cpu_s / loop.cpu_s - 1)
+    own = alone.bookkeeping_s
+    print("| what | figure |\n| --- | --- |")
+    print(f"| studies | {studies} |")
+    print(f"| plain loop | {loop.cpu_s:.1f} s of the processor, {loop.wall_s:.0f} s |")
+    print(f"| klip archive run, one at a time | {alone.cpu_s:.1f} s of the processor, {alone.wall_s:.0f} s |")
+    print(f"| difference of the two, processor | {extra:+.1f} % |")
+    print(f"| of it bookkeeping: the run and its worker | {own:.2f} s, {100 * own / (alone.cpu_s - own):.1f} % |")
 
 
 def tell(
@@ -166,12 +210,7 @@ def tell(
     (_, expected, _), (times, verdicts, tries) = found
     once = sum(count == 1 for count in times.values())
     same = sum(verdicts.get(path) == verdict for path, verdict in expected.items())
-    extra = 100 * (alone.cpu_s / loop.cpu_s - 1)
-    print("| what | figure |\n| --- | --- |")
-    print(f"| studies | {studies} |")
-    print(f"| plain loop | {loop.cpu_s:.1f} s of the processor, {loop.wall_s:.0f} s |")
-    print(f"| klip archive run, one at a time | {alone.cpu_s:.1f} s of the processor, {alone.wall_s:.0f} s |")
-    print(f"| overhead, processor | {extra:+.1f} % |")
+    tell_bookkeeping(studies, loop, alone)
     print(f"| two workers, kills of workers and of the run | {killed[0]} and {killed[1]}, {killed[2]:.0f} s |")
     print(f"| studies with exactly one outcome | {once} of {studies} |")
     print(f"| outcomes equal to the undisturbed run's | {same} of {studies} |")
