@@ -19,8 +19,9 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import UnreadableFileError
-from KLIPCore.io.fields import DAMAGE, number, numbers, quiet_pydicom, text
+from KLIPCore.io.fields import DAMAGE, half_unit, number, numbers, quiet_pydicom, text, thickness_mm, whole_number
 from KLIPCore.io.pixels import stored_pixels
+from KLIPCore.io.rounded_positions import order_by_number
 
 Members = list[tuple[Path, Dataset]]
 
@@ -53,7 +54,15 @@ NAMES = {
     "PixelSpacing": "pixels of {} mm",
 }
 """Fields that tell acquisitions or reconstructions of one series apart, the surest first, and how they are written."""
-TAGS = (*NAMES, "InstanceNumber", "SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "Columns")
+TAGS = (
+    *NAMES,
+    "SpacingBetweenSlices",
+    "InstanceNumber",
+    "SOPInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "Columns",
+)
 """What this module reads of a header."""
 TELLING = ("AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "KVP", "ConvolutionKernel")
 """Fields that are the same in all slices of one stack that another lies in."""
@@ -99,7 +108,7 @@ def acquisitions(members: Members) -> list[Acquisition]:
     """
     members, copies = _without_copies(members)
     places = [_place(header) for _, header in members]
-    if None in places:
+    if None in places or _only_rounded(members):
         return [Acquisition(members, copies=copies)]
     single = len(set(places)) == len(places)
     split = _interleaved(members) if single else _by_field(members) or _by_order(members)
@@ -114,6 +123,17 @@ def acquisitions(members: Members) -> list[Acquisition]:
         Acquisition(group, name, _label(group, groups, keys), copies)
         for name, group in zip(names, groups, strict=True)
     ]
+
+
+def _only_rounded(members: Members) -> bool:
+    """Return whether images share places because positions were rounded to more than their step."""
+    headers = [header for _, header in members]
+    axes = np.array(numbers(headers[0], "ImageOrientationPatient", 6), np.float64).reshape(2, 3)
+    normal = np.cross(axes[0], axes[1])
+    heights = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers]) @ normal
+    rounding = float(np.abs(normal).sum()) * min(half_unit(header, "ImagePositionPatient") for header in headers)
+    numbered = [whole_number(header, "InstanceNumber") for header in headers]
+    return order_by_number([thickness_mm(header) for header in headers], heights, rounding, numbered) is not None
 
 
 def _place(header: Dataset) -> tuple | None:

@@ -95,6 +95,26 @@ def number(header: Dataset, keyword: str) -> float | None:
     return values[0] if values is not None and len(values) == 1 else None
 
 
+def whole_number(header: Dataset, keyword: str) -> int | None:
+    """Return a field as a whole number; None when it is absent or something else."""
+    value = number(header, keyword)
+    return int(value) if value is not None and value == int(value) else None
+
+
+def thickness_mm(header: Dataset) -> float | None:
+    """Return the distance between slices by a header's word, or else their thickness; None where it says neither."""
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        if value := number(header, keyword):
+            return abs(value)
+    return None
+
+
+def half_unit(header: Dataset, keyword: str) -> float:
+    """Return half a unit of the last decimal that a field's numbers are written with; 0 where that is not known."""
+    places = decimals(header, keyword)
+    return 0.0 if places is None else 0.5 * 10.0**-places
+
+
 def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:
     """Return a field as finite numbers; None when it is absent, empty or holds something else.
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import GeometryError
-from KLIPCore.io.fields import decimals, has_decimal_comma, number, numbers, text
+from KLIPCore.io.fields import half_unit, has_decimal_comma, number, numbers, text, thickness_mm, whole_number
+from KLIPCore.io.rounded_positions import STEP_TOLERANCE, fitted_step, order_by_number, stated_step
 from KLIPCore.volume.grid import Grid
 
 DIRECTION_TOLERANCE = 1e-3
@@ -30,10 +31,6 @@ LATERAL_TOLERANCE_PIXELS = 0.1
 """How far, over the whole stack, slices may wander off the normal before that counts as gantry tilt."""
 RIGHT_ANGLE = 1e-4
 """A k step further off the normal than this (part of its length) is laid onto it: no file format keeps a shear."""
-STEP_TOLERANCE = 0.05
-"""How far a slice may lie from its place on the even grid, as part of the step."""
-DIFFERENT_STEP = 1e-4
-"""Part by which the header's slice spacing differs from the measured one where it matters."""
 ROUNDED_STEP_TOLERANCE = 0.25
 """The same where the decimals that positions are written with explain it: far below half a step, so no gap passes."""
 ROUNDED_DIRECTION = 0.025
@@ -64,6 +61,7 @@ class Plane:
     rounding_mm : half a unit of the last decimal of the position; 0 when not known.
     rounding : the same for direction cosines that are not exactly along an axis.
     oddities : what was unusual about the header, one sentence each.
+    number : instance number; None when absent.
     """
 
     label: str
@@ -78,6 +76,7 @@ class Plane:
     rounding_mm: float = 0.0
     rounding: float = 0.0
     oddities: tuple[str, ...] = field(default=())
+    number: int | None = None
 
     @classmethod
     def of_header(cls, header: Dataset, label: str) -> Plane:
@@ -109,9 +108,6 @@ class Plane:
             oddities.append(
                 "The slices' orientation is not at right angles, as if rounded; the nearest that is, is taken."
             )
-        thickness = next(
-            (t for t in (number(header, "SpacingBetweenSlices"), number(header, "SliceThickness")) if t), None
-        )
         along_an_axis = np.isin(np.abs(axes), (0.0, 1.0)).all()
         return cls(
             label,
@@ -120,22 +116,18 @@ class Plane:
             axes[:, 0],
             axes[:, 1],
             spacing,
-            abs(thickness) if thickness else None,
+            thickness_mm(header),
             text(header, "FrameOfReferenceUID"),
             number(header, "GantryDetectorTilt"),
-            _half_unit(header, "ImagePositionPatient"),
-            0.0 if along_an_axis else _half_unit(header, "ImageOrientationPatient"),
+            half_unit(header, "ImagePositionPatient"),
+            0.0 if along_an_axis else half_unit(header, "ImageOrientationPatient"),
             tuple(oddities),
+            whole_number(header, "InstanceNumber"),
         )
 
 
 PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1, "Columns": 1}
 """Fields that place a slice, and how many numbers each has."""
-
-
-def _half_unit(header: Dataset, keyword: str) -> float:
-    places = decimals(header, keyword)
-    return 0.0 if places is None else 0.5 * 10.0**-places
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,21 +199,30 @@ def stack(planes: Sequence[Plane]) -> Stack:
     normal = np.cross(first.along_row, first.along_column)
     normal /= np.linalg.norm(normal)
     heights = np.array([p.position @ normal for p in planes])
-    order = [int(i) for i in np.argsort(heights, kind="stable")]
+    rounding = float(np.abs(normal).sum()) * min(p.rounding_mm for p in planes)
+    by_number = order_by_number([p.thickness for p in planes], heights, rounding, [p.number for p in planes])
+    order = by_number[0] if by_number else [int(i) for i in np.argsort(heights, kind="stable")]
     planes, heights = [planes[i] for i in order], heights[order]
+    stated = [p.thickness for p in planes]
     if len(planes) == 1:
         if first.thickness is None:
             raise GeometryError("A single slice without a slice thickness is not a volume.", "Give a whole CT series.")
         step = normal * first.thickness
+    elif by_number:
+        notes += _check_line(planes, heights, normal)
+        step = normal * by_number[1]
+        notes.append(
+            f"The slices' positions are rounded to more than their step; in the order of their numbers they fit steps "
+            f"of {by_number[1]:.4g} mm, which are taken."
+        )
     else:
         steps = np.diff(heights)
-        rounding = float(np.abs(normal).sum()) * min(p.rounding_mm for p in planes)
         _check_doubles(planes, heights, steps)
         notes += _check_line(planes, heights, normal)
         _check_spacing(planes, heights, steps, rounding)
         step = (planes[-1].position - planes[0].position) / (len(planes) - 1)
         along = normal * (step @ normal)
-        fitted = _fitted(planes, heights, rounding)
+        fitted = fitted_step(stated, heights, rounding)
         if fitted is not None:
             step = normal * fitted
             notes.append(f"The slices' positions are rounded; they fit steps of {fitted:.4g} mm, which are taken.")
@@ -231,28 +232,6 @@ def stack(planes: Sequence[Plane]) -> Stack:
     affine[:3, :3] = np.column_stack([step, first.along_column * first.spacing[0], first.along_row * first.spacing[1]])
     affine[:3, 3] = planes[0].position
     return Stack(order, Grid((len(planes), *first.shape), affine, _frame_uid(planes)), notes)
-
-
-def _fitted(planes: Sequence[Plane], heights: NDArray[np.float64], rounding: float) -> float | None:
-    """The step of slices whose rounded positions do not give it to more digits than the header; None for others."""
-    n = len(heights)
-    index = np.arange(n)
-    step = (heights[-1] - heights[0]) / (n - 1)
-    by_header = _stated(planes, heights, rounding)
-    if by_header is not None and abs(by_header - step) > DIFFERENT_STEP * step:
-        return by_header
-    if np.abs(heights - heights[0] - index * step).max() <= STEP_TOLERANCE * step:
-        return None
-    return float(np.polyfit(index, heights, 1)[0]) if by_header is None else by_header
-
-
-def _stated(planes: Sequence[Plane], heights: NDArray[np.float64], rounding: float) -> float | None:
-    """The header's slice spacing, where each position, rounded as it is, can be that of an even grid of it."""
-    stated = {p.thickness for p in planes}
-    by_header = stated.pop() if len(stated) == 1 else None
-    if by_header and np.ptp(heights - np.arange(len(heights)) * by_header) <= 2.02 * rounding:
-        return by_header
-    return None
 
 
 def _frame_uid(planes: Sequence[Plane]) -> str:
@@ -369,10 +348,10 @@ def _check_spacing(
     even = heights[0] + mean * np.arange(n)
     if np.abs(heights - even).max() <= STEP_TOLERANCE * mean:
         return
-    by_header = _stated(planes, heights, rounding)
+    by_header = stated_step([p.thickness for p in planes], heights, rounding)
     if by_header is not None and 2.02 * rounding < by_header:  # a missing slice would be off by more
         return
-    step = _fitted(planes, heights, rounding) or mean
+    step = fitted_step([p.thickness for p in planes], heights, rounding) or mean
     if np.ptp(heights - step * np.arange(n)) <= min(2.3 * rounding, 2 * ROUNDED_STEP_TOLERANCE * mean):
         return  # each position, rounded as it is, can be that of an even grid
     multiples = np.rint(steps / np.median(steps[steps < 1.5 * steps.min()]))

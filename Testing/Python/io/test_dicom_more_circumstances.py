@@ -14,8 +14,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, MediaStorageDirectoryStorage, RLELossless, generate_uid
 from test_dicom_circumstances import Edit, other_pixels, placed, read, second_phase, written
 
-from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, UnreadableFileError
+from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, KlipError, UnreadableFileError
+from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.study import read_study
+from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
 
@@ -218,3 +220,49 @@ def test_copies_under_other_names_are_no_phase(series: list[Path], edit: Edit, v
     edit(series[2].with_name("s (1).dcm"), other_pixels)
     with pytest.raises(GeometryError, match="duplicates"):
         read_study(series[0].parent)
+
+
+def thin(volume: Volume, folder: Path, step: float, n: int, stated: bool) -> tuple[list[Path], np.ndarray]:
+    """A series of ``n`` slices a fraction of a millimetre apart, with positions in whole millimetres."""
+    array = np.concatenate([volume.array] * (n // len(volume.array) + 1))[:n]
+    array = np.rint(array + np.arange(n)[:, None, None] * (array > -500)).astype(np.float32)
+    affine = volume.grid.affine.copy()
+    affine[:3, 0] *= step / 2.5
+    files = write_dicom_series(Volume(array, Grid(array.shape, affine)), folder, seed=3)
+    for k, file in enumerate(files):
+        d = dcmread(file)
+        written(d, "ImagePositionPatient", "\\".join(placed(k, step, 0)))
+        d.pop("SpacingBetweenSlices", None)
+        d.SliceThickness = step if stated else 2 * step
+        d.save_as(file)
+    return files, array
+
+
+@pytest.mark.parametrize(
+    ("step", "n", "stated"), [(0.5, 12, True), (0.625, 12, True), (0.625, 30, False), (0.8, 24, False)]
+)
+def test_steps_below_the_rounding_of_positions(
+    step: float, n: int, stated: bool, volume: Volume, tmp_path: Path
+) -> None:
+    """Neighbours share a position; their numbers tell the order, and the header or the whole extent the step."""
+    _, array = thin(volume, tmp_path / "thin", step, n, stated)
+    found, said = read(tmp_path / "thin")
+    np.testing.assert_array_equal(found.array, array)
+    assert found.grid.spacing[0] == pytest.approx(step, rel=1e-6 if stated else 0.02)
+    assert "rounded to more than their step" in said
+
+
+@pytest.mark.parametrize(
+    ("step", "n", "stated", "lost"),
+    [(0.5, 12, False, ()), (0.625, 30, True, (11,)), (0.625, 12, False, ()), (0.625, 30, False, (9, 10))],
+    ids=["as two phases", "one missing", "too few to fit", "two missing"],
+)
+def test_rounded_steps_that_could_be_something_else(
+    step: float, n: int, stated: bool, lost: tuple[int, ...], volume: Volume, tmp_path: Path
+) -> None:
+    files, _ = thin(volume, tmp_path / "thin", step, n, stated)
+    for k in lost:
+        files[k].unlink()
+    with pytest.raises(KlipError) as caught:
+        read_study(tmp_path / "thin")
+    assert caught.value.remedy
