@@ -46,6 +46,7 @@ def draw(scale: int, folder: Path, to: Path | None) -> None:
     """Show a made run in the panel, opened anew in each look, and take its picture."""
     import panel_at_work
     from inputs import show_run
+    from KLIPSlicerLib.form_labels import alignLabels
     from made_run import make_run
     from PySide6 import QtWidgets
     from standins import person
@@ -65,6 +66,7 @@ def draw(scale: int, folder: Path, to: Path | None) -> None:
             for language in ("", "de"):
                 if language:
                     translate(widget.parent)
+                    alignLabels(widget.ui)
                 shown = SHOWN_IN_DOCUMENTS.get((look, scale)) if not language else None
                 path = to / f"panel_{look}{'_' + language if language else ''}_{100 * scale}.png" if to else None
                 path = path or (REPOSITORY / "docs" / "images" / shown if shown else None)

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from KLIPCore.config import RegionConfig
+    from KLIPCore.runs.live import LiveView
+
 FORMAT = 2
 """Raised when the stored form changes; 1 had neither pushes nor organs."""
 
@@ -92,6 +95,17 @@ class GrowingRun:
             raise TraceError("No slice is finished yet.", "Wait for the first one.")
         trace = KLTrace(tuple(self.slices[index] for index in sorted(self.slices)))
         return LiveMap(self.run, self.framing, trace, self.search)
+
+
+def viewOf(live: LiveMap, settings: RegionConfig, over: LiveView | None = None) -> LiveView:
+    """What settings show of a live map; whether its study belongs is worked out, too: that takes as long.
+
+    Raises
+    ------
+    TraceError : the trace cannot answer them.
+    """
+    _ = live.fit
+    return live.update(settings, over)
 
 
 def wanted(layer: str) -> tuple[set[str], bool]:

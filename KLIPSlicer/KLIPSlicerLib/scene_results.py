@@ -109,7 +109,7 @@ class SceneResults(DetectionNodes):
             growing = live.GrowingRun(runFolder)
             new, liveMap = growing.readNew(), growing.liveMap()
             order = nodes.VoxelOrder.between(growing.framing.grid, grid)
-            return growing, new, liveMap, order, liveMap.update(liveMap.settings)
+            return growing, new, liveMap, order, live.viewOf(liveMap, liveMap.settings)
 
         growing, new, liveMap, order, view = yield from aside(read)
         if inputNode.GetScene() is None:
@@ -196,7 +196,7 @@ class SceneResults(DetectionNodes):
     def showing(self, settings: RegionConfig) -> Steps[None]:
         """:meth:`show` in steps of some milliseconds; what was shown stays until all of the new is known."""
         self._refuseParts()
-        view = yield from aside(lambda: self.live.update(settings, self._spare))
+        view = yield from aside(lambda: live.viewOf(self.live, settings, self._spare))
         yield from self._putting(view)
 
     def _refuseParts(self) -> None:
