@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def holds_projections(folder: Path) -> bool:
     folder : any path.
     """
     tags = [FIELDS[name][0] for name in ("DetectorFocalCenterAngularPosition", "DetectorShape")]
-    for file in _files(folder)[:LOOKED_AT]:
+    for file in islice(_files(folder), LOOKED_AT):
         try:
             header = read_header(file, tags)  # type: ignore[arg-type]
         except UnreadableFileError:
@@ -64,7 +64,7 @@ def read_projections(folder: Path) -> ProjectionScan:
     GeometryError : projections are missing, or the operators cannot express how they were measured.
     IntensityError : counts in place of line integrals.
     """
-    files = _files(Path(folder))
+    files = list(_files(Path(folder)))
     if not files:
         raise EmptyInputError(f"There is no projection in {Path(folder).name}.", "Check the path.")
     views = sorted((read_view(file) for file in files), key=lambda view: (view.number, view.file.name))
@@ -90,17 +90,14 @@ def read_projections(folder: Path) -> ProjectionScan:
     return ProjectionScan(tuple(views), phi, z, () if scanner.patient_position else (ASSUMED_SUPINE,))
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> Iterator[Path]:
     """Files of a folder and those below it, by name; hidden ones and the DICOMDIR are left out."""
-    found = []
     for root, folders, names in os.walk(folder):
         folders.sort()
-        found += [
-            Path(root, name)
-            for name in sorted(names)
-            if not name.startswith(".") and name.upper() != "DICOMDIR" and Path(root, name).is_file()
-        ]
-    return found
+        for name in sorted(names):
+            file = Path(root, name)
+            if not name.startswith(".") and name.upper() != "DICOMDIR" and file.is_file():
+                yield file
 
 
 def _check_one_scan(views: Sequence[View]) -> None:

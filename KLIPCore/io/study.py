@@ -17,6 +17,7 @@ from KLIPCore.io.fields import AGAIN, read_header, text
 from KLIPCore.io.images import READ_FORMATS, image_format, read_image
 from KLIPCore.io.judgement import check_ct
 from KLIPCore.io.listing import CT_CLASSES, is_archive, is_index, sop_class_of
+from KLIPCore.io.projections import holds_projections
 from KLIPCore.volume.volume import Volume
 
 __all__ = ["check_ct", "read_study"]
@@ -59,6 +60,11 @@ def read_study(path: Path, series: str | None = None) -> Volume:
 
 def _read(path: Path, series: str | None) -> Volume:
     if path.is_dir():
+        if holds_projections(path):
+            raise NotCTError(
+                f"{path.name} holds the projections of a scan, not its slices.",
+                "Reconstruct them first: klip reconstruct FOLDER -o scan.nrrd.",
+            )
         return read_dicom(path, series)
     if not path.exists():
         raise EmptyInputError(f"There is nothing at {path}.", "Check the path.")

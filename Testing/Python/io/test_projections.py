@@ -17,12 +17,14 @@ from KLIPCore.errors import (
     GeometryError,
     IntensityError,
     KlipError,
+    NotCTError,
     UnreadableFileError,
 )
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.projection_scan import FanSlice
 from KLIPCore.io.projection_series import Writing
 from KLIPCore.io.projections import ASSUMED_SUPINE, holds_projections, read_projections
+from KLIPCore.io.study import read_study
 from KLIPCore.lab.fuzz.seeds import tiny_study
 from KLIPCore.physics.ellipses import Ellipse, EllipsePhantom
 
@@ -163,6 +165,9 @@ def test_what_holds_projections(tmp_path: Path) -> None:
         assert not holds_projections(tmp_path / other)
     with pytest.raises(EmptyInputError):
         read_projections(tmp_path / "nowhere")
+    with pytest.raises(NotCTError, match="projections of a scan") as told:
+        read_study(folder)
+    assert "klip reconstruct" in told.value.remedy
 
 
 SMALL = Machine(rows=4, columns=24, column_mm=17.0, centre=(12.5, 2.5), per_turn=32)
