@@ -87,7 +87,7 @@ def summary(results: SceneResults) -> str:
     return (
         "no region stands out"
         if n == 0
-        else f"{n} region{'s' if n > 1 else ''}, strongest {results.regions[0].total_nats:.0f} nats"
+        else f"{n} region{'s' if n > 1 else ''}, strongest {results.regions[0].total_nats:.0f} {results.settings.chosen.unit}"
     )
 
 

@@ -5,7 +5,7 @@ it would be one flat color; so the range comes from the null. In every scan look
 are close to normal (:mod:`KLIPCore.maps.null`), and positions on that scale keep their meaning when a slider
 moves: a larger block has more nats everywhere, but the same share of it is unusual. A :class:`NatsRange`
 therefore knows its limits both in nats and in standard deviations of log nats, and carries a user's own limits
-from one setting to the next.
+from one setting to the next. Surprise, minus the logarithm of how rare a block is in health, is such a scale itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import slicer
 
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.null import BulkNull
+from KLIPCore.maps.verdict import DRAWN, FORMING
 from KLIPSlicerLib.paths import resourcePath
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from KLIPCore.maps.regions import Region
+    from KLIPCore.runs.live import LiveView
 
 COLOR_NODE_NAME = "KL map colors"
 MAP_OPACITY = 0.6
@@ -38,6 +40,9 @@ Regions are formed a little higher (:class:`KLIPCore.config.RegionConfig`), so e
 
 BRIGHTEST_Z = 4.5
 """At least this many standard deviations span the colors, so that a scan without findings does not glow."""
+
+BRIGHTEST_SURPRISE = 2 * FORMING
+"""The last color of a map of surprise reaches at least so high: a scan without findings does not glow."""
 
 SAMPLE = 200_000
 """About so many voxels tell the range: blocks are many voxels wide, neighbors say the same."""
@@ -73,6 +78,14 @@ class NatsRange:
         brightest = max(BRIGHTEST_Z, min(float(null.z(np.array(top))), 2 * BRIGHTEST_Z))
         threshold = null.nats_at(THRESHOLD_Z)
         return cls(threshold, threshold, min(null.nats_at(brightest), max(top, null.nats_at(BRIGHTEST_Z))), null)
+
+    @classmethod
+    def ofView(cls, view: LiveView) -> NatsRange:
+        """The range for what settings show: surprise, judged by health, has a scale of its own, and needs no null."""
+        if view.settings.chosen.unit != "surprise" or view.rests_on:
+            return cls.ofMap(view.kl_map.array, view.regions)
+        weakest = DRAWN * FORMING  # down to which the weakest region is drawn: 3 of 100 healthy blocks exceed it
+        return cls(weakest, weakest, max([BRIGHTEST_SURPRISE, *(region.peak_nats for region in view.regions)]))
 
     def moved(self, nats: float, new: NatsRange) -> float:
         """Nats that are as unusual under ``new`` as ``nats`` is under this range."""

@@ -159,7 +159,7 @@ class SceneResults(DetectionNodes):
         made._live = live.searchingAs(live.decode(textOf(traceNode)), traceNode.GetAttribute(SEARCH))
         made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
         made.view = made._live.update(made.settings)
-        made.range = display.NatsRange.ofMap(made.view.kl_map.array, made.view.regions)
+        made.range = display.NatsRange.ofView(made.view)
         return made
 
     # ---- live
@@ -216,7 +216,7 @@ class SceneResults(DetectionNodes):
         def write() -> display.NatsRange:
             np.copyto(voxels[box], order.apply(view.kl_map.array)[box])
             regions.paint(labels, view.regions)
-            return display.NatsRange.ofMap(view.kl_map.array, view.regions)
+            return display.NatsRange.ofView(view)
 
         shownRange = yield from aside(write)
         self._refuseParts()

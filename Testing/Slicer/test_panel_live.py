@@ -37,7 +37,8 @@ def test_sliders_change_map_regions_and_table_at_once(
         times.append(time.process_time() - started)
     with capsys.disabled():
         print(
-            f"\n[panel] live update of {len(results.live.trace.slices)} slices: {1000 * min(times):.0f} ms of the processor"
+            f"\n[panel] live update of {len(results.live.trace.slices)} slices: "
+            f"{1000 * min(times):.0f} ms of the processor"
         )
     assert min(times) < 0.2
 

@@ -14,10 +14,16 @@ import slicer
 from headless import SliceView, ThreeDView
 from inputs import show_run, to_world
 from KLIPSlicerLib import display
+from KLIPSlicerLib.display import NatsRange
 from KLIPSlicerLib.nodes import gridOfNode
 from KLIPSlicerLib.regions import segmentId
 from KLIPSlicerLib.scene_results import SceneResults
 from made_run import BALL_RADIUS_MM, MadeRun, made_study, make_run
+
+from KLIPCore.config import RegionConfig
+from KLIPCore.runs.live import LiveView
+from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Volume
 
 MOVED = np.array([[0.36, 0.48, -0.8, 40], [-0.8, 0.6, 0, -15], [0.48, 0.64, 0.6, 7], [0, 0, 0, 1]])
 
@@ -296,3 +302,22 @@ def test_surfaces_in_3d_follow_the_slider(scene: Any, shown: SceneResults) -> No
         segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
         is None
     )
+
+
+def test_surprise_is_colored_on_its_own_scale() -> None:
+    """Minus the logarithm of how rare a block is in health; the bulk of an unusual study would span hundreds."""
+    rng = np.random.default_rng(0)
+    rare = rng.exponential(1.0, (4, 64, 64)).astype(np.float32)
+    rare[2, 20:24, 20:24] = 11.0
+    volume = Volume(rare, Grid(rare.shape, np.eye(4)))
+    view = LiveView(RegionConfig(), volume, np.zeros(rare.shape, np.int32), ())
+    assert view.settings.chosen.unit == "surprise"
+    shown = NatsRange.ofView(view)
+    assert (shown.threshold, shown.low, shown.high) == pytest.approx((3.6, 3.6, 12.0))
+    assert (rare > shown.threshold).mean() < 0.04  # a healthy scan shows little
+    assert shown.low < 0.5 * (shown.low + shown.high) < 11.0 < shown.high  # what stands out is in the brighter half
+    unusual = replace(volume, array=np.exp(rng.normal(-1.0, 1.5, rare.shape)).astype(np.float32))
+    assert NatsRange.ofView(replace(view, kl_map=unusual)) == shown
+    by_bulk = replace(view, kl_map=unusual, rests_on="The verdict rests on the bulk of this study itself.")
+    assert NatsRange.ofView(by_bulk) == NatsRange.ofMap(unusual.array)
+    assert NatsRange.ofView(by_bulk).high > 100.0
