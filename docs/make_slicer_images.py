@@ -83,12 +83,11 @@ def series(folder: Path) -> list[str]:
 
 def summary(results: SceneResults) -> str:
     """What stands out."""
-    n = len(results.regions)
-    return (
-        "no region stands out"
-        if n == 0
-        else f"{n} region{'s' if n > 1 else ''}, strongest {results.regions[0].total_nats:.0f} {results.settings.chosen.unit}"
-    )
+    n, unit = len(results.regions), results.settings.chosen.unit
+    if n == 0:
+        return "no region stands out"
+    peak = max(region.peak_nats for region in results.regions)
+    return f"{n} region{'s' if n > 1 else ''}, peak {peak:.1f} ({unit})"
 
 
 def frame(views: dict[str, SliceView], space: ThreeDView, results: SceneResults, place: np.ndarray) -> None:
