@@ -59,10 +59,11 @@ def settingText(traceNode: Any, text: str) -> Steps[None]:
     traceNode.SetText(pieces[0] if pieces else "")
     scene = traceNode.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    yield
     for n, piece in enumerate(pieces[1:], start=2):
-        yield
         node = newTextNode(scene, f"{traceNode.GetName()} {n}")
         node.SetText(piece)
         traceNode.AddNodeReferenceID(FURTHER, node.GetID())
         item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
         hierarchy.SetItemParent(item, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(traceNode)))
+        yield

@@ -14,7 +14,7 @@ import qt
 
 from .steps import Steps
 
-AT_ONCE_SECONDS = 0.01
+AT_ONCE_SECONDS = 0.005
 """Work of one turn; a step more may be added to it."""
 
 
