@@ -137,8 +137,9 @@ class Audit:
         wrong = float((self.consistency.block_q[inside] < 0.05).mean()) if inside.any() else 0.0
         if wrong > WIDELY:
             said.append(
-                f"Image and data disagree in {100 * wrong:.0f} % of the blocks: the image as a whole is biased, or "
-                "the noise is larger than told. Take what is said of single regions with care."
+                f"Image and data disagree in {100 * wrong:.0f} % of the blocks: the image as a whole is biased, "
+                "the geometry is another, or the noise is larger than told. Take what is said of single regions with "
+                "care."
             )
         if self.biased:
             said.append(

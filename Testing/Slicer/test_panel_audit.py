@@ -44,7 +44,7 @@ TRUE, INVENTED = disc(26, 14, 3.0), disc(17, 14, 3.0)
 
 
 def volume(mu: np.ndarray) -> Volume:
-    """Three slices around the isocentre, stored from head to feet; the lowest holds plain tissue, the others ``mu``."""
+    """Three slices around the isocentre, stored from head to feet; the lowest is plain tissue, the others ``mu``."""
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, PIXEL], [0, PIXEL, 0], [-5.0, 0, 0]])
     affine[:3, 3] = (GRID.x_mm[0], GRID.y_mm[0], 10.0)

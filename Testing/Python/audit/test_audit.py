@@ -23,7 +23,7 @@ from KLIPCore.io.images import read_image, write_image
 from KLIPCore.io.sinogram import write_sinogram
 from KLIPCore.physics.noise import PoissonNoise
 from KLIPCore.physics.projector import Projector
-from KLIPCore.volume.geometry import FanBeam, ImageGrid2D, ParallelBeam
+from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.units import MU_WATER_PER_MM, mu_to_hu
 from KLIPCore.volume.volume import Volume
@@ -122,6 +122,47 @@ def test_what_does_not_belong_is_said_first(case: tuple[Volume, Scan, Volume], c
     assert said in own.warnings()[0]
     assert not own.belonging.belongs
     assert own.regions == ()
+
+
+@pytest.mark.parametrize(
+    "rays",
+    [
+        replace(RAYS, pitch_mm=1.25 * RAYS.pitch_mm),
+        replace(RAYS, angles_rad=tuple(0.8 * angle for angle in RAYS.angles_rad)),
+        FanBeam(
+            RAYS.angles_rad,
+            RAYS.n_detectors,
+            pitch_mm=1.5 * RAYS.pitch_mm,
+            source_origin_mm=300.0,
+            source_detector_mm=450.0,
+        ),
+    ],
+    ids=["pitch", "angles", "beam"],
+)
+def test_another_geometry_is_said(case: tuple[Volume, Scan, Volume], rays: Geometry) -> None:
+    """The right data along wrong rays: another pitch, another arc, a fan where the beam was parallel.
+
+    This body is nearly round, so that the data of another arc do not differ much.
+    """
+    recon, scan, labels = case
+    own = audit(recon, Scan(scan.sinogram, rays), regions=labels, settings=SETTINGS)
+    said = " ".join(own.warnings())
+    assert re.search("the geometry is another|patient and geometry|are in other units", said), said
+    assert own.belonging.belongs or own.regions == ()
+
+
+def test_a_biased_image_is_said_to_be_and_judged_as_one(case: tuple[Volume, Scan, Volume], found: Audit) -> None:
+    """40 HU too low in the whole body: the page says so, and verdicts stay what they are."""
+    recon, scan, labels = case
+    low = recon.with_array(np.where(recon.array > -500, recon.array - 40.0, recon.array).astype(np.float32))
+    names = {1: "Lesion", 2: "Painted"}
+    own = audit(low, scan, regions=labels, names=names, settings=SETTINGS)
+    assert own.biased
+    assert not found.biased
+    assert any("wrong by about" in sentence for sentence in own.warnings())
+    assert {r.name: r.removal.verdict for r in own.regions} == {"Lesion": "measured", "Painted": "contradicted"}
+    assert own.to_dict()["image_error"]["coarse_hu"] > 20
+    assert found.to_dict()["image_error"]["coarse_hu"] == 0
 
 
 def test_few_views_are_too_little() -> None:
