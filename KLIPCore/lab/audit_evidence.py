@@ -49,6 +49,8 @@ from KLIPCore.lab.evaluation.auroc import auroc, bootstrap_mean
 from KLIPCore.physics.measurement import Measurement
 from KLIPCore.volume.units import MU_WATER_PER_MM
 
+LEAST_CONTRAST_HU = 15.0
+"""Fainter structures of a network are no question that a reader would ask."""
 REAL, INVENTED = 0.5, 0.2
 """A network's structure is real where the truth has at least so much of its contrast, invented where at most: pixel by
 pixel, and in the part A⁺A of either that the scan sees at all. Where the two disagree, it is neither.
@@ -172,13 +174,19 @@ def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Ro
         image = reconstruct(network, own, scanner, 1000 + number)
         m = scanner.scan(finer(own.mu), 1000 + number)
         subject = Subject(image, own.pixel_mm, m, False, (), {"slice": 0})
-        masks = [torch.from_numpy(s) for s in structures(image.numpy(), own.pixel_mm, body_of(image.numpy()), 8)]
+        body = body_of(image.numpy())
+        # what stands out of its picture, and what stands out of its difference from the truth: its own inventions
+        shown = structures(image.numpy(), own.pixel_mm, body, 8)
+        shown += structures((image - own.mu).numpy(), own.pixel_mm, body, 8)
+        masks = [torch.from_numpy(s) for s in shown]
         if not masks:
             continue
         error = room_for_error(subject, AuditSettings(), masks)
         truth_seen, image_seen = RangeProjection(m.A)(torch.stack([own.mu, image]))
         for mask, found in zip(masks, asked(m, image, masks, error), strict=True):
             parts = [_part(own.mu, image, mask), _part(truth_seen, image_seen, mask)]
+            if abs(found.contrast) < LEAST_CONTRAST_HU / 1000 * MU_WATER_PER_MM:
+                continue
             if all(part >= REAL for part in parts) or all(part <= INVENTED for part in parts):
                 size = 2 * math.sqrt(float(mask.sum()) / math.pi) * own.pixel_mm
                 yield Row.of(("network", own.source, own.name, n_views), parts[1] >= REAL, size, found)
