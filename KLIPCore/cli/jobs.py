@@ -6,6 +6,7 @@ and tested without one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,14 @@ def write_picture(image: NDArray[np.floating], path: Path) -> None:
         Image.fromarray(grey).save(part, format="PNG")
 
 
+def _check_folder(out: Path) -> None:
+    """Raise where a file cannot be written there, before minutes go into what would be in it."""
+    there = next(parent for parent in out.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        problem = f"{out} cannot be written: {there} is {'no folder' if not there.is_dir() else 'write-protected'}."
+        raise OutputError(problem, "Choose a folder you may write to with -o.")
+
+
 def _read(path: Path) -> tuple[NDArray[np.float32], Geometry, NDArray[np.bool_] | None]:
     """A sinogram of either kind; a measured challenge disc is known by its name."""
     if path.name.startswith("htc2022_"):
@@ -114,15 +123,16 @@ def _read(path: Path) -> tuple[NDArray[np.float32], Geometry, NDArray[np.bool_] 
 
 
 def check_output(out: Path) -> None:
-    """Refuse a file name that is none of an image.
+    """Refuse a file name that is none of an image, or lies where nothing can be written.
 
     Raises
     ------
-    OutputError : its ending is of no format that is written.
+    OutputError : its ending is of no format that is written, or its folder is none.
     """
     check_name(out, OutputError)
     if not image_format(out):
         raise OutputError(f"{out.name} is not a file name for an image.", f"Let it end in {', '.join(FORMATS)}.")
+    _check_folder(out)
 
 
 def evenly_spread(n: int, n_views: int) -> NDArray[np.intp]:

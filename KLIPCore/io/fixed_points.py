@@ -30,6 +30,12 @@ LEAST_GAS = 0.01
 """Part of all voxels that must be gas before its darkest is asked about."""
 DARKEST, DARKEST_HU = 0.02, -850
 """This part of the gas, the air in the airways at least, is darker than the latter."""
+NO_AIR_HU, MUCH_GAS = (-1060, -930), 0.1
+"""Where so large a part of a volume is gas that air is around the patient, its darkest is darker than the latter, and
+the middle of all that is darker no darker than the former.
+"""
+AIR_WIDTH_HU, LEAST_AROUND = 60, 0.5
+"""Width of the peak of air and the least part of the gas in it, where it is around the patient; lungs are broader."""
 DARK_LUNG_HU = -640
 """So dark is a lung where air was filled in as one value and is not counted."""
 PILES = ((0.06, 0.2, 4.0), (0.15, 0.65, 0.0))
@@ -80,21 +86,30 @@ class Gas:
         """Return whether a peak of air lies where air belongs."""
         return self.between(*AIR_HU) >= max(LEAST_AIR_IN_GAS * self.counts.sum(), 1.0)
 
-    def misplaced(self, size: int) -> int | None:
-        """Return HU of the darkest of it if that is no air; None where air is right, was clipped or is not there.
+    def misplaced(self, size: int) -> tuple[int, bool] | None:
+        """Return HU of the darkest of it if that is no air, and whether it is far from that.
+
+        None where air is right, was clipped or is not there.
 
         ``size`` : voxels of the volume.
         """
         n = self.counts.sum()
         if n < LEAST_GAS * size:
             return None
-        darkest = int(np.searchsorted(np.cumsum(self.counts), DARKEST * n)) + self.lowest
+        summed, much = np.cumsum(self.counts), n >= MUCH_GAS * size
+        below = float(self.between(self.lowest, NO_AIR_HU[1]))
+        middle = int(np.searchsorted(summed, 0.5 * below)) + self.lowest
+        if much and below > DARKEST * n and middle < NO_AIR_HU[0]:
+            return middle, False
+        darkest = int(np.searchsorted(summed, DARKEST * n)) + self.lowest
         filled = any(AIR_HU[0] <= value < AIR_HU[1] for value in self.fillings)
-        if darkest < (DARK_LUNG_HU if filled else DARKEST_HU):
+        far = darkest >= (DARK_LUNG_HU if filled else DARKEST_HU)
+        around = much and self.between(darkest, darkest + AIR_WIDTH_HU) > LEAST_AROUND * n
+        if not far and (filled or not around or darkest < NO_AIR_HU[1]):
             return None
         if self.clip is not None and self.clip > AIR_HU[1] and not self._is_piled(self.clip):
             return None  # all air is that value, which is not counted
-        return darkest
+        return darkest, far
 
     def _is_piled(self, clip: int) -> bool:
         """Return whether a peak lies just above the lowest value, as of air that was clipped before it was scaled."""
@@ -160,7 +175,7 @@ def contradiction(counts: NDArray[np.int64], lowest: int, ends: tuple[float, flo
     fat = any(FAT_HU[0] <= peak < FAT_HU[1] for peak in peaks)
     air = gas.misplaced(int(counts.sum()))
     if air is not None:
-        return f"air seems to lie near {air} instead of -1000", not fat
+        return f"air seems to lie near {air[0]} instead of -1000", air[1] and not fat
     wrong = next((peak for low, high in NO_TISSUE_HU for peak in peaks if low <= peak < high), None)
     if fat or wrong is None:
         return None

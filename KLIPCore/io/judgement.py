@@ -50,7 +50,7 @@ LEAST_DARK = 0.005
 REMEDY = (
     "Export the CT in Hounsfield units (air near -1000, water 0), without normalisation or windowing to grey values."
 )
-SIGNED_BYTES = (-128.0, 127.0)
+SIGNED_BYTES = ((-128.0, 127.0), (-127.0, 128.0), (-127.0, 127.0))
 """Bounds of 8-bit grey values stored with a sign."""
 LOWEST_PADDED_HU, MOST_BELOW = -1500.0, 0.05
 """Below the former lies padding alone, of very few values: other values fill at most the latter part of all voxels."""
@@ -66,6 +66,8 @@ and its least part of what lies within three times that width. Fat's peak is thr
 """
 BROAD_HU = 60
 """Half the width of a peak of soft tissue that was scaled up to where bone lies."""
+FEW_VALUES = 100
+"""A slice of a patient has more."""
 MOST_SAMPLES = 2_500_000
 LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
@@ -119,7 +121,7 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
         raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", REMEDY)
     if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
         raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
-    if (lo, hi) == SIGNED_BYTES:
+    if (lo, hi) in SIGNED_BYTES:
         raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
     step, counts = _step(array.size), np.zeros(HIGHEST_BIN - LOWEST_BIN + 1, np.int64)
     sample = np.empty(array[:, ::step, ::step].shape, np.float32)  # looked at many times: a view would cost the whole
@@ -353,12 +355,19 @@ def _check_slices(sample: NDArray[np.float32], files: Sequence[str]) -> None:
         raise IntensityError(f"{problem}, first {which}.", REMEDY)
 
 
+def _is_flat(sample: NDArray[np.float32]) -> bool:
+    """Return whether there are but a few values, as in a drawn phantom."""
+    return len(np.unique(sample[len(sample) // 2])) < FEW_VALUES
+
+
 def _warnings(sample: NDArray[np.float32], lo: float, hi: float) -> list[str]:
     warnings = []
     low_edge = lo > -900 and np.mean(sample == lo) > CLIPPED_FRACTION
     high_edge = hi < HIGHEST_WINDOW_HU and np.mean(sample == hi) > CLIPPED_FRACTION / 10  # bone is rarer than air
     if low_edge or high_edge:
         warnings.append(f"Values are clipped to {lo:g}..{hi:g} HU.")
+    elif hi >= HIGHEST_WINDOW_HU and np.mean(sample == hi) > CLIPPED_FRACTION and not _is_flat(sample):
+        warnings.append(f"Many voxels share the highest value, {hi:g}: they were clipped, or a window was stretched.")
     elif np.mean(sample < AIR_BELOW_HU) < LEAST_AIR:
         warnings.append("There is no air in the volume: the body's outline may not be found.")
     if lo < PADDING_BELOW_HU:

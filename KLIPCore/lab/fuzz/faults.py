@@ -107,7 +107,7 @@ def _interrupted(
             time.sleep(0.02)
         kept = finished(out)
         act()
-        said, errors = end(process)
+        said, errors = end(process, stand.longest_s)
     return kept, subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 

@@ -50,6 +50,12 @@ def test_impossible_requests_are_explained(tmp_path: Path) -> None:
         reconstruct_file(path, tmp_path / "out.nrrd", "magic", None, 32, None)
 
 
+def test_the_place_for_an_image_is_looked_at_before_the_scan(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="no folder"):
+        reconstruct_file(tmp_path / "nothing.npz", tmp_path / "file" / "x.nrrd", "fbp", None, 64, None)
+
+
 @pytest.mark.shared_data
 def test_measured_discs_reconstruct_to_their_truth(shared_data: Path, tmp_path: Path) -> None:
     text = reconstruct_file(shared_data / "htc2022" / "htc2022_ta.npz", tmp_path / "ta.nrrd", "fbp", 120, 512, None)

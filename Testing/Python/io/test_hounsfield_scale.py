@@ -83,3 +83,28 @@ def test_real_studies_pass_and_their_halves_and_quarters_do_not(shared_data: Pat
         for factor in (0.5, 0.25):
             with pytest.raises(IntensityError, match="not Hounsfield"):
                 check_ct(study(np.rint(factor * part)))
+
+
+@pytest.mark.parametrize("offset", [-150, 150])
+def test_an_offset_is_told(offset: int) -> None:
+    """As of an intercept that was typed in, or of a scanner that was never calibrated."""
+    said = check_ct(study(chest() + offset))
+    assert said[0].startswith(f"Air seems to lie near {-1 if offset < 0 else -8}")
+    assert "check that the values are Hounsfield units" in said[0]
+
+
+def test_a_stretched_window_is_refused_or_told() -> None:
+    """−160..240 HU on −1000..1000: air is right by chance, and bone and contrast share the highest value."""
+    stretched = (chest().clip(-160, 240) + 160) * 5 - 1000
+    try:
+        said = " ".join(check_ct(study(stretched)))
+    except IntensityError:
+        return
+    assert "a window was stretched" in said
+
+
+@pytest.mark.parametrize("lowest", [-128, -127])
+def test_grey_values_around_zero_are_no_window(lowest: int) -> None:
+    grey = np.rint((chest().clip(-160, 240) + 160) * (255 / 400)) + lowest
+    with pytest.raises(IntensityError, match="8-bit grey values"):
+        check_ct(study(grey))
