@@ -49,6 +49,7 @@ class LiveView:
     labels : (D, H, W) int32 like it; ``region.label`` where a region is, 0 elsewhere.
     regions : what stands out, strongest first.
     rests_on : a sentence on what the verdict rests on, where that is not what the score promises; else empty.
+    by_health : whether a reference of health judged the blocks, so that the map holds surprise.
     """
 
     settings: RegionConfig
@@ -56,6 +57,7 @@ class LiveView:
     labels: NDArray[np.int32]
     regions: tuple[Region, ...]
     rests_on: str = ""
+    by_health: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,8 @@ class LiveMap:
         labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
         for region in regions:
             labels[region.box][region.mask] = region.label
-        return LiveView(settings, volumes.kl_map, labels, regions, volumes.cells.rests_on)
+        cells = volumes.cells
+        return LiveView(settings, volumes.kl_map, labels, regions, cells.rests_on, cells.null == "reference")
 
     def to_bytes(self) -> bytes:
         """Return everything :meth:`update` needs, as one zip archive of the run folder's own files."""

@@ -82,7 +82,7 @@ class NatsRange:
     @classmethod
     def ofView(cls, view: LiveView) -> NatsRange:
         """The range for what settings show: surprise, judged by health, has a scale of its own, and needs no null."""
-        if view.settings.chosen.unit != "surprise" or view.rests_on:
+        if not view.by_health:
             return cls.ofMap(view.kl_map.array, view.regions)
         weakest = DRAWN * FORMING  # down to which the weakest region is drawn: 3 of 100 healthy blocks exceed it
         return cls(weakest, weakest, max([BRIGHTEST_SURPRISE, *(region.peak_nats for region in view.regions)]))

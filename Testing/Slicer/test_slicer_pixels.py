@@ -310,14 +310,13 @@ def test_surprise_is_colored_on_its_own_scale() -> None:
     rare = rng.exponential(1.0, (4, 64, 64)).astype(np.float32)
     rare[2, 20:24, 20:24] = 11.0
     volume = Volume(rare, Grid(rare.shape, np.eye(4)))
-    view = LiveView(RegionConfig(), volume, np.zeros(rare.shape, np.int32), ())
-    assert view.settings.chosen.unit == "surprise"
+    view = LiveView(RegionConfig(), volume, np.zeros(rare.shape, np.int32), (), by_health=True)
     shown = NatsRange.ofView(view)
     assert (shown.threshold, shown.low, shown.high) == pytest.approx((3.6, 3.6, 12.0))
     assert (rare > shown.threshold).mean() < 0.04  # a healthy scan shows little
     assert shown.low < 0.5 * (shown.low + shown.high) < 11.0 < shown.high  # what stands out is in the brighter half
     unusual = replace(volume, array=np.exp(rng.normal(-1.0, 1.5, rare.shape)).astype(np.float32))
     assert NatsRange.ofView(replace(view, kl_map=unusual)) == shown
-    by_bulk = replace(view, kl_map=unusual, rests_on="The verdict rests on the bulk of this study itself.")
+    by_bulk = replace(view, kl_map=unusual, by_health=False)
     assert NatsRange.ofView(by_bulk) == NatsRange.ofMap(unusual.array)
     assert NatsRange.ofView(by_bulk).high > 100.0
