@@ -279,8 +279,7 @@ class SceneResults(DetectionNodes):
 
     def finishing(self) -> Steps[None]:
         """:meth:`finish` in steps of some milliseconds."""
-        text = yield from aside(lambda: live.encode(self.live))
-        yield from settingText(self.traceNode, text)
+        yield from settingText(self.traceNode, lambda: live.encode(self.live))
         self._growing = None
 
     # ---- display

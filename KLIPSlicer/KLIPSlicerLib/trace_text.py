@@ -6,6 +6,8 @@ longer than :data:`LONGEST` goes on in further text nodes, which the detection's
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -52,18 +54,27 @@ def removeFurther(traceNode: Any) -> None:
     traceNode.RemoveNodeReferenceIDs(FURTHER)
 
 
-def settingText(traceNode: Any, text: str) -> Steps[None]:
-    """Keep a text, in steps."""
-    pieces = yield from aside(lambda: [text[n : n + LONGEST] for n in range(0, len(text), LONGEST)])
+def settingText(traceNode: Any, made: Callable[[], str]) -> Steps[None]:
+    """Keep a text, in steps; each piece is let go of as soon as a node has it, because that takes a while, too.
+
+    :param made: makes the text, in a thread.
+    """
+    pieces = yield from aside(lambda: _piecesOf(made()))
     removeFurther(traceNode)
-    traceNode.SetText(pieces[0] if pieces else "")
+    traceNode.SetText(pieces.popleft() if pieces else "")
     scene = traceNode.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    yield
-    for n, piece in enumerate(pieces[1:], start=2):
-        node = newTextNode(scene, f"{traceNode.GetName()} {n}")
-        node.SetText(piece)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(traceNode))
+    while pieces:
+        yield
+        node = newTextNode(scene, f"{traceNode.GetName()} {traceNode.GetNumberOfNodeReferences(FURTHER) + 2}")
+        node.SetText(pieces.popleft())
         traceNode.AddNodeReferenceID(FURTHER, node.GetID())
         item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
-        hierarchy.SetItemParent(item, hierarchy.GetItemParent(hierarchy.GetItemByDataNode(traceNode)))
-        yield
+        hierarchy.SetItemParent(item, folder)
+    yield
+
+
+def _piecesOf(text: str) -> deque[str]:
+    """A text in pieces of :data:`LONGEST`."""
+    return deque(text[n : n + LONGEST] for n in range(0, len(text), LONGEST))
