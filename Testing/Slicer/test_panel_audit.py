@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import headless
 import numpy as np
 import panel_at_work
 import patience
@@ -158,9 +159,19 @@ def test_segments_are_audited_and_shown(widget: Any, shown_image: Any, scan: Pat
     person.choose(ui.auditOverlayComboBox, "Residual")
     front = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0].GetForegroundVolumeID()
     assert front == found.node(RESIDUAL).GetID()
+    told = found.regions
+    assert slicer.mrmlScene.WriteToMRB(str(scan.with_name("scene.mrb")))
+    headless.clear()
+    person.events(0.1)
+    assert ui.auditTable.rowCount == 0
+    assert slicer.mrmlScene.ReadFromMRB(str(scan.with_name("scene.mrb")))
+    person.events(0.1)
     restored = AuditInScene.last(slicer.mrmlScene)
     assert restored is not None
-    assert restored.regions == found.regions
+    assert restored.regions == told
+    assert value_at(restored.node(RESIDUAL), world) < -3
+    assert segment_holds(restored.node(SEGMENTATION), "KLIP_audit_1", world)
+    assert ui.auditTable.rowCount == 2
 
 
 def test_what_does_not_belong_is_said_and_nothing_is_judged(widget: Any, shown_image: Any, scan: Path) -> None:
