@@ -46,7 +46,9 @@ class Picture:
     caption: str
 
 
-def main(folders: list[Path], document: Path = DOCS / "results_slices.md", pictures: Path = DOCS / "images") -> list[str]:
+def main(
+    folders: list[Path], document: Path = DOCS / "results_slices.md", pictures: Path = DOCS / "images"
+) -> list[str]:
     """Put the tables of each folder into the document; returns the names of those replaced.
 
     Raises
