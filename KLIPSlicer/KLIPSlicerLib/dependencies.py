@@ -36,7 +36,8 @@ from pathlib import Path
 import slicer.util
 from slicer.i18n import tr as _
 
-from . import platforms
+from .dependency_error import DependencyError
+from .other_python import pythonIn
 from .output_of import outputOf
 from .paths import resourcePath
 from .runner import Interpreter
@@ -61,10 +62,6 @@ print(json.dumps({"python": list(sys.version_info[:2]), "versions": {n: version(
 """
 
 OLDEST_PYTHON = (3, 11)
-
-
-class DependencyError(Exception):
-    """What is missing, and what to do; a sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -380,29 +377,6 @@ def constraintsFile() -> Iterator[Path]:
 def constraints(versions: dict[str, str | None]) -> list[str]:
     """Lines of the constraints file. A package without metadata (Slicer's vtk is built in) must not come from pip."""
     return [f"{name}=={version}" if version else f"{name}<0" for name, version in versions.items()]
-
-
-def pythonIn(path: Path) -> Path:
-    """The Python that a path means: an executable, `klip` beside one, or an environment's folder.
-
-    :raises DependencyError: none.
-    """
-    if path.is_dir():
-        found = _beside(path, platforms.pythonsIn(sys.platform))
-    elif path.is_file() and path.stem == "klip":
-        found = _beside(path.parent, platforms.besideKlip(sys.platform))
-    else:
-        found = path if path.is_file() else None
-    if found is None:
-        raise DependencyError(
-            _("There is no Python at {path}. Choose its executable or its environment's folder.").format(path=path)
-        )
-    return found
-
-
-def _beside(path: Path, names: tuple[str, ...]) -> Path | None:
-    folder = path if path.is_dir() else path.parent
-    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _names(missing: list) -> str:
