@@ -862,10 +862,6 @@ gesund.&lt;/p&gt;
       <translation>Es gibt keinen Ordner {folder}. Den mit den Wheels wählen.</translation>
     </message>
     <message>
-      <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
-      <translation>Unter {path} gibt es kein Python. Das Programm oder den Ordner seiner Umgebung wählen.</translation>
-    </message>
-    <message>
       <source>The chosen Python lacks {names}. Install it there with:
 {command}
 or leave “Other Python” empty.</source>
@@ -1157,6 +1153,13 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>Choose one of at most {n}.</source>
       <translation>Eine mit höchstens {n} wählen.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.other_python</name>
+    <message>
+      <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
+      <translation>Unter {path} gibt es kein Python. Das Programm oder den Ordner seiner Umgebung wählen.</translation>
     </message>
   </context>
   <context>

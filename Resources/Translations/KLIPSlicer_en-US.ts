@@ -848,10 +848,6 @@ healthy.&lt;/p&gt;
       <translation type="unfinished" />
     </message>
     <message>
-      <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
-      <translation type="unfinished" />
-    </message>
-    <message>
       <source>The chosen Python lacks {names}. Install it there with:
 {command}
 or leave “Other Python” empty.</source>
@@ -1140,6 +1136,13 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Choose one of at most {n}.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.other_python</name>
+    <message>
+      <source>There is no Python at {path}. Choose its executable or its environment's folder.</source>
       <translation type="unfinished" />
     </message>
   </context>
