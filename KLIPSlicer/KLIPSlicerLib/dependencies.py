@@ -36,8 +36,9 @@ from pathlib import Path
 import slicer.util
 from slicer.i18n import tr as _
 
+from . import platforms
 from .dependency_error import DependencyError
-from .other_python import pythonIn
+from .other_python import beside, pythonIn
 from .output_of import outputOf
 from .paths import resourcePath
 from .runner import Interpreter
@@ -126,7 +127,7 @@ class Dependencies:
         """
         if self.choices.otherPython:
             return Interpreter(str(pythonIn(Path(self.choices.otherPython))), ofSlicer=False)
-        own = shutil.which("PythonSlicer") or _beside(Path(sys.executable), platforms.slicersOwn(sys.platform))
+        own = shutil.which("PythonSlicer") or beside(Path(sys.executable), platforms.slicersOwn(sys.platform))
         if not own:
             raise DependencyError(_("Slicer's Python was not found. Choose another Python under “This computer”."))
         return Interpreter(str(own))

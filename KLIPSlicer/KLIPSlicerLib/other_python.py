@@ -17,9 +17,9 @@ def pythonIn(path: Path) -> Path:
     :raises DependencyError: none.
     """
     if path.is_dir():
-        found = _beside(path, platforms.pythonsIn(sys.platform))
+        found = beside(path, platforms.pythonsIn(sys.platform))
     elif path.is_file() and path.stem == "klip":
-        found = _beside(path.parent, platforms.besideKlip(sys.platform))
+        found = beside(path.parent, platforms.besideKlip(sys.platform))
     else:
         found = path if path.is_file() else None
     if found is None:
@@ -29,6 +29,7 @@ def pythonIn(path: Path) -> Path:
     return found
 
 
-def _beside(path: Path, names: tuple[str, ...]) -> Path | None:
+def beside(path: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of these files that lies in a folder, or beside a file; None where none does."""
     folder = path if path.is_dir() else path.parent
     return next((folder / name for name in names if (folder / name).is_file()), None)
