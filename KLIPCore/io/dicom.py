@@ -20,10 +20,10 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
+from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
 from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
-from KLIPCore.io.pixels import left_empty, only_stored_bits, stored_pixels
+from KLIPCore.io.pixels import is_lossy, left_empty, only_stored_bits, stored_pixels
 from KLIPCore.io.stack import Plane, main_stack, stack
 from KLIPCore.volume.outside import AIR_HU, air_outside
 from KLIPCore.volume.volume import Source, Volume
@@ -89,6 +89,7 @@ def read_dicom(path: Path, series: str | None = None, member: Path | None = None
 def _read_classic(path: Path, info: SeriesInfo) -> Volume:
     planes, files, headers, notes = _planes(info)
     _check_single_frames(headers, files)
+    notes += _patients(headers)
     stacked = stack(planes)
     order, grid = stacked.order, stacked.grid
     array = np.empty(0, np.float32)
@@ -96,6 +97,7 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
     for k, index in enumerate(order):
         file = files[index]
         dataset = _load(file)
+        tally.lossy += is_lossy(dataset)
         slice_hu = hounsfield(stored_pixels(dataset, file.name, grid.shape[1:]), dataset, file.name, tally)
         if k == 0:  # not before there are pixels: headers can claim any size
             array = np.empty(grid.shape, np.float32)
@@ -183,6 +185,25 @@ def _check_single_frames(headers: Sequence[Dataset], files: Sequence[Path]) -> N
             )
 
 
+def _patients(headers: Sequence[Dataset]) -> list[str]:
+    """A note where anonymization gave each slice a patient of its own.
+
+    Raises
+    ------
+    AmbiguousSeriesError : the slices are of several patients, whose series got one UID.
+    """
+    named = [text(header, "PatientID") for header in headers]
+    several = len(set(named) - {""})
+    if several < 2:
+        return []
+    if several == len(headers) > 2:
+        return ["Each slice names a patient of its own, as after anonymization; they are taken to be of one."]
+    raise AmbiguousSeriesError(
+        f"The series holds slices of {several} patients, by their patient IDs.",
+        "Give the slices of one patient: move the others into another folder.",
+    )
+
+
 def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volume:
     if len(files) > 1:
         raise GeometryError(
@@ -205,6 +226,7 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
     stored = stored_pixels(dataset, file.name, announced).reshape(len(frames), *grid.shape[1:])
     array = np.empty(grid.shape, np.float32)
     tally = _Tally()
+    tally.lossy = len(frames) * is_lossy(dataset)
     for k, index in enumerate(order):
         array[k] = hounsfield(stored[index], frames[index], f"frame {index + 1} of {file.name}", tally)
     array, filled = air_outside(array)
@@ -274,6 +296,7 @@ class _Tally:
         self.lowest = AIR_HU
         self.padding_hu = -np.inf
         self.comma = False
+        self.lossy = 0
 
     def notes(self) -> list[str]:
         """What a reader of the report should know; what is usual goes to the log."""
@@ -296,6 +319,9 @@ class _Tally:
                 f"{self.beyond} pixels need more bits than the header says are stored; they continue what lies beside "
                 "them and are kept."
             )
+        if self.lossy:
+            slices = "1 slice was" if self.lossy == 1 else f"{self.lossy} slices were"
+            said.append(f"{slices} compressed with loss: small differences are not the patient's.")
         if self.comma:
             said.append("Numbers in the headers are written with a decimal comma and are read so.")
         return said

@@ -103,6 +103,9 @@ def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
     data = _data_file(path, fields["datafile"]) if "datafile" in fields else path
     kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
     check_size(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64), ratio)
+    skips = fields.get("byteskip", "0") + fields.get("lineskip", "0")
+    if data != path and fields.get("encoding", "").lower() == "raw" and not skips.strip("0"):
+        _check_rest(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64))
     check_axes(path, fields.get("spacedirections", ""), fields.get("spacings", ""))
     return [] if SPACES.match(fields.get("space", "")) and "spacedirections" in fields else [SIDES_ASSUMED]
 
@@ -126,6 +129,9 @@ def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
         fields.get("ElementType", "").removeprefix("MET_").removeprefix("U"), 64
     )
     check_size(path, data, _counts(fields.get("DimSize", "")), bits, ratio)
+    plain = fields.get("CompressedData", "").lower() != "true" and not fields.get("HeaderSize", "0").strip("0")
+    if data != path and plain and fields.get("ElementNumberOfChannels", "1") == "1":
+        _check_rest(path, data, _counts(fields.get("DimSize", "")), bits)
     if not {"DimSize", "ElementDataFile"} <= set(fields):
         return []  # no MetaImage: ITK says so
     notes = check_matrix(path, fields)
@@ -164,6 +170,17 @@ def _counts(sizes: str) -> list[float]:
     if not all(math.isfinite(n) and n > 0 for n in counts):
         raise ValueError("sizes")
     return counts
+
+
+def _check_rest(path: Path, data: Path, counts: Sequence[float], bits: int) -> None:
+    """Raise where a file of plain numbers holds more than its header tells of: one of the two is another volume's."""
+    claimed, held = math.prod(counts) * bits / 8, data.stat().st_size
+    if held > claimed > 0:
+        raise UnreadableFileError(
+            f"{path.name} describes {claimed:.0f} bytes, and {data.name} holds {held}: sizes or type are wrong, or "
+            "the numbers are of another volume.",
+            "Save the volume again as one .nrrd, .mha or .nii.",
+        )
 
 
 def check_size(path: Path, data: Path, counts: Sequence[float], bits: int, ratio: int = BOMB_RATIO) -> None:

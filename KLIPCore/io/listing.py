@@ -59,7 +59,7 @@ PLANE_TAGS = (
     "FrameOfReferenceUID",
     "GantryDetectorTilt",
 )
-HEADER_TAGS = tuple(dict.fromkeys((*SERIES_TAGS, *PLANE_TAGS, *ACQUISITION_TAGS)))
+HEADER_TAGS = tuple(dict.fromkeys(("PatientID", *SERIES_TAGS, *PLANE_TAGS, *ACQUISITION_TAGS)))
 """All that is read of a file before its pixels are: the series, the place, and what tells acquisitions apart."""
 INDEX_NAME = re.compile(r"(dicomdir|dirfile)\b", re.IGNORECASE)
 """Indexes of a medium: DICOMDIR by the standard, DIRFILE by Philips."""

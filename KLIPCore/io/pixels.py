@@ -24,13 +24,15 @@ from pydicom.uid import (
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLSNearLossless,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
 
 from KLIPCore.errors import UnreadableFileError
-from KLIPCore.io.fields import AGAIN, number, quiet_pydicom
+from KLIPCore.io.fields import AGAIN, number, quiet_pydicom, text
 from KLIPCore.io.headers import BOMB_BYTES, BOMB_RATIO
 from KLIPCore.io.silence import silenced
 
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 MOST_BELOW = 0.2
 """Part of the pixels that may hold something below the stored bits, as an overlay does; noise fills nearly all."""
 UNKNOWN_TO_GDCM = frozenset({HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL})
+LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+"""Transfer syntaxes that lose something; those of JPEG 2000 may, and then the header says so."""
 IMAGE_TAGS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -180,6 +184,12 @@ def _reach_beyond(values: NDArray[np.int64], kept: NDArray[np.int64]) -> bool:
             cut.append(np.abs(rest[here] - other[there])[border])
     apart, left = np.concatenate(whole), np.concatenate(cut)
     return bool(apart.size) and float(np.median(apart)) < float(np.median(left))
+
+
+def is_lossy(dataset: Dataset) -> bool:
+    """Return whether pixels are not what the scanner reconstructed, by the header's word or by the way of packing."""
+    syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
+    return text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY
 
 
 def left_empty(header: Dataset) -> int:

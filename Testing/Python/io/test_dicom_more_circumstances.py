@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEGLSLossless, MediaStorageDirectoryStorage, RLELossless, generate_uid
+from pydicom.uid import JPEGLSLossless, JPEGLSNearLossless, MediaStorageDirectoryStorage, RLELossless, generate_uid
 from test_dicom_circumstances import Edit, other_pixels, placed, read, second_phase, written
 
 from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, KlipError, UnreadableFileError
@@ -266,3 +266,33 @@ def test_rounded_steps_that_could_be_something_else(
     with pytest.raises(KlipError) as caught:
         read_study(tmp_path / "thin")
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_two_patients_under_one_series(missing: bool, series: list[Path], edit: Edit) -> None:
+    """As where a phantom's or a neighbour's slices were copied into a series; an empty ID is nobody else's."""
+    for k, file in enumerate(series):
+        edit(file, lambda d, k=k: [setattr(d, "PatientID", ("A" if k < 4 else "" if missing else "B"))])  # type: ignore[misc]
+    if missing:
+        read(series[0].parent)
+        return
+    with pytest.raises(AmbiguousSeriesError, match="2 patients") as caught:
+        read_study(series[0].parent)
+    assert "A" not in caught.value.message.replace("IDs", "")
+
+
+def test_a_patient_of_its_own_for_each_slice(series: list[Path], edit: Edit, volume: Volume) -> None:
+    for k, file in enumerate(series):
+        edit(file, lambda d, k=k: [setattr(d, "PatientID", f"anon{k}")])  # type: ignore[misc]
+    found, said = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert "a patient of its own" in said
+
+
+def test_compression_with_loss_is_told(series: list[Path], edit: Edit, volume: Volume) -> None:
+    for file in series[:2]:
+        edit(file, lambda d: d.compress(JPEGLSNearLossless, jls_error=2, generate_instance_uid=False))
+    edit(series[4], lambda d: setattr(d, "LossyImageCompression", "01"))
+    found, said = read(series[0].parent)
+    np.testing.assert_allclose(found.array, volume.array, atol=2)
+    assert "3 slices were compressed with loss" in said

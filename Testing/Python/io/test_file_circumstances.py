@@ -310,3 +310,27 @@ def test_a_compressed_stream_that_ends_before_the_volume(
     (tmp_path / f"x{suffix}").write_bytes(data.replace(size, more))
     with pytest.raises(UnreadableFileError, match="damaged"):
         read_study(tmp_path / f"x{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+@pytest.mark.parametrize(("slices", "fine"), [(7, True), (6, False), (8, False)])
+def test_plain_numbers_that_are_not_as_many_as_their_header_says(
+    suffix: str, slices: int, fine: bool, volume: Volume, tmp_path: Path
+) -> None:
+    """A header beside the numbers of another volume: more of them are as wrong as fewer."""
+    (tmp_path / "numbers of it.raw").write_bytes(volume.array.tobytes())
+    depth, height, width = slices, *volume.array.shape[1:]
+    header = {
+        ".mhd": f"ObjectType = Image\nNDims = 3\nDimSize = {width} {height} {depth}\nElementSpacing = .7 .8 2.5\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementType = MET_FLOAT\nElementByteOrderMSB = False\n"
+        "ElementDataFile = numbers of it.raw\n",
+        ".nhdr": f"NRRD0004\ntype: float\ndimension: 3\nspace: LPS\nsizes: {width} {height} {depth}\n"
+        "space directions: (.7,0,0) (0,.8,0) (0,0,2.5)\nspace origin: (0,0,0)\nendian: little\nencoding: raw\n"
+        "data file: numbers of it.raw\n\n",
+    }
+    (tmp_path / f"x{suffix}").write_text(header[suffix], encoding="ascii")
+    if fine:
+        np.testing.assert_array_equal(read_study(tmp_path / f"x{suffix}").array, volume.array)
+        return
+    with pytest.raises(UnreadableFileError):
+        read_study(tmp_path / f"x{suffix}")
