@@ -3,9 +3,8 @@
 What is drawn are Slicer's own views, off screen (slicer-core; Testing/Slicer/headless.py): axial, sagittal and
 coronal with KL map, legend and outlines, before and after the block-size slider was moved, and the regions in 3-D.
 
-    docs/images/slicer_views_before.png   four views, blocks of 12 mm
-    docs/images/slicer_views_after.png    the same, blocks of 20 mm
-    docs/images/slicer_views.png          the axial view before and after, side by side
+    docs/images/slicer_views.png               the axial view before and after, side by side
+    FOLDER/slicer_views_before.png, …_after.png   four views, blocks of 12 and of 20 mm, with --four FOLDER
 
 The study is synthetic (klip demo), and the pictures say so.
 """
@@ -44,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the Slicer module's pictures.")
     parser.add_argument("run", nargs="?", type=Path, default=REPOSITORY / "demo", help="folder of klip demo")
     parser.add_argument("--to", type=Path, default=IMAGES, help="where the pictures go")
+    parser.add_argument("--four", type=Path, help="write four views, before and after, there")
     arguments = parser.parse_args()
     clear()
     views = {
@@ -66,10 +66,9 @@ def main() -> None:
                 side_by_side(pictures["Green"], pictures["Yellow"]),
             ]
         )
-        save_png(
-            captioned(whole, f"Synthetic study (klip demo). Blocks of {block:.0f} mm: {summary(results)}."),
-            arguments.to / f"slicer_views_{name}.png",
-        )
+        if arguments.four:
+            caption = f"Synthetic study (klip demo). Blocks of {block:.0f} mm: {summary(results)}."
+            save_png(captioned(whole, caption), arguments.four / f"slicer_views_{name}.png")
     save_png(side_by_side(*axial), arguments.to / "slicer_views.png")
 
 

@@ -45,6 +45,7 @@ def main() -> None:
 def draw(scale: int, folder: Path, to: Path | None) -> None:
     """Show a made run in the panel, opened anew in each look, and take its picture."""
     import panel_at_work
+    from headless import save_png
     from inputs import show_run
     from KLIPSlicerLib.form_labels import alignLabels
     from made_run import make_run
@@ -71,8 +72,7 @@ def draw(scale: int, folder: Path, to: Path | None) -> None:
                 path = to / f"panel_{look}{'_' + language if language else ''}_{100 * scale}.png" if to else None
                 path = path or (REPOSITORY / "docs" / "images" / shown if shown else None)
                 if path is not None:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    picture(widget).save(str(path))
+                    save_png(panel_at_work.picture(widget, WIDTH), path, colors=256)
 
 
 def name_organs(widget: Any, results: Any) -> None:
@@ -122,19 +122,6 @@ def translate(parent: Any) -> None:
     for child in QtWidgets.QWidget.findChildren(parent, ctkCollapsibleButton):
         if texts.get(child._text):
             child._set_text(texts[child._text])
-
-
-def picture(widget: Any) -> Any:
-    """The panel, as high as it needs to be."""
-    from PySide6 import QtWidgets
-    from standins import person
-
-    parent = widget.parent
-    for _ in range(2):
-        person.events(0.1)
-        QtWidgets.QWidget.resize(parent, WIDTH, QtWidgets.QWidget.layout(parent).totalHeightForWidth(WIDTH))
-    person.events(0.1)
-    return QtWidgets.QWidget.grab(parent)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ import make_slicer_images as pictures  # noqa: E402
 import numpy as np  # noqa: E402
 import panel_at_work  # noqa: E402
 from headless import SliceView, ThreeDView, load_dicom, save_png  # noqa: E402
-from panel_at_work import opened_panel, slicer  # noqa: E402
-from PySide6 import QtGui, QtWidgets  # noqa: E402
+from panel_at_work import opened_panel, picture, slicer  # noqa: E402
 from standins import person  # noqa: E402
 
 PANEL_WIDTH = 470
-UPPER, LOWER = 620, 372
+UPPER, LOWER = 740, 480
 """Heights of the views: together about as high as the panel."""
+FLAT = 256
+"""Colors of a picture of the panel alone."""
 BLOCK_AFTER = 20.0
 LONGEST_S = 1800
 
@@ -74,36 +75,22 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     person.wait(
         lambda: ui.progressBar.value > 450 and widget.panel.results is not None, LONGEST_S, "half of the slices"
     )
-    save_png(grabbed(widget), to / "slicer_panel_running.png")
+    save_png(picture(widget, PANEL_WIDTH), to / "slicer_panel_running.png", FLAT)
     person.wait(lambda: not widget.panel.detection.running, LONGEST_S, "the run ends")
     results = widget.panel.results
     person.click(ui.show3DCheckBox)
     person.click_cell(ui.regionTable, 0, 1)
-    save_png(grabbed(widget), to / "slicer_panel_before.png")
+    save_png(picture(widget, PANEL_WIDTH), to / "slicer_panel_before.png", FLAT)
     low, high = ui.blockSizeSlider.minimum, ui.blockSizeSlider.maximum
     person.drag(ui.blockSizeSlider, (BLOCK_AFTER - low) / (high - low))
     widget._parameterNode.blockSize = BLOCK_AFTER
     person.wait(lambda: results.settings.block_mm == BLOCK_AFTER, 30, "the map follows")
     person.click_cell(ui.regionTable, 0, 1)
-    panel = grabbed(widget)
-    save_png(panel, to / "slicer_panel_after.png")
+    panel = picture(widget, PANEL_WIDTH)
+    save_png(panel, to / "slicer_panel_after.png", FLAT)
     place = np.array(results.regions[widget.panel.found.table.order[0]].peak_lps_mm)
     pictures.frame(views, space, results, place * (-1, -1, 1))
     save_png(together(panel, views, space), to / "slicer_screenshot.png")
-
-
-def grabbed(widget: Any) -> np.ndarray:
-    """(height, width, 3) uint8 of the panel, as high as it needs to be."""
-    parent = widget.parent
-    for _ in range(2):
-        person.events(0.1)
-        QtWidgets.QWidget.resize(
-            parent, PANEL_WIDTH, QtWidgets.QWidget.layout(parent).totalHeightForWidth(PANEL_WIDTH)
-        )
-    person.events(0.1)
-    image = QtWidgets.QWidget.grab(parent).toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
-    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
 
 def together(panel: np.ndarray, views: dict[str, SliceView], space: ThreeDView) -> np.ndarray:

@@ -325,10 +325,16 @@ def matrix_of(values: np.ndarray) -> Any:
     return matrix
 
 
-def save_png(pixels: np.ndarray, path: Path) -> Path:
-    """Write (height, width, 3) uint8."""
+def save_png(pixels: np.ndarray, path: Path, colors: int = 0) -> Path:
+    """Write (height, width, 3) uint8.
+
+    :param colors: so many at most, for flat pictures that shall be small; all of them when 0.
+    """
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, optimize=True)
+    image = Image.fromarray(pixels)
+    if colors:
+        image = image.quantize(colors, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
     return path

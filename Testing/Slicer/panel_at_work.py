@@ -17,7 +17,9 @@ import standins
 slicer = standins.install()
 
 import headless  # noqa: E402
+import numpy as np  # noqa: E402
 import psutil  # noqa: E402
+from PySide6 import QtGui, QtWidgets  # noqa: E402
 from small_study import small_study  # noqa: E402
 from standins import person  # noqa: E402
 
@@ -82,6 +84,18 @@ def klip_processes() -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return alive
+
+
+def picture(widget: Any, width: int) -> np.ndarray:
+    """(height, width, 3) uint8 of the panel, as high as it needs to be."""
+    parent = widget.parent
+    for _ in range(2):
+        person.events(0.1)
+        QtWidgets.QWidget.resize(parent, width, QtWidgets.QWidget.layout(parent).totalHeightForWidth(width))
+    person.events(0.1)
+    image = QtWidgets.QWidget.grab(parent).toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
 
 VIEWS: dict[str, Any] = {}
