@@ -129,6 +129,8 @@ class RegionTable:
         self._filling = False
         self._toggledRow = -1
         setUpTable(widget, [(heading, tip) for heading, tip, *_rest in self._columns])
+        widget.verticalHeader().setDefaultSectionSize(2 * SWATCH)
+        widget.setIconSize(qt.QSize(SWATCH, SWATCH))
         header = widget.horizontalHeader()
         header.setSortIndicatorShown(True)
         header.sectionClicked.connect(self.sortBy)
