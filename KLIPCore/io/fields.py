@@ -84,8 +84,13 @@ def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
 
 
 def text(header: Dataset, keyword: str) -> str:
-    """Return a field as one string without padding; empty when it is absent or several values (a stray backslash)."""
-    value = header.get(keyword)
+    """Return a field as one string without padding; empty when it is absent, damaged or several values (a stray
+    backslash).
+    """
+    try:
+        value = header.get(keyword)
+    except (*DAMAGE, TypeError):  # pydicom reads large values when they are asked for
+        return ""
     return str(value).strip() if isinstance(value, str) else ""
 
 

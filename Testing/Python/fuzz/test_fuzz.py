@@ -32,6 +32,7 @@ def test_a_hundred_inputs_are_read_or_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "start"),
     [
+        ("dicom", 206),  # a field whose value is asked for after the pixels were read, and is not there
         ("run", 206),  # a prior without its hash in the record
         ("run", 654),  # a prior's name that no file system takes
     ],
