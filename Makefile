@@ -98,6 +98,7 @@ docs-images: demo ## draw the pictures of the documents again, and the tables of
 slicer-images: demo .stamps/test ## draw the panel and the slice views of the Slicer module, before and after moving the slider
 	$(BIN)/python docs/make_slicer_images.py demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
+	$(BIN)/python docs/make_slicer_looks.py
 
 clean: ## remove what these commands made, .venv included
 	rm -rf .venv .venv-* .slicer-* .wheel .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
