@@ -9,6 +9,8 @@ LABELS = (
     *("blockLabel", "windowLabel", "windowRangeLabel", "fdrLabel", "falseRegionsLabel"),
     *("signLabel", "tissueLabel", "organsLabel", "segmentLabel", "opacityLabel"),
     *("thresholdLabel", "outputMapLabel", "outputReconstructionLabel", "outputRegionsLabel", "outputTableLabel"),
+    *("auditLabel", "auditSliceLabel", "auditByLabel", "auditSinogramLabel", "auditReferenceLabel"),
+    *("auditSegmentsLabel",),
     *("presetLabel", "viewsLabel", "geometryLabel", "doseLabel", "samplesLabel"),
     *("stepsLabel", "seedLabel", "deviceLabel", "depthLabel", "weightsLabel"),
     *("pythonLabel", "wheelsLabel", "outputLabel"),

@@ -80,8 +80,10 @@ def test_detect_on_a_server_and_cancel_there(widget: Any, served: tuple[str, Pat
     widget._parameterNode.samples, widget._parameterNode.steps = 8, 200
     person.click(ui.detectButton)
     person.wait(lambda: len(list((state / "jobs").iterdir())) == 2, 60, "the server has the second job")
+    soon = max(10.0, 10 * patience.unit()[1])  # longer on a busy machine
     pressed = time.monotonic()
     person.click(ui.detectButton)
-    person.wait(lambda: not widget.panel.detection.running, 10, "the client has stopped")
-    person.wait(lambda: len([p for p in (state / "jobs").iterdir() if p.name[0] != "."]) == 1, 10, "it is gone there")
-    assert time.monotonic() - pressed < 10
+    person.wait(lambda: not widget.panel.detection.running, soon, "the client has stopped")
+    jobs = state / "jobs"
+    person.wait(lambda: len([p for p in jobs.iterdir() if p.name[0] != "."]) == 1, soon, "it is gone there")
+    assert time.monotonic() - pressed < soon
