@@ -34,8 +34,8 @@ setup: .stamps/run ## make .venv with the command klip in it
 demo: .stamps/run ## find planted lesions in a synthetic patient; results in demo/
 	$(BIN)/klip demo -o demo
 
-test: .stamps/test ## run the tests on all cores (ARGS='-k grid' chooses some, ARGS='-n 0' runs them in turn)
-	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(THREADS) --dist loadfile $(ARGS)
+test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest $(ARGS)
 
 test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module on another slicer-core (SLICER_CORE=5.13.31053.0)
 	PYTHONPATH=$(CURDIR)/.slicer-$(SLICER_CORE):$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} \
