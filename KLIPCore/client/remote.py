@@ -63,6 +63,7 @@ class RemoteDetector(Detector):
         self._request: Request | None = None
         self._study: StudyFiles | None = None
         self._job: str = ""
+        self._claim = b""
         self._state: dict[str, Any] = {}
         self._brought: set[str] = set()
 
@@ -101,9 +102,9 @@ class RemoteDetector(Detector):
             "roi": request.roi,
             "holder": holder(request.out),
         }
-        body = json.dumps(claim).encode()
+        self._claim = json.dumps(claim).encode()
         with self._in_the_users_words(), closing(self._connection):
-            self._state = self._connection.ask("POST", "/v1/jobs", body, {"Content-Type": "application/json"})
+            self._state = self._claimed(self._connection)
         self._job = str(self._state["id"])
 
     def events(self) -> Iterator[Event]:
@@ -118,17 +119,23 @@ class RemoteDetector(Detector):
 
     def cancel(self) -> None:
         """Give the job up. The server ends it and deletes what it has, unless another client wants it, too."""
-        if not self._job or self._request is None:
+        if not self._claim or self._request is None:
             return
         self._connection.close()
         with suppress(KlipError), closing(self._hasty()) as connection:
-            connection.ask("DELETE", f"/v1/jobs/{self._job}?holder={holder(self._request.out)}")
-        self._job = ""
+            # stopped while the claim was on its way: sent again it is the same job, whose name comes back
+            job = self._job or str(self._claimed(connection)["id"])
+            connection.ask("DELETE", f"/v1/jobs/{job}?holder={holder(self._request.out)}")
+        self._job, self._claim = "", b""
 
     def results(self) -> list[Path]:
         """Return the files that were brought."""
         out = self._request.out if self._request is not None else Path()
         return sorted(out / name for name in self._brought)
+
+    def _claimed(self, connection: Connection) -> dict[str, Any]:
+        """Send the claim and return the job's state."""
+        return connection.ask("POST", "/v1/jobs", self._claim, {"Content-Type": "application/json"})
 
     def _hasty(self) -> Connection:
         """A connection for what somebody waits for."""

@@ -17,7 +17,7 @@ from KLIPCore.client.connection import Connection, Server
 from KLIPCore.client.detector import Event, Request
 from KLIPCore.client.event_stream import follow
 from KLIPCore.client.remote import RemoteDetector
-from KLIPCore.errors import InputError, NotCTError, OutputError
+from KLIPCore.errors import Cancelled, InputError, NotCTError, OutputError
 from KLIPCore.io.images import write_image
 from KLIPCore.lab.fuzz.seeds import tiny_study
 
@@ -166,6 +166,27 @@ def test_cancel_leaves_no_process_and_no_study(study: Path, prior: Path, tmp_pat
         wait_for(partial(group_is_gone, group), 2)
         assert time.monotonic() - began < 2
         wait_for(lambda: worker.child is None)
+        assert served.job_folders == []
+
+
+def test_a_cancel_while_the_claim_is_answered_reaches_the_server(
+    study: Path, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Connection.ask
+
+    def interrupted(self: Connection, method: str, path: str, *rest: Any) -> Any:
+        answer = ask(self, method, path, *rest)
+        if path == "/v1/jobs" and not stopped:
+            stopped.append(answer["id"])
+            raise KeyboardInterrupt
+        return answer
+
+    stopped: list[str] = []
+    monkeypatch.setattr(Connection, "ask", interrupted)
+    with serving(tmp_path / "state", prior) as served:
+        with pytest.raises(Cancelled):
+            RemoteDetector(served.server()).run(Request(study, tmp_path / "out", SETTINGS))
+        assert stopped
         assert served.job_folders == []
 
 
