@@ -130,11 +130,13 @@ def run_instead(program: str, command: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == "posix":
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and what it starts would, too
-            signal.signal(number, signal.SIG_DFL)
+        ignored = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python, and what it starts would ignore them, too
+        before = [signal.signal(number, signal.SIG_DFL) for number in ignored]
         try:
             os.execv(program, command)
         except OSError as error:
+            for number, handler in zip(ignored, before, strict=True):
+                signal.signal(number, handler)
             raise ConfigError(
                 f"The program '{command[0]}' cannot be run: {error.strerror}.",
                 "A script needs a first line like #!/bin/sh.",
