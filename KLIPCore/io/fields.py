@@ -84,8 +84,9 @@ def read_header(path: Path, tags: Sequence[str]) -> Dataset | None:
 
 
 def text(header: Dataset, keyword: str) -> str:
-    """Return a field as one string without padding; empty when it is absent, damaged or several values (a stray
-    backslash).
+    """Return a field as one string without padding.
+
+    Empty when it is absent, damaged or several values (a stray backslash).
     """
     try:
         value = header.get(keyword)
