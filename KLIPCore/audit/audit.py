@@ -1,6 +1,7 @@
 """Audit a reconstruction: what the scan measured, whether data and image agree, and what is invented or unprovable.
 
-    image, data → do they belong together? → measured shares → consistency → structures → removal → sentences
+    image, data → do they belong together? → measured shares
+                → consistency → structures → removal → sentences
 
 :func:`audit` takes files' contents (a volume, and a sinogram or a reference); :func:`audit_subject` takes what the
 mathematics is written with. Nothing here knows which method made the image.

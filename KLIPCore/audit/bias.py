@@ -13,14 +13,18 @@ allowed; τ may be 0. With B = V^−½ A the whitened residual z = V^−½ (y �
 
 What structures are asked about is projected out first, z ← (1 − H_s) z, so that an invented lesion counts as no
 error of the rest. H projects onto the scans of the smoothest biases, B D F with F the Fourier modes of wavelengths of
-four lengths and more. Then two quadratic forms, q_c = ‖H z‖² of coarse and q_f = ‖G Bᵀ (1 − H) z‖² of fine residuals
+four lengths and more. Then two quadratic forms, of coarse residuals and of fine ones,
+
+    q_c = ‖H z‖² ,     q_f = ‖G Bᵀ (1 − H) z‖²
+
 (G filters as C^½ does and undoes the back-projection's 1/|f|), are on average linear in the two unknowns,
 
     E q = E₁ q + (φ² − 1) E_C q + τ² E_S q ,
 
-with E₁ over the law where nothing is wrong, E_C and E_S over draws of u and b alone. Where neither exceeds what draws
-without a bias show (:data:`UNUSUAL` standard deviations of log q), φ = 1 and τ = 0: nothing changes. Otherwise the two
-equations are solved with φ² ≥ 1 and τ² ≥ 0. Letting τ² → ∞ would project the whole of b out of the data.
+with E₁ over the law where nothing is wrong, E_C and E_S over draws of u and b alone. Where neither exceeds what
+draws without a bias show (:data:`UNUSUAL` standard deviations of log q), φ = 1 and τ = 0: nothing changes.
+Otherwise the two equations are solved with φ² ≥ 1 and τ² ≥ 0. Letting τ² → ∞ would project the whole of b out of
+the data.
 """
 
 from __future__ import annotations

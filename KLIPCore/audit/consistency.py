@@ -2,10 +2,10 @@
 
 With z the whitened residual of an image x (:mod:`KLIPCore.audit.whitened`) two different questions are asked.
 
-*Does this image explain the data?* If x is the truth, z is M independent standard normal numbers and ‖z‖² is χ² with
-M degrees of freedom. Nothing is fitted in that statement, so it is exact for an image that was not made from these
-data. An image that was fitted to them has taken some of their noise into itself: ‖z‖² is then smaller and p larger
-than it should be, so the test accuses too seldom, never too often.
+*Does this image explain the data?* If x is the truth, z is M independent standard normal numbers and ‖z‖² is χ²
+with M degrees of freedom. Nothing is fitted in that statement, so it is exact for an image that was not made from
+these data. An image that was fitted to them has taken some of their noise into itself: ‖z‖² is then smaller and p
+larger than it should be, so the test accuses too seldom, never too often.
 
 *Does any image explain them?* Whatever lies in the range of W^½ A could have been caused by some image. What is left,
 

@@ -7,7 +7,7 @@ and the same: only the data know whether the lesion was there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,6 +115,47 @@ def places(slice_: Slice, n: int, rng: np.random.Generator) -> list[tuple[float,
             row, column = choice[rng.integers(len(choice))]
             found.append((float(row), float(column), radius))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class ScannedSlice:
+    """One slice, scanned once, with places for lesions.
+
+    Attributes
+    ----------
+    own : the slice.
+    number : its place in the sequence, of which seeds are made.
+    scanner : what scans it.
+    n_views : of the scan.
+    spots : (row, column, radius in pixels) of each lesion.
+    """
+
+    own: Slice
+    number: int
+    scanner: Scanner
+    n_views: int
+    spots: list[tuple[float, float, float]]
+
+
+def scanned_slices(
+    slices: Sequence[Slice], views: Sequence[int], n_lesions: int, seed: int, photons: float | None
+) -> Iterator[ScannedSlice]:
+    """Yield each slice at each number of views, with the same places for each; slices without room are left out.
+
+    Parameters
+    ----------
+    slices, views : what is scanned, and with how many views.
+    n_lesions : at most, in a slice.
+    seed : of the places.
+    photons : per ray; None for Gaussian noise.
+    """
+    for n_views in views:
+        scanners: dict[float, Scanner] = {}
+        for number, own in enumerate(slices):
+            scanner = scanners.setdefault(own.pixel_mm, Scanner.of(own.grid, n_views, photons))
+            spots = places(own, n_lesions, np.random.default_rng([seed, number]))
+            if spots:
+                yield ScannedSlice(own, number, scanner, n_views, spots)
 
 
 def disc(place: tuple[float, float, float], size: int) -> Tensor:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from KLIPCore.audit.consistency import Consistency, consistency
 from KLIPCore.audit.structures import body_of
-from KLIPCore.lab.audit_cases import SIZE, Scanner, Slice, disc, pair, places
+from KLIPCore.lab.audit_cases import SIZE, Slice, disc, pair, scanned_slices
 from KLIPCore.lab.audit_discs import DiscPair, disc_pairs
+from KLIPCore.physics.measurement import Measurement
 
 BLOCK_MM = 12.0
 """Edge of a block: that of :class:`KLIPCore.audit.audit.AuditSettings`."""
@@ -68,27 +69,27 @@ def erased_lesions(
     slices: Sequence[Slice], views: Sequence[int], n_lesions: int, seed: int, photons: float | None
 ) -> Iterator[Erased]:
     """Lesions of simulated CT that the reconstruction does not show: it is that of the scan without them."""
-    for n_views in views:
-        scanners: dict[float, Scanner] = {}
-        for number, own in enumerate(slices):
-            scanner = scanners.setdefault(own.pixel_mm, Scanner.of(own.grid, n_views, photons))
-            spots = places(own, n_lesions, np.random.default_rng([seed, number]))
-            if not spots:
-                continue
-            subjects = pair(own, scanner, spots, seed + number, shown=False)
-            for present, subject in zip((True, False), subjects, strict=True):
-                agree = consistency(
-                    subject.measurement,
-                    subject.image,
-                    block=max(2, round(BLOCK_MM / own.pixel_mm)),
-                    geometry_test=False,
-                    calibrated=True,
-                    within=body_of(subject.image.numpy()),
-                )
-                for spot in spots:
-                    t, q = strongest(agree, (disc(spot, SIZE) > 0.5).numpy())
-                    size = round(2 * spot[2] * own.pixel_mm, 1)
-                    yield Erased("erased lesions", own.source, own.name, n_views, present, size, t, q)
+    for scanned in scanned_slices(slices, views, n_lesions, seed, photons):
+        own = scanned.own
+        subjects = pair(own, scanned.scanner, scanned.spots, seed + scanned.number, shown=False)
+        for present, subject in zip((True, False), subjects, strict=True):
+            agree = agreement(subject.measurement, subject.image, BLOCK_MM / own.pixel_mm)
+            for spot in scanned.spots:
+                t, q = strongest(agree, (disc(spot, SIZE) > 0.5).numpy())
+                size = round(2 * spot[2] * own.pixel_mm, 1)
+                yield Erased("erased lesions", own.source, own.name, scanned.n_views, present, size, t, q)
+
+
+def agreement(measurement: Measurement, image: torch.Tensor, block: float) -> Consistency:
+    """Return where data and image disagree, in blocks of so many pixels of the body, in units of their own spread."""
+    return consistency(
+        measurement,
+        image,
+        block=max(2, round(block)),
+        geometry_test=False,
+        calibrated=True,
+        within=body_of(image.numpy()),
+    )
 
 
 def erased_holes(data: Path, views: Sequence[int], seed: int, names: Sequence[str] | None) -> Iterator[Erased]:
@@ -101,14 +102,7 @@ def erased_holes(data: Path, views: Sequence[int], seed: int, names: Sequence[st
 
 
 def _hole(scan: DiscPair, image: torch.Tensor, mask: torch.Tensor, present: bool) -> Erased:
-    agree = consistency(
-        scan.measurement,
-        image,
-        block=max(2, round(DISC_BLOCK_MM / scan.pixel_mm)),
-        geometry_test=False,
-        calibrated=True,
-        within=body_of(image.numpy()),
-    )
+    agree = agreement(scan.measurement, image, DISC_BLOCK_MM / scan.pixel_mm)
     t, q = strongest(agree, mask.numpy())
     size = round(2 * float(mask.sum() / torch.pi) ** 0.5 * scan.pixel_mm, 1)
     return Erased("erased holes", "HTC 2022", scan.name, scan.n_views, present, size, t, q)

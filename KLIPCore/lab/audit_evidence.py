@@ -39,7 +39,7 @@ from KLIPCore.lab.audit_cases import (
     disc,
     finer,
     pair,
-    places,
+    scanned_slices,
     synthetic_slices,
 )
 from KLIPCore.lab.audit_discs import disc_pairs
@@ -142,24 +142,19 @@ def lesion_rows(
 
     With ``blind`` True the image's error is taken to be the usual one, whatever the residual says.
     """
-    for n_views in views:
-        scanners: dict[float, Scanner] = {}
-        for number, own in enumerate(slices):
-            scanner = scanners.setdefault(own.pixel_mm, Scanner.of(own.grid, n_views, photons))
-            spots = places(own, n_lesions, np.random.default_rng([seed, number]))
-            if not spots:
-                continue
-            masks = [disc((r, c, radius + 0.5), len(own.mu)) > 0.5 for r, c, radius in spots]
-            for bias in biases:
-                strength, change = BIASES[bias]
-                where = (f"biased: {bias}" if bias else "lesions", own.source, own.name, n_views)
-                both = pair(own, scanner, spots, seed + number, strength=strength)
-                for present, subject in zip((True, False), both, strict=True):
-                    changed = replace(subject, image=change(subject))
-                    error = room_for_error(changed, AuditSettings(), () if blind else masks)
-                    found = asked(changed.measurement, changed.image, masks, error)
-                    for spot, one in zip(spots, found, strict=True):
-                        yield Row.of(where, present, 2 * spot[2] * own.pixel_mm, one)
+    for scanned in scanned_slices(slices, views, n_lesions, seed, photons):
+        own, spots = scanned.own, scanned.spots
+        masks = [disc((r, c, radius + 0.5), len(own.mu)) > 0.5 for r, c, radius in spots]
+        for bias in biases:
+            strength, change = BIASES[bias]
+            where = (f"biased: {bias}" if bias else "lesions", own.source, own.name, scanned.n_views)
+            both = pair(own, scanned.scanner, spots, seed + scanned.number, strength=strength)
+            for present, subject in zip((True, False), both, strict=True):
+                changed = replace(subject, image=change(subject))
+                error = room_for_error(changed, AuditSettings(), () if blind else masks)
+                found = asked(changed.measurement, changed.image, masks, error)
+                for spot, one in zip(spots, found, strict=True):
+                    yield Row.of(where, present, 2 * spot[2] * own.pixel_mm, one)
 
 
 def network_rows(data: Path, n_views: int, steps: int, seed: int) -> Iterator[Row]:

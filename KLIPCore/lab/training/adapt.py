@@ -33,6 +33,7 @@ from KLIPCore.priors.networks import network_config
 from KLIPCore.priors.unet import UNetConfig, UNetPrior, position_channels
 from KLIPCore.runs.guard import DOES_NOT_FIT, klip_guard
 from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.untrusted import read_json
 
 LEAST_SCANS = 4
 """With fewer, nothing is left to learn from once some are held back."""
@@ -235,7 +236,11 @@ def _refuse_twins(scans: Sequence[Path], digests: Sequence[str]) -> None:
 def _remember(out: Path, fields: dict[str, Any]) -> None:
     """Write what is adapted to what; refuse a folder that holds another adaptation."""
     file = out / "adaptation.json"
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != fields:
+    try:
+        before = read_json(file) if file.exists() else fields
+    except (OSError, ValueError):  # damaged: nobody can say what it was
+        before = {}
+    if before != fields:
         raise ConfigError(
             f"{out.name} holds an adaptation of other scans, another prior, name or number of steps.",
             "Choose another folder, or empty this one.",

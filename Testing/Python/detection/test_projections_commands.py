@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from disc_run import RUN
 from scanned_ellipsoids import WATER, Ellipsoid, Machine
 from typer.testing import CliRunner
 
@@ -139,7 +140,7 @@ def test_a_hole_is_found_in_projections(tmp_path: Path) -> None:
         shifted(file, -0.05)
     assert is_scan(folder)
     settings = tmp_path / "disc.yaml"
-    settings.write_text(json.dumps(SETTINGS), encoding="utf-8")
+    settings.write_text(json.dumps(RUN), encoding="utf-8")
     code, said = run("detect", folder, "-o", tmp_path / "out", "--config", settings, "--views", n)
     assert code == 0, said
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
@@ -158,18 +159,3 @@ def shifted(file: Path, intercept: float) -> None:
     dataset = pydicom.dcmread(file)
     dataset.RescaleIntercept = str(intercept)
     dataset.save_as(file)
-
-
-SETTINGS = {
-    "prior": "discs-128",
-    "sampling": {
-        "n_samples": 2,
-        "n_steps": 4,
-        "sigma_start": 1.0,
-        "sigma_end": 0.02,
-        "prior_std": 0.3,
-        "cg_iterations": 12,
-    },
-    "record": {"layers": ["cold", "path", "darker"], "n_nodes": 2, "cell": 2},
-    "regions": {"null": "twin", "score": "darker", "block_mm": 2.4, "fdr": 0.05, "min_volume_mm3": 5.0},
-}

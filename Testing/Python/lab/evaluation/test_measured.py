@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disc_run import RUN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -38,19 +39,6 @@ from KLIPCore.volume.model_card import ModelCard
 
 HOLE = Ellipse(1.0, 12.0, -5.0, 7.0, 5.0, 30.0)
 PHOTONS = 5e4
-RUN = {
-    "prior": "discs-128",
-    "sampling": {
-        "n_samples": 2,
-        "n_steps": 4,
-        "sigma_start": 1.0,
-        "sigma_end": 0.02,
-        "prior_std": 0.3,
-        "cg_iterations": 12,
-    },
-    "record": {"layers": ["cold", "path", "darker"], "n_nodes": 2, "cell": 2},
-    "regions": {"null": "twin", "score": "darker", "block_mm": 2.4, "fdr": 0.05, "min_volume_mm3": 5.0},
-}
 
 
 @pytest.fixture(scope="module")
