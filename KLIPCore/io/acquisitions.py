@@ -108,10 +108,12 @@ def acquisitions(members: Members) -> list[Acquisition]:
     """
     members, copies = _without_copies(members)
     places = [_place(header) for _, header in members]
-    if None in places or _only_rounded(members):
-        return [Acquisition(members, copies=copies)]
     single = len(set(places)) == len(places)
+    if None in places or (not single and _only_rounded(members)):
+        return [Acquisition(members, copies=copies)]
     split = _interleaved(members) if single else _by_field(members) or _by_order(members)
+    if split is None and single:
+        return [Acquisition(members, copies=copies)]
     if split is None:
         members, more = _without_copies(members, under_any_uid=True)
         return [Acquisition(members, copies=tuple(sorted((*copies, *more))))]
@@ -142,7 +144,8 @@ def _place(header: Dataset) -> tuple | None:
     turn = numbers(header, "ImageOrientationPatient", 6)
     if position is None or turn is None or len(position) != 3 or len(turn) != 6:
         return None
-    return tuple(np.round(position, 2)), tuple(np.round(turn, 2)), number(header, "Rows"), number(header, "Columns")
+    rounded = [tuple(round(value, 2) for value in values) for values in (position, turn)]
+    return *rounded, number(header, "Rows"), number(header, "Columns")
 
 
 def _without_copies(members: Members, under_any_uid: bool = False) -> tuple[Members, tuple[Path, ...]]:
