@@ -219,7 +219,7 @@ def _configuration(given: UNetPrior, name: str, scans: Sequence[Path], steps: in
 def _stack(source: DataSource, folder: Path, card: ModelCard) -> tuple[NDArray[np.uint8], list[str]]:
     """Return the framed slices of a source, (N, size, size), and a digest of each scan's."""
     stacks = [
-        read_slices(path, source, card.window, card.size, card.body_fraction)[0] for path in source.files(folder)
+        read_slices(path, source, card.window, card.size, card.body_fraction).slices for path in source.files(folder)
     ]
     return np.concatenate(stacks), [hashlib.sha256(stack.tobytes()).hexdigest() for stack in stacks]
 

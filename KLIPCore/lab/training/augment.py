@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from KLIPCore.lab.training.phases import LabelledOrgans, other_phase
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -26,6 +28,7 @@ class Augmentation:
     gain : standard deviation of the relative brightness change.
     clip_probability, clip_from : how often, and down to which intensity, the upper end is clipped.
     position_jitter : standard deviation of the shift of the position channels (frame half-widths).
+    phase_probability : how often a patch of a patient with labelled organs gets another contrast phase.
     """
 
     warp_probability: float = 0.5
@@ -35,10 +38,17 @@ class Augmentation:
     clip_probability: float = 0.3
     clip_from: float = 0.9
     position_jitter: float = 0.04
+    phase_probability: float = 0.0
 
 
 def sample_patches(
-    slices: Tensor, position: Tensor, n: int, patch: int, rule: Augmentation, generator: torch.Generator
+    slices: Tensor,
+    position: Tensor,
+    n: int,
+    patch: int,
+    rule: Augmentation,
+    generator: torch.Generator,
+    organs: LabelledOrgans | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return random patches and their position channels.
 
@@ -49,6 +59,7 @@ def sample_patches(
     n, patch : how many patches, and their side in pixels.
     rule : what may vary.
     generator : source of all randomness here.
+    organs : labels of the slices, where there are any.
 
     Returns
     -------
@@ -68,22 +79,13 @@ def sample_patches(
     angle = math.radians(rule.angle_deg) * (2 * uniform(n) - 1)
     for m in range(n):
         r, c = int(corner[m, 0]), int(corner[m, 1])
-        image = slices[which[m]].float().div(255.0)
-        if not warp[m]:
-            out[m, 0] = image[r : r + patch, c : c + patch]
-            where[m] = position[0, :, r : r + patch, c : c + patch]
-            continue
-        u = (torch.arange(patch) - (patch - 1) / 2) * scale[m]
-        rows, columns = torch.meshgrid(u, u, indexing="ij")
-        cos, sin = math.cos(float(angle[m])), math.sin(float(angle[m]))
-        y = (r + (patch - 1) / 2 + cos * rows - sin * columns) * 2 / (side - 1) - 1
-        x = (c + (patch - 1) / 2 + sin * rows + cos * columns) * 2 / (side - 1) - 1
-        grid = torch.stack([x, y], -1)[None]
-        out[m] = F.grid_sample(image[None, None], grid, align_corners=True)[0]
-        centre = position[
-            0, :, r : r + patch, c : c + patch
-        ]  # the patch is a resized patient: its places stay the frame's
-        where[m] = centre
+        cut = _Cut(r, c, patch, float(scale[m]), float(angle[m])) if warp[m] else _Cut(r, c, patch)
+        image = cut.of(slices[which[m]].float().div(255.0))
+        if organs is not None and rule.phase_probability and float(uniform(1)) < rule.phase_probability:
+            labels = cut.of(organs.labels[which[m]].float(), mode="nearest").byte()
+            image = other_phase(image, labels, organs.means[which[m]], organs.window, generator)
+        out[m, 0] = image
+        where[m] = position[0, :, r : r + patch, c : c + patch]  # a resized patient: its places stay the frame's
     clip = torch.where(
         uniform(n) < rule.clip_probability, rule.clip_from + (1 - rule.clip_from) * uniform(n), torch.ones(n)
     )
@@ -91,3 +93,27 @@ def sample_patches(
     out = out * (1 + rule.gain * torch.randn(n, 1, 1, 1, generator=generator))
     where = where + rule.position_jitter * torch.randn(n, 2, 1, 1, generator=generator)
     return out, where
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where a patch is taken from a slice, and how it is turned (rad) and scaled."""
+
+    row: int
+    column: int
+    side: int
+    scale: float = 1.0
+    angle: float = 0.0
+
+    def of(self, image: Tensor, mode: str = "bilinear") -> Tensor:
+        """Return the patch (side, side) of a slice (S, S)."""
+        if self.scale == 1.0 and self.angle == 0.0:
+            return image[self.row : self.row + self.side, self.column : self.column + self.side]
+        u = (torch.arange(self.side) - (self.side - 1) / 2) * self.scale
+        rows, columns = torch.meshgrid(u, u, indexing="ij")
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        last = image.shape[-1] - 1
+        y = (self.row + (self.side - 1) / 2 + cos * rows - sin * columns) * 2 / last - 1
+        x = (self.column + (self.side - 1) / 2 + sin * rows + cos * columns) * 2 / last - 1
+        grid = torch.stack([x, y], -1)[None]
+        return F.grid_sample(image[None, None], grid, mode=mode, align_corners=True)[0, 0]

@@ -8,17 +8,19 @@ so that the prior sees in training what it will see in use.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError, EmptyInputError, UnreadableFileError
 from KLIPCore.io.study import read_study
+from KLIPCore.lab.training.phases import N_LABELS, LabelledOrgans, organ_means
 from KLIPCore.physics.disc import RADIUS_MM, SimulatedDiscs
 from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.frame import MIN_BODY_FRACTION, Frame
@@ -42,6 +44,8 @@ class DataSource:
     oriented : the files' directions are to be trusted, and slices are turned by them (always so for DICOM);
         otherwise the arrays must be in display order (row 0 anterior, column 0 the patient's right), as 8-bit
         copies without geometry often are.
+    labels : glob of the organs' labels of each case, with ``{case}``: files on the grids of the volumes, numbered as
+        :data:`KLIPCore.lab.training.phases.PHASES_HU`; empty for none.
     licence : as the card states it.
     simulated : ``discs`` takes no files but ``n_slices`` solid discs of :mod:`KLIPCore.physics.disc`, drawn
         with ``seed``.
@@ -55,12 +59,18 @@ class DataSource:
     slope: float = 1.0
     intercept: float = 0.0
     oriented: bool = False
+    labels: str = ""
     licence: str = ""
     simulated: str = ""
     n_slices: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.labels and not self.cases:
+            raise ConfigError(
+                f"The source '{self.name}' has labels but names no cases.",
+                "List its cases, so that each finds its own labels.",
+            )
         if (
             self.simulated not in ("", "discs")
             or bool(self.simulated) == bool(self.pattern)
@@ -113,16 +123,62 @@ class DataSource:
         ------
         EmptyInputError : a named case, or any file at all, is missing.
         """
-        found: list[Path] = []
+        return [path for path, _ in self.labelled_files(root)]
+
+    def labelled_files(self, root: Path) -> list[tuple[Path, Path | None]]:
+        """Return the source's files below ``root``, sorted, each with that of its organs' labels if there is one.
+
+        Raises
+        ------
+        EmptyInputError : a named case, its labels, or any file at all, is missing.
+        """
+        found: list[tuple[Path, Path | None]] = []
         for case in self.cases or ("*",):
-            matches = sorted(root.glob(self.pattern.format(case=case)))
-            if not matches:
-                raise EmptyInputError(
-                    f"No file matches {self.pattern.format(case=case)} below the data folder.",
-                    "Check --data and the training configuration.",
-                )
-            found += [match for match in matches if self.left_out(match.name) is not True]
+            matches = _matches(root, self.pattern.format(case=case))
+            labels = _matches(root, self.labels.format(case=case))[0] if self.labels else None
+            found += [(match, labels) for match in matches if self.left_out(match.name) is not True]
         return found
+
+
+def _matches(root: Path, pattern: str) -> list[Path]:
+    """Return what a glob finds below the data folder, at least one file or folder."""
+    matches = sorted(root.glob(pattern))
+    if not matches:
+        raise EmptyInputError(
+            f"No file matches {pattern} below the data folder.", "Check --data and the training configuration."
+        )
+    return matches
+
+
+class FramedVolume(NamedTuple):
+    """Training slices of one volume.
+
+    Attributes
+    ----------
+    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body and excluded
+        ones are left out.
+    entry : for the model card; spacing None and pixel 0 where the file does not know its spacing.
+    labels : (N, size, size) uint8 labels of organs; None where there are none.
+    """
+
+    slices: NDArray[np.uint8]
+    entry: dict[str, Any]
+    labels: NDArray[np.uint8] | None = None
+
+
+class TrainingSet(NamedTuple):
+    """Training slices of all sources.
+
+    Attributes
+    ----------
+    slices : (N, size, size) uint8.
+    entries : one provenance entry a volume, for the model card.
+    organs : labels of the slices; None where no source has any.
+    """
+
+    slices: NDArray[np.uint8]
+    entries: list[dict[str, Any]]
+    organs: LabelledOrgans | None
 
 
 def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
@@ -149,15 +205,14 @@ def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[
 
 
 def read_slices(
-    path: Path, source: DataSource, window: Window, size: int, body_fraction: float
-) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Return framed slices of one volume.
+    path: Path, source: DataSource, window: Window, size: int, body_fraction: float, labels: Path | None = None
+) -> FramedVolume:
+    """Return framed slices of one volume, with the organs' labels of ``labels``, a file on the volume's grid.
 
-    Returns
-    -------
-    slices : (N, size, size) uint8, intensity · 255, air outside the body; slices without a body and excluded
-        ones are left out.
-    entry : for the model card; spacing None and pixel 0 where the file does not know its spacing.
+    Raises
+    ------
+    ConfigError : the labels are not on the volume's grid.
+    UnreadableFileError : a file cannot be read.
     """
     hu, spacing = read_hu(path, source)
     intensity = window.apply(hu)
@@ -177,7 +232,16 @@ def read_slices(
         "pixel_mm": round(frame.pixel_mm, 3) if known else 0.0,
         "licence": source.licence,
     }
-    return np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8), entry
+    slices = np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8)
+    if labels is None:
+        return FramedVolume(slices, entry)
+    marked, _ = read_hu(labels, replace(source, slope=1.0, intercept=0.0))
+    if marked.shape != hu.shape or not 0 <= marked.min() <= marked.max() < N_LABELS:
+        raise ConfigError(
+            f"{labels.name} is no set of organ labels for {path.name}.",
+            f"Give labels 0 to {N_LABELS - 1} on the volume's own grid.",
+        )
+    return FramedVolume(slices, entry, frame.pull(marked, order=0).astype(np.uint8)[keep])
 
 
 def simulated_slices(
@@ -202,22 +266,34 @@ def simulated_slices(
 
 def load_training_set(
     root: Path, sources: Iterable[DataSource], window: Window, size: int = 256, body_fraction: float = 0.875
-) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """Return all slices (N, size, size) uint8 of all sources, and one provenance entry a volume for the model card."""
-    stacks, entries = [], []
+) -> TrainingSet:
+    """Return all slices of all sources.
+
+    Raises
+    ------
+    ConfigError : there are none.
+    EmptyInputError : a file is missing.
+    """
+    volumes: list[FramedVolume] = []
     for source in sources:
         if source.simulated:
-            slices, entry = simulated_slices(source, window, size, body_fraction)
-            stacks.append(slices)
-            entries.append(entry)
+            volumes.append(FramedVolume(*simulated_slices(source, window, size, body_fraction)))
             continue
-        for path in source.files(root):
-            slices, entry = read_slices(path, source, window, size, body_fraction)
-            stacks.append(slices)
-            entries.append(entry)
-    if not sum(len(stack) for stack in stacks):
+        for path, labels in source.labelled_files(root):
+            volumes.append(read_slices(path, source, window, size, body_fraction, labels))
+    if not sum(len(volume.slices) for volume in volumes):
         raise ConfigError(
             "The training configuration's sources hold no slices.",
             "Name at least one source under 'sources', and exclude less.",
         )
-    return np.concatenate(stacks), entries
+    slices = np.concatenate([volume.slices for volume in volumes])
+    return TrainingSet(slices, [volume.entry for volume in volumes], _organs(volumes, window))
+
+
+def _organs(volumes: Sequence[FramedVolume], window: Window) -> LabelledOrgans | None:
+    """Return the labels of all volumes, one after the other; None where no volume has any."""
+    if all(volume.labels is None for volume in volumes):
+        return None
+    labels = [np.zeros_like(v.slices) if v.labels is None else v.labels for v in volumes]
+    means = [organ_means(volume.slices, own) for volume, own in zip(volumes, labels, strict=True)]
+    return LabelledOrgans(torch.from_numpy(np.concatenate(labels)), torch.from_numpy(np.concatenate(means)), window)

@@ -118,10 +118,10 @@ class _Run:
 
     def __init__(self, config: TrainingConfig, data: Path, out: Path, init: Path | None, team: OneProcess) -> None:
         self.config, self.out, self.team = config, out, team
-        slices, self.entries = load_training_set(
+        slices, self.entries, self.organs = load_training_set(
             data, config.sources, config.window, config.size, config.body_fraction
         )
-        held_out, self.held_out_entries = load_training_set(
+        held_out, self.held_out_entries, _ = load_training_set(
             data, config.validation, config.window, config.size, config.body_fraction
         )
         both = {e["file"] for e in self.entries} & {e["file"] for e in self.held_out_entries}
@@ -161,7 +161,7 @@ class _Run:
         """Patches, positions, levels and noise of the next step, on the device."""
         c, generator = self.config, self.state.generator
         side, n = c.patches[self.state.step % len(c.patches)]
-        patches, where = sample_patches(self.stack, self.position, n, side, c.augmentation, generator)
+        patches, where = sample_patches(self.stack, self.position, n, side, c.augmentation, generator, self.organs)
         level = Objective(self.state.network).draw(
             n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator
         )

@@ -28,8 +28,8 @@ def test_dicom_and_nifti_of_one_patient_are_the_same_slices(tmp_path: Path) -> N
     volume = small_study(5, lesion=False)
     write_image(volume, tmp_path / "p.nii.gz")
     write_dicom_series(volume, tmp_path / "dicom", seed=1)
-    nifti, entry = read_slices(tmp_path / "p.nii.gz", ORIENTED, WINDOW, SIZE, 0.875)
-    dicom, same = read_slices(tmp_path / "dicom", DataSource("s", "*"), WINDOW, SIZE, 0.875)
+    nifti, entry, _ = read_slices(tmp_path / "p.nii.gz", ORIENTED, WINDOW, SIZE, 0.875)
+    dicom, same, _ = read_slices(tmp_path / "dicom", DataSource("s", "*"), WINDOW, SIZE, 0.875)
     assert nifti.shape == (5, SIZE, SIZE)
     assert np.abs(nifti.astype(int) - dicom).max() <= 1, "DICOM keeps whole HU"
     assert entry["spacing_mm"] == same["spacing_mm"] == [5.0, 2.5, 2.5]
@@ -50,7 +50,7 @@ def test_an_array_in_display_order_is_taken_as_it_is(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(eight_bit), str(tmp_path / "p8.nii.gz"))
     write_image(small_study(5, lesion=False), tmp_path / "p.nii.gz")
     source = DataSource("s", "*", slope=400 / 255, intercept=-160.0)
-    found, entry = read_slices(tmp_path / "p8.nii.gz", source, WINDOW, SIZE, 0.875)
+    found, entry, _ = read_slices(tmp_path / "p8.nii.gz", source, WINDOW, SIZE, 0.875)
     assert np.abs(found.astype(int) - slices_of(tmp_path / "p.nii.gz")).max() <= 2
     assert (entry["spacing_mm"], entry["pixel_mm"]) == (None, 0.0)
 
@@ -66,8 +66,10 @@ def test_the_couch_is_not_learned(tmp_path: Path) -> None:
 
 def test_exclusion_of_files_and_of_slices(tmp_path: Path) -> None:
     made_patients(tmp_path)
-    everything, entries = load_training_set(tmp_path, [DataSource("s", "{case}.nii.gz", oriented=True)], WINDOW, SIZE)
-    less, fewer = load_training_set(
+    everything, entries, _ = load_training_set(
+        tmp_path, [DataSource("s", "{case}.nii.gz", oriented=True)], WINDOW, SIZE
+    )
+    less, fewer, _ = load_training_set(
         tmp_path, [DataSource("s", "{case}.nii.gz", exclude=("p1*", "p2.nii.gz:0-2"), oriented=True)], WINDOW, SIZE
     )
     assert [e["file"] for e in entries] == ["p0.nii.gz", "p1.nii.gz", "p2.nii.gz"]

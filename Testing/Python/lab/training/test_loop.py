@@ -61,7 +61,7 @@ def test_every_backbone_learns_in_the_same_loop(patients: Path, tmp_path: Path, 
     history = prior.card.training["history"]
     assert told[-1][:2] == (90, 90)
     assert [entry["step"] for entry in history] == [30, 60, 90]
-    held_out, _ = load_training_set(patients, config.validation, config.window, config.size, config.body_fraction)
+    held_out, _, _ = load_training_set(patients, config.validation, config.window, config.size, config.body_fraction)
     fresh = validation_rmse(
         build_network(config.network),
         torch.from_numpy(held_out[:4]).float().div(255)[:, None],

@@ -21,7 +21,7 @@ def discs(n: int = 3, seed: int = 1) -> DataSource:
 
 
 def test_discs_fill_the_share_of_the_frame_that_the_configuration_says(tmp_path: Path) -> None:
-    slices, entries = load_training_set(tmp_path, (discs(), discs(2, seed=2)), Window(-1000.0, 1500.0), 64, 0.9)
+    slices, entries, _ = load_training_set(tmp_path, (discs(), discs(2, seed=2)), Window(-1000.0, 1500.0), 64, 0.9)
     assert slices.shape == (5, 64, 64)
     assert slices.dtype == np.uint8
     widths = (slices > 80).any(1).sum(1) / 64
