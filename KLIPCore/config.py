@@ -85,6 +85,12 @@ class Config(Section):
         )
 
     @property
+    def evaluations_a_slice(self) -> int:
+        """Most evaluations of the network that a slice of a simulated scan takes."""
+        s, r = self.sampling, self.record
+        return s.n_samples * s.n_steps + 2 * r.n_pairs * r.n_nodes
+
+    @property
     def records_score(self) -> bool:
         """Whether the trace will have the layer that the score reads."""
         return self.regions.chosen.layer in self.record.layers

@@ -53,6 +53,7 @@ def detect(
         chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
         detect_remotely(study, out, chosen.updated(settings).with_layer(), examine, speed, place, telling)
         return
+    from KLIPCore.detection.affordable_prior import with_affordable_prior
     from KLIPCore.detection.detect import detect as run_detect
     from KLIPCore.detection.detect import wanted_work
     from KLIPCore.detection.detect_measured import is_scan
@@ -64,6 +65,10 @@ def detect(
     config = chosen.updated(settings).with_layer()
     if is_scan(study):
         refuse_for_scan([*given_options(examine, speed), *simulation_options(settings)])
+    elif "prior" not in settings and base.config_file is None:
+        config, note = with_affordable_prior(config, out)
+        if note:
+            typer.echo(note, err=True)
     work, box = wanted_work(speed.workers, speed.threads, speed.batch), parse_box(examine.roi)
     with show_progress(telling.progress.value) as tell:
         found = run_detect(

@@ -236,13 +236,11 @@ def _arranged(
     config: Config, prior: Prior, devices: Sequence[torch.device], indices: Sequence[int], tell: Progress
 ) -> Arrangement:
     """What suits a new run."""
-    s, r = config.sampling, config.record
-    a_slice = s.n_samples * s.n_steps + 2 * r.n_pairs * r.n_nodes
     return arrange(
         prior,
         devices[0],
-        s.n_samples,
-        len(indices) * a_slice,
+        config.sampling.n_samples,
+        len(indices) * config.evaluations_a_slice,
         len(indices),
         tell=lambda detail: tell("sample", SAMPLING_SHARE[0], detail),
     )
