@@ -15,6 +15,9 @@ from KLIPCore.priors.unet import UNetConfig
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.untrusted import read_yaml
 
+OPTIMISERS = ("adamw", "muon")
+"""AdamW, or :class:`KLIPCore.lab.training.muon.Muon`, which takes fewer steps and a rate some times larger."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -29,7 +32,8 @@ class TrainingConfig:
     patches : (side in pixels, patches per step) pairs, taken in turn: small ones learn texture cheaply, large ones
         teach the middle attention how many places a whole slice has.
     steps, warmup_steps, decay_steps : length of the run and of its learning-rate ramps.
-    learning_rate, ema : AdamW's rate and the running average's decay per step.
+    optimiser : one of :data:`OPTIMISERS`.
+    learning_rate, ema : the optimiser's rate and the running average's decay per step.
     sigma_log_mean, sigma_log_std, sigma_min, sigma_max : distribution of noise levels (intensity units).
     save_every : steps between checkpoints.
     pictures_every : steps between pictures of what the prior has learned; rounded up to a checkpoint, 0 draws
@@ -53,6 +57,7 @@ class TrainingConfig:
     steps: int = 6000
     warmup_steps: int = 100
     decay_steps: int = 1500
+    optimiser: str = "adamw"
     learning_rate: float = 5e-4
     ema: float = 0.999
     sigma_log_mean: float = -2.0
@@ -67,6 +72,12 @@ class TrainingConfig:
     network: UNetConfig = UNetConfig()
     augmentation: Augmentation = Augmentation()
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise ConfigError(
+                f"There is no optimiser called '{self.optimiser}'.", f"Choose one of: {', '.join(OPTIMISERS)}."
+            )
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:

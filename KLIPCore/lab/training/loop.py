@@ -35,6 +35,7 @@ from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.lab.training.data import load_training_set
 from KLIPCore.lab.training.devices import OneProcess, processes
 from KLIPCore.lab.training.loss import Objective, validation_rmse
+from KLIPCore.lab.training.muon import BETAS, Muon
 from KLIPCore.lab.training.pictures import denoised_grid, drawn_grid, save_curve, save_picture
 from KLIPCore.lab.training.start import start_from
 from KLIPCore.lab.training.state import TrainingState
@@ -147,7 +148,11 @@ class _Run:
         network = network.to(device=team.device, memory_format=torch.channels_last)
         average = build_network(config.network).to(team.device)
         average.load_state_dict(network.state_dict())
-        optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        optimiser = (
+            Muon(network, config.learning_rate)
+            if config.optimiser == "muon"
+            else torch.optim.AdamW(network.parameters(), config.learning_rate, betas=BETAS)
+        )
         self.state = TrainingState(
             network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from
         )

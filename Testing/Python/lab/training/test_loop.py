@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tiny import SIZE, YAML, made_patients, tiny_config
 
 from KLIPCore.errors import Cancelled, ConfigError, PriorError, ResourceError, optional
-from KLIPCore.lab.training.config import BACKBONES, TrainingConfig, with_backbone, with_steps
+from KLIPCore.lab.training.config import BACKBONES, OPTIMISERS, TrainingConfig, with_backbone, with_steps
 from KLIPCore.lab.training.data import load_training_set
 from KLIPCore.lab.training.devices import WORLD_SIZES, started_processes
 from KLIPCore.lab.training.loop import train
@@ -73,8 +73,9 @@ def test_every_backbone_learns_in_the_same_loop(patients: Path, tmp_path: Path, 
     assert prior.card.position_channels == (backbone == "patch")
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(patients: Path, tmp_path: Path) -> None:
-    config = tiny_config(steps=16, save_every=8)
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_stopped_run_goes_on_to_the_same_weights(patients: Path, tmp_path: Path, optimiser: str) -> None:
+    config = tiny_config(steps=16, save_every=8, optimiser=optimiser)
     train(config, patients, tmp_path / "whole")
 
     def stop(step: int, n: int, loss: float) -> None:
