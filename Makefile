@@ -15,7 +15,7 @@ SLICER_CORE ?= 5.13.31053.0
 SLICER_VTK ?= 9.6.2
 # Where `make test-wheel` makes its environment.
 WHEEL ?= .wheel
-# Further arguments for pytest: make test ARGS='-k grid'
+# Further arguments for pytest: make test ARGS='-k grid', or ARGS=-n0 for one test after the other in one process.
 ARGS ?=
 
 BIN := .venv/bin
@@ -34,8 +34,9 @@ setup: .stamps/run ## make .venv with the command klip in it
 demo: .stamps/run ## find planted lesions in a synthetic patient; results in demo/
 	$(BIN)/klip demo -o demo
 
-test: .stamps/test ## run the tests (ARGS='-k grid' chooses some)
-	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m pytest $(ARGS)
+# A worker a core, each with one thread: workers with more would wait for each other. The tests of a file stay together, for they share what is made once.
+test: .stamps/test ## run the tests on all cores (ARGS='-k grid' chooses some, ARGS=-n0 runs them in turn)
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(THREADS) --dist loadfile $(ARGS)
 
 test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module on another slicer-core (SLICER_CORE=5.13.31053.0)
 	PYTHONPATH=$(CURDIR)/.slicer-$(SLICER_CORE):$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} \
