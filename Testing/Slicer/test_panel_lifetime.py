@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import panel_at_work
+from busy import longest
 from panel_at_work import klip_processes, slicer
 from standins import person
 
@@ -31,7 +32,7 @@ def observers(objects: list[Any]) -> int:
 
 
 def start_and_cancel(widget: Any, after: float) -> None:
-    """Press Detect, wait a little, press Cancel; all is over within two seconds."""
+    """Press Detect, wait a little, press Cancel; all is over within two seconds, on a quiet machine."""
     person.wait(lambda: widget.ui.detectButton.enabled, 10, widget.ui.detectButton.toolTip)
     person.click(widget.ui.detectButton)
     person.wait(lambda: widget.panel.detection.running, 10, widget.ui.statusLabel.text)
@@ -40,7 +41,7 @@ def start_and_cancel(widget: Any, after: float) -> None:
         pressed = time.monotonic()
         person.click(widget.ui.detectButton)
         person.wait(lambda: not widget.panel.detection.running and not klip_processes(), 10, "it is gone")
-        assert time.monotonic() - pressed < 2.5
+        assert time.monotonic() - pressed < longest(2.5)
 
 
 def test_fifty_starts_and_cancels_leave_nothing(widget: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import panel_at_work
 import patience
 import pydicom
 import pytest
+from busy import longest
 from KLIPSlicerLib import detection
 from KLIPSlicerLib.nodes import worldFromLps
 from panel_at_work import klip_processes, slicer
@@ -54,13 +55,13 @@ def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys
     partial = widget.panel.results
     assert np.count_nonzero(slicer.util.arrayFromVolume(partial.mapNode).any(axis=(1, 2))) < 4
 
-    # Cancel: everything is gone within two seconds, what is finished stays
+    # Cancel: everything is gone within two seconds (on a quiet machine), what is finished stays
     assert klip_processes()
     pressed = time.monotonic()
     person.click(ui.detectButton)
     person.wait(lambda: not klip_processes(), 5, "all processes are gone")
     took = time.monotonic() - pressed
-    assert took < 2.0
+    assert took < longest(2.0)
     person.wait(lambda: not widget.panel.detection.running, 5, "the panel knows")
     assert "Finished slices are kept" in ui.statusLabel.text
     assert ui.detectButton.text == "Detect OOD"
@@ -196,7 +197,7 @@ def test_a_changed_volume_goes_through_a_temporary_file(widget: Any, study: Path
     pressed = time.monotonic()
     person.click(widget.ui.detectButton)
     person.wait(lambda: not klip_processes() and not widget.panel.detection.running, 5, "it is gone")
-    assert time.monotonic() - pressed < 2.0
+    assert time.monotonic() - pressed < longest(2.0)
     assert not written[0].exists()
     assert widget.panel.results is None
     assert "Stopped" in widget.ui.statusLabel.text

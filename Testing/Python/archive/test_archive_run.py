@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from busy import in_vain, longest
 from small_study import small_study
 
 from KLIPCore.archive.child import any_ended
@@ -107,7 +108,7 @@ def test_each_study_once_though_worker_and_run_are_killed(studies: Path, tmp_pat
     below = _below(run)
     run.kill()
     run.wait()
-    assert psutil.wait_procs(below, timeout=20)[1] == []
+    assert psutil.wait_procs(below, timeout=longest(20))[1] == []
     klip("run", source, "-o", out, "--job", "guard", "--progress", "none")
     rows = verdicts(out)
     assert sorted(row["status"] for row in rows) == ["done"] * 3
@@ -125,12 +126,12 @@ def test_ctrl_c_takes_all_processes_with_it_and_the_rest_is_continued(studies: P
         _wait_for(lambda run=run: [p for p in _below(run) if "--format" in p.cmdline()])
         below = _below(run)
         os.killpg(run.pid, signal.SIGINT)
-        said = run.communicate(timeout=60)[1]
+        said = run.communicate(timeout=longest(60))[1]
         if run.returncode:
             break
     assert b"Run the same command again to continue" in said
     assert run.returncode == 130
-    assert psutil.wait_procs(below, timeout=20)[1] == []
+    assert psutil.wait_procs(below, timeout=longest(20))[1] == []
     assert "3 done" in klip("run", source, "-o", out, "--job", "guard", "--progress", "none").stdout
 
 
@@ -143,7 +144,7 @@ def test_processes_are_waited_for(told: bool, monkeypatch: pytest.MonkeyPatch) -
         began = time.monotonic()
         assert not any_ended([long], 0.2)
         assert any_ended([long, short], 50)
-        assert time.monotonic() - began < 40
+        assert time.monotonic() - began < 50  # told, not timed out
         assert short.wait() == 0
         assert any_ended([short], 50)  # it was waited for already
     finally:
@@ -159,8 +160,8 @@ def _below(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _wait_for(what: Any, seconds: float = 120.0) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    began = time.monotonic()
+    while not in_vain(began, seconds):
         try:
             if found := what():
                 return found

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from busy import longest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
@@ -51,7 +52,9 @@ SECONDS = 5.0
 
 @pytest.fixture(autouse=True)
 def _at_once_and_in_little_memory() -> Iterator[None]:
-    """Five seconds, and two gigabytes more than are there: an attack that works fails the test, not the computer."""
+    """Half a minute of a quiet machine, and two gigabytes more than are there: an attack that works fails the test,
+    not the computer.
+    """
     limits = resource.getrlimit(resource.RLIMIT_AS)
     if Path("/proc/self/statm").is_file():
         held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -59,7 +62,7 @@ def _at_once_and_in_little_memory() -> Iterator[None]:
     began = time.monotonic()
     yield
     resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert time.monotonic() - began < 6 * SECONDS
+    assert time.monotonic() - began < longest(6 * SECONDS)
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def refused(read: Callable[[], object], error: type[KlipError] = InputError) -> 
     began = time.monotonic()
     with pytest.raises(error) as caught:
         read()
-    assert time.monotonic() - began < SECONDS
+    assert time.monotonic() - began < longest(SECONDS)
     assert caught.value.remedy
     assert "pickle" not in str(caught.value)
     return caught.value

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from busy import longest
 from small_study import small_study
 
 pytest.importorskip("pynetdicom", reason="needs pynetdicom (klipcore[pacs])")
@@ -121,7 +122,7 @@ def test_a_silent_and_a_slow_peer(peer: Make, study: Path, tmp_path: Path) -> No
     began = time.monotonic()
     with pytest.raises(ResourceError, match="took too long"):
         fetch_study(peer(each_s=0.3), Wanted(uids(study)[0]), tmp_path / "in", Pace(), manner=Manner(most_s=0.1))
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < longest(15)
     assert list(tmp_path.iterdir()) == []
 
 

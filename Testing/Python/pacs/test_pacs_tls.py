@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from busy import longest
 from small_study import small_study
 from typer.testing import CliRunner
 
@@ -145,7 +146,7 @@ def test_a_silent_caller_keeps_nobody_out_for_long(
             began = time.monotonic()
             to = addresses.Peer.parse(f"KLIP@127.0.0.1:{listener.port}", timeout_s=10, tls=of(certificates, "klip"))
             assert send_files(to, dicom_files([study]), Pace()) == 4
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < longest(8)
         unnamed = replace(to, tls=Tls(certificates / "authority.pem"))
         with pytest.raises(ResourceError, match="wants a certificate of ours"):
             send_files(unnamed, dicom_files([study]), Pace())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from busy import in_vain
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 
 LEFT = QtCore.Qt.MouseButton.LeftButton
@@ -20,9 +21,11 @@ def events(seconds: float = 0.05) -> None:
 
 
 def wait(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Let Qt work until something is so; returns what the condition returned."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    """Let Qt work until something is so, which takes so many seconds at most on a quiet machine; returns what the
+    condition returned.
+    """
+    began = time.monotonic()
+    while not in_vain(began, seconds):
         QtWidgets.QApplication.processEvents()
         found = condition()
         if found:
