@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,16 @@ def klip_lines(text: str) -> tuple[list[str], list[str]]:
     return whole, INLINE.findall(FENCE.sub("", text))
 
 
+@cache
+def klip() -> Any:
+    """The command as typer makes it of the functions' signatures, which takes longer than a line does."""
+    return typer.main.get_command(app)
+
+
+@cache
 def parse(line: str, *, whole: bool) -> str:
     """Why ``klip`` would not understand a line, empty when it would; a mention may leave out what is required."""
-    group: Any = typer.main.get_command(app)
+    group = klip()
     words = [word for word in shlex.split(line, comments=True)[1:] if word != "…"]  # more of the same
     try:
         if not words or words[0].startswith("-"):

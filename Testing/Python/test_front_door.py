@@ -38,7 +38,7 @@ def test_the_door_itself_loads_nothing() -> None:
 
 
 def test_from_a_study_to_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_dicom_series(small_study(), tmp_path / "STUDY", seed=1)
+    write_dicom_series(small_study(2), tmp_path / "STUDY", seed=1)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(SNIPPETS[0], "README.md", "exec"), names)

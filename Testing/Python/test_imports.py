@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -119,8 +120,13 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(source: str) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(source: str) -> tuple[tuple[str, bool], ...]:
     """(dotted module, whether it happens on import) of every import statement, those inside functions included."""
+    return tuple(_imports(source))
+
+
+def _imports(source: str) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(source)
     inside = {
         id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)
@@ -136,6 +142,7 @@ def imports(source: str) -> Iterator[tuple[str, bool]]:
                 yield (below if below.removeprefix("KLIPCore.") in MODULES else str(node.module)), at_once
 
 
+@cache
 def rules() -> dict[str, tuple[set[str], set[str]]]:
     """Row → (own modules and packages, other packages) of the table."""
     table: dict[str, tuple[set[str], set[str]]] = {}
