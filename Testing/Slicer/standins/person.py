@@ -13,9 +13,10 @@ LEFT = QtCore.Qt.MouseButton.LeftButton
 
 
 def events(seconds: float = 0.05) -> None:
-    """Let Qt work for a while."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    """Let Qt work for a while: some turns at least, however little of the machine this process gets meanwhile."""
+    until, turns = time.monotonic() + seconds, 0
+    while time.monotonic() < until or turns < 5:
+        turns += 1
         QtWidgets.QApplication.processEvents()
         time.sleep(0.002)
 

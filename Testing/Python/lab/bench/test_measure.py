@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from busy import longest
 
 from KLIPCore.lab.bench.machine import WORKING_SETS, ceilings, machine
 from KLIPCore.lab.bench.measure import Ceilings, Work, threads, timed, timed_runs, work_of
@@ -64,7 +65,7 @@ def test_the_lowest_ceiling_bounds(work: Work, seconds: float, by: str, share: f
 
 def test_times_are_medians() -> None:
     made = timed(lambda: time.sleep(0.01), 0.05)
-    assert 0.01 <= made.seconds < 0.2
+    assert 0.01 <= made.seconds < longest(0.2)
     assert made.runs >= 1
     few = timed_runs(lambda: time.sleep(0.01), 3)
     assert (few.runs, few.seconds >= few.fastest >= 0.01) == (3, True)
