@@ -34,9 +34,10 @@ setup: .stamps/run ## make .venv with the command klip in it
 demo: .stamps/run ## find planted lesions in a synthetic patient; results in demo/
 	$(BIN)/klip demo -o demo
 
-# A worker a core, each with one thread: workers with more would wait for each other. The tests of a file stay together, for they share what is made once.
+# A worker a core, each with one thread: workers with more would wait for each other. The tests of a file stay together, for they share what is
+# made once; files with a slow test come first (Testing/Python/conftest.py), so that no worker is left alone with one.
 test: .stamps/test ## run the tests on all cores (ARGS='-k grid' chooses some, ARGS=-n0 runs them in turn)
-	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(THREADS) --dist loadfile $(ARGS)
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(THREADS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slicer: .stamps/slicer-$(SLICER_CORE) ## run the tests of the Slicer module on another slicer-core (SLICER_CORE=5.13.31053.0)
 	PYTHONPATH=$(CURDIR)/.slicer-$(SLICER_CORE):$(CURDIR) QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} \

@@ -37,6 +37,7 @@ def test_the_door_itself_loads_nothing() -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_from_a_study_to_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dicom_series(small_study(2), tmp_path / "STUDY", seed=1)
     monkeypatch.chdir(tmp_path)
@@ -47,6 +48,7 @@ def test_from_a_study_to_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(isinstance(region, Region) for region in found.report.regions)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_from_a_prior_to_samples_and_a_map() -> None:
     names: dict[str, object] = {}
     exec(compile(SNIPPETS[1], "README.md", "exec"), names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import panel_at_work
+import pytest
 from busy import longest
 from panel_at_work import klip_processes, slicer
 from standins import person
@@ -44,6 +45,7 @@ def start_and_cancel(widget: Any, after: float) -> None:
         assert time.monotonic() - pressed < longest(2.5)
 
 
+@pytest.mark.slow
 def test_fifty_starts_and_cancels_leave_nothing(widget: Any, tmp_path: Path) -> None:
     node = panel_at_work.load_study(panel_at_work.dicom_study(tmp_path / "ct"))
     slicer.util.arrayFromVolume(node)[0, 0, 0] += 1  # so that a temporary file is written each time

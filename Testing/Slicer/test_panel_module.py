@@ -33,6 +33,7 @@ def module(tmp_path: Path) -> Any:
     headless.clear()
 
 
+@pytest.mark.slow
 def test_the_modules_own_test_passes(module: Any) -> None:
     """What “Reload and Test” runs in Slicer: simulated abdomen, detection through the logic, slider, segments."""
     module.KLIPSlicerTest().runTest()

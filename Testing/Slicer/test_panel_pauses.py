@@ -26,6 +26,7 @@ SLICES = 150
 """Looked through at once, so many hold the event loop for several times as long."""
 
 
+@pytest.mark.slow
 def test_choosing_and_starting_a_long_study_never_holds_the_event_loop(
     widget: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,6 +40,7 @@ def test_choosing_and_starting_a_long_study_never_holds_the_event_loop(
     assert min(heart.beats for heart in pauses) > 5
 
 
+@pytest.mark.slow
 def test_results_come_and_follow_the_slider_without_holding_the_event_loop(capsys: pytest.CaptureFixture[str]) -> None:
     """At once, all of it takes seconds. In a process of its own: what other tests have left in theirs slows it."""
     bench = Path(__file__).with_name("bench_pauses.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import panel_at_work
+import pytest
 from inputs import node_of
 from made_run import made_study
 from panel_at_work import klip_processes, slicer
@@ -17,6 +18,7 @@ def rows(widget: Any) -> list[str]:
     return [shown.item(n).text() for n in range(shown.count)]
 
 
+@pytest.mark.slow
 def test_volumes_are_examined_in_turn_and_each_can_be_cancelled(widget: Any) -> None:
     ui, queue = widget.ui, widget.panel.queue
     ui.queueButton.collapsed = False

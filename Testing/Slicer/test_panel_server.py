@@ -49,6 +49,7 @@ def test_a_server_is_named_only_where_it_is_chosen(widget: Any) -> None:
     assert controls.addressEdit.enabled
 
 
+@pytest.mark.slow
 def test_detect_on_a_server_and_cancel_there(widget: Any, served: tuple[str, Path, Path], tmp_path: Path) -> None:
     address, state, token = served
     controls, ui = widget.panel.server, widget.ui

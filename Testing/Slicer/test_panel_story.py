@@ -31,6 +31,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return panel_at_work.dicom_study(tmp_path_factory.mktemp("story") / "ct")
 
 
+@pytest.mark.slow
 def test_from_loading_to_export(widget: Any, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ui = widget.ui
     assert not ui.detectButton.enabled
@@ -225,6 +226,7 @@ def test_cancel_before_the_run_leaves_nothing(widget: Any, study: Path, monkeypa
     assert widget.ui.detectButton.text == "Detect OOD"
 
 
+@pytest.mark.slow
 def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> None:
     """Advanced: a folder of weights; a copy of the shipped prior under another name is chosen and examines
     the study.
@@ -243,7 +245,7 @@ def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> 
     person.choose(widget.ui.priorComboBox, "mine")
     person.wait(lambda: widget.ui.detectButton.enabled, 10, "ready")
     panel_at_work.fast_choices(widget)
-    widget._parameterNode.firstSlice, widget._parameterNode.lastSlice = 1, 2
+    widget._parameterNode.firstSlice, widget._parameterNode.lastSlice = 1, 1
     person.click(widget.ui.detectButton)
     patience.wait(
         lambda: not widget.panel.detection.running, "the run ends", lambda: widget.ui.statusLabel.text, lambda: True

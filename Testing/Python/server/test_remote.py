@@ -38,6 +38,7 @@ def equal_results(one: Path, other: Path) -> None:
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.slow
 def test_a_killed_server_goes_on_and_the_result_is_the_local_one(
     study: Path, prior: Path, local: Path, tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,10 +17,9 @@ from KLIPCore.io.images import write_image
 from KLIPCore.lab.evaluation.localization import EvaluationConfig, evaluate, markdown
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A configuration and its data: label 1 liver, 2 lesion."""
-    case = write_labelled(tmp_path)
+def written(folder: Path) -> Path:
+    """A configuration and its data in a folder: label 1 liver, 2 lesion."""
+    case = write_labelled(folder)
     fields = {
         "title": "Simulated",
         "preset": "quick",
@@ -32,17 +33,31 @@ def config(tmp_path: Path) -> Path:
         "quality_slices": 1,
         "cases": [case],
     }
-    path = tmp_path / "eval.yaml"
+    path = folder / "eval.yaml"
     path.write_text(yaml.safe_dump(fields))
     return path
 
 
-def test_the_known_lesion_is_found_and_the_table_written(config: Path, tmp_path: Path) -> None:
-    table = evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "out")
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration of the test's own, with its data beside it."""
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with a configuration, its data and what its evaluation left in ``out``; and its table."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, evaluate(EvaluationConfig.load(written(folder)), folder, folder / "out")
+
+
+@pytest.mark.slow
+def test_the_known_lesion_is_found_and_the_table_written(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, table = finished
     rows = {row["score"]: row for row in table["rows"]}
     assert rows["surprise"]["organ"] > 0.9
     assert 0 <= rows["klip"]["organ"] <= 1
-    stored = json.loads((tmp_path / "out" / "table.json").read_text())
+    stored = json.loads((folder / "out" / "table.json").read_text())
     assert stored["summary"] == table["summary"]
     assert "| surprise | A | 1 |" in markdown(table)
     assert rows["darker"]["organ"] > 0.9
@@ -71,17 +86,16 @@ def test_the_known_lesion_is_found_and_the_table_written(config: Path, tmp_path:
     assert coarse["scoped"]["image_auroc"] == summary["scoped"]["image_auroc"]  # one number an image
     assert "In blocks of 24 mm:" in markdown(table)
     assert table["cost"]["trace"]["network_evaluations"] > 5
-    assert (tmp_path / "out" / "froc.png").read_bytes()[:4] == b"\x89PNG"
-    assert (tmp_path / "out" / "calibration.png").is_file()
-    assert table["prior_sha256"][:12] in (tmp_path / "out" / "table.md").read_text()
+    assert (folder / "out" / "froc.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / "out" / "calibration.png").is_file()
+    assert table["prior_sha256"][:12] in (folder / "out" / "table.md").read_text()
 
 
-def test_a_finished_evaluation_is_read_back(config: Path, tmp_path: Path) -> None:
+def test_a_finished_evaluation_is_read_back(finished: tuple[Path, dict[str, Any]]) -> None:
     """The second time nothing is computed: files stay, and the figures are the same."""
-    loaded = EvaluationConfig.load(config)
-    first = evaluate(loaded, tmp_path, tmp_path / "out")
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").rglob("slice_*.npz")}
-    again = evaluate(loaded, tmp_path, tmp_path / "out")
+    folder, first = finished
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "out" / "cases").rglob("slice_*.npz")}
+    again = evaluate(EvaluationConfig.load(folder / "eval.yaml"), folder, folder / "out")
     assert len(kept) == 10  # two slices: a trace and four computations, of which one serves two baselines
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert again["summary"] == first["summary"]
@@ -103,8 +117,13 @@ def test_unknown_names_are_refused_before_the_work(config: Path, field: str, nam
         EvaluationConfig.load(config)
 
 
-def test_the_healthy_reference_reaches_the_baseline_that_needs_one(config: Path, tmp_path: Path) -> None:
-    """Without one the configuration is refused; another one makes it compute again."""
+@pytest.mark.slow
+def test_the_healthy_reference_reaches_the_baseline_that_needs_one(
+    config: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    """Without one the configuration is refused; another one makes it compute again. The case's trace is there."""
+    shutil.copytree(finished[0] / "out", tmp_path / "out")
+    traced = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cases").rglob("slice_*.npz")}
     fields = yaml.safe_load(config.read_text()) | {"baselines": ["mahalanobis"], "scores": ["darker"]}
     fields |= {"quality_slices": 0, "more_blocks_mm": [], "reference_slices": 1}
     config.write_text(yaml.safe_dump(fields))
@@ -120,6 +139,7 @@ def test_the_healthy_reference_reaches_the_baseline_that_needs_one(config: Path,
     config.write_text(yaml.safe_dump(fields | {"reference_slices": 2}))
     evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "out")
     assert all(path.read_bytes() != content for path, content in before.items())
+    assert {path: path.stat().st_mtime_ns for path in traced} == traced
     config.write_text(yaml.safe_dump(fields | {"organ_values": [7]}))
     with pytest.raises(EmptyInputError, match="no slice has the organ"):
         evaluate(EvaluationConfig.load(config), tmp_path, tmp_path / "other")
