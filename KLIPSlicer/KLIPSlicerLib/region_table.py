@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 SWATCH = 12
 """Pixels of a color's square."""
 
+WIDEST = 28
+"""Characters of a column, about: a longer name is cut, and its tooltip has all of it."""
+
+DOWNWARDS, UPWARDS = "▾", "▴"
+"""After the heading that is sorted by. Qt's own arrow takes its room in every heading, which names of organs need."""
+
 REGION, ORGAN, PROBABILITIES, IN_HEALTH, LARGEST_FIRST = 0, 1, (4, 5), 8, (2, 3, 6)
 """Columns. Of p and q, and of what healthy studies show, a score has one or the other; the last sort downwards."""
 
@@ -132,7 +138,6 @@ class RegionTable:
         widget.verticalHeader().setDefaultSectionSize(2 * SWATCH)
         widget.setIconSize(qt.QSize(SWATCH, SWATCH))
         header = widget.horizontalHeader()
-        header.setSortIndicatorShown(True)
         header.sectionClicked.connect(self.sortBy)
         widget.connect("cellClicked(int,int)", self._onClicked)
         widget.connect("currentCellChanged(int,int,int,int)", self._onCurrentChanged)
@@ -162,7 +167,9 @@ class RegionTable:
         self._widget.setColumnHidden(ORGAN, not known)
         header, modes = self._widget.horizontalHeader(), qt.QHeaderView
         header.setSectionResizeMode(REGION, modes.ResizeToContents if known else modes.Stretch)
-        header.setSectionResizeMode(ORGAN, modes.Stretch)
+        header.setSectionResizeMode(ORGAN, modes.ResizeToContents)
+        header.setMaximumSectionSize(WIDEST * self._widget.fontMetrics().averageCharWidth() if known else -1)
+        header.setStretchLastSection(known)
 
     @property
     def current(self) -> int:
@@ -195,8 +202,9 @@ class RegionTable:
             self._widget.setCurrentCell(self._order.index(current), max(0, self._widget.currentColumn()))
         self._filling = False
         self._onCurrent()
-        header = self._widget.horizontalHeader()
-        header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
+        for n, (heading, _tip, *_rest) in enumerate(self._columns):
+            mark = (DOWNWARDS if descending else UPWARDS) if n == column else ""
+            self._widget.horizontalHeaderItem(n).setText(f"{heading} {mark}".rstrip())
 
     def _item(self, i: int, column: int, text: str) -> Any:
         region = self._regions[i]

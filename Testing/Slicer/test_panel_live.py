@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from KLIPSlicerLib.display import sliceCompositesShowing
 from KLIPSlicerLib.scene_results import SceneResults
 from panel_at_work import slicer
+from PySide6 import QtGui, QtWidgets
 from standins import person
 
 from KLIPCore.scores import SCORES
@@ -140,3 +143,54 @@ def test_a_hidden_region_stays_hidden_while_sliders_move(widget: Any, results: S
         if table.item(row, 0).checkState() == person.QtCore.Qt.CheckState.Unchecked
     ]
     assert [table.item(row, 0).text() for row in unchecked] == [name]
+
+
+def cell_fits(table: Any, row: int, column: int) -> bool:
+    """Whether a cell shows its whole text."""
+    item = QtWidgets.QTableWidget.item(table, row, column)
+    option = QtWidgets.QStyleOptionViewItem()
+    option.initFrom(table)
+    delegate = QtWidgets.QTableWidget.itemDelegate(table)
+    needed = delegate.sizeHint(option, QtWidgets.QTableWidget.indexFromItem(table, item)).width()
+    return QtWidgets.QTableWidget.columnWidth(table, column) >= needed
+
+
+def test_names_of_organs_are_whole(widget: Any, results: SceneResults) -> None:
+    """In a panel as wide as Slicer's, with texts of 100 and of 200 %, whichever columns the score has."""
+    table = widget.ui.regionTable
+    size = QtGui.QFont(table.font).pointSizeF()
+    for scale, organ, expected in itertools.product((1, 2), ("Right kidney", "Inferior vena cava"), (0.04, None)):
+        font = QtGui.QFont(table.font)
+        font.setPointSizeF(scale * size)
+        table.font = font
+        QtWidgets.QWidget.resize(widget.parent, 470 * scale, 1500)
+        named = [replace(region, organ=organ, expected=expected) for region in results.regions]
+        widget.panel.found.table.show(named, lambda i: True, {})
+        person.events(0.05)
+        shown = [n for n in range(table.columnCount) if not table.isColumnHidden(n)]
+        assert table.item(0, 1).text() == organ
+        assert [(row, n) for row in (0, 1) for n in shown if not cell_fits(table, row, n)] == []
+        if organ == "Right kidney":
+            assert QtWidgets.QTableWidget.horizontalScrollBar(table).maximum() == 0  # nor is anything out of sight
+
+
+def test_a_very_long_name_is_cut_and_its_tooltip_is_not(widget: Any, results: SceneResults) -> None:
+    table, name = widget.ui.regionTable, "Anterior and posterior wall of the left ventricle, edited by hand"
+    widget.panel.found.table.show([replace(results.regions[0], organ=name)], lambda i: True, {})
+    person.events(0.05)
+    assert not cell_fits(table, 0, 1)
+    assert QtWidgets.QTableWidget.columnWidth(table, 1) < QtWidgets.QTableWidget.width(table) / 2
+    assert name in table.item(0, 1).toolTip()
+
+
+def test_the_heading_that_is_sorted_by_is_marked(widget: Any, results: SceneResults) -> None:
+    table = widget.ui.regionTable
+
+    def headings() -> list[str]:
+        return [table.horizontalHeaderItem(n).text() for n in range(table.columnCount)]
+
+    assert [text for text in headings() if text.endswith(("▾", "▴"))] == ["Total ▾"]
+    person.click_header(table, 2)
+    assert [text for text in headings() if text.endswith(("▾", "▴"))] == ["Total ▴"]
+    person.click_header(table, 3)
+    assert [text for text in headings() if text.endswith(("▾", "▴"))] == ["Peak ▾"]
