@@ -22,11 +22,12 @@ from __future__ import annotations
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtri
 
@@ -41,6 +42,9 @@ CLIP_Z = 1.5
 
 MARGIN_CELLS = 8
 """Cells added to each axis so that a periodic random field does not meet itself."""
+
+Pairs = tuple[NDArray[np.intp], NDArray[np.int32]]
+"""Cells that touch, by number: one, and the other of each pair."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +128,7 @@ def z_of_p(p_values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _groups(cells: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Which of some cells touch: one cell in a hundred is above z₀, so neighbours are looked up, not scanned for.
+    """Which of some cells touch.
 
     Parameters
     ----------
@@ -134,8 +138,14 @@ def _groups(cells: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32
     -------
     group of each cell: 0, 1, … in the order of each group's first cell.
     """
-    if not len(cells):
-        return np.zeros(0, np.int32)
+    return _joined(len(cells), *_touching(cells, shape))
+
+
+def _touching(cells: NDArray[np.intp], shape: tuple[int, ...]) -> Pairs:
+    """Pairs of cells that touch, by their places in ``cells``; the first ones in rising order.
+
+    One cell in a hundred is above z₀, so neighbours are looked up, not scanned for.
+    """
     padded = np.array(shape) + 2  # a rim without cells: no step leaves the array
     strides = np.array([padded[1] * padded[2], padded[2], 1])
     places = (np.stack(np.unravel_index(cells, shape), axis=1) + 1) @ strides
@@ -143,7 +153,15 @@ def _groups(cells: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32
     number[places] = np.arange(len(cells), dtype=np.int32)
     other = number[places[:, None] + np.array(NEIGHBOURS) @ strides]
     one, step = np.nonzero(other >= 0)
-    links = coo_array((np.ones(len(one), bool), (one, other[one, step])), shape=(len(cells), len(cells)))
+    return one, other[one, step]
+
+
+def _joined(n: int, one: NDArray[np.integer], other: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Group of each of n cells, of pairs that touch, the first ones in rising order."""
+    if not n:
+        return np.zeros(0, np.int32)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(one, minlength=n))])
+    links = csr_array((np.ones(len(one)), other, ends), shape=(n, n))
     return np.asarray(connected_components(links, directed=False)[1], np.int32)
 
 
@@ -210,9 +228,16 @@ class _RandomField:
         carried to the next transform.
         """
         depth, height, width = self.shape
-        out = scipy.fft.ifft(white * self.amplitude, axis=2, norm="ortho", overwrite_x=True)[:, :, :width]
-        out = scipy.fft.ifft(out, axis=1, norm="ortho")[:, :height]
-        return np.asarray(scipy.fft.ifft(out, axis=0, norm="ortho")[:depth], np.complex64)
+        out = np.empty_like(white)
+        np.multiply(white.view(np.float32), self._amplitude_twice, out=out.view(np.float32))
+        out = scipy.fft.ifft(out, axis=2, norm="ortho", overwrite_x=True)[:, :, :width]
+        out = scipy.fft.ifft(out, axis=1, norm="ortho", overwrite_x=True)[:, :height]
+        return np.asarray(scipy.fft.ifft(out, axis=0, norm="ortho", overwrite_x=True)[:depth], np.complex64)
+
+    @cached_property
+    def _amplitude_twice(self) -> NDArray[np.float32]:
+        """The amplitude beside each real and each imaginary part: numpy would make it complex for each product."""
+        return np.repeat(self.amplitude, 2, axis=-1)
 
     def masses(self, noise: WhiteSpectra, mask: NDArray[np.bool_], z0: float) -> NDArray[np.float64]:
         """Σ (z − z₀) of every cluster inside the mask, of N_SIMULATIONS fields; in two threads, nearly all
@@ -220,14 +245,17 @@ class _RandomField:
         """
         twice = np.repeat(mask.ravel(), 2)
 
-        def own(white: NDArray[np.complex64]) -> list[NDArray[np.float64]]:
+        def own(white: NDArray[np.complex64]) -> list[tuple[NDArray[np.floating], Pairs]]:
             drawn = self.pair(white).ravel().view(np.float32)  # real, imaginary, real, …
             found = np.flatnonzero((drawn > z0) & twice)
-            out = []
-            for part in (0, 1):
-                above = found[(found & 1) == part]
-                out.append(_masses(_groups(above >> 1, self.shape), drawn[above] - z0))
-            return out
+            parts = (found[(found & 1) == part] for part in (0, 1))
+            return [(drawn[above] - z0, _touching(above >> 1, self.shape)) for above in parts]
 
         with ThreadPoolExecutor(2) as threads:
-            return np.concatenate([mass for pair in threads.map(own, noise.on(self.amplitude.shape)) for mass in pair])
+            fields = [field for pair in threads.map(own, noise.on(self.amplitude.shape)) for field in pair]
+        first = np.cumsum([0, *(len(excess) for excess, _ in fields)])  # all fields are joined at once
+        one, other = (
+            np.concatenate([pairs[k] + start for (_, pairs), start in zip(fields, first[:-1], strict=True)])
+            for k in (0, 1)
+        )
+        return _masses(_joined(int(first[-1]), one, other), np.concatenate([excess for excess, _ in fields]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.clusters import Clusters
-from KLIPCore.maps.resample import Landing
+from KLIPCore.maps.resample import Landing, LandingSlice
 from KLIPCore.scores import Score
 from KLIPCore.volume.volume import Volume
 
@@ -88,15 +88,14 @@ class KLMap:
         threshold = -np.log10(self.forming_p)
         labels, labels_lps = landing.blank(np.int32)
         lows, highs = [], []
-        for part in landing.slices:
-            around = part.part(near[part.n] > 0)
-            if around is not None:
-                log_p = -np.log10(np.maximum(self.p[part.n], 1e-300))
-                unusual = around.body & around.nearest(self.tested[part.n]) & (around.smooth(log_p) >= threshold)
-                labels_lps[around.place] = np.where(unusual, around.nearest(near[part.n]), 0)
-                k, rows, columns = around.place
-                lows.append((k, rows.start, columns.start))
-                highs.append((k + 1, rows.stop, columns.stop))
+        parts = landing.around(near > 0)
+        for part in parts:
+            log_p = -np.log10(np.maximum(self.p[part.n], 1e-300))
+            unusual = part.body & part.nearest(self.tested[part.n]) & (part.smooth(log_p) >= threshold)
+            labels_lps[part.place] = np.where(unusual, part.nearest(near[part.n]), 0)
+            k, rows, columns = part.place
+            lows.append((k, rows.start, columns.start))
+            highs.append((k + 1, rows.stop, columns.stop))
         box = (
             tuple(slice(int(a), int(b)) for a, b in zip(np.min(lows, 0), np.max(highs, 0), strict=True))
             if lows
@@ -104,7 +103,7 @@ class KLMap:
         )
         within = landing.framing.orientation.restore_box((box[0], box[1], box[2]), labels_lps.shape)
         return MapVolumes(
-            kl_map or on_study(self.nats, landing, unit=self.score.unit), labels, within, near, self, landing
+            kl_map or on_study(self.nats, landing, unit=self.score.unit), labels, within, parts, self, landing
         )
 
 
@@ -157,7 +156,7 @@ class MapVolumes:
     kl_map : nats of the block centred at each voxel; 0 outside the body and in slices not sampled.
     labels : int32, number of the reported cluster at each voxel, 0 outside.
     within : box outside of which there are no labels.
-    near : (n, h, w) int32 numbers of the reported clusters on their cells and on those that touch them.
+    parts : the slices' parts that hold the cells of reported clusters and those that touch them.
     cells : the map over base cells that it was made from.
     landing : how it was carried here.
     """
@@ -165,7 +164,7 @@ class MapVolumes:
     kl_map: Volume
     labels: NDArray[np.int32]
     within: tuple[slice, slice, slice]
-    near: NDArray[np.int32]
+    parts: tuple[LandingSlice, ...]
     cells: KLMap
     landing: Landing
 
@@ -188,8 +187,6 @@ class MapVolumes:
         spacing = self.landing.framing.lps_grid.spacing[0]
         per_mm3 = np.float32(1.0 / (self.landing.cell_mm**2 * spacing))
         array, lps = self.landing.blank(np.float32)
-        for part in self.landing.slices:
-            around = part.part(self.near[part.n] > 0)
-            if around is not None:
-                lps[around.place] = around.nearest(self.cells.cells[part.n]) * per_mm3
+        for part in self.parts:
+            lps[part.place] = part.nearest(self.cells.cells[part.n]) * per_mm3
         return array

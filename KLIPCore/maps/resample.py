@@ -54,11 +54,9 @@ class LandingSlice:
 
     def nearest(self, cells: NDArray) -> NDArray:
         """Return the (h, w) cells of any type → the box, each voxel its own cell's value; 0 outside the frame."""
-        rimmed = np.pad(cells, ((0, 1), (0, 1)))  # index -1, outside, finds the rim's zero
-        rows, columns = (
-            np.where(np.isnan(at), -1, np.floor(np.nan_to_num(at) + 0.5)).astype(np.intp)
-            for at in (self.rows, self.columns)
-        )
+        rimmed = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), cells.dtype)
+        rimmed[:-1, :-1] = cells  # index -1, outside, finds the rim's zero
+        rows, columns = self._nearest
         return rimmed[rows][:, columns]
 
     def part(self, cells: NDArray[np.bool_]) -> LandingSlice | None:
@@ -81,6 +79,15 @@ class LandingSlice:
             slice(columns.start + c.start, columns.start + c.stop),
         )
         return LandingSlice(self.n, self.n_cells, place, self.body[r, c], self.rows[r], self.columns[c])
+
+    @cached_property
+    def _nearest(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Each row's and each column's own cell; -1 outside the frame."""
+        rows, columns = (
+            np.where(np.isnan(at), -1, np.floor(np.nan_to_num(at) + 0.5)).astype(np.intp)
+            for at in (self.rows, self.columns)
+        )
+        return rows, columns
 
     @cached_property
     def _weights(self) -> tuple[sp.csr_array, sp.csr_array]:
@@ -130,6 +137,12 @@ class Landing:
                 inside = inside * self.framing.frame_of(k).pull(roi[k : k + 1].astype(np.float32), order=0)[0]
             out[place] = inside.reshape(n, size // n, n, size // n).mean((1, 3)) >= MIN_BODY
         return out
+
+    def around(self, cells: NDArray[np.bool_]) -> tuple[LandingSlice, ...]:
+        """Return the parts of the slices' boxes that hold every voxel of the marked (n, h, w) cells."""
+        some = cells.any((1, 2))
+        parts = (part.part(cells[part.n]) for part in self.slices if some[part.n])
+        return tuple(part for part in parts if part is not None)
 
     def blank(self, dtype: type) -> tuple[NDArray, NDArray]:
         """Return zeros of ``dtype`` in the study's own order, and a view of the same memory in LPS order."""

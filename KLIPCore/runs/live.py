@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.map_maker import MapMaker
-from KLIPCore.maps.regions import Region
+from KLIPCore.maps.regions import Region, label_volume
 from KLIPCore.maps.trace import DAMAGE, KLTrace
 from KLIPCore.maps.typicality import StudyFit
 from KLIPCore.runs.folder import RunFolder
@@ -46,7 +46,6 @@ class LiveView:
     ----------
     settings : the setting.
     kl_map : float32 nats of the block centred at each voxel, on the study's own grid.
-    labels : (D, H, W) int32 like it; ``region.label`` where a region is, 0 elsewhere.
     regions : what stands out, strongest first.
     rests_on : a sentence on what the verdict rests on, where that is not what the score promises; else empty.
     by_health : whether a reference of health judged the blocks, so that the map holds surprise.
@@ -54,10 +53,14 @@ class LiveView:
 
     settings: RegionConfig
     kl_map: Volume
-    labels: NDArray[np.int32]
     regions: tuple[Region, ...]
     rests_on: str = ""
     by_health: bool = False
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """(D, H, W) like the map; ``region.label`` where a region is, 0 elsewhere."""
+        return label_volume(self.regions, self.kl_map.grid).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,11 +149,8 @@ class LiveMap:
         """
         volumes = self._maker.volumes(settings, into=None if over is None else over.kl_map.array)
         regions = tuple(self.where.named(regions_of(volumes, settings)))
-        labels = np.zeros(volumes.kl_map.grid.shape, np.int32)
-        for region in regions:
-            labels[region.box][region.mask] = region.label
         cells = volumes.cells
-        return LiveView(settings, volumes.kl_map, labels, regions, cells.rests_on, cells.null == "reference")
+        return LiveView(settings, volumes.kl_map, regions, cells.rests_on, cells.null == "reference")
 
     def to_bytes(self) -> bytes:
         """Return everything :meth:`update` needs, as one zip archive of the run folder's own files."""

@@ -241,12 +241,14 @@ def interpolation_weights(positions: NDArray[np.float64], n: int, order: int) ->
 
     Interpolation on a rectilinear grid is separable, so a slice is resampled by two thin sparse products.
     """
-    inside = np.flatnonzero((positions >= -0.5) & (positions <= n - 0.5))
+    covered = (positions >= -0.5) & (positions <= n - 0.5)
+    inside = np.flatnonzero(covered)
     if order == 0:
         nearest = np.clip(np.floor(positions[inside] + 0.5), 0, n - 1).astype(np.int64)
         return sp.csr_array((np.ones(len(inside), np.float32), (inside, nearest)), shape=(len(positions), n))
     u = np.clip(positions[inside], 0, n - 1)
     low = np.minimum(u.astype(np.int64), max(n - 2, 0))
     share = (u - low).astype(np.float32)
-    rows, columns = np.concatenate([inside, inside]), np.concatenate([low, np.minimum(low + 1, n - 1)])
-    return sp.csr_array((np.concatenate([1 - share, share]), (rows, columns)), shape=(len(positions), n))
+    ends = np.concatenate([[0], np.cumsum(2 * covered)]).astype(np.int32)  # by hand: scipy would sort the pairs
+    columns = np.stack([low, np.minimum(low + 1, n - 1)], axis=1).astype(np.int32)
+    return sp.csr_array((np.stack([1 - share, share], axis=1).ravel(), columns.ravel(), ends), (len(positions), n))

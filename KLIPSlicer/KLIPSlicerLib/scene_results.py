@@ -224,7 +224,7 @@ class SceneResults(DetectionNodes):
         nodes.voxelsModified(self.mapNode)
         self._showRange(shownRange, settings.chosen.unit)
         if self.view is not None:  # its map is written over next time; nothing else of it is needed
-            self._spare = replace(self.view, labels=self.view.labels[:0])
+            self._spare = self.view
         self.view = view
         regions.describeSegments(self.segmentationNode, image, view.regions)
         self._fillTable()

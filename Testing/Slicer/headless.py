@@ -181,6 +181,7 @@ def _pixels(window: Any) -> np.ndarray:
     grab = vtk.vtkWindowToImageFilter()
     grab.SetInput(window)
     grab.ReadFrontBufferOff()
+    grab.ShouldRerenderOff()  # it was just drawn
     grab.Update()
     image = grab.GetOutput()
     width, height, _ = image.GetDimensions()

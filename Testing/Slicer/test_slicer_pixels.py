@@ -310,7 +310,7 @@ def test_surprise_is_colored_on_its_own_scale() -> None:
     rare = rng.exponential(1.0, (4, 64, 64)).astype(np.float32)
     rare[2, 20:24, 20:24] = 11.0
     volume = Volume(rare, Grid(rare.shape, np.eye(4)))
-    view = LiveView(RegionConfig(), volume, np.zeros(rare.shape, np.int32), (), by_health=True)
+    view = LiveView(RegionConfig(), volume, (), by_health=True)
     shown = NatsRange.ofView(view)
     assert (shown.threshold, shown.low, shown.high) == pytest.approx((3.6, 3.6, 12.0))
     assert (rare > shown.threshold).mean() < 0.04  # a healthy scan shows little

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 import scipy.ndimage as ndi
 from scipy.stats import norm
 
@@ -103,3 +104,23 @@ def test_the_same_seed_gives_the_same_figures() -> None:
     p = np.where(mask, norm.sf(smooth_field(1)), 1.0)
     a, b = (find_clusters(z_of_p(p), mask, 0.02, np.arange(SHAPE[0]), WhiteSpectra(4)) for _ in range(2))
     np.testing.assert_array_equal(a.q, b.q)
+
+
+def test_masses_are_those_of_every_field_labelled_by_itself() -> None:
+    """To the bit: fields are drawn in place and joined all at once, which changes no number."""
+    mask = disc()
+    field = _RandomField.like(smooth_field(5), mask)
+    noise, z0 = WhiteSpectra(), 1.0
+    depth, height, width = field.shape
+    expected = []
+    for white in noise.on(field.amplitude.shape):
+        out = scipy.fft.ifft(white * field.amplitude, axis=2, norm="ortho")[:, :, :width]
+        out = scipy.fft.ifft(scipy.fft.ifft(out, axis=1, norm="ortho")[:, :height], axis=0, norm="ortho")[:depth]
+        for drawn in (out.real, out.imag):
+            labels, _ = ndi.label((drawn > z0) & mask, np.ones((3, 3, 3)))
+            inside = labels > 0
+            expected.append(np.bincount(labels[inside] - 1, weights=drawn[inside] - z0))
+    found = field.masses(noise, mask, z0)
+    assert len(found) > 100
+    np.testing.assert_array_equal(found, np.concatenate(expected))
+    assert field.masses(noise, mask, 50.0).size == 0, "no field reaches so far"

@@ -193,3 +193,15 @@ def test_too_little_is_explained() -> None:
     few[0, :3, :3] = True
     with pytest.raises(TraceError, match="blocks"):
         combine([log_normal(9)], few)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_mean_is_that_of_all_windows_at_once(n: int) -> None:
+    """To the bit, whether windows come as one array or one by one."""
+    log_p = np.log(np.random.default_rng(n).random((n, 1000)) ** 3)
+    at_once = np.logaddexp.reduce(-log_p, axis=0)
+    one_by_one = -log_p[0]
+    for own in log_p[1:]:
+        one_by_one = np.logaddexp(one_by_one, -own)
+    np.testing.assert_array_equal(at_once, one_by_one)
+    np.testing.assert_array_equal(harmonic_mean(log_p), harmonic_mean(list(log_p)))

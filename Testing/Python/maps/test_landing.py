@@ -66,6 +66,11 @@ def test_a_part_holds_every_voxel_of_its_cells() -> None:
     assert part.nearest(marked).all(), "nothing else than those cells"
     assert part.nearest(marked).sum() == everywhere.sum()
     assert whole.part(np.zeros((8, 8), bool)) is None
+    many = np.zeros((3, 8, 8), bool)
+    many[[0, 2]] = marked
+    landing = Landing(framing_of([2, 1, 0], (1, 1, 1), 3), (0, 1, 2), 8)
+    wanted = [one.part(marked).place for one in landing.slices if one.n != 1]  # type: ignore[union-attr]
+    assert [part.place for part in landing.around(many)] == wanted
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from small_study import small_study
 
 from KLIPCore.errors import InputError
 from KLIPCore.volume.body import body_mask, body_masks
-from KLIPCore.volume.frame import Frame
+from KLIPCore.volume.frame import Frame, interpolation_weights
 from KLIPCore.volume.units import Window
 
 
@@ -82,3 +83,20 @@ def test_a_finer_grid_covers_the_same_square() -> None:
     fine = frame.pull(image, factor=2)[0]
     coarse = frame.pull(image)[0]
     np.testing.assert_allclose(fine.reshape(32, 2, 32, 2).mean((1, 3)), coarse, atol=2e-3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_linear_weights_are_those_that_scipy_would_sort(n: int) -> None:
+    """To the bit, outside and at NaN, too."""
+    rng = np.random.default_rng(n)
+    positions = np.concatenate([rng.uniform(-1.5, n + 0.5, 200), np.arange(n), [-0.5, n - 0.5, np.nan]])
+    inside = np.flatnonzero((positions >= -0.5) & (positions <= n - 0.5))
+    u = np.clip(positions[inside], 0, n - 1)
+    low = np.minimum(u.astype(int), max(n - 2, 0))
+    share = (u - low).astype(np.float32)
+    rows, columns = np.concatenate([inside, inside]), np.concatenate([low, np.minimum(low + 1, n - 1)])
+    expected = sp.csr_array((np.concatenate([1 - share, share]), (rows, columns)), shape=(len(positions), n))
+    made = interpolation_weights(positions, n, 1)
+    np.testing.assert_array_equal(made.toarray(), expected.toarray())
+    values = rng.random((n, 3)).astype(np.float32)
+    np.testing.assert_array_equal(made @ values, expected @ values)
