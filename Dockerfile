@@ -7,7 +7,9 @@
 # Without a certificate it says why it does not start. The token is made in /data/token, or read from a secret:
 # --token-file /run/secrets/klip_token. Research software, not a medical device.
 
-FROM python:3.12-slim
+# Any image with python (3.11 or newer) and pip; a hospital may have to name a base of its own.
+ARG BASE=python:3.12-slim
+FROM ${BASE}
 
 # A plain torch brings the CUDA libraries; for a computer without a GPU, name a CPU build.
 ARG TORCH=torch==2.13.0

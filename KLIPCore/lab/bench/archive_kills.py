@@ -1,12 +1,15 @@
 """An archive whose workers are killed: ``python -m KLIPCore.lab.bench.archive_kills --studies 200 --every 20``.
 
-Small simulated studies go through ``klip archive run`` twice, and through a plain loop of the same commands:
+Small simulated studies go through ``klip archive run`` twice:
 
-- undisturbed, one study at a time, for what the bookkeeping costs. Each process notes at its end what it took of the
-  processor itself: that of the run and its worker is the bookkeeping, that of the commands is not. Totals are told,
-  too; on a busy computer a command's own time varies by more than the bookkeeping takes;
+- undisturbed, one study at a time, for what the bookkeeping costs, *beside* a plain loop of the same commands: what a
+  command takes of the processor varies with the load by more than the bookkeeping is, and so both have the same load.
+  Each process notes at its end what it took itself: that of the run and its worker is the bookkeeping, that of the
+  commands is not, and is compared with that of the loop's;
 - with two workers, of which one is killed with signal 9 every few seconds, and the run itself now and then, which is
-  then started again. Each study must have one outcome, the one of the undisturbed run. Linux only.
+  then started again. Each study must have one outcome: the verdict of the guard in this process, undisturbed.
+
+Linux only.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import csv
 import json
 import os
 import random
-import resource
+import shlex
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,11 +28,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
+from KLIPCore.archive.entries import read_entries
+from KLIPCore.archive.jobs import steps_of
+from KLIPCore.archive.plan import ArchiveFolder, Plan
+from KLIPCore.config import Config
 from KLIPCore.io.dicom_series import write_dicom_series
+from KLIPCore.runs.guard import klip_guard
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
@@ -47,11 +57,18 @@ class Spent:
     ----------
     wall_s, cpu_s : by the clock, and of the processor by all its processes.
     bookkeeping_s : of the processor, by the run and its workers without the commands.
+    commands_s : of the processor, by each command.
     """
 
     wall_s: float
     cpu_s: float
-    bookkeeping_s: float = 0.0
+    bookkeeping_s: float
+    commands_s: tuple[float, ...]
+
+    @property
+    def each(self) -> tuple[float, float]:
+        """What a command took on average, and the standard error of that."""
+        return statistics.mean(self.commands_s), statistics.stdev(self.commands_s) / len(self.commands_s) ** 0.5
 
 
 NOTING = """import atexit, os, resource, sys
@@ -77,46 +94,57 @@ def small_study(seed: int, slices: int = 14) -> Volume:
     return Volume(np.rint(image + np.where(image > -900, noise, 0)).astype(np.float32), Grid(noise.shape, affine))
 
 
-def make_studies(folder: Path, count: int, seed: int) -> list[Path]:
+def make_studies(folder: Path, count: int, seed: int, slices: int = 14) -> None:
     """Write simulated studies as DICOM, a folder each."""
-    studies = [folder / f"{number:04d}" for number in range(count)]
-    for number, study in enumerate(studies):
-        write_dicom_series(small_study(seed + number), study, seed=seed + number + 1)
-    return studies
+    for number in range(count):
+        study = small_study(seed + number, slices)
+        write_dicom_series(study, folder / f"{number:04d}", seed=seed + number + 1)
 
 
-def spent_by(command: list[str], folder: Path) -> Spent:
-    """Run ``klip archive run`` to its end, which must be a good one; notes lie in a folder of their own."""
-    folder.mkdir()
-    notes = folder / "notes"
-    (folder / "sitecustomize.py").write_text(NOTING.format(path=str(notes)), encoding="utf-8")
+def side_by_side(studies: int, loop: list[str], run: list[str], folder: Path) -> tuple[Spent, Spent]:
+    """Run a plain loop and ``klip archive run`` at the same time, each by itself, and return what each took.
+
+    Parameters
+    ----------
+    studies : that both examine; fewer commands than that are an error.
+    loop, run : the two commands.
+    folder : for notes.
+    """
+    began = time.monotonic()
+    working = {}
+    for name, command in (("loop", loop), ("run", run)):
+        working[name] = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=_noting(folder / name)
+        )
+    found = {}
+    for _ in working:
+        number, status, used = os.wait3(0)
+        name = next(name for name, process in working.items() if process.pid == number)
+        working[name].returncode = os.waitstatus_to_exitcode(status)
+        notes = [line.split() for line in (folder / name / "notes").read_text(encoding="utf-8").splitlines()]
+        took = {kind: [float(s) for other, s in notes if other == kind] for kind in ("bookkeeping", "command")}
+        if status or len(took["command"]) != studies:
+            raise RuntimeError(f"The {name} ended with status {status} after {len(took['command'])} commands.")
+        wall, cpu = time.monotonic() - began, used.ru_utime + used.ru_stime
+        found[name] = Spent(wall, cpu, sum(took["bookkeeping"]), tuple(took["command"]))
+    return found["loop"], found["run"]
+
+
+def _noting(folder: Path) -> dict[str, str]:
+    """Environment in which each Python process notes what it took, in ``notes`` in this folder."""
+    folder.mkdir(parents=True)
+    (folder / "sitecustomize.py").write_text(NOTING.format(path=str(folder / "notes")), encoding="utf-8")
     paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    wall, before = time.monotonic(), _children()
-    subprocess.run(
-        command,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": paths},
-    )
-    wall, used = time.monotonic() - wall, _children() - before
-    rows = [line.split() for line in notes.read_text(encoding="utf-8").splitlines()]
-    return Spent(wall, used, sum(float(seconds) for kind, seconds in rows if kind == "bookkeeping"))
+    return os.environ | {"PYTHONPATH": paths}
 
 
-def plain_loop(studies: list[Path], out: Path) -> Spent:
-    """Run the same command on every study, one after the other, as a shell's loop does."""
-    wall, before = time.monotonic(), _children()
-    out.mkdir()
-    for study in studies:
-        with (out / f"{study.name}.json").open("wb") as said:
-            subprocess.run([*KLIP, "guard", str(study), "--format", "json"], stdout=said, check=False)
-    return Spent(time.monotonic() - wall, _children() - before)
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def plain_loop(index: Path, folder: Path) -> list[str]:
+    """Return a shell's loop over the commands that ``klip archive run`` runs, one after the other."""
+    plan, of = Plan(job="guard"), ArchiveFolder(folder)
+    steps = [steps_of(entry, of, plan)[0] for _, entry in read_entries(index)]
+    lines = [f"{shlex.join(step.command)} > {number}.json 2> {number}.log" for number, step in enumerate(steps)]
+    folder.mkdir()
+    return ["/bin/sh", "-c", "\n".join([f"cd {shlex.quote(str(folder))}", *lines, "exit 0"])]
 
 
 def killed_run(command: list[str], every_s: float, draw: random.Random) -> tuple[int, int, float]:
@@ -142,80 +170,88 @@ def killed_run(command: list[str], every_s: float, draw: random.Random) -> tuple
     return workers, runs, time.monotonic() - began
 
 
+def undisturbed(index: Path) -> dict[str, str]:
+    """Return the guard's verdict on each path of an index."""
+    found = {
+        entry.path: klip_guard(entry.path, Config().prior, series=entry.series) for _, entry in read_entries(index)
+    }
+    return {path: _comparable(json.loads(json.dumps(verdict.to_dict()))) for path, verdict in found.items()}
+
+
+def _comparable(verdict: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in verdict.items() if name not in VARIABLE}, sort_keys=True)
+
+
 def outcomes(out: Path) -> tuple[Counter[str], dict[str, str], int]:
     """Return how often each path is in the table, the guard's verdict on each, and how often studies were begun."""
     with (out / "verdicts.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     verdicts = {}
     for row in rows:
-        found = json.loads((out / "studies" / row["study"][:2] / f"{row['study']}.guard.json").read_bytes())
-        verdicts[row["path"]] = json.dumps({name: value for name, value in found.items() if name not in VARIABLE})
-    return (
-        Counter(row["path"] for row in rows if row["status"] == "done"),
-        verdicts,
-        sum(int(r["tries"]) for r in rows),
-    )
+        verdict = out / "studies" / row["study"][:2] / f"{row['study']}.guard.json"
+        verdicts[row["path"]] = _comparable(json.loads(verdict.read_bytes()))
+    times = Counter(row["path"] for row in rows if row["status"] == "done")
+    return times, verdicts, sum(int(row["tries"]) for row in rows)
 
 
 def main() -> int:
     """Make studies, run, kill, compare; 0 where every study has one outcome and it is the undisturbed one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--slices", type=int, default=14, help="of each study")
     parser.add_argument("--every", type=float, default=20.0, help="seconds between kills, on average")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-kills", action="store_true", help="measure the bookkeeping alone")
+    parser.add_argument("--no-kills", action="store_true", help="measure the overhead alone")
+    parser.add_argument("--no-overhead", action="store_true", help="kill workers alone")
     parser.add_argument("--make", type=Path, help="write the studies into this folder, and nothing else")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if given.make:
-        make_studies(given.make, given.studies, given.seed)
+        make_studies(given.make, given.studies, given.seed, given.slices)
         return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        studies = make_studies(folder / "ct", given.studies, given.seed)
+        make_studies(folder / "ct", given.studies, given.seed, given.slices)
         index = folder / "index.jsonl"
         subprocess.run([*KLIP, "archive", "index", str(folder / "ct"), "-o", str(index)], check=True)
         run = [*KLIP, "archive", "run", str(index), "--job", "guard", "--progress", "none"]
-        loop = plain_loop(studies, folder / "loop")
-        alone = spent_by([*run, "-o", str(folder / "alone")], folder / "noting")
+        if not given.no_overhead:
+            alone, loop = [*run, "-o", str(folder / "alone")], plain_loop(index, folder / "loop")
+            tell_overhead(*side_by_side(given.studies, loop, alone, folder / "noting"))
         if given.no_kills:
-            tell_bookkeeping(given.studies, loop, alone)
             return 0
-        killed = killed_run(
-            [*run, "-o", str(folder / "killed"), "--studies", "2"], given.every, random.Random(given.seed)
-        )
-        return tell(given.studies, loop, alone, killed, (outcomes(folder / "alone"), outcomes(folder / "killed")))
+        run += ["-o", str(folder / "killed"), "--studies", "2"]
+        killed = killed_run(run, given.every, random.Random(given.seed))
+        return tell_killed(killed, undisturbed(index), *outcomes(folder / "killed"))
 
 
-def tell_bookkeeping(studies: int, loop: Spent, alone: Spent) -> None:
-    """Print the table's head: what a run costs over a plain loop."""
-    extra = 100 * (alone.cpu_s / loop.cpu_s - 1)
-    own = alone.bookkeeping_s
+def tell_overhead(loop: Spent, alone: Spent) -> None:
+    """Print what a run costs over a plain loop."""
+    own, extra = alone.bookkeeping_s, 100 * (alone.cpu_s / loop.cpu_s - 1)
+    each = "{:.3f} ± {:.3f} s and {:.3f} ± {:.3f} s".format(*loop.each, *alone.each)
     print("| what | figure |\n| --- | --- |")
-    print(f"| studies | {studies} |")
+    print(f"| studies | {len(loop.commands_s)} |")
     print(f"| plain loop | {loop.cpu_s:.1f} s of the processor, {loop.wall_s:.0f} s |")
-    print(f"| klip archive run, one at a time | {alone.cpu_s:.1f} s of the processor, {alone.wall_s:.0f} s |")
-    print(f"| difference of the two, processor | {extra:+.1f} % |")
-    print(f"| of it bookkeeping: the run and its worker | {own:.2f} s, {100 * own / (alone.cpu_s - own):.1f} % |")
+    print(
+        f"| klip archive run beside it, one at a time | {alone.cpu_s:.1f} s of the processor, {alone.wall_s:.0f} s |"
+    )
+    print(f"| overhead: the difference of the two | {extra:+.1f} % |")
+    print(f"| bookkeeping alone: the run and its worker | {own:.2f} s, {100 * own / sum(alone.commands_s):.1f} % |")
+    print(f"| a command, in the loop and in the run | {each} |", flush=True)
 
 
-def tell(
-    studies: int,
-    loop: Spent,
-    alone: Spent,
-    killed: tuple[int, int, float],
-    found: tuple[tuple[Counter[str], dict[str, str], int], tuple[Counter[str], dict[str, str], int]],
+def tell_killed(
+    killed: tuple[int, int, float], expected: dict[str, str], times: Counter[str], verdicts: dict[str, str], tries: int
 ) -> int:
-    """Print the table; 0 where nothing is amiss."""
-    (_, expected, _), (times, verdicts, tries) = found
-    once = sum(count == 1 for count in times.values())
+    """Print what came of the kills; 0 where nothing is amiss."""
+    once = sum(times[path] == 1 for path in expected)
     same = sum(verdicts.get(path) == verdict for path, verdict in expected.items())
-    tell_bookkeeping(studies, loop, alone)
+    print("| what | figure |\n| --- | --- |")
     print(f"| two workers, kills of workers and of the run | {killed[0]} and {killed[1]}, {killed[2]:.0f} s |")
-    print(f"| studies with exactly one outcome | {once} of {studies} |")
-    print(f"| outcomes equal to the undisturbed run's | {same} of {studies} |")
+    print(f"| studies with exactly one outcome | {once} of {len(expected)} |")
+    print(f"| outcomes equal to the undisturbed ones | {same} of {len(expected)} |")
     print(f"| times that a study was begun | {tries} |")
-    return 0 if once == same == studies == len(times) else 1
+    return 0 if once == same == len(expected) == len(times) else 1
 
 
 if __name__ == "__main__":
