@@ -150,8 +150,8 @@ def index(
 
         if folders or not query.pacs:
             raise ConfigError("A list of accession numbers needs --pacs, and no folders.", "Write both, apart.")
-        tls = tls_of(security)
-        lines = resolve(query.accessions, {address: finder(address, query.aet, tls) for address in query.pacs})
+        finders = {address: finder(address, query.aet, tls_of(security, address)) for address in query.pacs}
+        lines = resolve(query.accessions, finders)
         known = write_lines(lines, out)
         typer.echo(f"{known} of {len(lines)} studies are in the PACS. Written to {out}.")
         return

@@ -61,18 +61,25 @@ class Security:
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, where it is in another file.")] = None
 
 
-def tls_of(security: Security) -> Tls | None:
-    """Return the certificates that the options name; None where TLS is not spoken.
+def tls_of(security: Security, address: str = "") -> Tls | None:
+    """Return the certificates that the options name; None where there are none.
+
+    Parameters
+    ----------
+    security : the options.
+    address : of the PACS; TLS is a matter of the address where it is one of a DICOMweb service.
 
     Raises
     ------
     ConfigError : certificates without TLS, or a key without a certificate.
     """
+    from KLIPCore.pacs.peers import is_web
     from KLIPCore.pacs.tls import Tls
 
-    if security.tls:
+    named = security.tls_ca or security.tls_certificate or security.tls_key
+    if (named and address.startswith("https://")) or (security.tls and not is_web(address)):
         return Tls(security.tls_ca, security.tls_certificate, security.tls_key)
-    if security.tls_ca or security.tls_certificate or security.tls_key:
+    if named and not security.tls:
         raise ConfigError("Certificates were given, but not --tls.", "Add --tls, or leave them out.")
     return None
 
@@ -97,7 +104,7 @@ def fetch(
     if bool(which.study_uid) == bool(which.accession):
         raise ConfigError("Which study is meant is not said.", "Give --study-uid or --accession.")
     wanted = Wanted(which.study_uid, which.accession, which.series_uid)
-    manner, tls = _manner(how.move, which.every_series), tls_of(security)
+    manner, tls = _manner(how.move, which.every_series), tls_of(security, source)
     _wait(QuietHours.parse(how.quiet).wait_s())
     with show_progress(progress.value) as tell:
 
@@ -105,9 +112,11 @@ def fetch(
             tell("fetch", min(came / of, 1.0) if of else 0.0, f"{came} of {of or 'an unknown number'}")
 
         if is_web(source):
+            from KLIPCore.pacs.service import Service
             from KLIPCore.pacs.web import fetch_study_web
 
-            found = fetch_study_web(source, wanted, to, Pace(how.rate), manner=manner, tell=told)
+            service = Service(source, how.timeout, tls)
+            found = fetch_study_web(service, wanted, to, Pace(how.rate), manner=manner, tell=told)
         else:
             peer = Peer.parse(source, how.aet, how.timeout, tls)
             found = fetch_study(peer, wanted, to, Pace(how.rate), manner=manner, tell=told)
@@ -149,12 +158,13 @@ def send(
     from KLIPCore.pacs.peers import Peer, is_web
     from KLIPCore.pacs.send import dicom_files, send_files
 
-    found, tls = dicom_files(files), tls_of(security)
+    found, tls = dicom_files(files), tls_of(security, to)
     _wait(QuietHours.parse(quiet).wait_s())
     if is_web(to):
+        from KLIPCore.pacs.service import Service
         from KLIPCore.pacs.web import send_files_web
 
-        stored = send_files_web(to, found, Pace(rate))
+        stored = send_files_web(Service(to, tls=tls), found, Pace(rate))
     else:
         stored = send_files(Peer.parse(to, aet, tls=tls), found, Pace(rate))
     typer.echo(f"{stored} objects stored.")

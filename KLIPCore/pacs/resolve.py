@@ -22,12 +22,13 @@ def finder(address: str, own_title: str, tls: Tls | None = None) -> Callable[[Wa
     ----------
     address : of the PACS.
     own_title : our AE title.
-    tls : certificates for C-FIND by TLS.
+    tls : certificates for TLS.
     """
     if is_web(address):
-        from KLIPCore.pacs.web import client, find_series_web
+        from KLIPCore.pacs.service import Service
+        from KLIPCore.pacs.web import find_series_web
 
-        service = client(address)
+        service = Service(address, tls=tls)
         return lambda wanted: find_series_web(service, wanted)
     peer = Peer.parse(address, own_title, tls=tls)
     return lambda wanted: find_series(peer, wanted)

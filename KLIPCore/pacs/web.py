@@ -1,76 +1,34 @@
-"""DICOMweb: the same as C-FIND, C-GET and C-STORE by QIDO-RS, WADO-RS and STOW-RS.
-
-A token is read from the environment variable :data:`TOKEN`, never from the command line, which other users can see.
-"""
+"""DICOMweb: the same as C-FIND, C-GET and C-STORE by QIDO-RS, WADO-RS and STOW-RS."""
 
 from __future__ import annotations
 
 import io
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
 
-from KLIPCore.errors import KlipError, ResourceError, optional
+from KLIPCore.errors import ResourceError
 from KLIPCore.io.fields import number, text
 from KLIPCore.pacs.fetch import Manner, Tell, whole
 from KLIPCore.pacs.find import FoundSeries, Wanted, chosen, study_of
 from KLIPCore.pacs.keep import Keeper
 from KLIPCore.pacs.pace import Pace
-from KLIPCore.pacs.peers import check_url, is_loopback
+from KLIPCore.pacs.service import Service
 from KLIPCore.pacs.uids import short
 
-TOKEN = "KLIP_DICOMWEB_TOKEN"
 
-
-def client(url: str, timeout_s: float = 60.0) -> Any:
-    """Return a client of dicomweb-client.
-
-    Raises
-    ------
-    ConfigError : the address is none, or not safe.
-    ResourceError : dicomweb-client is not installed.
-    """
-    from urllib.parse import urlsplit
-
-    package, address = optional("dicomweb_client", "pacs"), check_url(url)
-    logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
-    session = optional("requests", "pacs").Session()
-    session.trust_env = not is_loopback(urlsplit(address).hostname or "")  # no proxy for this computer
-    token = os.environ.get(TOKEN, "")
-    headers = {"Authorization": f"Bearer {token}"} if token else None
-    return package.DICOMwebClient(address, session=session, headers=headers, timeout=timeout_s)
-
-
-@contextmanager
-def told(what: str) -> Iterator[None]:
-    """Errors of the network and of the service as a sentence."""
-    try:
-        yield
-    except KlipError:
-        raise
-    except Exception as error:
-        code = getattr(getattr(error, "response", None), "status_code", None)
-        why = f"status {code}" if code else type(error).__name__
-        remedy = f"Set {TOKEN} to a token that is valid." if code in (401, 403) else "Check its address; try again."
-        raise ResourceError(f"The DICOMweb service could not {what} ({why}).", remedy) from error
-
-
-def find_series_web(service: Any, wanted: Wanted) -> list[FoundSeries]:
+def find_series_web(service: Service, wanted: Wanted) -> list[FoundSeries]:
     """Return the CT series of a study, the largest first, or the one that is wanted; errors as of C-FIND."""
-    with told("search"):
-        study = wanted.study_uid
+    with service.told("search"):
+        asked, study = service.client(), wanted.study_uid
         if not study:
-            found = service.search_for_studies(search_filters={"AccessionNumber": wanted.accession})
+            found = asked.search_for_studies(search_filters={"AccessionNumber": wanted.accession})
             study = study_of([text(Dataset.from_json(row), "StudyInstanceUID") for row in found])
         fields = ["NumberOfSeriesRelatedInstances", "Modality", "SeriesInstanceUID"]
-        rows = [Dataset.from_json(row) for row in service.search_for_series(study, fields=fields)]
+        rows = [Dataset.from_json(row) for row in asked.search_for_series(study, fields=fields)]
     return chosen(wanted, [(text(row, "Modality"), _series(study, row)) for row in rows])
 
 
@@ -80,12 +38,18 @@ def _series(study: str, row: Dataset) -> FoundSeries:
 
 
 def fetch_study_web(
-    url: str, wanted: Wanted, folder: Path, pace: Pace, *, manner: Manner | None = None, tell: Tell | None = None
+    service: Service,
+    wanted: Wanted,
+    folder: Path,
+    pace: Pace,
+    *,
+    manner: Manner | None = None,
+    tell: Tell | None = None,
 ) -> list[FoundSeries]:
     """Fetch CT series of a study into a folder; as :func:`KLIPCore.pacs.fetch.fetch_study`."""
     if folder.exists():
         return []
-    manner, service = manner or Manner(), client(url)
+    manner = manner or Manner()
     series = find_series_web(service, wanted)
     take = series if manner.every_series else series[:1]
     with whole(folder) as part:
@@ -94,11 +58,13 @@ def fetch_study_web(
     return take
 
 
-def _retrieve(service: Any, series: FoundSeries, keeper: Keeper, pace: Pace, manner: Manner, tell: Tell) -> None:
+def _retrieve(service: Service, series: FoundSeries, keeper: Keeper, pace: Pace, manner: Manner, tell: Tell) -> None:
     """Fetch one series, instance by instance as the answer comes."""
     until, count = time.monotonic() + manner.most_s, 0
-    with told("send a series"):
-        answers = service.iter_series(series.study_uid, series.series_uid, media_types=(("application/dicom", "*"),))
+    with service.told("send a series"):
+        answers = service.client().iter_series(
+            series.study_uid, series.series_uid, media_types=(("application/dicom", "*"),)
+        )
         for dataset in answers:
             pace.wait()
             if time.monotonic() > until:
@@ -115,18 +81,20 @@ def _retrieve(service: Any, series: FoundSeries, keeper: Keeper, pace: Pace, man
         )
 
 
-def send_files_web(url: str, files: Sequence[Path], pace: Pace, tell: Callable[[int], None] | None = None) -> int:
+def send_files_web(
+    service: Service, files: Sequence[Path], pace: Pace, tell: Callable[[int], None] | None = None
+) -> int:
     """Store DICOM files by STOW-RS, one a request, and return how many were stored.
 
     Raises
     ------
     ResourceError : the service does not answer, or did not take one; the message says how many it has taken.
     """
-    service = client(url)
+    asked = service.client()
     for done, file in enumerate(files):
         pace.wait()
-        with told(f"store object {done + 1} of {len(files)}"):
-            answer = service.store_instances([pydicom.dcmread(file)])
+        with service.told(f"store object {done + 1} of {len(files)}"):
+            answer = asked.store_instances([pydicom.dcmread(file)])
         if answer.get("FailedSOPSequence"):
             raise ResourceError(
                 f"{done} of {len(files)} objects were stored; the service refused the next one.",

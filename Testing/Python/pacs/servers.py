@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
+import socketserver
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +21,8 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+
+from KLIPCore.pacs.tls import Tls
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 FIND, GET, MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3", "1.2.840.10008.5.1.4.1.2.2.2"
@@ -35,10 +40,13 @@ class Orthanc:
 
     :param folder: for its storage.
     :param environment: of its process; ``{peer}`` in it becomes its address.
+    :param tls: what it shows by DICOM; it wants to see a certificate of the same authority.
     :param settings: further ones.
     """
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str] | None = None, tls: Tls | None = None, **settings: Any
+    ) -> None:
         program = shutil.which("Orthanc")
         if program is None:
             pytest.skip("needs Orthanc (Debian's orthanc)")
@@ -64,6 +72,7 @@ class Orthanc:
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }
         folder.mkdir(parents=True, exist_ok=True)
+        known |= {} if tls is None else self._secured(tls)
         (folder / "orthanc.json").write_text(json.dumps(known | settings), encoding="utf-8")
         self.url, self.peer = f"http://127.0.0.1:{self.port}", f"ORTHANC@127.0.0.1:{self.dicom_port}"
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -73,6 +82,18 @@ class Orthanc:
         self._process = subprocess.Popen(
             [program, folder / "orthanc.json"], stdout=self._log, stderr=self._log, env=os.environ | given
         )
+
+    def _secured(self, tls: Tls) -> dict[str, Any]:
+        """Settings of TLS."""
+        klip = {"AET": "KLIP", "Host": "127.0.0.1", "Port": self.our_port, "UseDicomTls": True}
+        return {
+            "DicomTlsEnabled": True,
+            "DicomTlsCertificate": str(tls.certificate),
+            "DicomTlsPrivateKey": str(tls.key),
+            "DicomTlsTrustedCertificates": str(tls.ca_file),
+            "DicomTlsRemoteCertificateRequired": True,
+            "DicomModalities": {"klip": klip},
+        }
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
         """GET, or POST where there is a body; the JSON of the answer."""
@@ -85,7 +106,7 @@ class Orthanc:
             assert self._process.poll() is None, self.log.read_text(errors="replace")[-2000:]
             try:
                 self.ask("/system")
-            except urllib.error.URLError:
+            except OSError:  # also while its TLS is not ready
                 time.sleep(0.2)
             else:
                 return
@@ -101,6 +122,52 @@ class Orthanc:
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
+
+
+class Front:
+    """What ends TLS before a server of HTTP, as nginx does.
+
+    Debian's Orthanc 1.10.1 ends with a segmentation fault when anybody speaks HTTPS to it.
+
+    :param port: of the server on this computer.
+    :param tls: what callers are shown.
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+        front = self
+
+        class Caller(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection(("127.0.0.1", port)) as behind:
+                    try:
+                        ours = tls.wrap_socket(self.request, server_side=True)
+                    except OSError:
+                        return
+                    with ours:
+                        back = threading.Thread(target=front.pump, args=(behind, ours), daemon=True)
+                        back.start()
+                        front.pump(ours, behind)
+                        back.join()
+
+        socketserver.ThreadingTCPServer.daemon_threads = True
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Caller)
+        self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
+        self.sent = 0
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def pump(self, one: socket.socket, other: socket.socket) -> None:
+        """Hand on what comes, until it ends."""
+        with contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                self.sent += len(data)
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Peer:

@@ -29,6 +29,7 @@ from KLIPCore.pacs.pace import Pace
 from KLIPCore.pacs.peers import Peer
 from KLIPCore.pacs.resolve import finder, resolve, write_lines
 from KLIPCore.pacs.send import dicom_files
+from KLIPCore.pacs.service import Service
 from KLIPCore.pacs.web import fetch_study_web, send_files_web
 
 REPOSITORY = Path(__file__).parents[3]
@@ -80,7 +81,7 @@ def test_get_and_move_bring_the_same_study(orthanc: Orthanc, study: Path, tmp_pa
 def test_dicomweb_brings_the_same_study_and_takes_results(orthanc: Orthanc, study: Path, tmp_path: Path) -> None:
     if not orthanc.has_web:
         pytest.skip("needs Orthanc's DICOMweb plugin (Debian's orthanc-dicomweb)")
-    address = f"{orthanc.url}/dicom-web"
+    address = Service(f"{orthanc.url}/dicom-web")
     fetch_study_web(address, Wanted(accession="A-0001"), tmp_path / "web", Pace())
     assert pixels(tmp_path / "web") == pixels(study)
     write_dicom_series(small_study(2), tmp_path / "other", seed=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("pynetdicom", reason="needs pynetdicom (klipcore[pacs])")
 
+from pacs.certificates import of
 from pacs.servers import Peer, free_port
 
 from KLIPCore.cli import app
@@ -30,30 +30,7 @@ from KLIPCore.pacs.pace import Pace
 from KLIPCore.pacs.send import dicom_files, send_files
 from KLIPCore.pacs.tls import Tls
 
-if shutil.which("openssl") is None:
-    pytest.skip("needs openssl, which makes the certificates", allow_module_level=True)
-
 Make = Callable[..., addresses.Peer]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority; of it, pacs, klip and elsewhere (of another host); and stranger, who signed itself."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("authority", "stranger"):
-        subject = ("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1")
-        openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", *subject)
-    for name, host in (("pacs", "IP:127.0.0.1"), ("klip", "IP:127.0.0.1"), ("elsewhere", "DNS:pacs.example")):
-        (folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = ("-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial", "-days", "2")
-        openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +38,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pacs") / "ct"
     write_dicom_series(small_study(4), folder, seed=1)
     return folder
-
-
-def of(folder: Path, name: str, ca: bool = True) -> Tls:
-    return Tls(folder / "authority.pem" if ca else None, folder / f"{name}.pem", folder / f"{name}.key")
 
 
 @pytest.fixture
@@ -109,6 +82,7 @@ def test_a_pacs_sends_to_our_port_by_tls(pacs: Make, certificates: Path, tmp_pat
     [
         ("stranger", False, ("authority.pem", None), "not trusted"),
         ("elsewhere", False, ("authority.pem", None), "not trusted .*127.0.0.1"),
+        ("expired", False, ("authority.pem", None), "not trusted .*expired"),
         ("pacs", False, (None, None), "not trusted"),
         ("pacs", True, ("authority.pem", None), "wants a certificate of ours"),
         ("pacs", True, ("authority.pem", "stranger"), "wants a certificate of ours, or does not take"),
