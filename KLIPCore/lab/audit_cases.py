@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -79,12 +80,30 @@ def btcv_slices(data: Path, cases: tuple[str, ...], per_case: int = 1) -> Iterat
             continue
         stored = read_image(path).array
         liver = read_image(path.with_name(f"case{case}_seg.nii.gz")).array.round() == LIVER
-        amount = liver.sum((1, 2))
-        usual = np.flatnonzero(amount > 0.5 * amount.max())
-        for k in usual[np.linspace(0, len(usual) - 1, per_case + 2).round().astype(int)[1:-1]]:
-            hu = np.where(stored[k] > 0, stored[k] / 255 * 400 - 125, -1000.0)
-            mu = torch.nn.functional.avg_pool2d(torch.from_numpy(hu_to_mu(hu))[None, None], 2)[0, 0]
-            yield Slice("BTCV", case, mu, WIDTH_MM / SIZE, liver[k][::2, ::2])
+        hu = np.where(stored > 0, stored / 255 * 400 - 125, -1000.0)
+        yield from _fullest("BTCV", case, hu, liver, WIDTH_MM, per_case)
+
+
+def chaos_slices(data: Path, per_case: int = 1) -> Iterator[Slice]:
+    """Slices with the most liver of the healthy donor of CHAOS, in the window of BTCV; none where it is not there."""
+    path = data / "volumes" / "chaos-set3_ct.nii.gz"
+    if path.is_file():
+        volume = read_image(path).oriented_lps()[0]
+        liver = read_image(path.with_name("chaos-set3_liver.nii.gz")).oriented_lps()[0].array > 0
+        hu = np.where(volume.array > -125, volume.array.clip(max=275), -1000.0)
+        yield from _fullest("CHAOS", "3", hu, liver, float(volume.grid.spacing[1]) * hu.shape[1], per_case)
+
+
+def _fullest(
+    source: str, name: str, hu: NDArray[Any], liver: NDArray[np.bool_], width_mm: float, per_case: int
+) -> Iterator[Slice]:
+    """Slices evenly spread over those with half of the most liver at least, on :data:`SIZE` pixels."""
+    amount = liver.sum((1, 2))
+    usual = np.flatnonzero(amount > 0.5 * amount.max())
+    step = hu.shape[1] // SIZE
+    for k in usual[np.linspace(0, len(usual) - 1, per_case + 2).round().astype(int)[1:-1]]:
+        mu = torch.nn.functional.avg_pool2d(torch.from_numpy(hu_to_mu(hu[k]))[None, None], step)[0, 0]
+        yield Slice(source, name, mu, width_mm / SIZE, liver[k][::step, ::step])
 
 
 def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
@@ -100,12 +119,14 @@ def synthetic_slices(n: int, n_steps: int = 6) -> Iterator[Slice]:
         yield Slice("synthetic", f"seed {seed}", mu, 2 * float(grid.spacing[1]), liver[::2, ::2])
 
 
-def places(slice_: Slice, n: int, rng: np.random.Generator) -> list[tuple[float, float, float]]:
+def places(
+    slice_: Slice, n: int, rng: np.random.Generator, diameters_mm: Sequence[float] = DIAMETERS_MM
+) -> list[tuple[float, float, float]]:
     """Return (row, column, radius in pixels) of up to ``n`` lesions apart from one another, sizes in turn."""
     found: list[tuple[float, float, float]] = []
     depth = ndi.distance_transform_edt(slice_.room)
     for k in range(n):
-        radius = 0.5 * DIAMETERS_MM[k % len(DIAMETERS_MM)] / slice_.pixel_mm
+        radius = 0.5 * diameters_mm[k % len(diameters_mm)] / slice_.pixel_mm
         free = depth > radius + 1
         rows, columns = np.indices(free.shape)
         for row, column, other in found:
