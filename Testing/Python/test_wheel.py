@@ -12,6 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from busy import longest
 from small_study import small_study
 
 from KLIPCore.io.dicom_series import write_dicom_series
@@ -29,7 +30,7 @@ pytestmark = [
 
 def run(*words: str, folder: Path, **environment: str) -> str:
     done = subprocess.run(
-        words, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+        words, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=longest(300)
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout

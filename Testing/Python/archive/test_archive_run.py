@@ -36,7 +36,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="kills processes as L
 
 
 def klip(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*KLIP, *map(str, words)], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*KLIP, *map(str, words)], capture_output=True, text=True, timeout=longest(600))
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from busy import longest
 from small_study import small_study
 
 from KLIPCore.config import Config, RecordConfig, RegionConfig, SamplingConfig
@@ -86,7 +87,7 @@ def test_two_devices_give_the_bits_of_one(scanner: Scanner, study: FramedStudy, 
 
 def test_every_worker_works(scanner: Scanner, study: FramedStudy) -> None:
     """With a slow first batch, the others do the rest: who is free takes the next."""
-    meeting = threading.Barrier(3, timeout=60)  # three workers must be at work at once, or this breaks
+    meeting = threading.Barrier(3, timeout=longest(60))  # three workers must be at work at once, or this breaks
     names = set()
 
     class Meeting(Scanner):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from busy import longest
 
 needs_slicer = pytest.mark.skipif(
     importlib.util.find_spec("slicer") is None, reason="needs slicer-core (pip install klipcore[test])"
@@ -29,7 +30,7 @@ def read_in_slicer(what: str, path: Path, folder: Path) -> tuple[dict[str, Any],
         [sys.executable, str(script), what, str(path), str(out)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=longest(120),
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

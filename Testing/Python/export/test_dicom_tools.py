@@ -19,6 +19,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from busy import longest
 from export.dicom_example import Example, example
 
 from KLIPCore.export.structured_report import equivalent_diameter_mm
@@ -37,7 +38,7 @@ def tool(name: str, source: str) -> str:
 
 def run(*command: str | Path) -> str:
     """Output of a program that must succeed within two minutes."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=longest(120), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from busy import longest
 from made_volumes import kl_map
 
 from KLIPCore.io.dicom import read_dicom
@@ -46,7 +47,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         [sys.executable, script, folder / "jobs.json", folder / "out.npz"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=longest(300),
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from busy import longest
 from serving import REPOSITORY, TOKEN, free_port, serving
 
 from KLIPCore.cli.options import Place
@@ -96,7 +97,10 @@ def client(*words: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; sys.path[:] = [sys.argv.pop(1), *(p for p in sys.path if 'site-packages' not in p)]; "
     code += "import runpy; sys.argv[0] = 'klip'; runpy.run_module('KLIPCore.client', run_name='__main__')"
     return subprocess.run(
-        [sys.executable, "-S", "-c", code, str(REPOSITORY), *words], capture_output=True, text=True, timeout=60
+        [sys.executable, "-S", "-c", code, str(REPOSITORY), *words],
+        capture_output=True,
+        text=True,
+        timeout=longest(60),
     )
 
 

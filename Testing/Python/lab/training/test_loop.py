@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from busy import longest
 from PIL import Image
 from safetensors.torch import load_file
 from tiny import SIZE, YAML, made_patients, tiny_config
@@ -246,7 +247,7 @@ def launched(launcher: str, folder: Path, patients: Path, *more: str) -> subproc
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder)}
     return subprocess.run(
-        [*start, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+        [*start, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=longest(300)
     )
 
 
