@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import standins
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = "KLIPSlicer"
@@ -78,6 +79,20 @@ def test_the_entry_keeps_to_the_schema() -> None:
     assert 1 <= ENTRY["tier"] <= 5
     assert all(isinstance(name, str) for name in ENTRY["build_dependencies"])
     assert ENTRY["category"] in ACCEPTED_CATEGORIES
+
+
+def test_slicers_own_schema_accepts_the_entry() -> None:
+    """And refuses what our rules refuse."""
+    name = f"Schemas/{ENTRY['$schema'].rsplit('/', 1)[-1].rstrip('#')}"
+    if not standins.source():
+        pytest.skip("needs a checkout of Slicer's source (SLICER_SOURCE)")
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema (pip install jsonschema)")
+    schema = json.loads((standins.slicers_own(name) / name).read_text(encoding="utf-8"))
+    assert set(schema["properties"]) == set(KINDS)
+    jsonschema.validate(ENTRY, schema)
+    for wrong in ({"tier": 6}, {"scm_type": "svn"}, {"build_dependencies": "PyTorch"}, {"homepage": "x"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(ENTRY | wrong, schema)
 
 
 def test_the_repository_is_called_after_slicer() -> None:

@@ -12,10 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import standins
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MACROS = [
+    *(f"CMake/SlicerMacro{name}.cmake" for name in ("BuildScriptedModule", "PythonTesting")),
+    "CMake/SlicerMacroConfigureGenericPythonModuleTests.cmake",
+]
+DESCRIPTION = "Extensions/CMake/SlicerFunctionGenerateExtensionDescription.cmake"
 STUB = Path(__file__).with_name("stub_slicer")
-CMAKE = shutil.which("cmake") or shutil.which("cmake", path=str(Path(sys.executable).parent))
+CMAKE = shutil.which("cmake", path=str(Path(sys.executable).parent)) or shutil.which("cmake")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(folder),
         f"-DSlicer_DIR={STUB}",
         "-DBUILD_TESTING=ON",
+        *([f"-DSLICER_SOURCE={standins.slicers_own(*MACROS)}"] if standins.source() else []),
         "--no-warn-unused-cli",
         *no_compiler,
     ]
@@ -107,7 +114,33 @@ def test_the_checkout_works_unbuilt(tmp_path: Path) -> None:
 
 
 def test_tests_are_registered(built: Path) -> None:
-    assert (built / "tests.txt").read_text().split() == ["KLIPSlicer.py", "run_in_slicer.py"]
+    if not standins.source():
+        assert (built / "tests.txt").read_text().split() == ["KLIPSlicer.py", "run_in_slicer.py"]
+        return
+    written = "".join(path.read_text() for path in sorted(built.rglob("CTestTestfile.cmake")))
+    assert set(re.findall(r"add_test\W+(py_\w+)", written)) == {
+        "py_KLIPSlicer",
+        "py_run_in_slicer",
+        "py_nomainwindow_qSlicerKLIPSlicerModuleGenericTest",
+    }
+    assert f"--python-script {REPOSITORY}/Testing/Slicer/run_in_slicer.py" in re.sub(r'[" ]+', " ", written)
+
+
+def test_the_description_is_what_slicers_build_writes(built: Path) -> None:
+    """By Slicer's own function, from the variables of our CMake file."""
+    if not standins.source():
+        pytest.skip("needs a checkout of Slicer's source (SLICER_SOURCE)")
+    if not (built / "KLIPSlicer.s4ext").is_file():
+        pytest.skip("Slicer's source needs CMake 3.28")
+    standins.slicers_own(DESCRIPTION)
+
+    def fields(path: Path) -> dict[str, str]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in lines if line and line[0] != "#"}
+
+    ours, made = fields(REPOSITORY / "KLIPSlicer.s4ext"), fields(built / "KLIPSlicer.s4ext")
+    assert {name: made[name] for name in ours} == ours
+    assert set(made) - set(ours) <= {"recommends", "dicom_support_rule", "keywords"}
 
 
 def test_the_two_index_entries_and_cmake_agree(built: Path) -> None:

@@ -21,8 +21,9 @@ They are stricter than PySide6 where PythonQt is, and where Slicer's own code ch
 here without being Slicer's dialect is a fault of the stand-in. Nothing is copied from Slicer.
 
 Call :func:`install` before the module is imported. With a checkout of Slicer's source at hand, its own base
-classes, parameter node wrapper, translation, packaging and Sample Data module take the place of these, and the
-test run says so at its end:
+classes, parameter node wrapper, translation, packaging and Sample Data module take the place of these, its own
+CMake files and schema that of ours (``stub_slicer``, test_extension_acceptance.py), and the test run says so at its
+end:
 
     SLICER_SOURCE=…/Slicer make test ARGS='-k panel'
 """
@@ -43,11 +44,32 @@ REPLACEABLE = (
     "slicer.parameterNodeWrapper",
     "slicer.packaging",
     "SampleData",
+    "CMake/SlicerMacroBuildScriptedModule.cmake",
+    "CMake/SlicerMacroPythonTesting.cmake",
+    "CMake/SlicerMacroConfigureGenericPythonModuleTests.cmake",
+    "Extensions/CMake/SlicerFunctionGenerateExtensionDescription.cmake",
+    "Schemas/slicer-extension-catalog-entry-schema-v1.0.2.json",
 )
-"""Parts that are plain Python files in Slicer's source."""
+"""Parts that are plain files in Slicer's source: Python modules by their names, others by their paths."""
 
 REAL: list[str] = []
 """Those of them that were taken from there."""
+
+
+def source() -> Path | None:
+    """The checkout of Slicer's source that is at hand, or None."""
+    named = os.environ.get("SLICER_SOURCE")
+    return Path(named) if named else None
+
+
+def slicers_own(*paths: str) -> Path:
+    """The checkout of Slicer's source, whose files of these paths are used from now on."""
+    folder = source()
+    assert folder is not None
+    missing = [path for path in paths if not (folder / path).is_file()]
+    assert not missing, f"SLICER_SOURCE is no checkout of Slicer's source: it has no {missing[0]}"
+    REAL.extend(path for path in paths if path not in REAL)
+    return folder
 
 
 def install() -> Any:
@@ -84,16 +106,16 @@ def install() -> Any:
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)
     sys.modules["SampleData"] = sample_data
-    source = os.environ.get("SLICER_SOURCE")
-    if source:
-        _take_real_parts(slicer, Path(source))
+    folder = source()
+    if folder is not None:
+        _take_real_parts(slicer, folder)
     return slicer
 
 
-def _take_real_parts(slicer: Any, source: Path) -> None:
+def _take_real_parts(slicer: Any, folder: Path) -> None:
     """Put Slicer's own Python files in place of their stand-ins."""
-    slicer.__path__.append(str(source / "Base" / "Python" / "slicer"))
-    sys.path.append(str(source / "Modules" / "Scripted" / "SampleData"))
+    slicer.__path__.append(str(folder / "Base" / "Python" / "slicer"))
+    sys.path.append(str(folder / "Modules" / "Scripted" / "SampleData"))
     for name in (
         *(f"slicer.{part}" for part in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper", "packaging")),
         "SampleData",
@@ -106,9 +128,9 @@ def _take_real_parts(slicer: Any, source: Path) -> None:
 
 
 def in_a_sentence() -> str:
-    """How many of the Python parts that Slicer's source has were Slicer's own in this test run."""
-    whose = ", ".join(REAL) if REAL else "none (set SLICER_SOURCE to a checkout of Slicer)"
+    """How many of the parts that Slicer's source has were Slicer's own in this test run."""
+    whose = ", ".join(Path(part).name for part in REAL) if REAL else "none (set SLICER_SOURCE to a checkout of Slicer)"
     return (
         f"slicer-core {importlib.metadata.version('slicer-core')}; {len(REAL)} of {len(REPLACEABLE)} replaceable "
-        f"Python parts were Slicer's own: {whose}"
+        f"parts were Slicer's own: {whose}"
     )

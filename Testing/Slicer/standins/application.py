@@ -112,6 +112,10 @@ class Application(QtCore.QObject):
         """What was copied last."""
         return QtWidgets.QApplication.clipboard()
 
+    def topLevelWidgets(self) -> list[Any]:
+        """All windows; there is no main window among them."""
+        return QtWidgets.QApplication.topLevelWidgets()
+
     def layoutManager(self) -> None:
         """There are no views in a layout."""
 
@@ -155,7 +159,6 @@ def install(package: Any) -> None:
     i18n.tr, i18n.translate = tr, lambda context, text: text  # type: ignore[attr-defined]
     package.i18n = sys.modules["slicer.i18n"] = i18n
     checkout = Path(__file__).resolve().parents[3]
-    package.util.modulePath = lambda name: str(checkout / name / f"{name}.py")
-    package.util.mainWindow = lambda *_: None
+    package.modules.klipslicer = types.SimpleNamespace(path=str(checkout / "KLIPSlicer" / "KLIPSlicer.py"))
     sys.path.insert(0, str(checkout / "KLIPSlicer"))
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,6 +1,36 @@
-# What Slicer's macros promise (CMake/SlicerMacroBuildScriptedModule.cmake), at configure time: every listed file must exist
-# and lands in the folder of scripted modules, below the caller's own folder name with WITH_SUBDIR. Written from their description, nothing is copied.
+# With SLICER_SOURCE, a checkout of Slicer's source, Slicer's own macros; without, what they promise, written anew from their
+# description and as strict. What they call of CTK is written anew in either case.
 include(CMakeParseArguments)
+
+# Every file of a list, at configure time: it must exist, and lands below the destination as it lies below the caller's folder.
+function(place_files destination)
+  foreach(file ${ARGN})
+    if(IS_ABSOLUTE ${file} OR file MATCHES "^\\.\\.")
+      message(FATAL_ERROR "${file}: only files below the module's own folder are installed where they belong")
+    endif()
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+      message(FATAL_ERROR "${file} does not exist")
+    endif()
+    configure_file(${CMAKE_CURRENT_SOURCE_DIR}/${file} ${destination}/${file} COPYONLY)
+  endforeach()
+endfunction()
+
+function(ctkMacroCompilePythonScript)
+  cmake_parse_arguments(MY "NO_INSTALL_SUBDIR;GLOBAL_TARGET" "TARGET_NAME;DESTINATION_DIR;INSTALL_DIR" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MY_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "unknown arguments: ${MY_UNPARSED_ARGUMENTS}")
+  endif()
+  place_files(${MY_DESTINATION_DIR} ${MY_SCRIPTS} ${MY_RESOURCES})
+endfunction()
+
+if(SLICER_SOURCE)
+  include(ExternalData)
+  enable_testing()
+  include(${SLICER_SOURCE}/CMake/SlicerMacroBuildScriptedModule.cmake)
+  include(${SLICER_SOURCE}/CMake/SlicerMacroConfigureGenericPythonModuleTests.cmake)
+  include(${SLICER_SOURCE}/CMake/SlicerMacroPythonTesting.cmake)
+  return()
+endif()
 
 function(slicerMacroBuildScriptedModule)
   cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS;WITH_SUBDIR;VERBOSE" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
@@ -15,15 +45,7 @@ function(slicerMacroBuildScriptedModule)
     get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
     set(destination ${destination}/${folder})
   endif()
-  foreach(file ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
-    if(IS_ABSOLUTE ${file} OR file MATCHES "^\\.\\.")
-      message(FATAL_ERROR "${file}: only files below the module's own folder are installed where they belong")
-    endif()
-    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-      message(FATAL_ERROR "${MODULE_NAME} lists ${file}, which does not exist")
-    endif()
-    configure_file(${CMAKE_CURRENT_SOURCE_DIR}/${file} ${destination}/${file} COPYONLY)
-  endforeach()
+  place_files(${destination} ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
 endfunction()
 
 function(slicer_add_python_unittest)
