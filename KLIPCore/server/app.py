@@ -197,6 +197,8 @@ def _add_addresses(app: FastAPI, service: Service) -> None:
     @app.get("/version")
     async def version(request: Request, protocol: str = str(PROTOCOL)) -> dict[str, Any]:
         fits, sentence, remedy = fit(protocol, request.headers.get("x-klip-version", __version__))
+        if not fits:
+            log.info("a client was told at once: %s", remedy)
         own = {"version": __version__, "protocol": PROTOCOL, "priors": sorted(service.priors)}
         return {**own, "fits": fits, "sentence": sentence, "remedy": remedy}
 
@@ -246,12 +248,13 @@ async def _unknown(request: Request, error: Exception) -> JSONResponse:
 
 async def _refused(request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
+    refusal.note()
     return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of ours; the gate logs its kind."""
-    return await _refused(request, Refusal(500, "The server met an error of its own.", "Tell its administrator."))
+    return await _refused(request, Refusal.of_fault(error))
 
 
 async def _drain(pieces: AsyncIterator[bytes]) -> None:

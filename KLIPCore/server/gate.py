@@ -93,11 +93,12 @@ class Gate:
             self._check(scope)
             await self._app(scope, receive, watched)
         except Refusal as refusal:
+            refusal.note()
             await answer(send, refusal)
         except Exception as error:  # answered already; a traceback could hold a path or a name
             log.error("%s on a %s request, at %s", type(error).__name__, scope["method"], whereabouts(error))
             if not begun:
-                await answer(send, Refusal(500, "The server met an error of its own.", "Tell its administrator."))
+                await answer(send, Refusal.of_fault(error))
 
     def _check(self, scope: MutableMapping[str, Any]) -> None:
         self._rate.check((scope.get("client") or ("?",))[0])

@@ -16,6 +16,7 @@ of its states, and one that was running is queued again: the run folder keeps it
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -29,6 +30,8 @@ from typing import Any
 from KLIPCore.server.claim import Wanted
 from KLIPCore.server.refusal import Refusal
 from KLIPCore.server.settings import ServerSettings
+
+log = logging.getLogger(__name__)
 
 ARRIVING, QUEUED, RUNNING, DONE, FAILED = "arriving", "queued", "running", "done", "failed"
 OPEN = (ARRIVING, QUEUED, RUNNING)
@@ -102,8 +105,8 @@ class Jobs:
         self._waited_for: dict[str, set[str]] = {}
         for path in self.folder.glob(f"{GONE}*"):
             shutil.rmtree(path, ignore_errors=True)
-        for path in sorted(self.folder.glob("*/job.json")):
-            self._take_up(path)
+        for path in sorted(self.folder.iterdir()):
+            self._take_up(path / "job.json")
 
     def _take_up(self, path: Path) -> None:
         """Read a job of an earlier life of this server."""
@@ -165,19 +168,28 @@ class Jobs:
                 )
                 (self.place(job.id) / "study").mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._jobs[job.id] = job
-            if claim.holder not in job.holders:
-                job.holders.append(claim.holder)
-            if job.state == ARRIVING:
-                self.touch(job)
-            if job.state == FAILED:
-                job.error = None
-                self._waited_for.pop(job.id, None)  # its study may have been deleted since
-                (self.place(job.id) / "events.jsonl").unlink(missing_ok=True)  # of the run that failed
-                self._change(job, ARRIVING)
-            else:
-                self._write(job)
-            self.look(job)
+            try:
+                self._want(job, claim.holder)
+            except OSError:
+                if new:  # a job without its file would be nobody's after a restart, and its study never deleted
+                    shutil.rmtree(self.forget(job), ignore_errors=True)
+                raise
             return job, new
+
+    def _want(self, job: Job, holder: str) -> None:
+        """Note who wants a job; one that has failed begins anew."""
+        if holder not in job.holders:
+            job.holders.append(holder)
+        if job.state == ARRIVING:
+            self.touch(job)
+        if job.state == FAILED:
+            job.error = None
+            self._waited_for.pop(job.id, None)  # its study may have been deleted since
+            (self.place(job.id) / "events.jsonl").unlink(missing_ok=True)  # of the run that failed
+            self._change(job, ARRIVING)
+        else:
+            self._write(job)
+        self.look(job)
 
     def _check_room(self, wanted: Wanted) -> None:
         active = [job for job in self._jobs.values() if job.state in OPEN]
@@ -261,11 +273,15 @@ class Jobs:
         with self.lock:
             if self.has(job):
                 job.seconds, job.error = seconds, error
-                self._change(job, state)
+                try:
+                    self._change(job, state)
+                except OSError as fault:  # its client hears the end all the same; a restarted server runs it again
+                    job.state = state
+                    log.error("job %s: its end cannot be written (%s)", job.id[:12], fault.strerror)
 
     def requeue(self, job: Job) -> None:
         """Put back a job whose run was stopped by the server's own end."""
-        with self.lock:
+        with self.lock, suppress(OSError):  # a job that is noted as running is queued by the next start, too
             if self.has(job):
                 self._change(job, QUEUED)
 
@@ -307,8 +323,13 @@ class Jobs:
                 yield job, False
 
     def _change(self, job: Job, state: str) -> None:
+        before = job.state, job.changed
         job.state, job.changed = state, time.time()
-        self._write(job)
+        try:
+            self._write(job)
+        except OSError:
+            job.state, job.changed = before  # not queued without a note, nor running while nobody runs it
+            raise
 
     def _write(self, job: Job) -> None:
         part = self.place(job.id) / "job.json.part"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from KLIPCore.server.jobs import ARRIVING, Job, Jobs, no_such_job
-from KLIPCore.server.refusal import Refusal
+from KLIPCore.server.refusal import Refusal, is_full
 
 SILENCE_S = 30.0
 """A sender who says nothing for so long has gone; another connection may then go on."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Uploads:
@@ -78,13 +75,8 @@ class Uploads:
         except OSError as error:
             if not self._jobs.has(job):
                 raise no_such_job() from error
-            if error.errno in FULL:
-                raise Refusal(
-                    507,
-                    "The server's disk is full.",
-                    "Tell its administrator; the same command again continues then.",
-                    lasting=True,
-                ) from error
+            if is_full(error):
+                raise Refusal.of_fault(error) from error
             raise
         finally:
             self._busy.discard((id(job), name))

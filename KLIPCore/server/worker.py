@@ -16,6 +16,7 @@ from KLIPCore.client.detector import Request
 from KLIPCore.errors import KlipError
 from KLIPCore.server.jobs import DONE, FAILED, RUNNING, Job, Jobs
 from KLIPCore.server.journal import note
+from KLIPCore.server.refusal import Refusal, is_full
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,15 @@ class Worker:
                     continue
                 try:
                     self._run(job)
-                except Exception:
-                    self._jobs.end(job, FAILED, 0.0, CANNOT_START)
+                except Exception as error:
+                    if job.state == RUNNING:  # else it has ended with a sentence of its own
+                        full = {name: Refusal.of_fault(error).body[name] for name in CANNOT_START}
+                        self._jobs.end(job, FAILED, 0.0, full if is_full(error) else CANNOT_START)
                     raise
             except Exception as error:  # the queue outlives whatever a disk does to it
-                log.error("The worker met %s and goes on.", type(error).__name__)
-                time.sleep(1)
+                why = f" ({error.strerror})" if isinstance(error, OSError) else ""
+                log.error("The worker met %s%s and goes on.", type(error).__name__, why)
+                self._ending.wait(LOOK_EVERY_S)
 
     def _run(self, job: Job) -> None:
         place, began = self._jobs.place(job.id), time.monotonic()

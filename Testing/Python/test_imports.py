@@ -63,7 +63,7 @@ client           |                                                      |
 server           | client runs volume config settings declare           | fastapi starlette uvicorn pydantic
 lab              | organs detection kl sampling priors physics runs     | numpy scipy torch monai yaml
                  | export maps io volume config scores settings declare | matplotlib PIL psutil safetensors SimpleITK
-                 | audit client server                                  |
+                 | audit client server archive                          |
 cli              | lab detection kl sampling priors physics runs export | typer numpy PIL
                  | client server                                        |
                  | maps io volume config scores settings declare        |
