@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import filecmp
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -106,8 +106,9 @@ def acquisitions(members: Members) -> list[Acquisition]:
     ----------
     members : files and headers of the images of one series.
     """
-    members, copies = _without_copies(members)
-    places = [_place(header) for _, header in members]
+    at = {id(header): _place(header) for _, header in members}
+    members, copies = _without_copies(members, at)
+    places = [at[id(header)] for _, header in members]
     single = len(set(places)) == len(places)
     if None in places or (not single and _only_rounded(members)):
         return [Acquisition(members, copies=copies)]
@@ -115,7 +116,7 @@ def acquisitions(members: Members) -> list[Acquisition]:
     if split is None and single:
         return [Acquisition(members, copies=copies)]
     if split is None:
-        members, more = _without_copies(members, under_any_uid=True)
+        members, more = _without_copies(members, at, under_any_uid=True)
         return [Acquisition(members, copies=tuple(sorted((*copies, *more))))]
     keys, groups = split
     numbers_of = [_written(group[0][1], "AcquisitionNumber") for group in groups]
@@ -148,17 +149,20 @@ def _place(header: Dataset) -> tuple | None:
     return *rounded, number(header, "Rows"), number(header, "Columns")
 
 
-def _without_copies(members: Members, under_any_uid: bool = False) -> tuple[Members, tuple[Path, ...]]:
+def _without_copies(
+    members: Members, places: Mapping[int, tuple | None], under_any_uid: bool = False
+) -> tuple[Members, tuple[Path, ...]]:
     """The members without those that hold an instance which another holds too, and the files left out.
 
     Some anonymizers give every slice the same instance UID: only what also lies at the same place is compared,
     and only what holds the same pixels is a copy; ``under_any_uid`` also when it got a new instance UID.
+    ``places`` are those of the headers, by their identity.
     """
     seen: dict[tuple, list[tuple[Path, Dataset]]] = defaultdict(list)
     copies = []
     for path, header in sorted(members, key=lambda member: (len(member[0].name), member[0])):
         uid = text(header, "SOPInstanceUID")
-        place = _place(header)
+        place = places[id(header)]
         key = ("" if under_any_uid else uid, place)
         others = seen[key] if (place if under_any_uid else uid) else []
         if any(_same_image(path, other) for other, _ in others):

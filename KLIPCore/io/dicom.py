@@ -102,7 +102,7 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
         if k == 0:  # not before there are pixels: headers can claim any size
             array = np.empty(grid.shape, np.float32)
         array[k] = slice_hu
-    array, filled = air_outside(array)
+    array, filled = air_outside(array, whole_numbers=True)
     notes += [*stacked.notes, *tally.notes(), *filled]
     uids = tuple(text(headers[i], "SOPInstanceUID") for i in order)
     if not info.series_uid:
@@ -229,7 +229,7 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
     tally.lossy = len(frames) * is_lossy(dataset)
     for k, index in enumerate(order):
         array[k] = hounsfield(stored[index], frames[index], f"frame {index + 1} of {file.name}", tally)
-    array, filled = air_outside(array)
+    array, filled = air_outside(array, whole_numbers=True)
     notes = (*stacked.notes, *tally.notes(), *filled)
     source = Source(
         str(path if len(info.files) == 1 else file),

@@ -9,7 +9,6 @@ scanners set to any value below, must not stand in for that air. So a histogram 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +16,30 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import IntensityError, NotCTError
 from KLIPCore.io.fixed_points import contradiction
+from KLIPCore.io.histogram import (
+    AIR_BELOW_HU,
+    CLIPPED_FRACTION,
+    HIGHEST_BIN,
+    LEAST_BODY,
+    LOWEST_BIN,
+    PADDING_BELOW_HU,
+    SOFT_HU,
+    STORED_SHIFT,
+    Histogram,
+    SliceShares,
+    counted,
+)
 from KLIPCore.volume.volume import Volume
 
-AIR_BELOW_HU = -700.0
-"""Voxels below this are air, outside or in the lung."""
-PADDING_BELOW_HU = -1100.0
-"""No tissue and no air lies below this."""
 LEAST_AIR = 0.001
 """A volume with a smaller fraction of air was masked or cropped to an organ."""
 LEAST_RANGE_HU = 100.0
 """Fat to muscle is about 150 HU; a volume that spans less was normalised."""
 HIGHEST_HU = 70000.0
 """Above any metal on an extended 16-bit scale."""
-CLIPPED_FRACTION = 0.002
-"""A bound that this part of all voxels shares exactly is the edge of a window, not chance."""
 HIGHEST_WINDOW_HU = 600.0
 """Abdominal and mediastinal windows end below this; real bone does not."""
 
-SOFT_HU = (-200, 300)
-"""Fat, organs, muscle, blood with contrast agent."""
-STORED_SHIFT = 1024
-"""What most scanners add to HU to store them without a sign."""
-LEAST_BODY = 0.005
-"""Part of all voxels that must be denser than air and lung for there to be a body."""
 LEAST_SOFT = 0.2
 """Part of the body that must be soft tissue: a skull in a tight crop leaves more."""
 DARK_HU = -40
@@ -69,7 +69,6 @@ BROAD_HU = 60
 FEW_VALUES = 100
 """A slice of a patient has more."""
 MOST_SAMPLES = 2_500_000
-LOWEST_BIN, HIGHEST_BIN = -4096, 8191
 
 
 def check_ct(volume: Volume) -> list[str]:
@@ -106,10 +105,16 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     if source.modality != "CT" or volume.unit != "HU":
         problem = f"The volume holds {source.modality} values in {volume.unit}, not CT in HU."
         raise NotCTError(problem, "Give a CT volume in Hounsfield units.")
-    array = volume.array
-    lo, hi = np.inf, -np.inf
-    for plane in array:
+    array, step = volume.array, _step(volume.array.size)
+    lo, hi, counts = np.inf, -np.inf, np.zeros(HIGHEST_BIN - LOWEST_BIN + 1, np.int64)
+    sample = np.empty(array[:, ::step, ::step].shape, np.float32)  # looked at many times: a view would cost the whole
+    shares: list[SliceShares] = []
+    for plane, into in zip(array, sample, strict=True):  # all that one look at a slice tells, while it is in the cache
         lo, hi = min(lo, float(plane.min())), max(hi, float(plane.max()))
+        into[:] = plane[::step, ::step]
+        of_slice = counted(into)
+        counts += of_slice
+        shares.append(SliceShares.of(of_slice))
         yield
     span = f"The values run from {lo:g} to {hi:g}"
     if lo == hi:
@@ -123,25 +128,19 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
         raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
     if (lo, hi) in SIGNED_BYTES:
         raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
-    step, counts = _step(array.size), np.zeros(HIGHEST_BIN - LOWEST_BIN + 1, np.int64)
-    sample = np.empty(array[:, ::step, ::step].shape, np.float32)  # looked at many times: a view would cost the whole
-    for plane, into in zip(array, sample, strict=True):
-        into[:] = plane[::step, ::step]
-        counts += _counted(into)
-        yield
     seen = Histogram.of(counts, lo, hi)
     _check_tissue(seen, span)
     yield
-    _check_scale(seen, sample, span)
+    _check_scale(seen, counts, sample, span)
     yield
     _check_clipping(seen, sample, (lo, hi), span)
     doubts = _check_points(counts, (lo, hi), span)
-    _check_slices(sample, source.files)
+    _check_slices(shares, source.files)
     _check_lost(sample, source.files, lo)
     yield
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
-    return [*said, *doubts, *source.notes, *_warnings(sample, lo, hi)]
+    return [*said, *doubts, *source.notes, *_warnings(counts, sample, (lo, hi))]
 
 
 def _step(size: int) -> int:
@@ -150,53 +149,6 @@ def _step(size: int) -> int:
     while size / step**2 > MOST_SAMPLES and step < 6:
         step += 1
     return step
-
-
-def _counted(plane: NDArray[np.float32]) -> NDArray[np.int64]:
-    """How many pixels have which HU, from :data:`LOWEST_BIN` up."""
-    place = np.clip(np.rint(plane), LOWEST_BIN, HIGHEST_BIN).astype(np.int32) - LOWEST_BIN
-    return np.bincount(place.ravel(), minlength=HIGHEST_BIN - LOWEST_BIN + 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Histogram:
-    """How many voxels have which HU.
-
-    Attributes
-    ----------
-    counts : of HU rounded to integers, from ``LOWEST_BIN`` up, padding left out.
-    n_all : voxels counted, with padding.
-    padding_hu : the isolated lowest value that was left out, None where there is none.
-    """
-
-    counts: NDArray[np.int64]
-    n_all: int
-    padding_hu: float | None
-
-    @classmethod
-    def of(cls, counts: NDArray[np.int64], lo: float, hi: float) -> Histogram:
-        """Return the histogram of HU between ``lo`` and ``hi``, without padding at either end.
-
-        ``counts`` are those of all pixels, from :data:`LOWEST_BIN` up.
-
-        A plateau at the very lowest or highest value with nothing beside it is padding: clipped values have
-        neighbours. A highest value that soft tissue has is none: a phantom without noise looks like that.
-        """
-        counts, size = counts.copy(), int(counts.sum())
-        counts[: int(PADDING_BELOW_HU) - LOWEST_BIN] = 0
-        padding = lo if lo < PADDING_BELOW_HU else None
-        for value, inward in ((lo, 1), (hi, -1)):
-            at = round(min(max(value, LOWEST_BIN), HIGHEST_BIN)) - LOWEST_BIN
-            beside = counts[at + 1 : at + 101] if inward > 0 else counts[max(at - 100, 0) : at]
-            tissue = inward < 0 and SOFT_HU[0] <= value < SOFT_HU[1]
-            if not tissue and counts[at] > CLIPPED_FRACTION * size and beside.sum() < 0.02 * counts[at]:
-                counts[at] = 0
-                padding = value if inward > 0 else padding
-        return cls(counts, size, padding)
-
-    def between(self, low: float, high: float) -> int:
-        """Return voxels with ``low`` ≤ HU < ``high``."""
-        return int(self.counts[max(int(low) - LOWEST_BIN, 0) : max(int(high) - LOWEST_BIN, 0)].sum())
 
 
 def _check_tissue(seen: Histogram, span: str) -> None:
@@ -235,12 +187,13 @@ def _check_tissue(seen: Histogram, span: str) -> None:
         )
 
 
-def _check_scale(seen: Histogram, sample: NDArray[np.float32], span: str) -> None:
+def _check_scale(seen: Histogram, counts: NDArray[np.int64], sample: NDArray[np.float32], span: str) -> None:
     """Raise where tissue is found near 0, and yet a unit of the numbers is not 1 HU, or their sign is not."""
-    low = np.rint(sample[sample < LOWEST_PADDED_HU])
-    if low.size > MOST_BELOW * sample.size:  # several values are filled in at most: the rest varies
-        _, counts = np.unique(low, return_counts=True)
-        if low.size - np.sort(counts)[-3:].sum() > MOST_BELOW * sample.size:
+    if counts[: int(LOWEST_PADDED_HU) - LOWEST_BIN].sum() > MOST_BELOW * sample.size:
+        # several values are filled in at most: the rest varies
+        low = np.rint(sample[sample < LOWEST_PADDED_HU])
+        _, alike = np.unique(low, return_counts=True)
+        if low.size - np.sort(alike)[-3:].sum() > MOST_BELOW * sample.size:
             raise IntensityError(f"{span}, and many different ones lie below air: no CT has such values.", REMEDY)
     soft, dense = seen.between(*SOFT_HU), seen.between(DENSE_HU, HIGHEST_BIN + 1)
     if dense > soft and seen.between(PADDING_BELOW_HU, AIR_BELOW_HU) < dense:
@@ -335,23 +288,12 @@ def _named(at: int, n: int, files: Sequence[str]) -> str:
     return Path(files[at]).name if len(files) == n else f"slice {at} in the file's order"
 
 
-def _check_slices(sample: NDArray[np.float32], files: Sequence[str]) -> None:
+def _check_slices(shares: Sequence[SliceShares], files: Sequence[str]) -> None:
     """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header."""
-    step = 1 if sample.size < MOST_SAMPLES / 2 else 2
-    sample = sample[:, ::step, ::step]
-
-    def share(low: float, high: float) -> NDArray[np.float64]:
-        return ((sample >= low) & (sample < high)).mean((1, 2))
-
-    shifted = share(STORED_SHIFT + SOFT_HU[0], STORED_SHIFT + SOFT_HU[1])
-    body, air, fat = share(-500, np.inf), share(PADDING_BELOW_HU, AIR_BELOW_HU), share(-300, -50)
-    plateau = np.array([(plane == plane.min()).mean() for plane in sample])  # padding is no air
-    air = np.where(sample.min((1, 2)) < AIR_BELOW_HU, air - plateau, air)
-    stored = (shifted > 0.15 * body) & (air < 0.1 * shifted) & (fat < 0.05 * shifted) & (body > LEAST_BODY)
-    if stored.any():
-        at = int(np.argmax(stored))
-        which = _named(at, len(sample), files)
-        problem = f"{int(stored.sum())} of {len(sample)} slices look like stored values without the rescale to HU"
+    stored = [k for k, share in enumerate(shares) if share.look_stored()]
+    if stored:
+        which = _named(stored[0], len(shares), files)
+        problem = f"{len(stored)} of {len(shares)} slices look like stored values without the rescale to HU"
         raise IntensityError(f"{problem}, first {which}.", REMEDY)
 
 
@@ -360,15 +302,26 @@ def _is_flat(sample: NDArray[np.float32]) -> bool:
     return len(np.unique(sample[len(sample) // 2])) < FEW_VALUES
 
 
-def _warnings(sample: NDArray[np.float32], lo: float, hi: float) -> list[str]:
-    warnings = []
-    low_edge = lo > -900 and np.mean(sample == lo) > CLIPPED_FRACTION
-    high_edge = hi < HIGHEST_WINDOW_HU and np.mean(sample == hi) > CLIPPED_FRACTION / 10  # bone is rarer than air
+def _share_of(value: float, counts: NDArray[np.int64], sample: NDArray[np.float32], least: float) -> float:
+    """Part of the sample that has just this value; 0 where its histogram shows that it is at most ``least``."""
+    at = round(min(max(value, LOWEST_BIN), HIGHEST_BIN)) - LOWEST_BIN
+    return float(np.mean(sample == value)) if counts[at] > least * sample.size else 0.0
+
+
+def _warnings(counts: NDArray[np.int64], sample: NDArray[np.float32], ends: tuple[float, float]) -> list[str]:
+    lo, hi = ends
+    warnings, least = [], CLIPPED_FRACTION / 10  # bone is rarer than air
+    low_edge = lo > -900 and _share_of(lo, counts, sample, CLIPPED_FRACTION) > CLIPPED_FRACTION
+    high_edge = hi < HIGHEST_WINDOW_HU and _share_of(hi, counts, sample, least) > least
     if low_edge or high_edge:
         warnings.append(f"Values are clipped to {lo:g}..{hi:g} HU.")
-    elif hi >= HIGHEST_WINDOW_HU and np.mean(sample == hi) > CLIPPED_FRACTION and not _is_flat(sample):
+    elif (
+        hi >= HIGHEST_WINDOW_HU
+        and _share_of(hi, counts, sample, CLIPPED_FRACTION) > CLIPPED_FRACTION
+        and not _is_flat(sample)
+    ):
         warnings.append(f"Many voxels share the highest value, {hi:g}: they were clipped, or a window was stretched.")
-    elif np.mean(sample < AIR_BELOW_HU) < LEAST_AIR:
+    elif counts[: int(AIR_BELOW_HU) - LOWEST_BIN].sum() < LEAST_AIR * sample.size:
         warnings.append("There is no air in the volume: the body's outline may not be found.")
     if lo < PADDING_BELOW_HU:
         warnings.append(f"Values down to {lo:g} HU are padding, not tissue; they count as air.")

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import IO
 
+MOST_TRIES = 100
+"""Times that a lock file is opened before a file system is taken for one without lasting numbers of its files."""
+
 
 def locked_file(path: Path) -> IO[bytes] | None:
     """Open and lock a file.
@@ -27,7 +30,10 @@ def locked_file(path: Path) -> IO[bytes] | None:
         except PermissionError:
             return None
         return path.open("wb")
-    while True:
+    handle = None
+    for _ in range(MOST_TRIES):
+        if handle is not None:
+            handle.close()  # the one before removed it between our opening and locking: another may have made it anew
         handle = path.open("wb")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,4 +47,4 @@ def locked_file(path: Path) -> IO[bytes] | None:
                 return handle
         except FileNotFoundError:
             pass
-        handle.close()  # the one before removed it between our opening and locking: another may have made it anew
+    return handle  # a file system that numbers its files anew each time: what is locked cannot be compared

@@ -244,6 +244,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m KLIPCore.lab.fuzz.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=40, help="of a sample's chain: fewer make shorter runs")
     parser.add_argument(
         "--only",
         action="append",
@@ -251,7 +252,7 @@ def main() -> int:
     )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="klip-faults-") as name:
-        stand = Stand(Path(name))
+        stand = Stand(Path(name), asked.steps)
         kinds: dict[str, Callable[[], Fault | None]] = {"kills": lambda: kills(stand, asked.kills, asked.seed)}
         others = (
             full_disk,
@@ -291,6 +292,8 @@ def main() -> int:
             for note in fault.notes[:12]:
                 print("  " + note, file=sys.stderr, flush=True)
             sound &= fault.sound
+        seconds, worked = stand.slowest
+        print(f"The slowest whole run took {seconds:.0f} s, {worked:.1f} s of the processor.", file=sys.stderr)
     return 0 if sound else 1
 
 

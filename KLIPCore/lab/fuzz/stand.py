@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.lab.fuzz.seeds import tiny_study, write_tiny_prior
 from KLIPCore.runs.folder import OWN_FILES
@@ -58,16 +60,18 @@ class Stand:
     Parameters
     ----------
     folder : where all of it goes.
+    steps : of a sample's chain; they decide how long a run takes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, steps: int = 40) -> None:
         self.folder = folder
+        self.slowest = (0.0, 0.0)
         folder.chmod(0o755)
         write_dicom_series(tiny_study(SLICES), folder / "ct", seed=1)
         self.prior = write_tiny_prior(folder / "prior")
         self.settings = folder / "settings.yaml"
         work = {
-            "sampling": {"n_samples": 2, "n_steps": 40},
+            "sampling": {"n_samples": 2, "n_steps": steps},
             "record": {"n_nodes": 8, "cell": 2, "layers": ["cold", "path"]},
         }
         self.settings.write_text(
@@ -80,7 +84,10 @@ class Stand:
             raise RuntimeError(f"The undisturbed run failed: {done.stderr}")
         self.seconds = time.monotonic() - began
         self.longest_s = max(LONGEST_S, LONGEST_RUNS * self.seconds)
-        print(f"An undisturbed run of {SLICES} slices takes {self.seconds:.1f} s.", file=sys.stderr)
+        print(
+            f"An undisturbed run of {SLICES} slices takes {self.seconds:.1f} s, {self.slowest[1]:.1f} s of processor.",
+            file=sys.stderr,
+        )
         self.whole = {name: (folder / "whole" / name).read_bytes() for name in COMPARED}
 
     def command(self, out: Path) -> list[str]:
@@ -99,7 +106,8 @@ class Stand:
             "--progress",
             "json",
         ]
-        return [sys.executable, "-m", "KLIPCore.cli", "detect", str(self.folder / "ct"), "-o", str(out), *fixed]
+        python = [sys.executable, "-X", "faulthandler"]  # one that hangs says where, when it is ended
+        return [*python, "-m", "KLIPCore.cli", "detect", str(self.folder / "ct"), "-o", str(out), *fixed]
 
     def start(self, out: Path, before: str = "", tracer: list[str] | None = None) -> subprocess.Popen[str]:
         """Start a run.
@@ -121,8 +129,10 @@ class Stand:
 
     def klip(self, out: Path, before: str = "", tracer: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         """Do a run to its end."""
+        began, worked = time.monotonic(), _processor_s()
         with self.start(out, before, tracer) as process:
             said, errors = end(process, self.longest_s)
+        self.slowest = max(self.slowest, (time.monotonic() - began, _processor_s() - worked))
         return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
     def judge(
@@ -188,14 +198,34 @@ def finished(out: Path) -> dict[str, bytes]:
 
 
 def end(process: subprocess.Popen[str], longest_s: float) -> tuple[str, str]:
-    """Return what a run said; one that hangs is ended, and says so on many lines, which is no sentence."""
+    """Return what a run said; one that hangs is ended, and says where it was, on many lines, which is no sentence."""
     try:
         return process.communicate(timeout=longest_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        said, errors = process.communicate()
+        spent = _spent(process.pid)
+        process.send_signal(signal.SIGABRT)  # what every thread does is written to standard error
+        try:
+            said, errors = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, errors = process.communicate()
         process.returncode = 1  # not as if it had been killed on purpose
-        return said, errors + f"hung\nfor\n{longest_s:.0f} s"
+        return said, f"{errors}\ncut off\nafter {longest_s:.0f} s: {spent}"
+
+
+def _spent(pid: int) -> str:
+    """What a process did with its time: one that stands in line for a core does not hang."""
+    worked = sum(psutil.Process(pid).cpu_times()[:2])
+    queue = Path(f"/proc/{pid}/schedstat")  # of Linux: nanoseconds on a core, and in line for one
+    if not queue.is_file():
+        return f"{worked:.0f} s of the processor"
+    return f"{worked:.0f} s of the processor, {int(queue.read_text().split()[1]) / 1e9:.0f} s in line for it"
+
+
+def _processor_s() -> float:
+    """Seconds of the processor that ended processes of this one took."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _root() -> Path:
