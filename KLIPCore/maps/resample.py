@@ -78,7 +78,11 @@ class LandingSlice:
             slice(rows.start + r.start, rows.start + r.stop),
             slice(columns.start + c.start, columns.start + c.stop),
         )
-        return LandingSlice(self.n, self.n_cells, place, self.body[r, c], self.rows[r], self.columns[c])
+        made = LandingSlice(self.n, self.n_cells, place, self.body[r, c], self.rows[r], self.columns[c])
+        (near_rows, near_columns), (of_rows, of_columns) = self._nearest, self._weights  # which need not be made again
+        made.__dict__["_nearest"] = near_rows[r], near_columns[c]
+        made.__dict__["_weights"] = _some_rows(of_rows, r), _some_rows(of_columns, c)
+        return made
 
     @cached_property
     def _nearest(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -92,6 +96,13 @@ class LandingSlice:
     @cached_property
     def _weights(self) -> tuple[sp.csr_array, sp.csr_array]:
         return interpolation_weights(self.rows, self.n_cells, 1), interpolation_weights(self.columns, self.n_cells, 1)
+
+
+def _some_rows(weights: sp.csr_array, rows: slice) -> sp.csr_array:
+    """``weights[rows]``, some times faster."""
+    ends = weights.indptr[rows.start : rows.stop + 1]
+    data, columns = weights.data[ends[0] : ends[-1]], weights.indices[ends[0] : ends[-1]]
+    return sp.csr_array((data, columns, ends - ends[0]), shape=(len(ends) - 1, weights.shape[1]))
 
 
 class Landing:

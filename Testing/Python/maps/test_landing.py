@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from KLIPCore.maps.resample import Landing
+from KLIPCore.maps.resample import Landing, LandingSlice
 from KLIPCore.volume.frame import Frame
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.grid import Grid
@@ -65,6 +65,11 @@ def test_a_part_holds_every_voxel_of_its_cells() -> None:
     everywhere = whole.nearest(marked)
     assert part.nearest(marked).all(), "nothing else than those cells"
     assert part.nearest(marked).sum() == everywhere.sum()
+    cells = np.random.default_rng(0).random((8, 8)).astype(np.float32)
+    (_, rows, columns), (_, r, c) = whole.place, part.place
+    inside = (slice(r.start - rows.start, r.stop - rows.start), slice(c.start - columns.start, c.stop - columns.start))
+    for way in (LandingSlice.smooth, LandingSlice.nearest):
+        np.testing.assert_array_equal(way(part, cells), way(whole, cells)[inside])
     assert whole.part(np.zeros((8, 8), bool)) is None
     many = np.zeros((3, 8, 8), bool)
     many[[0, 2]] = marked
