@@ -31,6 +31,8 @@ class TrainingConfig:
     size, body_fraction : the frame (pixels, fraction).
     patches : (side in pixels, patches per step) pairs, taken in turn: small ones learn texture cheaply, large ones
         teach the middle attention how many places a whole slice has.
+    whole_from : step from which a step sees one whole slice; None: never. Patches alone do not teach how a whole
+        body looks under much noise.
     steps, warmup_steps, decay_steps : length of the run and of its learning-rate ramps.
     optimiser : one of :data:`OPTIMISERS`.
     learning_rate, ema : the optimiser's rate and the running average's decay per step.
@@ -54,6 +56,7 @@ class TrainingConfig:
     size: int = 256
     body_fraction: float = 0.875
     patches: tuple[tuple[int, int], ...] = ((64, 16), (64, 16), (128, 4), (64, 16), (256, 1))
+    whole_from: int | None = None
     steps: int = 6000
     warmup_steps: int = 100
     decay_steps: int = 1500
@@ -105,6 +108,12 @@ class TrainingConfig:
                 f"The training configuration {path.name} cannot be used ({why}).",
                 "Compare it with configs/train_abdomen.yaml.",
             ) from error
+
+    def patch(self, step: int) -> tuple[int, int]:
+        """Return the side of the patches of a step in pixels, and how many there are."""
+        if self.whole_from is not None and step >= self.whole_from:
+            return self.size, 1
+        return self.patches[step % len(self.patches)]
 
     def rate(self, step: int) -> float:
         """Return the learning rate at a step: warm-up, plateau, linear fall to zero at ``steps``."""

@@ -165,7 +165,7 @@ class _Run:
     def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Patches, positions, levels and noise of the next step, on the device."""
         c, generator = self.config, self.state.generator
-        side, n = c.patches[self.state.step % len(c.patches)]
+        side, n = c.patch(self.state.step)
         patches, where = sample_patches(self.stack, self.position, n, side, c.augmentation, generator, self.organs)
         level = Objective(self.state.network).draw(
             n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator

@@ -91,6 +91,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(patients: Path, tmp_path: Pat
     assert same(tmp_path / "whole" / "tiny.safetensors", tmp_path / "stopped" / "tiny.safetensors")
 
 
+def test_patches_come_in_turn_and_whole_slices_at_the_end(patients: Path, tmp_path: Path) -> None:
+    config = tiny_config(whole_from=4, steps=6)
+    assert [config.patch(step) for step in range(6)] == [(16, 8), (32, 2), (16, 8), (32, 2), (SIZE, 1), (SIZE, 1)]
+    train(config, patients, tmp_path / "whole")
+    train(replace(config, whole_from=None), patients, tmp_path / "patches")
+    assert not same(tmp_path / "whole" / "tiny.safetensors", tmp_path / "patches" / "tiny.safetensors")
+
+
 def test_resuming_and_lengthening(patients: Path, tmp_path: Path) -> None:
     config = tiny_config(decay_steps=1)
     train(with_steps(config, 3), patients, tmp_path)
