@@ -151,8 +151,8 @@ class Landing:
 
     def around(self, cells: NDArray[np.bool_]) -> tuple[LandingSlice, ...]:
         """Return the parts of the slices' boxes that hold every voxel of the marked (n, h, w) cells."""
-        some = cells.any((1, 2))
-        parts = (part.part(cells[part.n]) for part in self.slices if some[part.n])
+        some = np.flatnonzero(cells.any((1, 2))).tolist()
+        parts = (part.part(cells[part.n]) for part in self.slices if part.n in some)
         return tuple(part for part in parts if part is not None)
 
     def blank(self, dtype: type) -> tuple[NDArray, NDArray]:

@@ -143,6 +143,14 @@ def test_too_little_or_nothing_to_compare_is_explained() -> None:
         twin_p_values(np.ones(3), np.ones(4))
 
 
+@pytest.mark.parametrize("n", [60, 150_001])
+def test_short_numbers_are_fitted_as_long_ones(n: int) -> None:
+    """To the bit, with zeros and negative ones among them."""
+    nats = np.random.default_rng(n).lognormal(size=n).astype(np.float32)
+    nats[::7], nats[3] = 0, -0.1
+    assert BulkNull.fit(nats) == BulkNull.fit(nats.astype(np.float64))
+
+
 @settings(deadline=None, max_examples=30)
 @example(0.35, 0.35 * float(ndtri(0.9) / ndtri(0.65)))  # the root is 0, and every power that counts as 0 is one
 @given(st.floats(0.01, 4), st.floats(1.0, 8))
