@@ -65,7 +65,9 @@ class Service:
             session.trust_env = False  # its authorities would come before those that were asked for
         token = os.environ.get(TOKEN, "")
         headers = {"Authorization": f"Bearer {token}"} if token else None
-        return package.DICOMwebClient(self.url, session=session, headers=headers, timeout=self.timeout_s)
+        found = package.DICOMwebClient(self.url, session=session, headers=headers, timeout=self.timeout_s)
+        found.set_http_retry_params(retry=False)  # five tries of whatever fails, a wrong certificate too, else
+        return found
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:
@@ -90,7 +92,7 @@ class Service:
                     raise insecure from error
                 why = "nobody answers, or it ended the conversation"
             else:
-                code = _status(error)
+                code = getattr(getattr(error, "response", None), "status_code", None)
                 why = f"status {code}" if code else type(error).__name__
                 remedy = f"Set {TOKEN} to a token that is valid." if code in (401, 403) else remedy
             raise ResourceError(f"The DICOMweb service could not {what} ({why}).", remedy) from error
@@ -102,9 +104,3 @@ class Service:
             return None
         known = self.tls or Tls(Path(optional("requests", "pacs").certs.where()))
         return why_not(parts.hostname, parts.port or 443, known.calling(), self.timeout_s)
-
-
-def _status(error: Exception) -> int | None:
-    """Return the status of an answer, also of the last one of several tries."""
-    last = getattr(getattr(error, "last_attempt", None), "value", None)
-    return getattr(getattr(error, "response", last), "status_code", None)
