@@ -1,7 +1,7 @@
 """What the audit says of a network that invents: `python -m KLIPCore.lab.audit_inventions --data FOLDER --kept KEPT`.
 
-Teaches the network of :mod:`KLIPCore.lab.audit_adversary` (minutes on one free core; a stopped call goes on), shows it
-simulated scans of patients that it has not met, and audits
+Teaches the network of :mod:`KLIPCore.lab.audit_inventor` (minutes on one free core; a stopped call goes on), gives it
+and the prior behind it simulated scans of patients that neither has met, and audits
 
 inventions   what its picture of a healthy slice shows and the truth does not have, by a rule: a connected part of
              |picture - truth| > 20 HU, both low-passed, that holds a square of 6 mm, in which the truth has at most a
@@ -19,9 +19,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -35,10 +36,11 @@ from KLIPCore.audit.null_space import RangeProjection
 from KLIPCore.audit.removal import Removal, flatten, removals
 from KLIPCore.audit.structures import body_of
 from KLIPCore.export.images import Picture
-from KLIPCore.lab.audit_adversary import Lessons, learn, with_lesions
 from KLIPCore.lab.audit_cases import BTCV_TEST, BTCV_TRAIN, Scanner, Slice, btcv_slices, chaos_slices, finer
-from KLIPCore.lab.audit_inventions_report import Found, picture, report
-from KLIPCore.lab.audit_unet import SmallUNet, back_projected, reconstruct
+from KLIPCore.lab.audit_inventions_report import Found, Tried, picture, report
+from KLIPCore.lab.audit_inventor import Inventor, Lessons, learn, with_lesions
+from KLIPCore.lab.audit_unet import back_projected
+from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.volume.units import MU_WATER_PER_MM
 
 HU = MU_WATER_PER_MM / 1000
@@ -147,26 +149,37 @@ def _found(
     )  # fmt: skip
 
 
-def scanned(network: SmallUNet, own: Slice, scanner: Scanner, seed: int) -> Subject:
-    """Scan a slice, and let the network reconstruct it."""
+def scanned(inventor: Inventor, own: Slice, scanner: Scanner, seed: int) -> Subject:
+    """Scan a slice, and reconstruct it."""
     m = scanner.scan(finer(own.mu), seed)
-    return Subject(reconstruct(network, own, scanner, seed), own.pixel_mm, m, False)
+    return Subject(inventor(own, scanner, seed), own.pixel_mm, m, False)
 
 
-def rows(
-    network: SmallUNet, slices: Sequence[Slice], n_views: int, lessons: Lessons
-) -> Iterator[tuple[list[Found], dict[str, int]]]:
-    """Yield what is found on each slice, healthy and with lesions, and how much of each there was."""
-    for number, own in enumerate(slices):
-        scanner = Scanner.of(own.grid, n_views)
-        healthy = scanned(network, own, scanner, 1000 + number)
-        kinds = inventions_and_structures(healthy.image, own.mu, own.pixel_mm)
-        found = list(audited(kinds, healthy, own, own.mu, number))
-        ill = with_lesions(own, lessons, np.random.default_rng([lessons.seed, 10**6 + number]))
-        shown = scanned(network, ill, scanner, 2000 + number)
-        there, kept = _lesions(own, ill, shown.image)
-        found += audited({"lesion": kept}, shown, ill, ill.mu, number)
-        yield found, {"inventions": len(kinds["invention"]), "lesions": there, "shown": len(kept)}
+def tried(inventor: Inventor, own: Slice, number: int, n_views: int, lessons: Lessons, most: int) -> Tried:
+    """Return what is found on a slice, as it is and with lesions, and how much of each there was.
+
+    Parameters
+    ----------
+    inventor : what reconstructs.
+    own, number : the slice, and its place in the sequence, of which seeds are made.
+    n_views : of its scans.
+    lessons : what lesions are like.
+    most : of each kind that are audited, chosen at random; solving is what takes time.
+    """
+    scanner, rng = Scanner.of(own.grid, n_views), np.random.default_rng([lessons.seed, 10**6 + number])
+    healthy = scanned(inventor, own, scanner, 1000 + number)
+    kinds = inventions_and_structures(healthy.image, own.mu, own.pixel_mm)
+    some = {kind: _chosen(masks, most, rng) for kind, masks in kinds.items()}
+    found = list(audited(some, healthy, own, own.mu, number))
+    ill = with_lesions(own, lessons, rng)
+    shown = scanned(inventor, ill, scanner, 2000 + number)
+    there, kept = _lesions(own, ill, shown.image)
+    found += audited({"lesion": _chosen(kept, most, rng)}, shown, ill, ill.mu, number)
+    return Tried(found, {"inventions": len(kinds["invention"]), "lesions": there, "shown": len(kept)})
+
+
+def _chosen(masks: list[NDArray[np.bool_]], most: int, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+    return [masks[k] for k in sorted(rng.permutation(len(masks))[:most])]
 
 
 def _lesions(own: Slice, ill: Slice, image: Tensor) -> tuple[int, list[NDArray[np.bool_]]]:
@@ -183,10 +196,10 @@ def _lesions(own: Slice, ill: Slice, image: Tensor) -> tuple[int, list[NDArray[n
     return n, kept
 
 
-def draw(network: SmallUNet, own: Slice, n_views: int, seed: int) -> Picture:
+def draw(inventor: Inventor, own: Slice, n_views: int, seed: int) -> Picture:
     """Return the picture of one healthy slice: truth, back-projection, network, verdicts."""
     scanner = Scanner.of(own.grid, n_views)
-    subject = scanned(network, own, scanner, seed)
+    subject = scanned(inventor, own, scanner, seed)
     kinds = inventions_and_structures(subject.image, own.mu, own.pixel_mm)
     masks = [mask for some in kinds.values() for mask in some]
     verdicts = [found.verdict for found in audited(kinds, subject, own, own.mu, 0)]
@@ -199,33 +212,43 @@ def main() -> None:
     """Teach, show, audit; print the tables and keep every row."""
     parser = argparse.ArgumentParser(description="What the audit says of a network that invents.")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--kept", type=Path, required=True, help="folder of the network's checkpoints")
-    parser.add_argument("-o", "--out", type=Path, default=None)
+    parser.add_argument("--kept", type=Path, required=True, help="checkpoints and rows; a stopped call goes on")
     parser.add_argument("--views", type=int, default=24)
     parser.add_argument("--learnt-views", type=int, default=Lessons.views, help="of the scans it learns")
     parser.add_argument("--steps", type=int, default=Lessons.steps)
-    parser.add_argument("--fidelity", type=float, default=Lessons.fidelity)
-    parser.add_argument("--slices", type=int, default=3, help="of each patient")
+    parser.add_argument("--sigma", type=float, default=Inventor.sigma, help="noise the prior draws anew; 0: no prior")
+    parser.add_argument("--slices", type=int, default=1, help="of each patient")
+    parser.add_argument("--most", type=int, default=8, help="structures of each kind audited in a slice")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    lessons = Lessons(views=given.learnt_views, steps=given.steps, fidelity=given.fidelity, seed=given.seed)
+    lessons = Lessons(views=given.learnt_views, steps=given.steps, seed=given.seed)
     learnt = list(btcv_slices(given.data, BTCV_TRAIN, per_case=30))
-    tried = [*btcv_slices(given.data, BTCV_TEST, given.slices), *chaos_slices(given.data, given.slices)]
-    if not learnt or not tried:
+    slices = [*btcv_slices(given.data, BTCV_TEST, given.slices), *chaos_slices(given.data, given.slices)]
+    if not learnt or not slices:
         parser.error(f"{given.data} has no slices to learn or to try: give the folder that holds `btcv`.")
     network = learn(learnt, Scanner.of(learnt[0].grid, lessons.views), lessons, given.kept, print)
-    found: list[Found] = []
-    counts: list[dict[str, int]] = []
-    for part, count in rows(network, tried, given.views, lessons):
-        found += part
-        counts.append(count)
-        if given.out is not None:
-            given.out.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"counts": counts, "found": [asdict(f) for f in found]}, indent=1)
-            (given.out / "audit_inventions.json").write_text(text + "\n", encoding="utf-8")
-    print(report(found, counts))
-    if given.out is not None:
-        draw(network, tried[0], given.views, 1000).write(given.out / "audit_network.jpg")
+    inventor = Inventor(network, load_prior("abdomen-ct-256", "cpu") if given.sigma else None, given.sigma)
+    asked = {
+        **asdict(lessons),
+        "tried_views": given.views,
+        "sigma": given.sigma,
+        "slices": given.slices,
+        "most": given.most,
+    }
+    file = given.kept / f"audit_inventions_{given.sigma:g}.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    parts = [Tried.of(part) for part in before.get("tried", ())] if before.get("asked") == json_ready(asked) else []
+    for number in range(len(parts), len(slices)):
+        parts.append(tried(inventor, slices[number], number, given.views, lessons, given.most))
+        text = json.dumps({"asked": asked, "tried": [asdict(part) for part in parts]}, indent=1)
+        file.write_text(text + "\n", encoding="utf-8")
+    print(report([f for part in parts for f in part.found], [part.counts for part in parts]))
+    draw(inventor, slices[0], given.views, 1000).write(given.kept / f"audit_network_{given.sigma:g}.jpg")
+
+
+def json_ready(asked: dict[str, Any]) -> Any:
+    """Settings as they come back from a file."""
+    return json.loads(json.dumps(asked))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,25 @@ class Found:
     amplitude_error: float
     nats: float
     verdict: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One slice.
+
+    Attributes
+    ----------
+    found : what was audited.
+    counts : inventions of the healthy slice, lesions that were put in, and those of them that the picture shows.
+    """
+
+    found: list[Found]
+    counts: dict[str, int]
+
+    @classmethod
+    def of(cls, written: dict[str, Any]) -> Tried:
+        """Return what ``dataclasses.asdict`` made a dictionary of."""
+        return cls([Found(**f) for f in written["found"]], written["counts"])
 
 
 def table(found: Sequence[Found]) -> str:
