@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,16 +24,37 @@ FAST = Config(
 )
 
 
+def of_all_workers(factory: pytest.TempPathFactory) -> Path:
+    """The session's folder, in which the workers of pytest-xdist have theirs; without them, it is the only one's."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def hand_on(made: Path, to: Path) -> None:
+    """Put a folder, whole, where other workers look for it; one of them may have been quicker."""
+    with suppress(OSError):
+        made.rename(to)
+
+
 @pytest.fixture(scope="session")
 def dicom_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DICOM folder of four simulated slices with a lesion."""
-    folder = tmp_path_factory.mktemp("study") / "ct"
-    write_dicom_series(small_study(), folder, seed=1)
+    folder = of_all_workers(tmp_path_factory) / "ct"
+    if not folder.is_dir():
+        made = tmp_path_factory.mktemp("study") / "ct"
+        write_dicom_series(small_study(), made, seed=1)
+        hand_on(made, folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def run(dicom_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Detection:
-    """A finished run; its folder must not be changed by tests."""
+    """A finished run, of slices that another worker may have sampled; its folder must not be changed by tests."""
+    out, sampled = tmp_path_factory.mktemp("run") / "out", of_all_workers(tmp_path_factory) / "sampled"
+    if sampled.is_dir():
+        shutil.copytree(sampled, out)
     torch.manual_seed(0)
-    return detect(dicom_study, tmp_path_factory.mktemp("run") / "out", FAST)
+    found = detect(dicom_study, out, FAST)
+    if not sampled.is_dir():
+        hand_on(Path(shutil.copytree(out, tmp_path_factory.mktemp("run") / "copy")), sampled)
+    return found
