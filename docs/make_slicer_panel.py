@@ -33,7 +33,7 @@ from panel_at_work import opened_panel, picture, slicer  # noqa: E402
 from standins import person  # noqa: E402
 
 PANEL_WIDTH = 470
-UPPER, LOWER = 740, 480
+UPPER, LOWER = 740, 512
 """Heights of the views: together about as high as the panel."""
 FLAT = 256
 """Colors of a picture of the panel alone."""
@@ -79,13 +79,13 @@ def draw(widget: Any, study: Path, to: Path) -> None:
     person.wait(lambda: not widget.panel.detection.running, LONGEST_S, "the run ends")
     results = widget.panel.results
     person.click(ui.show3DCheckBox)
-    person.click_cell(ui.regionTable, 0, 1)
+    person.click_cell(ui.regionTable, 0, 2)
     save_png(picture(widget, PANEL_WIDTH), to / "slicer_panel_before.png", FLAT)
     low, high = ui.blockSizeSlider.minimum, ui.blockSizeSlider.maximum
     person.drag(ui.blockSizeSlider, (BLOCK_AFTER - low) / (high - low))
     widget._parameterNode.blockSize = BLOCK_AFTER
     person.wait(lambda: results.settings.block_mm == BLOCK_AFTER, 30, "the map follows")
-    person.click_cell(ui.regionTable, 0, 1)
+    person.click_cell(ui.regionTable, 0, 2)
     panel = picture(widget, PANEL_WIDTH)
     save_png(panel, to / "slicer_panel_after.png", FLAT)
     place = np.array(results.regions[widget.panel.found.table.order[0]].peak_lps_mm)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 SWATCH = 12
 """Pixels of a color's square."""
 
-WIDEST = 28
-"""Characters of a column, about: a longer name is cut, and its tooltip has all of it."""
+NARROWEST, WIDEST = 7, 28
+"""Characters of a column, about: numbers stand apart where no organ needs the room; a longer name is cut, and its
+tooltip has all of it."""
 
 DOWNWARDS, UPWARDS = "▾", "▴"
 """After the heading that is sorted by. Qt's own arrow takes its room in every heading, which names of organs need."""
@@ -168,7 +169,9 @@ class RegionTable:
         header, modes = self._widget.horizontalHeader(), qt.QHeaderView
         header.setSectionResizeMode(REGION, modes.ResizeToContents if known else modes.Stretch)
         header.setSectionResizeMode(ORGAN, modes.ResizeToContents)
-        header.setMaximumSectionSize(WIDEST * self._widget.fontMetrics().averageCharWidth() if known else -1)
+        character = self._widget.fontMetrics().averageCharWidth()
+        header.setMinimumSectionSize(-1 if known else NARROWEST * character)
+        header.setMaximumSectionSize(WIDEST * character if known else -1)
         header.setStretchLastSection(known)
 
     @property
