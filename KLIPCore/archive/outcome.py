@@ -81,7 +81,7 @@ def verdict_cells(result: dict[str, Any], guard: dict[str, Any]) -> dict[str, An
         verdict = guard.get("verdict")
         cells |= {"guard": verdict, "guard_p": guard.get("p"), "finding": verdict}
         cells["reasons"] = " ".join(
-            str(r.get("sentence", "")) for r in guard.get("reasons", ()) if isinstance(r, dict)
+            _one_line(str(r.get("sentence", ""))) for r in guard.get("reasons", ()) if isinstance(r, dict)
         )
     if result:
         regions = _regions(result)
@@ -136,9 +136,14 @@ def failure_cells(failure: Failure, guard: dict[str, Any]) -> dict[str, Any]:
     return cells | {
         "finding": None,
         "error": failure.error,
-        "message": failure.message,
-        "remedy": failure.remedy,
+        "message": _one_line(failure.message),
+        "remedy": _one_line(failure.remedy),
     }
+
+
+def _one_line(text: str) -> str:
+    """A sentence as a cell: a reader's list of series has lines."""
+    return " ".join(text.split())
 
 
 def of_study(entry: Entry, line: int, name: str) -> dict[str, Any]:

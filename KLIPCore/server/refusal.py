@@ -16,8 +16,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SILENT = (401, 404, 409, 429, 500)
 """Status codes without a line in the log: it has one already, or they are an upload's ordinary course, or too many."""
 
-OF_OURS = (413, 415, 426, 503, 507)
-"""Status codes whose sentences are ours alone; those of others may hold what a client has sent."""
+OF_OURS = {413: "message", 415: "message", 426: "remedy", 503: "message", 507: "message"}
+"""What of an answer is ours alone, by status; others may hold what a client has sent."""
 
 
 def is_full(error: BaseException) -> bool:
@@ -59,5 +59,5 @@ class Refusal(Exception):  # noqa: N818  (the client's error, not the server's)
     def note(self) -> None:
         """Write a line into the log, without what a client has sent."""
         if self.status not in SILENT:
-            what = self.body["message"] if self.status in OF_OURS else self.body["error"]
+            what = self.body[OF_OURS.get(self.status, "error")]
             log.info("a request was refused (status %d): %s", self.status, what)

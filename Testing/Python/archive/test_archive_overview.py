@@ -12,6 +12,8 @@ import pytest
 
 from KLIPCore.archive.entries import Entry
 from KLIPCore.archive.importing import import_index
+from KLIPCore.archive.jobs import Failure
+from KLIPCore.archive.outcome import failure_cells
 from KLIPCore.archive.overview import Overview
 from KLIPCore.archive.plan import ArchiveFolder, Plan
 from KLIPCore.archive.state import DONE, FAILED, State
@@ -84,3 +86,10 @@ def test_a_table_holds_no_formula(folder: ArchiveFolder, tmp_path: Path) -> None
             put(row)
     text = (tmp_path / "t.csv").read_text(encoding="utf-8-sig")
     assert text.splitlines() == ["line,path", "1,'=1+1", "2,'=1+1", "3,'=1+1", "4,'=1+1"]
+
+
+def test_a_sentence_is_one_line_of_a_table() -> None:
+    guard = {"verdict": "does not fit", "reasons": [{"sentence": "Only MR:\n  #1 number 1\n"}, {"sentence": "Stop."}]}
+    cells = failure_cells(Failure("NotCTError", "Only MR:\n  #1 number 1", "Give\tCT.", 4), guard)
+    assert cells["reasons"] == "Only MR: #1 number 1 Stop."
+    assert (cells["message"], cells["remedy"]) == ("Only MR: #1 number 1", "Give CT.")

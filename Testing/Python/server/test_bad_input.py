@@ -143,6 +143,6 @@ def test_wrong_tokens_and_old_clients_are_lines_in_the_log(
         assert "a client was told at once: Update the client" in caplog.messages.pop()
         old = {"Authorization": f"Bearer {TOKEN}", "X-KLIP-Protocol": str(PROTOCOL - 1)}
         assert served.ask("POST", "/v1/jobs", b"{}", old)[0] == 426
-        assert f"protocol {PROTOCOL - 1}" in caplog.messages.pop()
+        assert "(status 426): Update the client" in caplog.messages.pop()
         assert served.job_folders == []
     assert not [word for word in (TOKEN, wrong, "DOE", "Doe") if word in caplog.text]
