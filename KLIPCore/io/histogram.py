@@ -68,6 +68,11 @@ class Histogram:
                 padding = value if inward > 0 else padding
         return cls(counts, size, padding)
 
+    def ends(self) -> tuple[int, int]:
+        """Return the lowest and the highest HU that are no padding; (0, 0) where there are none."""
+        held = np.flatnonzero(self.counts)
+        return (int(held[0]) + LOWEST_BIN, int(held[-1]) + LOWEST_BIN) if len(held) else (0, 0)
+
     def between(self, low: float, high: float) -> int:
         """Return voxels with ``low`` ≤ HU < ``high``."""
         return int(self.counts[max(int(low) - LOWEST_BIN, 0) : max(int(high) - LOWEST_BIN, 0)].sum())
@@ -80,12 +85,14 @@ class SliceShares:
     Attributes
     ----------
     shifted : pixels where soft tissue lies in values that are stored without their rescale.
-    body, air, fat : pixels denser than lung; air but for its commonest value, which may be padding; fat.
+    body, soft : pixels denser than lung; soft tissue.
+    air, fat : air but for its commonest value, which may be padding; fat.
     size : pixels.
     """
 
     shifted: int
     body: int
+    soft: int
     air: int
     fat: int
     size: int
@@ -101,12 +108,15 @@ class SliceShares:
         return cls(
             between(STORED_SHIFT + SOFT_HU[0], STORED_SHIFT + SOFT_HU[1]),
             between(-500, HIGHEST_BIN + 1),
+            between(*SOFT_HU),
             between(PADDING_BELOW_HU, AIR_BELOW_HU) - plateau,
             between(-300, -50),
             int(counts.sum()),
         )
 
     def look_stored(self) -> bool:
-        """Return whether tissue is where stored values have it, without air and fat where HU have them."""
+        """Return whether tissue is where stored values have it, and air and fat, or soft tissue, not where HU do."""
         bright = self.shifted > 0.15 * self.body and self.body > LEAST_BODY * self.size
+        if bright and self.shifted > 0.5 * self.body and self.soft < 0.05 * self.body:
+            return True
         return bright and self.air < 0.1 * self.shifted and self.fat < 0.05 * self.shifted

@@ -50,8 +50,10 @@ LEAST_DARK = 0.005
 REMEDY = (
     "Export the CT in Hounsfield units (air near -1000, water 0), without normalisation or windowing to grey values."
 )
-SIGNED_BYTES = ((-128.0, 127.0), (-127.0, 128.0), (-127.0, 127.0))
-"""Bounds of 8-bit grey values stored with a sign."""
+SIGNED_BYTES = (range(-130, -125), range(126, 129))
+"""Bounds of 8-bit grey values stored with a sign, one value of padding beside them."""
+TURNED_AIR_HU, MUCH_AIR = (900, 1100), 0.05
+"""Air with its sign turned, and the least part of all voxels in it."""
 LOWEST_PADDED_HU, MOST_BELOW = -1500.0, 0.05
 """Below the former lies padding alone, of very few values: other values fill at most the latter part of all voxels."""
 DENSE_HU = 700
@@ -66,6 +68,8 @@ and its least part of what lies within three times that width. Fat's peak is thr
 """
 BROAD_HU = 60
 """Half the width of a peak of soft tissue that was scaled up to where bone lies."""
+LEAST_OF_BESIDE = 0.05
+"""Part of the soft tissue of both slices beside it that a slice holds at least."""
 FEW_VALUES = 100
 """A slice of a patient has more."""
 MOST_SAMPLES = 2_500_000
@@ -126,9 +130,9 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
         raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", REMEDY)
     if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
         raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
-    if (lo, hi) in SIGNED_BYTES:
-        raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
     seen = Histogram.of(counts, lo, hi)
+    if all(end in bounds for end, bounds in zip(seen.ends(), SIGNED_BYTES, strict=True)):
+        raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
     _check_tissue(seen, span)
     yield
     _check_scale(seen, counts, sample, span)
@@ -195,6 +199,12 @@ def _check_scale(seen: Histogram, counts: NDArray[np.int64], sample: NDArray[np.
         _, alike = np.unique(low, return_counts=True)
         if low.size - np.sort(alike)[-3:].sum() > MOST_BELOW * sample.size:
             raise IntensityError(f"{span}, and many different ones lie below air: no CT has such values.", REMEDY)
+    turned = seen.counts[TURNED_AIR_HU[0] - LOWEST_BIN : TURNED_AIR_HU[1] - LOWEST_BIN]
+    air = seen.counts[int(PADDING_BELOW_HU) - LOWEST_BIN : int(AIR_BELOW_HU) - LOWEST_BIN]
+    noisy, air_noisy = int(turned.sum() - turned.max()), int(air.sum() - air.max())  # one value may be filled in
+    if noisy > max(MUCH_AIR * seen.n_all, 2 * air_noisy, 2 * (seen.between(400, HIGHEST_BIN + 1) - turned.sum())):
+        problem = f"{span}, and what fills most of the volume lies near 1000, where air does with its sign turned"
+        raise IntensityError(f"{problem}: these are not Hounsfield units.", REMEDY)
     soft, dense = seen.between(*SOFT_HU), seen.between(DENSE_HU, HIGHEST_BIN + 1)
     if dense > soft and seen.between(PADDING_BELOW_HU, AIR_BELOW_HU) < dense:
         problem = f"{span}, and more voxels are as dense as bone or metal than are soft tissue"
@@ -295,6 +305,13 @@ def _check_slices(shares: Sequence[SliceShares], files: Sequence[str]) -> None:
         which = _named(stored[0], len(shares), files)
         problem = f"{len(stored)} of {len(shares)} slices look like stored values without the rescale to HU"
         raise IntensityError(f"{problem}, first {which}.", REMEDY)
+    soft = np.array([share.soft for share in shares])
+    beside = np.minimum(soft[:-2], soft[2:])
+    lacking = np.flatnonzero((beside > LEAST_BODY * shares[0].size) & (soft[1:-1] < LEAST_OF_BESIDE * beside)) + 1
+    if len(lacking):
+        which = _named(int(lacking[0]), len(shares), files)
+        problem = f"Unlike both slices beside it, {which} holds hardly any soft tissue"
+        raise IntensityError(f"{problem}: its numbers were lost, or have another rescale.", REMEDY)
 
 
 def _is_flat(sample: NDArray[np.float32]) -> bool:

@@ -36,6 +36,8 @@ CALM, DIPS = 0.05, 5.0
 """Rays through air, at the detector's ends, vary by at most the former part of what is beside them; that lies on one
 side of them, farther than on the other by the latter factor.
 """
+FLAT, NO_AIR = 0.01, 0.05
+"""Rays through air differ by less than the former part of the range, and are nearer to 0 than the latter."""
 LOG_REMEDY = (
     "Take -log(I / I0), with I0 the counts of a ray through air; line integrals are 0 in air and grow with what is in "
     "the way."
@@ -147,6 +149,7 @@ def check_unit(sinogram: NDArray[np.float32]) -> None:
     if extent <= 0:
         return
     _check_dips(sinogram)
+    _check_air(sinogram, float(extent))
     third = sinogram.shape[1] // 3
     middle = float(np.median(sinogram[:, third:-third]))
     top = float(sinogram.max())
@@ -183,6 +186,24 @@ def _check_dips(sinogram: NDArray[np.float32]) -> None:
     down, up = air - low, high - air
     if down > DIPS * max(up, 0.0) and spread < CALM * down:
         raise _no_line_integrals(air, low, "logarithms without their minus sign" if abs(air) < CALM * down else "")
+
+
+def _check_air(sinogram: NDArray[np.float32], extent: float) -> None:
+    """Raise where rays through air, one value on both sides of the object in all views, are not near 0.
+
+    What is wider than the detector has no such plateau: its shadow still falls there.
+    """
+    width = max(sinogram.shape[1] // 20, 3)
+    ends = np.concatenate([sinogram[:, :width], sinogram[:, -width:]], axis=1).astype(np.float64)
+    air = float(np.median(ends))
+    flat = np.abs(np.median(ends, axis=0) - air).max() < FLAT * extent
+    steady = float(np.quantile(np.abs(ends - air), 0.9)) < 3 * FLAT * extent
+    if flat and steady and abs(air) > NO_AIR * extent:
+        raise IntensityError(
+            f"Rays through air have the value {air:.4g} in all views, and not 0: something was added to the line "
+            "integrals.",
+            LOG_REMEDY,
+        )
 
 
 def _no_line_integrals(air: float, middle: float, kind: str = "") -> IntensityError:

@@ -37,6 +37,7 @@ from KLIPCore.errors import (
 )
 from KLIPCore.io.line_integrals import check_angles, check_degrees, check_unit
 from KLIPCore.io.matlab import plain_fields, read_mat
+from KLIPCore.io.sinogram_moments import check_views
 from KLIPCore.io.sinogram_scale import check_scale
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
 from KLIPCore.volume.untrusted import json_object, load_npz, read_json
@@ -306,6 +307,7 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
         )
     check_angles(sinogram, geometry)
     check_unit(sinogram)
+    check_views(sinogram, geometry)
     check_scale(sinogram, geometry)
 
 

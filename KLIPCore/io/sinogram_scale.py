@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.errors import IntensityError
+from KLIPCore.errors import GeometryError, IntensityError
 from KLIPCore.volume.geometry import FanBeam, Geometry
 
 MOST_VIEWS, WIDEST_GAP_RAD = 180, math.radians(12)
@@ -30,6 +30,8 @@ UNEVEN, BETTER = 0.015, 3.0
 another reading of the values does by the latter factor.
 """
 PATIENT_MM = (100.0, 700.0)
+WIDEST_MM = 1200.0
+"""Wider than any patient with both arms; a pitch in another unit makes more."""
 SIDE = 64
 """Pixels of the picture that attenuation is read from."""
 BODY_PART = 0.5
@@ -172,6 +174,7 @@ def check_scale(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     ------
     IntensityError : the mass is even over views if the values are the absorbed part; or what has a patient's size
         weakens rays as no tissue does.
+    GeometryError : it is wider than any patient.
     """
     with np.errstate(all="ignore"):  # whatever the numbers are: what is no number decides nothing
         _check(sinogram, geometry)
@@ -188,6 +191,11 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
         if given > UNEVEN and given > BETTER * views.unevenness(absorbed):
             raise _is_absorbed(f"The values, at most {top:.3g}, add up to one mass in all views if they are 1 - I/I0")
     width = views.width_mm()
+    if width > WIDEST_MM:
+        raise GeometryError(
+            f"What is seen is {width:.0f} mm wide, which no patient is: the pitch is perhaps in another unit.",
+            "Give the distance between neighbouring bins in mm.",
+        )
     if not PATIENT_MM[0] <= width <= PATIENT_MM[1]:
         return
     mu = views.attenuation()

@@ -24,6 +24,8 @@ __all__ = ["check_ct", "read_study"]
 
 THINNEST_MM, THICKEST_MM = 0.1, 30.0
 """Steps between voxels, or slices, of a CT of a body."""
+SMALLEST_MM, LEAST_PIXELS = 100.0, 100
+"""A scan with so many pixels along a side covers more than the former."""
 ROUNDED = 1e-4
 UNKNOWN_SPACING = "The spacing of 1 × 1 × 1 mm may stand for an unknown one: sizes and volumes depend on it."
 
@@ -52,10 +54,17 @@ def read_study(path: Path, series: str | None = None) -> Volume:
             "Save the volume again with its spacing in mm (in 3D Slicer: Volumes, Image Spacing), or give the DICOM "
             "series.",
         )
-    if volume.source.series_uid or np.abs(steps - 1.0).max() > ROUNDED or UNKNOWN_SPACING in volume.source.notes:
-        return volume
-    source = replace(volume.source, notes=(*volume.source.notes, UNKNOWN_SPACING))
-    return replace(volume, source=source)
+    added = []
+    if not volume.source.series_uid and np.abs(steps - 1.0).max() <= ROUNDED:
+        added.append(UNKNOWN_SPACING)
+    sides = steps * volume.array.shape
+    if sides.max() < SMALLEST_MM and max(volume.array.shape) >= LEAST_PIXELS:
+        added.append(
+            f"The whole volume is {' × '.join(f'{side:.0f}' for side in sides[::-1])} mm in size: check that its "
+            "spacing is in mm."
+        )
+    notes = tuple(dict.fromkeys((*volume.source.notes, *added)))
+    return volume if notes == volume.source.notes else replace(volume, source=replace(volume.source, notes=notes))
 
 
 def _read(path: Path, series: str | None) -> Volume:

@@ -108,3 +108,29 @@ def test_grey_values_around_zero_are_no_window(lowest: int) -> None:
     grey = np.rint((chest().clip(-160, 240) + 160) * (255 / 400)) + lowest
     with pytest.raises(IntensityError, match="8-bit grey values"):
         check_ct(study(grey))
+
+
+@pytest.mark.parametrize("padding", [None, -129, -1024, -2000, -32768])
+def test_signed_bytes_are_refused_whatever_pads_them(padding: int | None) -> None:
+    grey = np.rint((chest() + 160) / 400 * 255).clip(0, 255) - 128
+    if padding is not None:
+        grey[padded(chest()) == -2000] = padding
+    with pytest.raises(IntensityError, match="8-bit"):
+        check_ct(study(grey))
+
+
+@pytest.mark.parametrize("padding", [None, -1024, -2000, 4095])
+def test_a_turned_sign_is_refused_whatever_pads_it(padding: int | None) -> None:
+    turned = -chest()
+    if padding is not None:
+        turned[padded(chest()) == -2000] = padding
+    with pytest.raises(IntensityError):
+        check_ct(study(turned))
+
+
+@pytest.mark.parametrize("rescale", [(2.0, 1024), (0.5, -512), (1.0, -1024), (1.0, 1024)])
+def test_one_slice_of_another_rescale_is_named(rescale: tuple[float, int]) -> None:
+    array = chest()
+    array[4] = (array[4] * rescale[0] + rescale[1]).clip(-1024, 3071)
+    with pytest.raises(IntensityError, match="slice 4"):
+        check_ct(study(array))
