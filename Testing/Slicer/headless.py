@@ -336,6 +336,7 @@ def save_png(pixels: np.ndarray, path: Path, colors: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if colors:
-        image = image.quantize(colors, dither=Image.Dither.NONE)
+        # rare colors are kept: swatches are small, and the first thing that a reader compares
+        image = image.quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     image.save(path, optimize=True)
     return path
