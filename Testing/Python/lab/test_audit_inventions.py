@@ -114,7 +114,7 @@ def test_the_prior_draws_anew_what_its_window_holds() -> None:
 
 def test_counts_are_those_of_the_verdicts() -> None:
     def row(kind: str, who: str, support: float, verdict: str) -> Found:
-        return Found(kind, who, 0, 8.0, -40.0, 0.0, 0.0, 0.5, support, 5.0, 1.0, 0.1, 2.0, verdict)
+        return Found(kind, who, 0, 8.0, -30.0, 0.0, 0.0, 0.5, support, 5.0, 1.0, 0.1, 2.0, verdict)
 
     found = [
         row("invention", "A", -9.0, "contradicted"),
@@ -127,4 +127,4 @@ def test_counts_are_those_of_the_verdicts() -> None:
     assert "of 3 lesions 1 are shown" in text
     assert "| A | 1 | 2 | 1 | 0 | 1 | 2 | 0 | 1 | 1 | 0.750 |" in text
     assert "| invention, not in the seen part | 2 | 1 | 0 | 1 |" in text
-    assert "| support | 0.750 (n = 1) | 1.000 (n = 1) |" in text
+    assert "| support | 0.750 (n = 1) | 0.750 (n = 1) |" in text
