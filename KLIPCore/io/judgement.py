@@ -139,8 +139,8 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     yield
     _check_clipping(seen, sample, (lo, hi), span)
     doubts = _check_points(counts, (lo, hi), span)
-    _check_slices(shares, source.files)
     _check_lost(sample, source.files, lo)
+    _check_slices(shares, source.files)
     yield
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
