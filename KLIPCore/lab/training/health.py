@@ -1,0 +1,192 @@
+"""What a prior makes of health, before any sampling: `python -m KLIPCore.lab.training.health --data FOLDER`.
+
+A prior is worth what its pushes are: small and of no side in healthy tissue that it has not seen, large in lesions.
+Here slices stand in for the posterior mean of a perfect scan, and one antithetic pair a noise level asks the prior.
+Printed are, of centred pushes in livers, the root mean square of either side, in training patients and in others
+(their ratio is memorisation), and how blocks with a lesion rank by the score's own statistic. In minutes it tells
+the better of two priors; how well lesions are found says `klip evaluate`.
+
+FOLDER holds `btcv`, `lits-dev` and `volumes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from KLIPCore.detection.precision import load_fastest
+from KLIPCore.kl.quadrature import antithetic_noise
+from KLIPCore.lab.audit_cases import BTCV_TEST, BTCV_TRAIN
+from KLIPCore.lab.training.data import DataSource, load_training_set
+from KLIPCore.maps.half_size import halved
+from KLIPCore.maps.pushes import EXPECTATION_SIGMA
+from KLIPCore.maps.unexpected import NODES, Evidence, block_statistics, cell_nats, centred_pushes, mean_pushes
+from KLIPCore.priors.checkpoint import DEFAULT_PRIOR
+from KLIPCore.priors.unet import UNetPrior
+from KLIPCore.settings import RecordConfig
+from KLIPCore.volume.units import Window
+
+BTCV = DataSource("BTCV", "btcv/case{case}_ct8.nii.gz", slope=400 / 255, intercept=-125.0)
+LITS = DataSource("LiTS", "lits-dev/lits{case}_hu_win-160_240.nii.gz")
+CHAOS = DataSource("CHAOS", "volumes/chaos-set{case}_ct.nii.gz")
+LABELS = {
+    BTCV: "btcv/case{case}_seg.nii.gz",
+    LITS: "lits-dev/lits{case}_label.nii.gz",
+    CHAOS: "volumes/chaos-set{case}_liver.nii.gz",
+}
+LIVER = {BTCV: 5, LITS: 1, CHAOS: 1}
+LESION = 2
+LESION_CASES = ("00", "01", "06", "08", "10")
+LEAST_PIXELS = {"liver": 1500, "lesion": 30}
+CELLS, BLOCK_MM, WIDTH_MM = 64, 12.0, 350.0
+IMAGES_AT_ONCE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Slices of one patient.
+
+    Attributes
+    ----------
+    name : of the patient.
+    images : (n, S, S) intensity.
+    liver, lesion : (n, S, S) bool.
+    """
+
+    name: str
+    images: NDArray[np.float32]
+    liver: NDArray[np.bool_]
+    lesion: NDArray[np.bool_]
+
+
+def read(root: Path, source: DataSource, case: str, window: Window, n: int) -> Slices:
+    """Return ``n`` slices of a patient that show the liver, or the lesions where it is a patient of LiTS."""
+    fields = {**vars(source), "cases": (case,), "labels": LABELS[source]}
+    slices, _, organs = load_training_set(root, [DataSource(**fields)], window)
+    assert organs is not None
+    labels = organs.labels.numpy()
+    wanted, least = (labels == LESION, "lesion") if source is LITS else (labels == LIVER[source], "liver")
+    shown = np.flatnonzero(wanted.sum((1, 2)) > LEAST_PIXELS[least])
+    chosen = shown[np.linspace(0, len(shown) - 1, n).round().astype(int)]
+    images, labels = slices[chosen].astype(np.float32) / 255, labels[chosen]
+    lesion = (labels == LESION) & (source is LITS)
+    return Slices(f"{source.name} {case}", images, (labels == LIVER[source]) | lesion, lesion)
+
+
+def asked(prior: UNetPrior, slices: Slices, seed: int) -> Evidence:
+    """Return what the prior's answers give the score to read; slices do not count as neighbours."""
+    x = torch.from_numpy(slices.images)[:, None]
+    z = antithetic_noise(tuple(x.shape), 1, torch.Generator().manual_seed(seed))
+    tau = RecordConfig().temperature
+
+    def expected(sigma: float) -> Tensor:
+        means = [
+            torch.stack([prior.denoise(a + tau**0.5 * sigma * b, torch.full((len(a),), sigma)) for b in (up, down)])
+            for a, up, down in zip(*(t.split(IMAGES_AT_ONCE) for t in (x, z[0], z[1])), strict=True)
+        ]
+        return torch.cat([mean.mean(0) for mean in means])[:, 0]
+
+    def half(stack: Tensor) -> NDArray[np.float32]:
+        return np.stack([halved(image) for image in stack.numpy()]).astype(np.float32)
+
+    pushes = np.stack([half(x[:, 0] - expected(sigma)) for sigma in NODES], 1)
+    n, pixel_mm = len(x), WIDTH_MM / (prior.card.body_fraction * prior.card.size)
+    return Evidence(
+        pushes,
+        half(expected(EXPECTATION_SIGMA)),
+        half(x[:, 0]),
+        half((x[:, 0] > 0).float()) >= 0.5,
+        np.ones((n, CELLS, CELLS), np.float32),
+        2 * np.arange(n),
+        pixel_mm,
+        1000.0,
+    )
+
+
+def sides(evidence: Evidence, mean_push: NDArray[np.floating], liver: NDArray[np.bool_]) -> list[float]:
+    """Return the root mean square of what is brighter and darker than centred, in livers, of each noise level."""
+    inside = np.stack([halved(own.astype(np.float32)) for own in liver]) >= 1.0
+    pushes = centred_pushes(evidence, mean_push, "all")
+    return [
+        float(np.sqrt(np.mean(np.maximum(sign * pushes[:, k][inside], 0.0) ** 2))) * 1e4
+        for k in range(len(NODES))
+        for sign in (1.0, -1.0)
+    ]
+
+
+def ranks(evidence: Evidence, mean_push: NDArray[np.floating], slices: Slices) -> list[float]:
+    """Return AUROC of blocks with a lesion over body and liver: of either side, then of the darker one."""
+
+    def blocks(mask: NDArray[np.bool_], part: float) -> NDArray[np.bool_]:
+        step = mask.shape[-1] // CELLS
+        return mask.reshape(len(mask), CELLS, step, CELLS, step).mean((2, 4)) >= part
+
+    lesion, liver, body = blocks(slices.lesion, 0.25), blocks(slices.liver, 0.5), blocks(slices.images > 0, 0.5)
+    nats = block_statistics(cell_nats(evidence, mean_push, "all"), evidence, BLOCK_MM)
+    dark, bright = nats["all", "darker"], nats["all", "brighter"]
+    return [
+        float(roc_auc_score(lesion[where], score[where]))
+        for score in (np.maximum(dark, bright), dark)
+        for where in (body | lesion, liver | lesion)
+    ]
+
+
+def rows(root: Path, prior: UNetPrior, n: int, seed: int) -> Iterator[str]:
+    """Yield the lines of one prior's table."""
+
+    def study(source: DataSource, case: str) -> tuple[Slices, Evidence]:
+        slices = read(root, source, case, prior.card.window, n)
+        return slices, asked(prior, slices, seed)
+
+    trained = [study(BTCV, case) for case in BTCV_TRAIN]
+    mean_push = mean_pushes([evidence for _, evidence in trained])
+    of_training = np.mean([sides(evidence, mean_push, own.liver) for own, evidence in trained], 0)
+    yield "| liver | brighter σ .11 | darker | brighter σ .24 | darker | brighter against training |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    yield _row(f"training, {len(trained)} patients", [f"{v:.0f}" for v in of_training], "1")
+    for source, case in [*((BTCV, case) for case in BTCV_TEST), (CHAOS, "3")]:
+        own, evidence = study(source, case)
+        found = np.array(sides(evidence, mean_push, own.liver))
+        yield _row(
+            own.name, [f"{v:.0f}" for v in found], f"{(found[0] / of_training[0] + found[2] / of_training[2]) / 2:.2f}"
+        )
+    yield ""
+    yield "| lesions | either side, body | liver | darker, body | liver |"
+    yield "| --- | --- | --- | --- | --- |"
+    for case in LESION_CASES:
+        own, evidence = study(LITS, case)
+        yield _row(own.name, [f"{v:.3f}" for v in ranks(evidence, mean_push, own)])
+
+
+def _row(name: str, figures: Sequence[str], *more: str) -> str:
+    return f"| {' | '.join([name, *figures, *more])} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="What priors make of healthy livers and of lesions.")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--prior", action="append", default=[], help="Shipped name or .safetensors file; repeatable.")
+    parser.add_argument("--slices", type=int, default=6, help="Of each patient.")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    for name in given.prior or [DEFAULT_PRIOR]:
+        prior = load_fastest(name)
+        print(
+            f"{prior.card.name}, {given.slices} slices a patient, seed {given.seed}, root mean squares times 10 000\n"
+        )
+        for line in rows(given.data, prior, given.slices, given.seed):
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
