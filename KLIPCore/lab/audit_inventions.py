@@ -87,7 +87,7 @@ def low_passed(image: NDArray[np.floating], pixel_mm: float, width_mm: float = L
 
 
 def part_of_truth(truth: Tensor, image: Tensor, mask: Tensor) -> float:
-    """How much of a structure's even contrast in an image the truth has."""
+    """Return how much of a structure's even contrast in an image the truth has."""
     true, shown = (float((x - flatten(x, mask))[mask].mean()) for x in (truth, image))
     return true / shown if shown else 0.0
 
