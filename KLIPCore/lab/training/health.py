@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from KLIPCore.detection.precision import load_fastest
 from KLIPCore.kl.quadrature import antithetic_noise
 from KLIPCore.lab.audit_cases import BTCV_TEST, BTCV_TRAIN
+from KLIPCore.lab.evaluation.auroc import auroc
 from KLIPCore.lab.training.data import DataSource, load_training_set
 from KLIPCore.maps.half_size import halved
 from KLIPCore.maps.pushes import EXPECTATION_SIGMA
@@ -133,7 +133,7 @@ def ranks(evidence: Evidence, mean_push: NDArray[np.floating], slices: Slices) -
     nats = block_statistics(cell_nats(evidence, mean_push, "all"), evidence, BLOCK_MM)
     dark, bright = nats["all", "darker"], nats["all", "brighter"]
     return [
-        float(roc_auc_score(lesion[where], score[where]))
+        auroc(score[where], lesion[where])
         for score in (np.maximum(dark, bright), dark)
         for where in (body | lesion, liver | lesion)
     ]
