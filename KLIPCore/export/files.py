@@ -34,10 +34,16 @@ def written(path: Path, part: Path | None = None) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        raise OutputError(f"{path.name} cannot be written ({error.strerror or error}).", REMEDY) from error
+        raise OutputError(f"{path.name} cannot be written ({_reason(error)}).", REMEDY) from error
     finally:
         if part.is_file():
             part.unlink()
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, in a line; pydicom hides it behind a message that holds a whole traceback."""
+    told = error.strerror or getattr(error.__cause__, "strerror", None)
+    return str(told or str(error).partition("\n")[0])
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
