@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from KLIPCore.detection.precision import load_fastest
+from KLIPCore.errors import EmptyInputError
 from KLIPCore.kl.quadrature import antithetic_noise
 from KLIPCore.lab.audit_cases import BTCV_TEST, BTCV_TRAIN
 from KLIPCore.lab.evaluation.auroc import auroc
@@ -68,13 +69,27 @@ class Slices:
 
 
 def read(root: Path, source: DataSource, case: str, window: Window, n: int) -> Slices:
-    """Return ``n`` slices of a patient that show the liver, or the lesions where it is a patient of LiTS."""
+    """Return ``n`` slices of a patient that show the liver, or the lesions where it is a patient of LiTS.
+
+    Parameters
+    ----------
+    root : folder of the data.
+    source, case : one of :data:`LABELS`, and whom of it.
+    window : HU of intensity 0..1.
+    n : how many, evenly spread; where there are fewer, some are taken twice.
+
+    Raises
+    ------
+    EmptyInputError : the patient is not there, or no slice shows enough of what is asked for.
+    """
     fields = {**vars(source), "cases": (case,), "labels": LABELS[source]}
     slices, _, organs = load_training_set(root, [DataSource(**fields)], window)
     assert organs is not None
     labels = organs.labels.numpy()
     wanted, least = (labels == LESION, "lesion") if source is LITS else (labels == LIVER[source], "liver")
     shown = np.flatnonzero(wanted.sum((1, 2)) > LEAST_PIXELS[least])
+    if not len(shown):
+        raise EmptyInputError(f"No slice of {source.name} {case} shows the {least}.", "Check the labels in --data.")
     chosen = shown[np.linspace(0, len(shown) - 1, n).round().astype(int)]
     images, labels = slices[chosen].astype(np.float32) / 255, labels[chosen]
     lesion = (labels == LESION) & (source is LITS)
@@ -82,7 +97,14 @@ def read(root: Path, source: DataSource, case: str, window: Window, n: int) -> S
 
 
 def asked(prior: UNetPrior, slices: Slices, seed: int) -> Evidence:
-    """Return what the prior's answers give the score to read; slices do not count as neighbours."""
+    """Return what the prior's answers give the score to read; slices do not count as neighbours.
+
+    Parameters
+    ----------
+    prior : of the slices' window and frame.
+    slices : (n, S, S) intensity, as the posterior mean of a perfect scan.
+    seed : of the antithetic pair.
+    """
     x = torch.from_numpy(slices.images)[:, None]
     z = antithetic_noise(tuple(x.shape), 1, torch.Generator().manual_seed(seed))
     tau = RecordConfig().temperature
@@ -112,7 +134,18 @@ def asked(prior: UNetPrior, slices: Slices, seed: int) -> Evidence:
 
 
 def sides(evidence: Evidence, mean_push: NDArray[np.floating], liver: NDArray[np.bool_]) -> list[float]:
-    """Return the root mean square of what is brighter and darker than centred, in livers, of each noise level."""
+    """Return the root mean square of what is brighter and darker than centred, in livers, of each noise level.
+
+    Parameters
+    ----------
+    evidence : of :func:`asked`.
+    mean_push : (2, classes) of :func:`KLIPCore.maps.unexpected.mean_pushes`.
+    liver : (n, S, S) bool.
+
+    Returns
+    -------
+    brighter and darker at each of :data:`NODES`, intensity times 10 000.
+    """
     inside = np.stack([halved(own.astype(np.float32)) for own in liver]) >= 1.0
     pushes = centred_pushes(evidence, mean_push, "all")
     return [
@@ -123,7 +156,13 @@ def sides(evidence: Evidence, mean_push: NDArray[np.floating], liver: NDArray[np
 
 
 def ranks(evidence: Evidence, mean_push: NDArray[np.floating], slices: Slices) -> list[float]:
-    """Return AUROC of blocks with a lesion over body and liver: of either side, then of the darker one."""
+    """Return AUROC of blocks with a lesion over body and liver: of either side, then of the darker one.
+
+    Parameters
+    ----------
+    evidence, mean_push : as for :func:`sides`.
+    slices : with their lesions; a block of which a quarter is lesion counts.
+    """
 
     def blocks(mask: NDArray[np.bool_], part: float) -> NDArray[np.bool_]:
         step = mask.shape[-1] // CELLS
@@ -140,7 +179,15 @@ def ranks(evidence: Evidence, mean_push: NDArray[np.floating], slices: Slices) -
 
 
 def rows(root: Path, prior: UNetPrior, n: int, seed: int) -> Iterator[str]:
-    """Yield the lines of one prior's table."""
+    """Yield the lines of one prior's tables: healthy livers, then lesions.
+
+    Parameters
+    ----------
+    root : folder of the data.
+    prior : that is asked.
+    n : slices of each patient.
+    seed : of the noise.
+    """
 
     def study(source: DataSource, case: str) -> tuple[Slices, Evidence]:
         slices = read(root, source, case, prior.card.window, n)

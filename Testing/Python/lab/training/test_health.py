@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from KLIPCore.lab.training.health import Slices, asked, ranks, sides
+from KLIPCore.errors import EmptyInputError
+from KLIPCore.lab.training.health import BTCV, Slices, asked, ranks, read, sides
 from KLIPCore.maps.unexpected import NODES, mean_pushes
 from KLIPCore.priors.unet import UNetPrior
 from KLIPCore.volume.model_card import ModelCard
@@ -62,3 +66,12 @@ def test_a_lesion_ranks_first_by_its_own_side_alone() -> None:
     body_either, _, body_dark, _ = ranks(evidence(bright), trained, bright)  # type: ignore[arg-type]
     assert body_either > 0.99
     assert body_dark < 0.6
+
+
+def test_a_patient_without_the_organ_is_told(tmp_path: Path) -> None:
+    (tmp_path / "btcv").mkdir()
+    stored = np.stack([np.where(body(), 120, 0).astype(np.uint8)] * 3)
+    for kind, array in {"ct8": stored, "seg": np.zeros_like(stored)}.items():
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "btcv" / f"case0001_{kind}.nii.gz"))
+    with pytest.raises(EmptyInputError, match="No slice of BTCV 0001 shows the liver"):
+        read(tmp_path, BTCV, "0001", CARD.window, 2)
