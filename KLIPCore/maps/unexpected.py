@@ -41,6 +41,9 @@ SCALE_PX = 2.0
 POOL_MM = 3.0
 """Standard deviation of the Gaussian across slices."""
 
+LEAST_DEPTH, TRUNCATED = 0.3, 4.0
+""":data:`POOL_MM` in slices from which slices are pooled, and standard deviations at which that Gaussian ends."""
+
 SIGNS = {"darker": -1.0, "brighter": 1.0}
 
 TISSUES = ("soft", "all")
@@ -169,9 +172,23 @@ def centred_pushes(evidence: Evidence, mean_push: NDArray[np.floating], tissue: 
     for k in range(len(NODES)):
         own = _blurred(share * (evidence.pushes[:, k] - mean_push[k][classes]), SCALE_PX / STEP)
         for run in evidence.runs():
-            pooled = ndi.gaussian_filter1d(own[run], depth, axis=0, mode="nearest") if depth > 0.3 else own[run]
-            out[run, k] = pooled
+            out[run, k] = _pooled(own[run], depth) if depth > LEAST_DEPTH else own[run]
     return out
+
+
+def _pooled(images: NDArray[np.float32], depth: float) -> NDArray[np.float32]:
+    """Gaussian across the slices of (n, H, W), zeros beyond the ends, with the variance of the inside everywhere.
+
+    Laws are of slices that have neighbours. Were the last one repeated beyond the end, it would be smoothed less than
+    those, and a slice alone not at all, so that what is usual would look rare.
+    """
+    reach = 2 * int(TRUNCATED * depth + 0.5) + 1
+    squares = ndi.gaussian_filter1d(np.eye(1, 2 * reach + 1, reach)[0], depth, truncate=TRUNCATED) ** 2
+    present = ndi.convolve1d(np.ones(len(images)), squares, mode="constant")
+    gain = np.sqrt(squares.sum() / present)[:, None, None]
+    return np.asarray(
+        gain * ndi.gaussian_filter1d(images, depth, axis=0, mode="constant", truncate=TRUNCATED), np.float32
+    )
 
 
 def soft_share(images: NDArray[np.floating]) -> NDArray[np.float32]:

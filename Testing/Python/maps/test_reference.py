@@ -23,6 +23,7 @@ from KLIPCore.maps.unexpected import (
     Evidence,
     block_statistics,
     cell_nats,
+    centred_pushes,
     mean_pushes,
     own_pushes,
     pixel_classes,
@@ -47,6 +48,12 @@ def evidence(n: int = 6, seed: int = 0, size: int = 64) -> Evidence:
     body = np.ones((n, size, size), bool)
     weight = np.ones((n, size // 2, size // 2), np.float32)
     return Evidence(pushes.astype(np.float32), expectation, expectation.copy(), body, weight, np.arange(n), 1.5, 5.0)
+
+
+def cut(study: Evidence, part: slice) -> Evidence:
+    """Some slices of a study."""
+    fields = ("pushes", "expectation", "images", "body", "weight", "places")
+    return replace(study, **{name: getattr(study, name)[part] for name in fields})
 
 
 def laws(block_mm: float = 12.0, strongest: float = 20.0) -> BlockLaws:
@@ -78,6 +85,25 @@ def test_the_class_mean_is_found_and_taken_out() -> None:
     centred = block_statistics(cell_nats(study, table, "soft"), study, 12.0)
     plain = block_statistics(cell_nats(study, np.zeros_like(table), "soft"), study, 12.0)
     assert centred["soft", "darker"].sum() < 0.5 * plain["soft", "darker"].sum()
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 2.5, 5.0, 8.0])
+@pytest.mark.parametrize("n", [1, 2, 3, 40])
+def test_noise_is_as_large_in_a_slice_alone_and_at_the_ends_as_inside(n: int, spacing_mm: float) -> None:
+    table = np.zeros((len(NODES), N_PIXEL_CLASSES), np.float32)
+    inside = replace(evidence(60, 1), spacing_mm=spacing_mm)
+    inside.pushes[:] = RNG(2).normal(0, 0.01, inside.pushes.shape)
+    own = centred_pushes(inside, table, "all")[25:35].std()
+    part = cut(inside, slice(0, n))
+    found = centred_pushes(part, table, "all")
+    for place in {0, n // 2, n - 1}:
+        assert found[place].std() == pytest.approx(own, rel=0.12)
+
+
+def test_neighbours_within_the_study_are_pooled_as_a_gaussian() -> None:
+    study, table = evidence(40), np.zeros((len(NODES), N_PIXEL_CLASSES), np.float32)
+    whole, part = centred_pushes(study, table, "all"), centred_pushes(cut(study, slice(5, 35)), table, "all")
+    np.testing.assert_allclose(part[5:25], whole[10:30], atol=1e-6)
 
 
 def test_rarity_is_exponential_where_the_law_holds() -> None:
