@@ -152,7 +152,7 @@ class RegionLimits:
     ----------
     minimum_volume_mm3 : smaller regions are dropped.
     maximum_regions : only that many of the strongest are kept.
-    order_by : ``"total"`` nats of the region or ``"peak"`` nats of its strongest block.
+    order_by : ``"total"`` nats of the region, or ``"rarity"``: its smallest p-value, of equal ones the higher peak.
     name_prefix : regions are called ``"{name_prefix} {label}"``.
 
     Raises
@@ -162,7 +162,7 @@ class RegionLimits:
 
     minimum_volume_mm3: float = 0.0
     maximum_regions: int = 50
-    order_by: Literal["total", "peak"] = "total"
+    order_by: Literal["total", "rarity"] = "total"
     name_prefix: str = "OOD"
 
     def __post_init__(self) -> None:
@@ -173,8 +173,8 @@ class RegionLimits:
             )
         if not self.minimum_volume_mm3 >= 0:
             raise ConfigError(f"A minimum volume of {self.minimum_volume_mm3} mm³ is impossible.", "Give 0 or more.")
-        if self.order_by not in ("total", "peak"):
-            raise ConfigError(f"Regions cannot be ordered by {self.order_by!r}.", 'Order them by "total" or "peak".')
+        if self.order_by not in ("total", "rarity"):
+            raise ConfigError(f"Regions cannot be ordered by {self.order_by!r}.", 'Order them by "total" or "rarity".')
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +236,7 @@ def find_regions(
     elif significant is not None:
         components = np.where(significant, components, 0)
     boxes = _boxes(components, known.within)
-    kept = _strongest(components, boxes, kl_map, density, limits)
+    kept = _strongest(components, boxes, kl_map, density, np.asarray(p_values), limits)
     if not kept:
         return []
     q = adjusted(np.asarray(p_values), known.tested) if known.q_values is None else known.q_values
@@ -281,17 +281,25 @@ def _strongest(
     boxes: dict[int, Box],
     kl_map: Volume,
     density: NDArray[np.floating],
+    p: NDArray[np.floating],
     limits: RegionLimits,
 ) -> list[int]:
     """The numbers of the components that are kept, strongest first; of equals, the one met first in the array."""
-    found: list[tuple[float, int]] = []
+    found: list[tuple[float, float, int]] = []
     for component, box in boxes.items():
         inside = components[box] == component
         if inside.sum() * kl_map.grid.voxel_volume_mm3 >= limits.minimum_volume_mm3 * (1 - 1e-9):
-            by_total = limits.order_by == "total"
-            values = density[box][inside] if by_total else kl_map.array[box][inside]
-            found.append((-float(np.sum(values, dtype=np.float64) if by_total else values.max()), component))
-    return [component for _, component in sorted(found)[: limits.maximum_regions]]
+            if limits.order_by == "total":
+                found.append((-float(np.sum(density[box][inside], dtype=np.float64)), 0.0, component))
+            else:
+                rarity = _smallest(p, component, box, inside)
+                found.append((rarity, -float(kl_map.array[box][inside].max()), component))
+    return [component for *_, component in sorted(found)[: limits.maximum_regions]]
+
+
+def _smallest(values: NDArray[np.floating], component: int, box: Box, mask: NDArray[np.bool_]) -> float:
+    """Smallest value in a component, of a map or of one number a component."""
+    return float(values[component - 1] if values.ndim == 1 else values[box][mask].min())
 
 
 def _boxes(components: NDArray[np.integer], within: Box | None) -> dict[int, Box]:
@@ -329,9 +337,6 @@ def _measure(
     edges = np.array(mask.shape) * grid.spacing
     k = order[0]  # the array axis that runs from feet to head
 
-    def smallest(values: NDArray[np.floating]) -> float:
-        return float(values[component - 1] if values.ndim == 1 else values[box][mask].min())
-
     def from_feet(index: int) -> int:
         return grid.shape[k] - 1 - index if flips[0] else index
 
@@ -347,8 +352,8 @@ def _measure(
         peak_nats=float(nats.max()),
         peak_lps_mm=_point(grid.to_world(peak)),
         total_nats=float(np.sum(density[box][mask], dtype=np.float64) * grid.voxel_volume_mm3),
-        p_value=smallest(p),
-        q_value=smallest(q),
+        p_value=_smallest(p, component, box, mask),
+        q_value=_smallest(q, component, box, mask),
         slices=(ends[0], ends[1]),
         peak_slice=from_feet(int(peak[k])),
         colour=region_colour(label),

@@ -305,7 +305,7 @@ def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
         volumes.density,
         known=KnownRegions(volumes.labels, volumes.within, q_values=clusters.q),
         limits=RegionLimits(
-            settings.min_volume_mm3, settings.max_regions, "total" if clusters.expected is None else "peak"
+            settings.min_volume_mm3, settings.max_regions, "total" if clusters.expected is None else "rarity"
         ),
     )
     if clusters.expected is None:

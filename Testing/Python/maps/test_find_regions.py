@@ -135,7 +135,6 @@ def test_order_limits_and_names() -> None:
     assert [int(r.mask.sum()) for r in by_total] == [18, 8, 1]
     assert [r.name for r in by_total] == ["OOD 1", "OOD 2", "OOD 3"]
     assert by_total[0].total_nats == pytest.approx(18 * 0.9 * 0.8 * 0.7 * 5)
-    assert [r.peak_nats for r in find(kl, significant, density, order_by="peak")] == [9, 3, 2]
     voxel = RAI.voxel_volume_mm3
     assert (
         len(find(kl, significant, density, minimum_volume_mm3=8 * voxel)) == 2
@@ -144,6 +143,20 @@ def test_order_limits_and_names() -> None:
     assert [int(r.mask.sum()) for r in find(kl, significant, density, maximum_regions=1)] == [18]
     assert find(kl, significant, density, minimum_volume_mm3=1e9) == []
     assert find(kl, np.zeros(SHAPE, bool)) == []
+
+
+def test_the_rarest_region_comes_first_and_of_equals_the_higher_peak() -> None:
+    kl, significant, density = three_boxes()
+    components, _ = ndi.label(significant, np.ones((3, 3, 3)))
+    limits, known = RegionLimits(order_by="rarity"), KnownRegions(components, q_values=np.ones(3))
+    for p, order in (([0.02, 0.3, 0.1], [1, 3, 2]), ([0.5, 0.2, 0.2], [2, 3, 1]), ([1e-9, 1e-12, 0.0], [3, 2, 1])):
+        found = find_regions(kl, None, np.array(p), density, known=known, limits=limits)
+        assert [components[r.box][r.mask][0] for r in found] == order
+        assert [r.name for r in found] == ["OOD 1", "OOD 2", "OOD 3"]
+    everywhere = np.where(components == 2, 0.01, 0.4)
+    found = find_regions(kl, significant, everywhere, density, limits=limits)
+    assert [float(r.p_value) for r in found] == [0.01, 0.4, 0.4]
+    assert found[1].peak_nats > found[2].peak_nats
 
 
 def test_p_and_q_are_the_smallest_inside() -> None:
