@@ -29,6 +29,7 @@ from KLIPSlicerLib.trace_text import textOf  # noqa: E402
 from made_run import make_run  # noqa: E402
 from small_study import small_study  # noqa: E402
 
+from KLIPCore.config import RegionConfig  # noqa: E402
 from KLIPCore.volume.grid import Grid  # noqa: E402
 from KLIPCore.volume.volume import Volume  # noqa: E402
 
@@ -44,7 +45,6 @@ class Times:
     arithmetic : new map, clusters and regions.
     scene : everything else that a slider's move does.
     drawing : three slice views.
-    voxels : of the study.
     """
 
     arithmetic: float
@@ -53,7 +53,13 @@ class Times:
     arithmetic_cpu: float
     scene_cpu: float
     drawing_cpu: float
-    voxels: int
+
+    def text(self) -> str:
+        """Return one line."""
+        parts = (self.arithmetic, self.scene, self.drawing)
+        own = ", ".join(f"{seconds:.3f}" for seconds in (self.arithmetic_cpu, self.scene_cpu, self.drawing_cpu))
+        clock = ", ".join(f"{seconds:.3f}" for seconds in parts)
+        return f"{sum(parts):.3f} s (arithmetic, scene, three views drawn: {clock}; of the processor {own})"
 
 
 def large_study(n_slices: int = 100, size: int = 512) -> Volume:
@@ -91,8 +97,7 @@ def measure(results: SceneResults, views: list[SliceView]) -> Times:
         parts.append((last.copy(), shown - started - last, now() - shown))
     object.__delattr__(results.live, "update")
     clock, cpu = np.median(np.array(parts[1:]), axis=0).T
-    voxels = int(results.mapNode.GetImageData().GetNumberOfPoints())
-    return Times(*(float(v) for v in (*clock, *cpu)), voxels)
+    return Times(*(float(v) for v in (*clock, *cpu)))
 
 
 def now() -> np.ndarray:
@@ -114,20 +119,21 @@ def main() -> None:
         for view in views:
             view.fit()
         results.jumpTo(0)
-        times = measure(results, views)
+        times = {}
+        for score in (RegionConfig().score, "hypodense"):
+            results.show(replace(RegionConfig(), score=score))
+            times[score] = measure(results, views)
         started = time.perf_counter()
         results.finish()
         stored = time.perf_counter() - started
-    print(f"{n_slices} slices, {times.voxels / 1e6:.0f} million voxels, {len(results.regions)} regions")
+    voxels = int(results.mapNode.GetImageData().GetNumberOfPoints())
+    print(f"{n_slices} slices, {voxels / 1e6:.0f} million voxels, {len(results.regions)} regions")
     print(
         f"made from the run folder in {created:.2f} s; trace stored with the scene in {stored:.2f} s, "
         f"{len(textOf(results.traceNode)) / 1e6:.1f} MB"
     )
-    print(
-        f"a slider's move: arithmetic {times.arithmetic:.3f} s, scene {times.scene:.3f} s, three views drawn "
-        f"{times.drawing:.3f} s"
-    )
-    print(f"    of the processor: {times.arithmetic_cpu:.3f} s, {times.scene_cpu:.3f} s, {times.drawing_cpu:.3f} s")
+    for score, own in times.items():
+        print(f"a slider's move, score {score}: {own.text()}")
 
 
 if __name__ == "__main__":
