@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
@@ -58,9 +59,9 @@ def guard(
     """
     from KLIPCore.runs.guard import klip_guard
 
+    given = _for_drift(scanner, date, form)
     program = _found(command[0]) if command else ""
     found = klip_guard(study, prior, series=series, organs=organs)
-    given = {name: value for name, value in (("scanner", scanner), ("date", date)) if value is not None}
     text = json.dumps(found.to_dict() | given) if form is Form.json else found.text()
     typer.echo(text, err=bool(command))  # standard output is the command's own
     if not found.fits:
@@ -105,6 +106,18 @@ def drift(
     newest = {point.scanner: point.week for point in sorted(points, key=lambda point: point.week)}
     if any(point.alarm and newest[point.scanner] == point.week for point in points):
         sys.exit(EXIT_CODES[LOOK_FIRST])
+
+
+def _for_drift(scanner: str | None, date: str | None, form: Form) -> dict[str, str]:
+    """What is written beside the verdict; refused where it could not be, or klip drift could not read it."""
+    given = {name: value for name, value in (("scanner", scanner), ("date", date)) if value is not None}
+    if given and form is not Form.json:
+        raise ConfigError("--scanner and --date are written into the JSON alone.", "Add --format json.")
+    try:
+        datetime.date.fromisoformat(date or "2026-02-03")
+    except ValueError as error:
+        raise ConfigError(f"'{date}' is not a date.", "Write it as 2026-02-03.") from error
+    return given
 
 
 def _found(name: str) -> str:

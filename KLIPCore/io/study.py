@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from KLIPCore.errors import EmptyInputError, GeometryError, NotCTError, UnreadableFileError
+from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, NotCTError, UnreadableFileError
 from KLIPCore.io.dicom import read_dicom
 from KLIPCore.io.fields import AGAIN, read_header, text
 from KLIPCore.io.images import READ_FORMATS, image_format, read_image
@@ -27,6 +27,9 @@ THINNEST_MM, THICKEST_MM = 0.1, 30.0
 SMALLEST_MM, LEAST_PIXELS = 100.0, 100
 """A scan with so many pixels along a side covers more than the former."""
 ROUNDED = 1e-4
+SCANS = (".npz", ".mat")
+"""Endings of sinogram files."""
+
 UNKNOWN_SPACING = "The spacing of 1 × 1 × 1 mm may stand for an unknown one: sizes and volumes depend on it."
 
 
@@ -43,6 +46,7 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     Raises
     ------
     EmptyInputError : nothing there.
+    ConfigError : a series is asked of a volume file, which has none.
     UnreadableFileError : a file of no accepted format; other errors as in ``read_dicom`` and ``read_image``.
     """
     volume = _read(Path(path), series)
@@ -78,11 +82,18 @@ def _read(path: Path, series: str | None) -> Volume:
     if not path.exists():
         raise EmptyInputError(f"There is nothing at {path}.", "Check the path.")
     if image_format(path, READ_FORMATS):
+        if series:
+            raise ConfigError(f"{path.name} is one volume and has no series to choose from.", "Leave --series out.")
         return read_image(path, fill_outside=True)
     if is_index(path):  # DICOMDIR: the index of a medium stands for what lies beside and below it
         return read_dicom(path.parent, series)
     if path.stat().st_size == 0:
         raise EmptyInputError(f"{path.name} is empty.", AGAIN)
+    if path.suffix.lower() in SCANS:
+        raise NotCTError(
+            f"{path.name} holds numbers such as a sinogram's, not the slices of a CT.",
+            "Give the CT itself; klip detect and klip reconstruct read sinograms.",
+        )
     if is_archive(path):
         remedy = f"Unpack {path.name} first, and give the folder or file that comes out of it."
         raise UnreadableFileError(f"{path.name} is an archive, not a study.", remedy)

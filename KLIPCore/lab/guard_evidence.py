@@ -26,9 +26,9 @@ from KLIPCore.lab.evaluation.guard_baselines import HistogramAndGeometry, Mahala
 from KLIPCore.lab.evaluation.spoiled import KINDS, Kind
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.typicality import ALPHA, StudyFit
-from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, LOOK_ALPHA, LOOK_FIRST, half_size, judge_framed, known_prior
+from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, LOOK_ALPHA, LOOK_FIRST, half_size, judge_thin, known_prior
 from KLIPCore.runs.health import reference_file
-from KLIPCore.volume.framed_study import frame_study
+from KLIPCore.volume.thin_study import thin_study
 from KLIPCore.volume.untrusted import read_yaml
 from KLIPCore.volume.volume import Volume
 
@@ -62,7 +62,7 @@ class Answer:
 def seen_by_baselines(path: Path) -> Plain:
     """Return what the baselines see of a training scan."""
     card, _ = known_prior(PRIOR)
-    framed = frame_study(read_study(path), card)
+    framed = thin_study(read_study(path), card).framed
     return plain(framed, *half_size(framed, card))
 
 
@@ -71,11 +71,11 @@ def ask(volume: Volume, baselines: tuple[HistogramAndGeometry, Mahalanobis]) -> 
     card, typicality = known_prior(PRIOR)
     try:
         notes = check_ct(volume)
-        framed = frame_study(volume, card)
+        thin = thin_study(volume, card)
     except InputError as error:
         return Answer(DOES_NOT_FIT, (type(error).__name__,), True, True)
-    found = judge_framed(framed, card, typicality, notes, time.monotonic())
-    features = plain(framed, *half_size(framed, card))
+    found = judge_thin(thin, card, typicality, notes, time.monotonic())
+    features = plain(thin.framed, *half_size(thin.framed, card))
     about = tuple(dict.fromkeys(reason.about for reason in found.reasons))
     flags = [one.flags(features) for one in baselines]
     return Answer(found.verdict, about, flags[0], flags[1], found.z)

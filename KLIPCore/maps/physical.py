@@ -146,7 +146,7 @@ def measure(
     chosen = np.unique(np.linspace(0, len(lps) - 1, min(len(lps), MOST_SLICES)).round().astype(int))
     floor = float(lps.min())
     smooth = [ndi.gaussian_filter(lps[k], 2.0) for k in chosen]
-    jump, repeated = _jumps(lps, body)
+    jump, repeated = jumps(lps, body)
     return Physical(
         noise_hu=_noise([lps[k] for k in chosen], smooth, [body[k] for k in chosen]),
         metal_ml=float(np.count_nonzero((lps > METAL_HU) & body) * np.prod(grid.spacing) / 1000),
@@ -203,19 +203,29 @@ def _peak(values: NDArray[np.float32], span: tuple[int, int], clipped: float | N
     return float(edges[inner[np.argmax(line[inner])]] + width / 2)
 
 
-def _jumps(lps: NDArray[np.float32], body: NDArray[np.bool_]) -> tuple[float, int]:
-    """Largest change between slices as a multiple of its neighbours' median, and the number of repeated slices.
+def jumps(
+    lps: NDArray[np.float32], body: NDArray[np.bool_], nearest: NDArray[np.intp] | None = None
+) -> tuple[float, int]:
+    """Return the largest change between slices as a multiple of its neighbours' median, and how many repeat another.
 
     Only where both slices show the body: a couch that is taken for a part of it in one of them is no change.
+
+    Parameters
+    ----------
+    lps : (D, H, W) HU in LPS order.
+    body : (n, H, W) masks: of every slice, or of some.
+    nearest : (D,) which mask stands for each slice; None: every slice has its own.
     """
     step = max(1, round(lps.shape[2] / COARSE_PIXELS))
-    seen = np.flatnonzero(body[:, ::step, ::step].sum((1, 2)) >= SMALLEST_BODY)
+    masks = body[:, ::step, ::step]
+    masks = masks if nearest is None else masks[nearest]
+    seen = np.flatnonzero(masks.sum((1, 2)) >= SMALLEST_BODY)
     planes = np.clip(lps[seen, ::step, ::step], *WINDOW_HU)
     repeated = sum(bool((lps[a] == lps[b]).all()) for a, b in pairwise(seen))
     if len(seen) < 2 * ENDS + 6:
         return float("nan"), repeated
     coarse = ndi.gaussian_filter(planes, (0, COARSE, COARSE))
-    both = body[seen, ::step, ::step]
+    both = masks[seen]
     change = np.array([np.abs(coarse[k + 1] - coarse[k])[both[k] & both[k + 1]].mean() for k in range(len(seen) - 1)])
     around = [np.median(np.delete(change[max(k - 3, 0) : k + 4], min(k, 3))) for k in range(len(change))]
     return float((change / np.maximum(around, 0.1))[ENDS:-ENDS].max()), repeated

@@ -172,4 +172,6 @@ def drift_text(points: list[Point]) -> str:
         f"({p.alarm}; u = {p.u:+.1f}, CUSUM +{p.up:.1f} -{p.down:.1f})"
         for p in alarms
     ]
+    if not points:
+        lines.append("Too little to chart: no scanner has studies in weeks after those of its baseline.")
     return "\n".join([*lines, f"{len(alarms)} alarms among {len(points)} weekly means."])

@@ -1,6 +1,7 @@
 """Whether a study may be shown to a prior, or to any program made for such studies: one verdict in seconds.
 
-No network takes part. The study is read, turned and framed as for a detection; then
+No network takes part. The study is read and turned, and at most :data:`KLIPCore.volume.thin_study.MOST_SLICES` evenly
+spread slices are framed as for a detection; then
 
 - a study that cannot be read as CT in Hounsfield units does not fit, for the reader's own reason;
 - five quantities are compared with their laws over the prior's training patients
@@ -30,12 +31,13 @@ from KLIPCore.io.organs import read_organs
 from KLIPCore.io.study import check_ct, read_study
 from KLIPCore.maps.half_size import halved
 from KLIPCore.maps.organ_laws import OrganFit, organ_fits, unusual
-from KLIPCore.maps.physical import measure
+from KLIPCore.maps.physical import jumps, measure
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.typicality import ALPHA, LEAST_MM, LEAST_SLICES, REASONS, StudyFit, Typicality
 from KLIPCore.runs.health import reference_file
-from KLIPCore.volume.framed_study import FramedStudy, frame_study, unsuited
+from KLIPCore.volume.framed_study import FramedStudy
 from KLIPCore.volume.model_card import ModelCard
+from KLIPCore.volume.thin_study import ThinStudy, thin_study
 from KLIPCore.volume.untrusted import read_json
 from KLIPCore.volume.volume import Volume
 
@@ -149,13 +151,13 @@ def klip_guard(
     try:
         volume = study if isinstance(study, Volume) else read_study(Path(study), series)
         notes = check_ct(volume)
-        framed = frame_study(volume, card)
+        thin = thin_study(volume, card)
     except (EmptyInputError, AmbiguousSeriesError):
         raise
     except InputError as error:
         reason = Reason(_kind(error), DOES_NOT_FIT, f"{error.message} {error.remedy}".strip())
         return Verdict(card.name, (reason,), None, {}, {}, (), time.monotonic() - started)
-    found = judge_framed(framed, card, typicality, notes, started)
+    found = judge_thin(thin, card, typicality, notes, started)
     return found if organs is None else with_organs(found, volume, Path(organs), started)
 
 
@@ -181,23 +183,27 @@ def with_organs(verdict: Verdict, volume: Volume, organs: Path, started: float) 
     )
 
 
-def judge_framed(
-    framed: FramedStudy, card: ModelCard, typicality: Typicality, notes: Sequence[str], started: float
+def judge_thin(
+    thin: ThinStudy, card: ModelCard, typicality: Typicality, notes: Sequence[str], started: float
 ) -> Verdict:
-    """Return the verdict about a framed study.
+    """Return the verdict about a study of which some slices are framed.
 
     Parameters
     ----------
-    framed : by the card of the prior.
+    thin : by the card of the prior.
     card, typicality : of the prior, as :func:`known_prior` returns them.
     notes : of the reader.
     started : ``time.monotonic()`` then.
     """
+    framed = thin.framed
     images, inside = half_size(framed, card)
     lps = framed.lps
     fit = typicality.judge(images, inside, float(lps.grid.spacing[0]))
     physical = measure(lps.array, lps.grid, framed.body, images, inside)
-    unsuitable = unsuited(lps, framed.body, framed.frame, card)
+    if not thin.complete:  # what lies between chosen slices shows in their neighbours alone
+        jump, repeated = jumps(thin.whole.array, framed.body, thin.nearest)
+        physical = replace(physical, jump=jump, repeated=repeated)
+    unsuitable = thin.unsuited(card)
     reasons = _of_fit(fit)
     for about, serious, clause in physical.remarks():
         reasons.append(Reason(about, DOES_NOT_FIT if serious else LOOK_FIRST, _sentence(clause)))

@@ -64,7 +64,8 @@ def test_a_large_shift_alarms_in_its_week_and_a_small_one_in_time() -> None:
 
 def test_too_few_studies_make_no_chart() -> None:
     assert drift_chart(archive(4)) == []
-    assert drift_text([]) == "0 alarms among 0 weekly means."
+    assert drift_text([]).startswith("Too little to chart")
+    assert drift_text([]).endswith("0 alarms among 0 weekly means.")
 
 
 def test_the_command_and_its_exit_code(tmp_path: Path) -> None:

@@ -24,8 +24,11 @@ from KLIPCore.cli.guard import run_instead
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import write_image
 from KLIPCore.runs import guard
-from KLIPCore.runs.guard import DOES_NOT_FIT, EXIT_CODES, FITS, LOOK_FIRST, Reason, Verdict, klip_guard
+from KLIPCore.runs.guard import DOES_NOT_FIT, EXIT_CODES, FITS, LOOK_FIRST, Reason, Verdict, klip_guard, known_prior
+from KLIPCore.volume import thin_study
+from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.volume import Volume
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FITTING = Verdict("a-prior", (), 0.5, {}, {}, (), 1.0)
@@ -130,6 +133,32 @@ def test_json_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(done.stdout) == json.loads(json.dumps(DOUBTFUL.to_dict()))
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--date", "yesterday", "--format", "json"], "'yesterday' is not a date"),
+        (["--scanner", "CT1"], "into the JSON alone"),
+    ],
+)
+def test_what_drift_could_not_read_is_refused_before_the_study_is_read(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, ["guard", "STUDY", *words])
+    assert isinstance(done.exception, errors.ConfigError)
+    assert said in done.exception.message
+
+
+def test_a_series_is_not_asked_of_a_volume_file(tmp_path: Path) -> None:
+    write_image(small_study(4), tmp_path / "ct.nii.gz")
+    with pytest.raises(errors.ConfigError, match="no series to choose"):
+        klip_guard(tmp_path / "ct.nii.gz", series="7")
+
+
+def test_a_sinogram_is_not_taken_for_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "scan.npz").write_bytes(b"PK\x03\x04" + bytes(200))
+    (reason,) = klip_guard(tmp_path / "scan.npz").reasons
+    assert (reason.about, reason.verdict) == ("not CT", DOES_NOT_FIT)
+    assert "sinogram" in reason.sentence
+
+
 def test_a_command_that_is_not_there_is_refused_before_the_study_is_read() -> None:
     done = CliRunner().invoke(app, ["guard", "STUDY", "--", "no-such-program-anywhere"])
     assert isinstance(done.exception, errors.ConfigError)
@@ -206,3 +235,39 @@ def test_organs_that_are_known_get_nats(tmp_path: Path) -> None:
     moved[:3, 3] += 5000.0
     with pytest.raises(errors.GeometryError, match="overlap"):
         klip_guard(replace(study, grid=Grid(study.grid.shape, moved)), organs=tmp_path / "named.seg.nrrd")
+
+
+def drawn_thinner() -> Volume:
+    """The small study in 150 slices instead of 50, with lungs in the upper 60 of them."""
+    few = small_study(50)
+    affine = few.grid.affine.copy()
+    affine[:3, 0] /= 3
+    affine[:3, 3] = few.grid.to_world([-1 / 3, 0, 0])
+    array = np.repeat(few.array, 3, 0)
+    array[90:, 40:90, 30:130] = -800.0
+    array += np.random.default_rng(2).normal(0, 4, array.shape) * (array > -900)
+    return Volume(array, Grid((150, *few.grid.shape[1:]), affine))
+
+
+def test_a_study_of_many_slices_is_judged_by_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second outline is spared; slices keep their numbers, and one that repeats another is still seen."""
+    many, outlines = drawn_thinner(), []
+    monkeypatch.setattr(thin_study, "body_masks", lambda planes: outlines.append(1) or body_masks(planes))
+    found = klip_guard(many)
+    assert len(outlines) == 75
+    assert any(note.startswith("Slices 90 to 149 show lung") for note in found.notes)
+    assert found.physical["repeated"] == 0
+    twice = many.array.copy()
+    twice[121] = twice[120]  # of which one alone is chosen
+    assert klip_guard(many.with_array(twice)).physical["repeated"] == 1
+
+
+@pytest.mark.parametrize(("n", "most", "chosen"), [(6, 6, [0, 1, 2, 3, 4, 5]), (7, 6, [1, 3, 5]), (8, 3, [1, 4, 7])])
+def test_chosen_slices_keep_their_place(n: int, most: int, chosen: list[int]) -> None:
+    thin = thin_study.thin_study(small_study(n), known_prior("abdomen-ct-256")[0], most)
+    assert thin.complete == (len(chosen) == n)
+    np.testing.assert_array_equal(thin.framed.lps.array, thin.whole.array[chosen])
+    for own, k in enumerate(chosen):
+        assert thin.framed.lps.grid.to_world([own, 3, 2]) == pytest.approx(thin.whole.grid.to_world([k, 3, 2]))
+        assert thin.nearest[k] == own
+    assert len(thin.nearest) == n
