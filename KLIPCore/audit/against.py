@@ -18,7 +18,7 @@ from KLIPCore.io.sinogram import check_attenuation
 from KLIPCore.physics.disc_fit import photons_per_ray
 from KLIPCore.physics.joined_bins import joined_bins
 from KLIPCore.physics.known_noise import KnownNoise
-from KLIPCore.physics.measurement import Measurement, simulate
+from KLIPCore.physics.measurement import Measurement
 from KLIPCore.physics.noise import Noise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D, ParallelBeam
@@ -105,7 +105,8 @@ def attenuation(volume: Volume, index: int | None) -> tuple[NDArray[np.float32],
         raise ConfigError(f"The reconstruction has {n} slices.", "Name the one to audit: --slice K, from the feet.")
     k = index or 0
     if not 0 <= k < n:
-        raise ConfigError(f"There is no slice {k}.", f"Choose one of 0 to {n - 1}, counted from the feet.")
+        remedy = f"Choose one of 0 to {n - 1}, counted from the feet." if n > 1 else "It has one: leave --slice out."
+        raise ConfigError(f"There is no slice {k}.", remedy)
     _, dy, dx = lps.grid.spacing
     if abs(dy - dx) > 0.01 * dx:
         raise GeometryError(f"Pixels of {dx:.3g} × {dy:.3g} mm are not square.", "Resample the slice first.")
@@ -170,7 +171,7 @@ def measured_against(volume: Volume, scan: Scan, noise: NoiseSettings, index: in
     join = max(1, round(pixel / scan.geometry.pitch_at_isocentre_mm))
     p, geometry = joined_bins(scan.sinogram, scan.geometry, join)
     estimated = noise.photons is None
-    per_bin = photons_per_ray(p, 1) if noise.photons is None else noise.photons * join
+    per_bin = _estimated_photons(p) if noise.photons is None else noise.photons * join
     if join > 1:
         notes.append(f"{join} neighbouring detector bins were joined: one is then about a pixel wide.")
     if estimated:
@@ -189,6 +190,14 @@ def measured_against(volume: Volume, scan: Scan, noise: NoiseSettings, index: in
     facts = {"geometry": repr(geometry), "photons_per_ray": per_bin, "model_error": noise.model_error, "slice": k}
     facts["z_mm"] = _height(volume, k)
     return Subject(torch.from_numpy(image), pixel, measurement, estimated, tuple(notes), facts)
+
+
+def _estimated_photons(p: NDArray[np.floating]) -> float:
+    """Photons per ray as the data's own scatter tells; refused where they do not scatter, as computed ones may not."""
+    try:
+        return photons_per_ray(p, 1)
+    except IntensityError as error:
+        raise IntensityError(error.message, "Give data as they were measured, or say the noise: --photons.") from error
 
 
 @dataclass(frozen=True)
@@ -238,15 +247,14 @@ def simulated_against(
     truth, _, _, _ = attenuation(reference, index)
     grid = ImageGrid2D((image.shape[0], image.shape[1]), pixel)
     geometry: Geometry = FanBeam.sparse(scan.n_views, grid) if scan.fan else ParallelBeam.sparse(scan.n_views, grid)
-    A, fine = Projector(geometry, grid), Projector(geometry, grid.refined(2))
-    pixels = torch.from_numpy(truth)
-    photons = noise.photons or PHOTONS
-    finer = torch.nn.functional.interpolate(pixels[None, None], scale_factor=2, mode="bilinear")[0, 0]
-    made = simulate(finer, fine, A, PoissonNoise(photons), torch.Generator().manual_seed(seed))
+    A, photons = Projector(geometry, grid), noise.photons or PHOTONS
+    # On the reference's own pixels: nothing is reconstructed here, and finer, smoother ones would be another image,
+    # with which the reference itself would disagree.
+    y = PoissonNoise(photons).sample(A(torch.from_numpy(truth)), torch.Generator().manual_seed(seed))
     measurement = Measurement(
-        made.y,
+        y,
         A,
-        noise=law(made.y, photons, noise.model_error),
+        noise=law(y, photons, noise.model_error),
         simulated=True,
         description=f"SIMULATED from the reference: {geometry.n_views} views of {geometry.n_detectors} bins",
     )

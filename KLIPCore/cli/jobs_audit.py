@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from KLIPCore.audit.against import Scan
+from KLIPCore.audit.against import LEAST_VIEWS, Scan
 from KLIPCore.audit.audit import Audit, AuditSettings, Progress, audit
 from KLIPCore.audit.files import write_audit
 from KLIPCore.cli.jobs import _read
-from KLIPCore.errors import ConfigError, IntensityError
+from KLIPCore.errors import ConfigError, IntensityError, OutputError
 from KLIPCore.io.images import image_format, read_image
 from KLIPCore.io.segmentation_files import read_segmentation
 from KLIPCore.io.study import read_study
@@ -46,8 +46,11 @@ def audit_files(
     Raises
     ------
     InputError : a file cannot be read, or the two cannot be compared.
-    ConfigError : more views than there are, or a slice or region that is not there.
+    ConfigError : too few views or more than there are, or a slice or region that is not there.
+    OutputError : ``out`` is a file, or cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out.name} is a file, not a folder.", "Choose another folder.")
     volume = volume_of(recon)
     data = scan_of(against, views) if against.suffix.lower() in (".npz", ".mat") else volume_of(against)
     labels = names = None
@@ -82,9 +85,10 @@ def scan_of(path: Path, views: int | None) -> Scan:
     """
     sinogram, geometry, _ = _read(path)
     if views is not None:
-        if not 1 <= views <= geometry.n_views:
+        if not LEAST_VIEWS <= views <= geometry.n_views:
             raise ConfigError(
-                f"{views} views cannot be taken from {geometry.n_views}.", f"Ask for 1 to {geometry.n_views}."
+                f"{views} views of {geometry.n_views} cannot be audited.",
+                f"Ask for {LEAST_VIEWS} to {geometry.n_views}.",
             )
         keep = np.linspace(0, geometry.n_views, views, endpoint=False).round().astype(int)
         sinogram, geometry = sinogram[keep], geometry.views(keep)

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from scipy import stats
 from typer.testing import CliRunner
 
-from KLIPCore.audit.against import NoiseSettings, Scan, ScanSettings
+from KLIPCore.audit.against import NoiseSettings, Scan, ScanSettings, simulated_against
 from KLIPCore.audit.audit import Audit, AuditSettings, audit
+from KLIPCore.audit.consistency import consistency
 from KLIPCore.audit.files import write_audit
 from KLIPCore.audit.structures import body_of, structures
 from KLIPCore.cli import app
-from KLIPCore.errors import ConfigError, GeometryError, IntensityError
+from KLIPCore.errors import ConfigError, GeometryError, IntensityError, OutputError
 from KLIPCore.io.images import read_image, write_image
 from KLIPCore.io.sinogram import write_sinogram
 from KLIPCore.physics.noise import PoissonNoise
@@ -106,6 +108,21 @@ def test_a_reference_is_scanned_and_the_scan_said_to_be_simulated(case: tuple[Vo
     assert {r.name: r.removal.verdict for r in own.regions} == {"Region 1": "measured", "Region 2": "contradicted"}
 
 
+def test_a_reference_agrees_with_its_own_scan() -> None:
+    """P-values of what is projected again are uniform where the reconstruction is the reference: data of smoother or
+    finer pixels would be those of another image.
+    """
+    truth = volume(MU_WATER_PER_MM * (BODY + 0.1 * LESION))
+    p, disagreeing = [], 0
+    for seed in range(25):
+        subject = simulated_against(truth, truth, NoiseSettings(1e5, 0.0), ScanSettings(12), seed=seed)
+        found = consistency(subject.measurement, subject.image, block=6, geometry_test=False)
+        p.append(found.image.p)
+        disagreeing += bool((found.block_q < 0.05).any())
+    assert stats.kstest(p, "uniform").pvalue > 0.05
+    assert disagreeing <= 4  # of 25, at a false-discovery rate of 5 %
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -186,6 +203,7 @@ def test_what_cannot_be_compared_is_refused(case: tuple[Volume, Scan, Volume]) -
         (ConfigError, "another grid", lambda: audit(recon, scan, regions=replace(labels, grid=_moved(labels.grid)))),
         (ConfigError, "no region", lambda: audit(recon, scan, regions=labels.with_array(0 * labels.array))),
         (ConfigError, "no slice 3", lambda: audit(recon, scan, index=3)),
+        (IntensityError, "holds no noise", lambda: audit(recon, Scan(np.zeros_like(scan.sinogram), RAYS))),
         (ConfigError, "has 2 slices", lambda: audit(_two(recon), scan)),
         (ConfigError, "too little", lambda: ScanSettings(2)),
         (ConfigError, "photons per ray are none", lambda: NoiseSettings(0.0)),
@@ -247,3 +265,10 @@ def test_the_command(case: tuple[Volume, Scan, Volume], tmp_path: Path) -> None:
     assert told.exit_code == 21
     assert "mirrored left to right" in told.output
     assert isinstance(run.invoke(app, [*words, "--fan"]).exception, ConfigError)
+    for views in ("2", "41"):
+        told = run.invoke(app, [*words, "--views", views])
+        assert isinstance(told.exception, ConfigError)
+        assert told.exception.remedy == "Ask for 3 to 40."
+    (tmp_path / "file").touch()
+    told = run.invoke(app, ["audit", "nothing.nrrd", "--against", "nothing.npz", "-o", str(tmp_path / "file")])
+    assert isinstance(told.exception, OutputError)  # before anything is read
