@@ -22,7 +22,7 @@ from KLIPCore.volume.untrusted import json_object
 LONGEST_LINE = 1 << 16
 """Characters of a line; a path has 4096 at most."""
 
-FORM = 'Write one study a line: a path, or JSON like {"path": "/archive/study1", "series": "4"}.'
+FORM = 'Write one study per line: a path, or JSON like {"path": "/archive/study1", "series": "4"}.'
 
 
 @dataclass(frozen=True)

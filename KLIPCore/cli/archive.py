@@ -70,7 +70,12 @@ class CrewOptions:
         Place.here
     )
     shards: Annotated[
-        int, typer.Option(min=1, help="Parts of the index, each a job.", rich_help_panel="Many computers")
+        int,
+        typer.Option(
+            min=1,
+            help="Split the index into so many jobs.",
+            rich_help_panel="Many computers",
+        ),
     ] = 1
     cluster_option: Annotated[
         list[str] | None,
@@ -132,7 +137,7 @@ def index(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Folders with studies, or NIfTI, NRRD, MHA files.", show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The index: one study a line.")] = Path("index.jsonl"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="The index: one study per line.")] = Path("index.jsonl"),
     every_series: Annotated[
         bool, typer.Option("--every-series", help="A line for each CT series; else the one with most images.")
     ] = False,

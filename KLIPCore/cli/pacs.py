@@ -55,7 +55,7 @@ class Security:
 
     tls: Annotated[bool, typer.Option("--tls", help="Speak TLS (DICOM; a DICOMweb address says https).")] = False
     tls_ca: Annotated[
-        Path | None, typer.Option(help="Authorities that are believed, PEM; the system's when not given.")
+        Path | None, typer.Option(help="Trusted certificate authorities, PEM; the system's when left out.")
     ] = None
     tls_certificate: Annotated[Path | None, typer.Option(help="Our certificate with its chain, PEM.")] = None
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM, where it is in another file.")] = None
@@ -174,8 +174,8 @@ def send(
 class Most:
     """How much is taken."""
 
-    largest_mb: Annotated[int, typer.Option(min=1, help="Largest object.")] = 1024
-    most_gb: Annotated[int, typer.Option(min=1, help="Everything together.")] = 64
+    largest_mb: Annotated[int, typer.Option(min=1, help="Largest object that is accepted, in MB.")] = 1024
+    most_gb: Annotated[int, typer.Option(min=1, help="All objects together, in GB.")] = 64
 
 
 @pacs_app.command("listen")

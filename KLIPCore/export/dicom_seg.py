@@ -53,7 +53,7 @@ def dicom_seg(
 
     Raises
     ------
-    InputError : the study is not a classic DICOM series (one file a slice), or its header fields cannot be
+    InputError : the study is not a classic DICOM series (one file per slice), or its header fields cannot be
         carried over.
     UnreadableFileError : a source file is gone or damaged.
     GeometryError : the files are not the slices of this volume, or the regions are not of its grid.

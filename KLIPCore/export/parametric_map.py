@@ -62,7 +62,7 @@ def parametric_map(
 
     Raises
     ------
-    InputError : the study is not a classic DICOM series (one file a slice), its header fields cannot be carried
+    InputError : the study is not a classic DICOM series (one file per slice), its header fields cannot be carried
         over, or the map is larger than one DICOM object can be.
     UnreadableFileError : a source file is gone or damaged.
     GeometryError : the files are not the slices of this volume, or the map is not on the study's grid.

@@ -33,7 +33,7 @@ def profile_figure(
 
     Raises
     ------
-    ConfigError : not one number a slice.
+    ConfigError : not one number per slice.
     """
     nats = np.asarray(nats_per_slice, np.float64)
     if nats.shape != (scene.slices,) or (expected is not None and np.shape(expected) != (scene.slices,)):

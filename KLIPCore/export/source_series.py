@@ -70,7 +70,7 @@ class SourceSeries:
 
         Raises
         ------
-        InputError : the study is not a classic DICOM series (one file a slice).
+        InputError : the study is not a classic DICOM series (one file per slice).
         UnreadableFileError : a source file is gone or damaged.
         GeometryError : the files are not the slices of this volume.
         """

@@ -3,7 +3,7 @@
 Reading happens twice. First only the headers: which series (:mod:`KLIPCore.io.listing`), in which order, on which
 grid (:mod:`KLIPCore.io.stack`). Only when they form a volume are pixels decoded, one slice at a time, into the array.
 Stored values become HU by each slice's own slope and intercept, because scanners may change them from slice to slice.
-Classic CT (one file a slice) and Enhanced CT (all slices in one file) take the same road: an
+Classic CT (one file per slice) and Enhanced CT (all slices in one file) take the same road: an
 Enhanced file's functional groups are flattened to one header a frame first.
 """
 

@@ -164,7 +164,7 @@ def _read_itk(path: Path, wanted: str) -> SegmentationFile:
     segments = _segments({key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if FIELD.fullmatch(key)})
     if not segments:
         if layers.shape[3] > 1:
-            raise UnreadableFileError(f"{path.name} has several numbers a voxel.", f"Give one of {KINDS}.")
+            raise UnreadableFileError(f"{path.name} has several numbers per voxel.", f"Give one of {KINDS}.")
         return SegmentationFile(_numbered(layers[..., 0], {}, path), grid)
     return SegmentationFile(_painted(layers, segments, path, wanted), grid)
 

@@ -53,10 +53,10 @@ def resolve(accessions: Path, finders: Mapping[str, Callable[[Wanted], list[Foun
     try:
         names = [line.strip() for line in accessions.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise EmptyInputError(f"The list {accessions.name} cannot be read.", "Write one number a line.") from error
+        raise EmptyInputError(f"The list {accessions.name} cannot be read.", "Write one number per line.") from error
     lines = [_line(name, finders) for name in names if name and not name.startswith("#")]
     if not lines:
-        raise EmptyInputError(f"The list {accessions.name} is empty.", "Write one number a line.")
+        raise EmptyInputError(f"The list {accessions.name} is empty.", "Write one number per line.")
     return lines
 
 

@@ -23,6 +23,7 @@ from KLIPCore.cli.application import app
 from KLIPCore.cli.guard import run_instead
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import write_image
+from KLIPCore.lab.phantoms.abdomen import Abdomen
 from KLIPCore.runs import guard
 from KLIPCore.runs.guard import DOES_NOT_FIT, EXIT_CODES, FITS, LOOK_FIRST, Reason, Verdict, klip_guard, known_prior
 from KLIPCore.volume import thin_study
@@ -157,6 +158,32 @@ def test_a_sinogram_is_not_taken_for_an_archive(tmp_path: Path) -> None:
     (reason,) = klip_guard(tmp_path / "scan.npz").reasons
     assert (reason.about, reason.verdict) == ("not CT", DOES_NOT_FIT)
     assert "sinogram" in reason.sentence
+
+
+def plan() -> Volume:
+    """The plan of a synthetic patient, which fits the prior."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0, 0, 2.1], [0, 2.1, 0], [5.0, 0, 0]])
+    affine[:3, 3] = -2.1 * 95.5, -2.1 * 95.5, -5.0 * 14.5
+    grid = Grid((30, 192, 192), affine)
+    return Volume(Abdomen.random(0).hu(grid).astype(np.float32), grid)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+def test_from_the_shell_with_a_study_and_a_command(tmp_path: Path) -> None:
+    """Nothing replaced: a study that fits runs the command, whose exit code and output are left; a flipped one not."""
+    study = plan()
+    write_image(study, tmp_path / "good.nii.gz")
+    write_image(study.with_array(study.array[:, ::-1]), tmp_path / "flipped.nii.gz")
+    command = ["--", "sh", "-c", "echo ran; exit 77"]
+    told = {}
+    for name in ("good", "flipped"):
+        line = [sys.executable, "-m", "KLIPCore.cli", "guard", str(tmp_path / f"{name}.nii.gz"), *command]
+        told[name] = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (told["good"].returncode, told["good"].stdout) == (77, "ran\n")
+    assert told["good"].stderr.startswith("fits")
+    assert (told["flipped"].returncode, told["flipped"].stdout) == (EXIT_CODES[DOES_NOT_FIT], "")
+    assert "Front and back look exchanged" in told["flipped"].stderr
 
 
 def test_a_command_that_is_not_there_is_refused_before_the_study_is_read() -> None:
