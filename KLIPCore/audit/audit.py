@@ -142,6 +142,7 @@ class Audit:
                 "the geometry is another, or the noise is larger than told. Take what is said of single regions with "
                 "care."
             )
+        said.append(self.consistency.faulty_rays())
         if self.biased:
             said.append(
                 f"The residual is that of an image that is wrong by about {_hu(self.error.std):.0f} HU over "

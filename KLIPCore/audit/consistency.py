@@ -49,6 +49,13 @@ MAD_TO_STD = 1.4826
 Array = NDArray[np.float64]
 
 
+FAULTY, FEW = 0.01, 0.1
+"""Chance that any view, or any bin, of a sound scan is called faulty; part of them that may be, or all disagree."""
+
+SOUND_SPREAD = 1.5
+"""Beyond such a spread of the blocks the noise is not as large as estimated, and single rays tell nothing."""
+
+
 @dataclass(frozen=True)
 class ChiSquare:
     """A sum of squares and what it is compared with.
@@ -121,7 +128,44 @@ class Consistency:
             "smallest_block_p": float(np.nanmin(self.block_p)),
             "spread": self.spread,
             "views_p_below_0.1_percent": np.flatnonzero(self.view_p < 1e-3).tolist(),
+            "bins_p_below_0.1_percent": np.flatnonzero(self.bin_p < 1e-3).tolist(),
         }
+
+    def faulty_rays(self) -> str:
+        """Return a sentence about single views or detector bins that disagree; empty where none do, or many."""
+        views, bins = self._faulty_lines()
+        said = [
+            f"{name}{'s' if len(lines) > 1 else ''} {', '.join(map(str, sorted(lines)))}"
+            for name, lines in (("view", views), ("detector bin", bins))
+            if lines
+        ]
+        if (
+            not said
+            or self.spread > SOUND_SPREAD
+            or len(views) > FEW * len(self.view_p)
+            or len(bins) > FEW * len(self.bin_p)
+        ):
+            return ""
+        return (
+            f"Data and image disagree in {' and '.join(said)} (counted from 0) beyond the noise, and not so elsewhere: "
+            "these readings are probably faulty. Leave them out, or correct them, before trusting what lies along "
+            "their rays."
+        )
+
+    def _faulty_lines(self) -> tuple[list[int], list[int]]:
+        """Views and bins, the worst first; each is then left out of the lines that cross it."""
+        square, used = self.z.double().square().clone(), self.z != 0
+        found: tuple[list[int], list[int]] = ([], [])
+        for _ in range(sum(square.shape) // 10 + 2):  # by then they are many
+            p = [_line_p(square, used, 1 - along) * square.shape[along] for along in (0, 1)]
+            along = int(p[1].min() < p[0].min())
+            line = int(p[along].argmin())
+            if p[along][line] >= FAULTY:
+                break
+            found[along].append(line)
+            square.select(along, line).zero_()
+            used.select(along, line).zero_()
+        return found
 
 
 def consistency(

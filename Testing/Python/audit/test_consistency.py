@@ -12,7 +12,7 @@ from KLIPCore.audit.consistency import consistency, geometry_chi_square
 from KLIPCore.audit.whitened import Whitened, whitened_residual
 from KLIPCore.errors import ConfigError
 from KLIPCore.physics.measurement import Measurement
-from KLIPCore.physics.noise import GaussianNoise, PoissonNoise
+from KLIPCore.physics.noise import GaussianNoise, Noise, PoissonNoise
 from KLIPCore.physics.projector import Projector
 from KLIPCore.volume.geometry import ImageGrid2D, ParallelBeam
 
@@ -69,6 +69,24 @@ def test_an_added_blob_is_found_where_it_lies() -> None:
     worst = int(np.nanargmin(found.block_p))
     assert found.labels[5, 9] == worst + 1
     assert found.t[worst] < -5  # the image holds more than the data
+
+
+@pytest.mark.parametrize("noise", [GaussianNoise(0.05), PoissonNoise(2000.0)], ids=["Gaussian", "photons"])
+@pytest.mark.parametrize(("view", "detector"), [(slice(6, 7), slice(None)), (slice(None), slice(9, 10))])
+def test_faulty_rays_are_found_where_they_lie(noise: Noise, view: slice, detector: slice) -> None:
+    """A view whose tube flickered, and a bin that drifts, under either law of the noise: no other line is accused."""
+    clean = A(X)
+    wrong = clean.clone()
+    wrong[view, detector] += 0.15
+    y = noise.sample(wrong, torch.Generator().manual_seed(4))
+    found = consistency(Measurement(y, A, noise=noise, simulated=True), X, block=4, geometry_test=False)
+    for p, where in ((found.view_p, view), (found.bin_p, detector)):
+        if where != slice(None):
+            assert np.flatnonzero(p < 1e-3).tolist() == [where.start]
+    said = "view 6" if detector == slice(None) else "detector bin 9"
+    assert f"disagree in {said} (counted" in found.faulty_rays()
+    sound = noise.sample(clean, torch.Generator().manual_seed(4))
+    assert consistency(Measurement(sound, A, noise=noise, simulated=True), X, geometry_test=False).faulty_rays() == ""
 
 
 def test_another_geometry_is_explained_by_no_image() -> None:
