@@ -147,7 +147,7 @@ class Consistency:
         ):
             return ""
         return (
-            f"Data and image disagree in {' and '.join(said)} (counted from 0) beyond the noise, and not so elsewhere: "
+            f"Data and image disagree in {' and '.join(said)} (counted from 0) beyond the noise, not elsewhere: "
             "these readings are probably faulty. Leave them out, or correct them, before trusting what lies along "
             "their rays."
         )
