@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
+from scipy import stats
 
 from KLIPCore.errors import ConfigError, InputError
 from KLIPCore.io.study import check_ct, read_study
+from KLIPCore.lab.evaluation.auroc import Interval, bootstrap_mean
 from KLIPCore.lab.evaluation.guard_baselines import HistogramAndGeometry, Mahalanobis, Plain, plain
 from KLIPCore.lab.evaluation.spoiled import KINDS, Kind
 from KLIPCore.maps.reference import Reference
@@ -57,6 +60,15 @@ class Answer:
     histogram: bool
     mahalanobis: bool
     z: dict[str, float] = field(default_factory=dict)
+
+
+FLAGS: dict[str, Callable[[Answer], bool]] = {
+    "guard": lambda a: a.verdict != FITS,
+    "guard, does not fit": lambda a: a.verdict == DOES_NOT_FIT,
+    "histogram and geometry": lambda a: a.histogram,
+    "Mahalanobis": lambda a: a.mahalanobis,
+}
+"""Who is asked, and what counts as a flag."""
 
 
 def seen_by_baselines(path: Path) -> Plain:
@@ -144,6 +156,34 @@ def table(made: list[dict[tuple[str, int], Answer]]) -> list[str]:
     return [*lines, f"| all | {' | '.join(total)} |"]
 
 
+def share_lines(made: list[dict[tuple[str, int], Answer]]) -> list[str]:
+    """Return the shares of wrong inputs that each guard flags, means over scans, with 95 % intervals over them."""
+    lines = ["| flagged, mean of scans | mild | middle | severe |", "| --- | --- | --- | --- |"]
+    for name, flags in FLAGS.items():
+        cells = []
+        for level in range(3):
+            of_scans = [[flags(a) for (_, at), a in own.items() if at == level] for own in made]
+            shares = [float(np.mean(one)) for one in of_scans if one]
+            cells.append(_share(bootstrap_mean(shares)) if shares else "")
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return lines
+
+
+def _share(found: Interval) -> str:
+    """A mean with its interval over scans; without one where they are few."""
+    return f"{found.mean:.0%}" + (f" ({found.lo:.0%} to {found.hi:.0%})" if np.isfinite(found.lo) else "")
+
+
+def role_lines(roles: list[str], answers: list[Answer]) -> list[str]:
+    """Return how many scans of each role do not fit, with the exact 95 % interval of their share (Clopper-Pearson)."""
+    lines = ["| scans | does not fit | 95 % interval |", "| --- | --- | --- |"]
+    for role in dict.fromkeys(roles):
+        own = [a.verdict == DOES_NOT_FIT for r, a in zip(roles, answers, strict=True) if r == role]
+        found = stats.binomtest(sum(own), len(own)).proportion_ci()
+        lines.append(f"| {role} | {sum(own)} of {len(own)} | {found.low:.0%} to {found.high:.0%} |")
+    return lines
+
+
 def _cell(kind: Kind, level: int, answers: list[Answer]) -> str:
     """How severe it is, and who noticed; empty where there is no such severity."""
     if not answers:
@@ -222,10 +262,11 @@ def main() -> None:
         answers = pool.map(partial(as_is, baselines=baselines), [path for _, _, path in plan], chunksize=1)
         names = [name for name, _, _ in plan]
         print(*scan_lines(names, [role for _, role, _ in plan], answers), "", sep="\n")
+        print(*role_lines([role for _, role, _ in plan], answers), "", sep="\n")
         print(*left_out_lines(names, answers), "", sep="\n", flush=True)
         made = pool.map(partial(spoiled, baselines=baselines), [path for _, path in found["spoil"]], chunksize=1)
     print("Flagged (of these: does not fit) by the guard / histogram and geometry / Mahalanobis:\n")
-    print(*table(made), sep="\n")
+    print(*table(made), "", *share_lines(made), sep="\n")
 
 
 if __name__ == "__main__":

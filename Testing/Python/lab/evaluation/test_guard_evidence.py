@@ -12,7 +12,18 @@ from KLIPCore.errors import ConfigError
 from KLIPCore.io.images import write_image
 from KLIPCore.lab.evaluation.guard_baselines import HistogramAndGeometry, Mahalanobis, Plain
 from KLIPCore.lab.evaluation.spoiled import KINDS
-from KLIPCore.lab.guard_evidence import CONFIG, Answer, as_is, left_out, scan_lines, scans, seen_by_baselines, table
+from KLIPCore.lab.guard_evidence import (
+    CONFIG,
+    Answer,
+    as_is,
+    left_out,
+    role_lines,
+    scan_lines,
+    scans,
+    seen_by_baselines,
+    share_lines,
+    table,
+)
 from KLIPCore.runs.guard import DOES_NOT_FIT, FITS, LOOK_FIRST
 
 STUDY = small_study(24)
@@ -60,6 +71,20 @@ def test_tables_count() -> None:
     assert "| noise | 20 HU: 1 (0) / 1 / 1 of 2 |  |  |" in lines
     assert lines[-1].startswith("| all | 1 (0) / 1 / 1 of 2 | 2 (2) / 2 / 2 of 2 |")
     assert scan_lines(["a"], ["healthy"], [look])[-1] == "| a | healthy | look first | noise | flagged |  |"
+
+
+def test_shares_have_intervals_over_scans() -> None:
+    """Six scans, of which the guard flags everything in five and half in one; the baseline nothing."""
+    flagged, missed = Answer(LOOK_FIRST, ("noise",), False, True), Answer(FITS, (), False, True)
+    made = [{("noise", 1): flagged, ("metal", 1): missed if scan == 3 else flagged} for scan in range(6)]
+    lines = share_lines(made)
+    assert lines[2].startswith("| guard |  | 92% (75% to 100%) |")
+    assert lines[4] == "| histogram and geometry |  | 0% (0% to 0%) |  |"
+    refused = Answer(DOES_NOT_FIT, ("air",), False, False)
+    assert role_lines(["healthy"] * 6 + ["chest"] * 7, [flagged] * 6 + [refused] * 7)[2:] == [
+        "| healthy | 0 of 6 | 0% to 46% |",
+        "| chest | 7 of 7 | 59% to 100% |",
+    ]
 
 
 def test_left_out_is_what_the_others_alone_give() -> None:
