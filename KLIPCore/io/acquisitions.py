@@ -52,8 +52,43 @@ NAMES = {
     "ImageType": "{}",
     "Rows": "{} rows",
     "PixelSpacing": "pixels of {} mm",
+    "SeriesNumber": "series {}",
+    "StudyInstanceUID": "of another study",
+    "StudyID": "study {}",
+    "StudyTime": "study at {}",
+    "FrameOfReferenceUID": "in another frame of reference",
+    "ExposureTime": "{} ms of exposure",
+    "XRayTubeCurrent": "{} mA",
+    "CTDIvol": "CTDI {} mGy",
+    "SpiralPitchFactor": "pitch {}",
+    "ContrastBolusStopTime": "contrast agent until {}",
+    "ReconstructionAlgorithm": "reconstruction {}",
+    "DerivationDescription": "“{}”",
+    "AcquisitionProtocolName": "protocol “{}”",
+    "StationName": "station {}",
+    "ImageComments": "with another comment",
 }
 """Fields that tell acquisitions or reconstructions of one series apart, the surest first, and how they are written."""
+RARER = (
+    "SeriesNumber",
+    "StudyInstanceUID",
+    "StudyID",
+    "StudyTime",
+    "FrameOfReferenceUID",
+    "ExposureTime",
+    "XRayTubeCurrent",
+    "CTDIvol",
+    "SpiralPitchFactor",
+    "ContrastBolusStopTime",
+    "ReconstructionAlgorithm",
+    "DerivationDescription",
+    "AcquisitionProtocolName",
+    "StationName",
+    "ImageComments",
+)
+"""Those of them that may also vary within a stack: they must give as many stacks as there are images at a place."""
+FOLDER = "folder"
+"""What tells stacks apart where no field does."""
 TAGS = (
     *NAMES,
     "SpacingBetweenSlices",
@@ -75,6 +110,8 @@ CLOCKS = (
     "SeriesTime",
     "InstanceCreationTime",
     "ContrastBolusStartTime",
+    "ContrastBolusStopTime",
+    "StudyTime",
 )
 """Times of day."""
 TIMES = (*CLOCKS, "TriggerTime", "FrameReferenceTime")
@@ -117,7 +154,10 @@ def acquisitions(members: Members) -> list[Acquisition]:
         return [Acquisition(members, copies=copies)]
     if split is None:
         members, more = _without_copies(members, at, under_any_uid=True)
-        return [Acquisition(members, copies=tuple(sorted((*copies, *more))))]
+        copies = tuple(sorted((*copies, *more)))
+        split = _by_folder(members)
+    if split is None:
+        return [Acquisition(members, copies=copies)]
     keys, groups = split
     numbers_of = [_written(group[0][1], "AcquisitionNumber") for group in groups]
     by_number = all(numbers_of) and len(set(numbers_of)) == len(groups)
@@ -211,9 +251,21 @@ def _by_field(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
             continue
         indexed = dict(zip((id(header) for _, header in members), values, strict=True))
         groups = _grouped(members, lambda header, indexed=indexed: indexed[id(header)])  # type: ignore[misc]
-        if set(keys).isdisjoint(TIMES) or _at_the_same_places(groups):
+        if not set(keys).isdisjoint(RARER) and len(groups) > max(Counter(places).values()):
+            continue  # a field that varies within a stack
+        if set(keys).isdisjoint({*TIMES, *RARER}) or _at_the_same_places(groups):
             return keys, groups
     return None
+
+
+def _by_folder(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
+    """Stacks that nothing but their folders tells apart."""
+    groups: dict[Path, Members] = defaultdict(list)
+    for member in members:
+        groups[member[0].parent].append(member)
+    found = [groups[folder] for folder in sorted(groups)]
+    apart = len(found) > 1 and all(_no_doubles(group) for group in found) and _at_the_same_places(found)
+    return ((FOLDER,), found) if apart and len({folder.name for folder in groups}) == len(found) else None
 
 
 def _interleaved(members: Members) -> tuple[tuple[str, ...], list[Members]] | None:
@@ -312,6 +364,8 @@ def _label(group: Members, groups: Sequence[Members], keys: tuple[str, ...]) -> 
         telling = {_written(other[0][1], key) for other in groups} != {value}
         if value and (key in keys or key == "AcquisitionNumber" or (constant and telling) or key == "AcquisitionTime"):
             words.append(name.format(_clock(value) if key in CLOCKS else value.replace("\\", "/")))
+    if FOLDER in keys:
+        words.append(f"in the folder {group[0][0].parent.name[:40]}")
     if not keys:
         of = [number(header, "InstanceNumber") for _, header in group]
         known = [int(n) for n in of if n is not None]

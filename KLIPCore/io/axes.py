@@ -20,6 +20,8 @@ ROUNDED = 0.025
 """Deviation of direction cosines from right angles that two decimals leave."""
 SAME = 0.01
 """Part by which two spacings may differ and still be one, rounded."""
+OTHER_UNITS = re.compile(r"(deci|centi|micro|nano)?met(er|re)s?|c?m|dm|[uµμn]m|microns?|in|inch(es)?", re.IGNORECASE)
+"""Units of length that are no mm."""
 RESAVE = "Save the volume again with its spacing (in 3D Slicer: Volumes, Image Spacing), or give the DICOM series."
 
 
@@ -39,12 +41,12 @@ def check_axes(path: Path, directions: str, spacings: str) -> None:
     if directions and re.search(r"\d", spacings):
         raise GeometryError(f"{path.name} gives two spacings: space directions and spacings.", RESAVE)
     if not directions:
-        if not re.search(r"\d", spacings):
+        if sum(_numbers(word) is not None for word in spacings.split()) < min(3, max(len(spacings.split()), 1)):
             raise no_spacing(path)
         return
     found = [_vector(inside) for inside in re.findall(r"\(([^)]*)\)", directions)]
     vectors = [vector for vector in found if vector is not None and len(vector) == 3]
-    if not found:
+    if not found or any(vector is None for vector in found):
         raise no_spacing(path)
     if len(vectors) == 3 and len(found) == 3:
         check_right_angles(path, np.array(vectors).T)
@@ -87,6 +89,23 @@ def check_matrix(path: Path, fields: Mapping[str, str]) -> list[str]:
             raise GeometryError(f"{both}.", RESAVE)
         return [] if _alike(size, np.ones(size.size)) else [f"{both}. The former is taken."]
     return []
+
+
+def check_units(path: Path, written: str) -> None:
+    """Refuse lengths that a header gives in another unit than mm: ITK reads the number and not the unit.
+
+    Parameters
+    ----------
+    path : what to call the volume in the message.
+    written : the units, as ``"cm" "cm" "cm"`` or ``um``; empty where the header has none.
+
+    Raises
+    ------
+    GeometryError : they are lengths of another unit.
+    """
+    for word in re.findall(r"[^\W\d_]+", written):
+        if OTHER_UNITS.fullmatch(word):
+            raise GeometryError(f"{path.name} says that its spacing is in {word}, not in mm.", RESAVE)
 
 
 def check_right_angles(path: Path, axes: NDArray[np.float64]) -> NDArray[np.float64]:

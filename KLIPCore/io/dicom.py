@@ -36,7 +36,7 @@ TISSUE_PADDING_HU = -500.0
 """A padding value above this would also hide lung or soft tissue: it is honoured, as the standard says, with
 a warning.
 """
-HU_WORDS = frozenset({"HU", "HUMOD", "H", "HFU", "CTHU", "HUCT", "HUNITS", "CTNUM", "CTNUMBER", "CTNUMBERS"})
+HU_WORDS = frozenset({"HU", "HUMOD", "H", "HFU", "CTHU", "HUCT", "HUNIT", "HUNITS", "CTNUM", "CTNUMBER", "CTNUMBERS"})
 """Rescale types that are Hounsfield units, letters only."""
 UNSPECIFIED = frozenset({"", "US", "UNSPECIFIED", "NONE", "NA", "UNKNOWN", "NORMAL"})
 """Rescale types that say nothing: plausibility is judged later."""
@@ -107,6 +107,9 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
     uids = tuple(text(headers[i], "SOPInstanceUID") for i in order)
     if not info.series_uid:
         uids = ()  # no DICOM object can refer to a series without a UID
+    elif not all(uids):
+        notes.append("Slices have no instance UID, as after anonymization: no DICOM object can refer to them.")
+        uids = ()
     elif len(set(uids)) < len(uids):
         notes.append(
             "Several slices share one instance UID, as after anonymization: no DICOM object can refer to them."
@@ -163,8 +166,6 @@ def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], l
 
 def _plane(header: Dataset, file: Path) -> Plane:
     try:
-        if not text(header, "SOPInstanceUID"):
-            raise UnreadableFileError(f"{file.name} is damaged: it has no instance UID.", AGAIN)
         return Plane.of_header(header, file.name)
     except GeometryError:
         if "PixelData" not in _load(file):  # the fields are missing because the file ends before them

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from KLIPCore.errors import UnreadableFileError
-from KLIPCore.io.axes import check_axes, check_matrix
+from KLIPCore.io.axes import check_axes, check_matrix, check_units
 
 LONGEST_HEADER = 1 << 16
 LONGEST_LINE = 900
@@ -45,6 +45,10 @@ BITS = {
     "longlong": 64,
     "ulonglong": 64,
 }
+OTHER_MODALITIES = ("MR", "NM", "US", "PT", "PET", "SPECT")
+"""Modalities that are no CT, by the words of DICOM, MetaImage and diffusion MR's own NRRD (DWMRI)."""
+UNREAD_ENCODINGS = frozenset({"bzip2", "bz2", "zrl"})
+TEXT_ENCODINGS = frozenset({"text", "txt", "ascii"})
 SPACES = re.compile(r"(left-posterior|right-anterior|left-anterior)-superior|LPS|RAS|LAS", re.IGNORECASE)
 """Coordinates of a patient that NRRD names and ITK knows."""
 SIDES_ASSUMED = (
@@ -84,6 +88,20 @@ def check_header(path: Path, ratio: int = BOMB_RATIO) -> list[str]:
         raise UnreadableFileError(f"{path.name} is damaged, cut short, or not what its name says.", AGAIN) from error
 
 
+def stated_modality(path: Path) -> str:
+    """Return the modality that an NRRD or MetaImage header names, such as "MR"; "CT" where it names none or that."""
+    with path.open("rb") as file:
+        start = file.read(LONGEST_HEADER)
+    if start.startswith(b"NRRD"):
+        start = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
+        found = re.search(rb"^(?:modality|DICOM_0008_0060):=[ \t]*(\w+)", start, re.MULTILINE | re.IGNORECASE)
+    else:
+        start = re.split(rb"\nElementDataFile", start, maxsplit=1)[0]
+        found = re.search(rb"^Modality[ \t]*=[ \t]*MET_MOD_(\w+)", start, re.MULTILINE)
+    word = found[1].decode("ascii", "replace").upper() if found else ""
+    return next((modality for modality in OTHER_MODALITIES if modality in word), "CT")
+
+
 def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
     head = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
     lines = head.split(b"\n")
@@ -104,8 +122,16 @@ def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
     kind = fields.get("type", "").replace("unsigned ", "u").replace("signed ", "").replace("_t", "").replace(" ", "")
     check_size(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64), ratio)
     skips = fields.get("byteskip", "0") + fields.get("lineskip", "0")
-    if data != path and fields.get("encoding", "").lower() == "raw" and not skips.strip("0"):
-        _check_rest(path, data, _counts(fields.get("sizes", "")), BITS.get(kind, 64))
+    encoding = fields.get("encoding", "").lower()
+    if encoding in UNREAD_ENCODINGS:
+        problem = f"The numbers of {path.name} are packed as {encoding}, which is not read."
+        raise UnreadableFileError(problem, "Save the volume again with the encoding gzip or raw.")
+    if kind in BITS and BITS[kind] > 8 and encoding not in TEXT_ENCODINGS and "endian" not in fields:
+        problem = f"{path.name} does not give the order of the bytes in its numbers (endian)."
+        raise UnreadableFileError(problem, "Save the volume again as one .nrrd, .mha or .nii.")
+    if encoding == "raw" and not skips.strip("0") and kind in BITS:
+        _check_rest(path, data, _counts(fields.get("sizes", "")), BITS[kind], _after(start, rb"\r?\n\r?\n"))
+    check_units(path, fields.get("spaceunits", "") + " " + fields.get("units", ""))
     check_axes(path, fields.get("spacedirections", ""), fields.get("spacings", ""))
     return [] if SPACES.match(fields.get("space", "")) and "spacedirections" in fields else [SIDES_ASSUMED]
 
@@ -125,15 +151,18 @@ def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
         )
     local = fields.get("ElementDataFile", "LOCAL")
     data = path if local.upper() == "LOCAL" else _data_file(path, local)
-    bits = {"CHAR": 8, "SHORT": 16, "FLOAT": 32, "INT": 32}.get(
-        fields.get("ElementType", "").removeprefix("MET_").removeprefix("U"), 64
+    known = {"CHAR": 8, "SHORT": 16, "FLOAT": 32, "INT": 32, "DOUBLE": 64}.get(
+        fields.get("ElementType", "").removeprefix("MET_").removeprefix("U")
     )
+    bits = known or 64
     check_size(path, data, _counts(fields.get("DimSize", "")), bits, ratio)
     plain = fields.get("CompressedData", "").lower() != "true" and not fields.get("HeaderSize", "0").strip("0")
-    if data != path and plain and fields.get("ElementNumberOfChannels", "1") == "1":
-        _check_rest(path, data, _counts(fields.get("DimSize", "")), bits)
+    single = fields.get("ElementNumberOfChannels", "1") == "1"
+    if plain and fields.get("BinaryData", "True").lower() == "true" and known and single:
+        _check_rest(path, data, _counts(fields.get("DimSize", "")), bits, _after(start, rb"\nElementDataFile[^\n]*\n"))
     if not {"DimSize", "ElementDataFile"} <= set(fields):
         return []  # no MetaImage: ITK says so
+    check_units(path, fields.get("DistanceUnits", ""))
     notes = check_matrix(path, fields)
     return [*notes, *([] if {"TransformMatrix", "Rotation", "Orientation"} & set(fields) else [SIDES_ASSUMED])]
 
@@ -172,13 +201,47 @@ def _counts(sizes: str) -> list[float]:
     return counts
 
 
-def _check_rest(path: Path, data: Path, counts: Sequence[float], bits: int) -> None:
-    """Raise where a file of plain numbers holds more than its header tells of: one of the two is another volume's."""
-    claimed, held = math.prod(counts) * bits / 8, data.stat().st_size
-    if held > claimed > 0:
+def _after(start: bytes, end: bytes) -> int | None:
+    """Where the numbers begin behind a header that ends so; None where it does not end in what was read of it."""
+    found = re.search(end, start)
+    return found.end() if found else None
+
+
+def _check_rest(path: Path, data: Path, counts: Sequence[float], bits: int, offset: int | None) -> None:
+    """Raise where plain numbers are more than their header tells of: it is another volume's, or a slice is lost.
+
+    ``offset`` is where they begin in the file of the header, if they are in it.
+    """
+    if data == path and offset is None:
+        return
+    held = data.stat().st_size - (offset or 0 if data == path else 0)
+    slack = 0.0 if data != path else least_more(counts) * bits / 8 - 1
+    check_no_more(path, math.prod(counts) * bits / 8, held, slack)
+
+
+def least_more(counts: Sequence[float]) -> float:
+    """Return how many numbers one more row, column or slice would take: fewer behind the last are no lost part."""
+    sides = [n for n in counts if n > 1]
+    return math.prod(counts) / max(sides, default=1)
+
+
+def check_no_more(path: Path, claimed: float, held: float, slack: float) -> None:
+    """Refuse a file that holds more than its header describes.
+
+    Parameters
+    ----------
+    path : what to call the volume in the message.
+    claimed, held : bytes.
+    slack : bytes that may be behind the numbers.
+
+    Raises
+    ------
+    UnreadableFileError : it does.
+    """
+    if claimed > 0 and held > claimed + slack:
         raise UnreadableFileError(
-            f"{path.name} describes {claimed:.0f} bytes, and {data.name} holds {held}: sizes or type are wrong, or "
-            "the numbers are of another volume.",
+            f"{path.name} describes {claimed:.0f} bytes, and there are {held:.0f}: sizes or type are wrong, or the "
+            "numbers are of another volume.",
             "Save the volume again as one .nrrd, .mha or .nii.",
         )
 

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, IntensityError, NotCTError, OutputError, UnreadableFileError
-from KLIPCore.io.headers import check_header
+from KLIPCore.io.headers import check_header, stated_modality
 from KLIPCore.io.integrity import check_integrity, damaged
 from KLIPCore.io.nifti import read_nifti
 from KLIPCore.io.silence import silenced
@@ -64,17 +64,19 @@ def read_image(path: Path, fill_outside: bool = False) -> Volume:
         problem = f"{path.name} is of an unknown format."
         raise UnreadableFileError(problem, f"Give a DICOM folder or one of {', '.join(READ_FORMATS)}.")
     notes = check_header(path)
-    unit = "HU"
+    unit, modality = "HU", "CT"
     if suffix in (".nii", ".nii.gz", *PAIRS):
         array, grid, notes = read_nifti(path)
     else:
         check_name(path, UnreadableFileError)
         array, grid, unit = _parts(_read_itk(path))
+        modality = stated_modality(path)
     try:
         if fill_outside and unit == "HU":
             array, said = air_outside(array)
             notes = [*notes, *said]
-        source = Source(path=str(path), description=path.name[: -len(suffix)], notes=tuple(notes))
+        name = path.name[: -len(suffix)]
+        source = Source(path=str(path), description=name, modality=modality, notes=tuple(notes))
         return Volume(array, grid, source, unit)
     except IntensityError as error:
         raise IntensityError(f"{path.name}: {error.message}", error.remedy) from error

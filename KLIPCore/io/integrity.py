@@ -11,8 +11,11 @@ import zlib
 from pathlib import Path
 
 from KLIPCore.errors import UnreadableFileError
+from KLIPCore.io.headers import check_no_more
 
 BLOCK = 1 << 20
+SLACK = 64
+"""Bytes behind the last number that belong to no other."""
 LONGEST_HEADER = 1 << 16
 AGAIN = "Copy or export that file again."
 
@@ -31,11 +34,12 @@ def check_integrity(path: Path, expected: int) -> None:
     """
     try:
         packed = _packed_numbers(path)
-        sound = packed is None or _stream_is_sound(*packed, expected)
+        held = expected if packed is None else _unpacked(*packed, expected)
     except (EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
         raise damaged(path) from error
-    if not sound:
+    if held < expected:
         raise damaged(path)
+    check_no_more(path, expected, held, SLACK)
 
 
 def damaged(path: Path) -> UnreadableFileError:
@@ -85,9 +89,10 @@ def _beside(path: Path, named: bytes) -> Path | None:
     return beside
 
 
-def _stream_is_sound(path: Path, offset: int, expected: int) -> bool:
-    """Whether a zlib or gzip stream holds as many bytes as expected, ends where it should and matches its checksum
-    (a mismatch raises ``zlib.error``).
+def _unpacked(path: Path, offset: int, expected: int) -> int:
+    """How many bytes a zlib or gzip stream holds, counted to a little more than expected.
+
+    Fewer than that where it does not end where it should; a wrong checksum raises ``zlib.error``.
     """
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     held = 0
@@ -99,4 +104,4 @@ def _stream_is_sound(path: Path, offset: int, expected: int) -> bool:
             held += len(unpacker.decompress(block, BLOCK))  # a block at a time, whatever it unpacks to
     if not unpacker.eof and held <= expected:
         held += len(unpacker.flush(1))  # what a full block held back
-    return unpacker.eof and held >= expected
+    return held if unpacker.eof or held > expected + BLOCK else -1

@@ -148,6 +148,12 @@ def check_unit(sinogram: NDArray[np.float32]) -> None:
     extent = high - low
     if extent <= 0:
         return
+    if high < 0:  # also where the detector sees no air
+        raise IntensityError(
+            f"Nearly all values are negative, down to {low:.4g}: the logarithm lacks its minus sign, or the counts in "
+            "air.",
+            LOG_REMEDY,
+        )
     _check_dips(sinogram)
     _check_air(sinogram, float(extent))
     third = sinogram.shape[1] // 3

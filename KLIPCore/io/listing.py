@@ -66,7 +66,7 @@ INDEX_NAME = re.compile(r"(dicomdir|dirfile)\b", re.IGNORECASE)
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso")
 ARCHIVE_STARTS = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
 TAR_MARK, TAR_MARK_AT = b"ustar", 257
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".hdr.gz", ".img", ".img.gz")
 """Files that a folder may hold instead of DICOM slices, to be given by name."""
 JOINED_BY = ("SeriesNumber", "SeriesDescription", "Rows", "Columns", "PixelSpacing")
 LEAST_JOINED = 3

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, UnreadableFileError
-from KLIPCore.io.headers import BOMB_BYTES, BOMB_RATIO, check_size
+from KLIPCore.io.headers import BOMB_BYTES, BOMB_RATIO, check_no_more, check_size, least_more
 from KLIPCore.io.integrity import BLOCK, damaged
 from KLIPCore.io.nifti_header import LONGEST, Header, in_mm, parse_header, plausible
 from KLIPCore.volume.grid import Grid
@@ -71,14 +71,15 @@ def read_nifti(path: Path, ratio: int = BOMB_RATIO) -> tuple[NDArray[np.float32]
             check_size(path, image_file, shape, 8 * np.dtype(header.dtype).itemsize, ratio)
             if header.single:
                 file.seek(0)
-                stored = _numbers(file, header, shape)
+                stored, rest = _numbers(file, header, shape)
             else:
                 with _opened(image_file) as numbers:
-                    stored = _numbers(numbers, header, shape)
+                    stored, rest = _numbers(numbers, header, shape)
     except (EOFError, OSError, zlib.error, struct.error, ValueError, OverflowError) as error:
         raise damaged(path) from error
     if stored is None:
         raise damaged(path)
+    check_no_more(path, stored.nbytes, stored.nbytes + rest, least_more(shape) * stored.itemsize - 1)
     grid, notes = _grid(header, shape, path.name)
     array = np.empty(shape, np.float32)
     for k in range(shape[0]):
@@ -122,14 +123,15 @@ def _shape(header: Header, name: str) -> tuple[int, int, int]:
     return dims[2], dims[1], dims[0]
 
 
-def _numbers(file: BinaryIO, header: Header, shape: tuple[int, int, int]) -> NDArray | None:
-    """The stored numbers (D, H, W); None when the file ends before them. Read to the end, where gzip has its
-    checksum.
+def _numbers(file: BinaryIO, header: Header, shape: tuple[int, int, int]) -> tuple[NDArray | None, int]:
+    """The stored numbers (D, H, W), None when the file ends before them; and how many bytes follow them.
+
+    Read to the end, where gzip has its checksum.
     """
     left = math.prod(shape) * np.dtype(header.dtype).itemsize
     skip = header.offset
     if skip > BOMB_BYTES:
-        return None
+        return None, 0
     while skip > 0 and (block := file.read(min(BLOCK, skip))):
         skip -= len(block)
     parts = bytearray()
@@ -137,13 +139,13 @@ def _numbers(file: BinaryIO, header: Header, shape: tuple[int, int, int]) -> NDA
         parts += block
         left -= len(block)
     if left > 0:
-        return None
+        return None, 0
     rest = 0
-    while isinstance(file, gzip.GzipFile) and (block := file.read(BLOCK)):
+    while block := file.read(BLOCK):
         rest += len(block)
         if rest > BOMB_BYTES:  # nothing that belongs to the volume, and no end in sight
-            return None
-    return np.frombuffer(parts, header.dtype).reshape(shape)
+            break
+    return np.frombuffer(parts, header.dtype).reshape(shape), rest
 
 
 def _steps(affine: NDArray[np.float64]) -> NDArray[np.float64]:

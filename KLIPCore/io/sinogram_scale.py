@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError, IntensityError
-from KLIPCore.volume.geometry import FanBeam, Geometry
+from KLIPCore.volume.geometry import FanBeam, Geometry, ParallelBeam
 
 MOST_VIEWS, WIDEST_GAP_RAD = 180, math.radians(12)
 """Views that are looked at, and the largest angle between neighbours that still tells an object's shape."""
 LEAST_VIEWS, LEAST_BINS = 16, 16
+FEWEST_VIEWS = 5
+"""Parallel views whose masses are compared, where they do not go all around."""
 EMPTY = 0.03
 """Rays at the detector's ends as part of the largest: less, and the object was seen whole."""
 UNEVEN, BETTER = 0.015, 3.0
@@ -63,8 +65,7 @@ class ParallelViews:
         n_views, n_bins = sinogram.shape
         if n_views < LEAST_VIEWS or n_bins < LEAST_BINS:
             return None
-        ends = np.abs(np.concatenate([sinogram[:, :2], sinogram[:, -2:]], axis=1))
-        if float(ends.mean()) > EMPTY * float(sinogram.max()):
+        if not _seen_whole(sinogram):
             return None
         turn = 2 * math.pi if isinstance(geometry, FanBeam) else math.pi
         theta = np.mod(np.asarray(geometry.angles_rad, np.float64), turn)
@@ -162,6 +163,12 @@ def _at(
     return (1 - part) * rows[right - 1] + part * rows[right]
 
 
+def _seen_whole(sinogram: NDArray[np.floating]) -> bool:
+    """Whether the detector's ends are in air."""
+    ends = np.abs(np.concatenate([sinogram[:, :2], sinogram[:, -2:]], axis=1))
+    return float(ends.mean()) <= EMPTY * float(sinogram.max())
+
+
 def check_scale(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     """Refuse the absorbed part 1 − I/I₀, and logarithms to base 10 of a patient.
 
@@ -182,14 +189,15 @@ def check_scale(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
 
 def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     views = ParallelViews.of(sinogram, geometry)
-    if views is None:
-        return
     top = float(sinogram.max())
-    if top < SATURATED[1]:
-        absorbed = -np.log1p(-np.clip(views.values, None, 1 - 1e-4))
-        given = views.unevenness(views.values)
-        if given > UNEVEN and given > BETTER * views.unevenness(absorbed):
-            raise _is_absorbed(f"The values, at most {top:.3g}, add up to one mass in all views if they are 1 - I/I0")
+    if views is None:
+        if isinstance(geometry, ParallelBeam) and len(sinogram) >= FEWEST_VIEWS and _seen_whole(sinogram):
+            angles = np.asarray(geometry.angles_rad)  # one mass in each of them, however few they are
+            _check_mass(
+                ParallelViews(angles, np.arange(sinogram.shape[1], dtype=np.float64), sinogram.astype(np.float64)), top
+            )
+        return
+    _check_mass(views, top)
     width = views.width_mm()
     if width > WIDEST_MM:
         raise GeometryError(
@@ -208,6 +216,16 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
         )
     if SATURATED[0] < top < SATURATED[1] and 0 < mu < LOG10_PER_MM[0]:
         raise _is_absorbed(f"{seen}, and no value exceeds 1: these look like 1 - I/I0")
+
+
+def _check_mass(views: ParallelViews, top: float) -> None:
+    """Raise where views add up to one mass only if their values, at most ``top``, are the absorbed part."""
+    if top >= SATURATED[1]:
+        return
+    absorbed = -np.log1p(-np.clip(views.values, None, 1 - 1e-4))
+    given = views.unevenness(views.values)
+    if given > UNEVEN and given > BETTER * views.unevenness(absorbed):
+        raise _is_absorbed(f"The values, at most {top:.3g}, add up to one mass in all views if they are 1 - I/I0")
 
 
 def _is_absorbed(problem: str) -> IntensityError:

@@ -132,6 +132,11 @@ MORE_PHASES: dict[str, Callable[[int, Dataset], object]] = {
     "InstanceCreationTime": lambda k, d: setattr(d, "InstanceCreationTime", f"2307{k:02d}"),
     "ReconstructionDiameter": lambda k, d: setattr(d, "ReconstructionDiameter", 200),
     "in turn": lambda k, d: setattr(d, "InstanceNumber", 2 * k + 2),
+    "SeriesNumber": lambda k, d: setattr(d, "SeriesNumber", 77),
+    "StudyInstanceUID": lambda k, d: setattr(d, "StudyInstanceUID", "1.2.3"),
+    "FrameOfReferenceUID": lambda k, d: setattr(d, "FrameOfReferenceUID", "1.2.3"),
+    "CTDIvol": lambda k, d: setattr(d, "CTDIvol", 3.25),
+    "ImageComments": lambda k, d: setattr(d, "ImageComments", "venous"),
 }
 
 
@@ -153,6 +158,41 @@ def test_phases_by_other_fields(kind: str, series: list[Path], edit: Edit, volum
         read_study(folder)
     found = {tuple(read(folder, f"#{n}")[0].array.ravel()) for n in (1, 2)}
     assert found == {tuple(volume.array.ravel()), tuple((volume.array + 1).ravel())}
+
+
+def test_two_phases_in_two_folders(series: list[Path], edit: Edit, volume: Volume) -> None:
+    """Nothing in the headers tells them apart, and their numbers are the same."""
+    folder = second_phase(series, edit, lambda k, d: None)
+    for name, files in (("arterial", list(folder.glob("second-*"))), ("venous", series)):
+        (folder / name).mkdir()
+        for file in files:
+            file.rename(folder / name / file.name)
+    with pytest.raises(AmbiguousSeriesError, match=r"in the folder arterial[^$]*in the folder venous"):
+        read_study(folder)
+    np.testing.assert_array_equal(read(folder, "#2")[0].array, volume.array)
+    np.testing.assert_array_equal(read(folder, "#1")[0].array, volume.array + 1)
+
+
+def test_a_field_that_varies_within_phases_does_not_mix_them(series: list[Path], edit: Edit, volume: Volume) -> None:
+    """The tube's current follows the patient: its values are no phases, the numbers are."""
+    for k, file in enumerate(series):
+        edit(file, lambda d, k=k: [setattr(d, "XRayTubeCurrent", 100 + k % 3), setattr(d, "InstanceNumber", k)])  # type: ignore[misc]
+    folder = second_phase(
+        series,
+        edit,
+        lambda k, d: [setattr(d, "XRayTubeCurrent", 103 + k % 2), setattr(d, "InstanceNumber", 50 + k)],
+    )
+    np.testing.assert_array_equal(read(folder, "#1")[0].array, volume.array)
+    np.testing.assert_array_equal(read(folder, "#2")[0].array, volume.array + 1)
+
+
+def test_instances_without_a_uid(series: list[Path], edit: Edit, volume: Volume) -> None:
+    for file in series:
+        edit(file, lambda d: setattr(d, "SOPInstanceUID", ""))
+    found, said = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert "no instance UID" in said
+    assert found.source.sop_uids == ()
 
 
 @pytest.mark.parametrize("name", ["INDEX", "VERSION.dcm"])

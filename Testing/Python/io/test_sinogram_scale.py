@@ -116,3 +116,21 @@ def test_measured_discs_to_base_10_are_refused(shared_data: Path, tmp_path: Path
         np.savez(tmp_path / "htc2022_ta.npz", **{**arrays, "sinogram": change(arrays["sinogram"])})
         with pytest.raises(IntensityError, match="acrylic"):
             read_htc2022(tmp_path / "htc2022_ta.npz")
+
+
+@pytest.mark.parametrize("views", [slice(0, 60, 8), slice(0, 30)])
+def test_the_part_absorbed_in_a_few_views_or_a_limited_arc(views: slice) -> None:
+    """Parallel views have one mass each, however few they are."""
+    geometry = SCANS["half a turn"].views(np.arange(60)[views])
+    p = patient("half a turn")[views]
+    check_scale(p, geometry)
+    with pytest.raises(IntensityError, match="absorbed"):
+        check_scale(1 - np.exp(-p), geometry)
+
+
+@pytest.mark.parametrize("change", [lambda p: -p, lambda p: p - 11.5], ids=["sign", "counts"])
+def test_negative_values_of_a_detector_that_sees_no_air(change: object) -> None:
+    middle = patient("half a turn")[:, 62:98]
+    check_unit(middle)
+    with pytest.raises(IntensityError, match="negative"):
+        check_unit(change(middle))  # type: ignore[operator]
