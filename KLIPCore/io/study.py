@@ -81,6 +81,8 @@ def _read(path: Path, series: str | None) -> Volume:
         return read_dicom(path, series)
     if not path.exists():
         raise EmptyInputError(f"There is nothing at {path}.", "Check the path.")
+    if not path.is_file():  # a pipe would be waited for, a device has no end
+        raise EmptyInputError(f"{path.name} is not a file.", "Give a DICOM folder, or a file on a disk.")
     if image_format(path, READ_FORMATS):
         if series:
             raise ConfigError(f"{path.name} is one volume and has no series to choose from.", "Leave --series out.")

@@ -156,6 +156,18 @@ def test_links_to_devices_and_loops_are_no_slices(series: list[Path]) -> None:
     assert read_study(folder).array.shape == (3, 16, 16)
 
 
+@pytest.mark.parametrize("suffix", ["", ".dcm", ".nii", ".nii.gz", ".hdr", ".nrrd", ".mha", ".npz", ".mat"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_not_waited_for(kind: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"ct{suffix}"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    read = read_sinogram if suffix in (".npz", ".mat") else read_study
+    refused(lambda: read(path))
+
+
 def test_a_gzip_bomb(tmp_path: Path) -> None:
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
