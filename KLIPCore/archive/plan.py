@@ -111,6 +111,8 @@ class ArchiveFolder:
             raise OutputError(
                 f"{self.path} is not empty and holds no archive.", "Choose a new or empty folder with -o."
             )
+        elif self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"{self.path} is a file.", "Choose a new or empty folder with -o.")
         values = asdict(plan) | {"config": plan.config.to_dict()}
         write_bytes(self.config_file, json.dumps(values["config"], indent=2).encode())
         write_bytes(known, json.dumps(values, indent=2).encode())

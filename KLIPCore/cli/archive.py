@@ -11,7 +11,7 @@ import typer
 
 from KLIPCore.cli.options import PROGRESS, BaseSettings, ProgressStyle, RunSettings, Speed, reading
 from KLIPCore.cli.pacs import Security, tls_of
-from KLIPCore.errors import ConfigError
+from KLIPCore.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from KLIPCore.archive.plan import Plan
@@ -131,6 +131,16 @@ class Query:
     aet: Annotated[str, typer.Option(help="Our AE title.")] = "KLIP"
 
 
+def _check_place(out: Path) -> None:
+    """Raise where an index would replace a file that is none, such as the list that it is made from."""
+    if not out.is_file():
+        return
+    with out.open("rb") as file:
+        start = file.read(1)
+    if start not in (b"", b"{"):
+        raise OutputError(f"{out} is there already, and is not an index.", "Choose another name with -o.")
+
+
 @archive_app.command("index")
 @reading
 def index(
@@ -149,7 +159,8 @@ def index(
     query: Query,
     security: Security,
 ) -> None:
-    """Write an index of studies, from folders or from a PACS."""
+    """Write an index of studies, from folders or from a PACS; an index of that name is replaced."""
+    _check_place(out)
     if query.accessions is not None:
         from KLIPCore.pacs.resolve import finder, resolve, write_lines
 

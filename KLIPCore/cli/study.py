@@ -30,7 +30,7 @@ from KLIPCore.cli.options import (
     simulation_options,
     tell_result,
 )
-from KLIPCore.errors import ConfigError
+from KLIPCore.errors import ConfigError, OutputError
 
 
 @reading
@@ -175,12 +175,15 @@ def reconstruct(
         float | None,
         typer.Option(help="Detector column, from 1, of the central ray, where projections say it wrongly."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the image if there is one.")] = False,
 ) -> None:
     """Reconstruct measured projections: filtered back-projection, conjugate gradients or total variation."""
     from KLIPCore.cli.jobs import reconstruct_file, reconstruct_folder
     from KLIPCore.cli.jobs_projections import Reconstruction, reconstruct_projections
     from KLIPCore.io.projections import holds_projections
 
+    if out is not None and out.is_file() and not overwrite:
+        raise OutputError(f"{out} is there already.", "Choose another name with -o, or add --overwrite.")
     try:
         numbers = [int(v) for v in views.split(",")] if views else []
     except ValueError as error:

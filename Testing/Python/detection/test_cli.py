@@ -142,6 +142,23 @@ def test_an_unwritable_place(klip: Klip, tmp_path: Path) -> None:
     assert "Choose a folder you may write to" in done.stderr
 
 
+def test_files_that_are_there_are_not_replaced_without_a_word(klip: Klip, tmp_path: Path) -> None:
+    """An image by klip reconstruct, a list of accession numbers by the index that is made of it, a file as a folder."""
+    mine = tmp_path / "mine.nrrd"
+    mine.write_text("mine")
+    for arguments in (
+        ("reconstruct", str(tmp_path / "scan.npz"), "-o", str(mine)),
+        ("archive", "index", str(tmp_path), "-o", str(mine)),
+        ("archive", "run", str(mine), "-o", str(mine), "--job", "guard"),
+    ):
+        done = klip(*arguments)
+        assert done.returncode == 3, done.stderr
+        assert "-o" in done.stderr
+    assert mine.read_text() == "mine"
+    done = klip("reconstruct", str(tmp_path / "scan.npz"), "-o", str(mine), "--overwrite")
+    assert "There is no sinogram file" in done.stderr
+
+
 def test_regions_without_a_run(klip: Klip, tmp_path: Path) -> None:
     done = klip("regions", str(tmp_path))
     assert done.returncode == 6
