@@ -97,7 +97,8 @@ class Jobs:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.folder = Path(settings.folder) / "jobs"
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.lock = threading.RLock()
         self.arrived = threading.Event()
         """Set when a job has been queued."""

@@ -44,7 +44,7 @@ def token_of(settings: ServerSettings) -> tuple[str | None, Path | None]:
     try:
         if path.exists():
             return checked(path.read_text(encoding="utf-8")[:LONGEST].strip(), str(path)), None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         made = secrets.token_urlsafe(32)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             stream.write(made + "\n")

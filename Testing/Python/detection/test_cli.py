@@ -143,7 +143,7 @@ def test_an_unwritable_place(klip: Klip, tmp_path: Path) -> None:
 
 
 def test_files_that_are_there_are_not_replaced_without_a_word(klip: Klip, tmp_path: Path) -> None:
-    """An image by klip reconstruct, a list of accession numbers by the index that is made of it, a file as a folder."""
+    """An image by klip reconstruct, a list of accession numbers by the index that is made of it, a folder's name."""
     mine = tmp_path / "mine.nrrd"
     mine.write_text("mine")
     for arguments in (

@@ -49,6 +49,11 @@ def test_the_name_of_a_job_is_study_and_settings(tmp_path: Path) -> None:
     assert len({name, *(wanted(tmp_path, **changes).job for changes in others)}) == 5
 
 
+def test_the_folder_is_the_servers_own(tmp_path: Path) -> None:
+    Jobs(settings_in(tmp_path / "new"))
+    assert [folder.stat().st_mode & 0o777 for folder in (tmp_path / "new", tmp_path / "new" / "jobs")] == [0o700] * 2
+
+
 def test_a_restarted_server_finds_its_queue(tmp_path: Path) -> None:
     jobs = Jobs(settings_in(tmp_path))
     first, second = (jobs.claim(wanted(tmp_path, slices=f"{n}"))[0] for n in range(2))
