@@ -35,8 +35,9 @@ ROUNDED_STEP_TOLERANCE = 0.25
 """The same where the decimals that positions are written with explain it: far below half a step, so no gap passes."""
 ROUNDED_DIRECTION = 0.025
 """Deviation of direction cosines from right angles that two decimals explain."""
-LEAST_STACK, STACK_TO_STRAYS = 3, 4
-"""A stack has so many slices at least, and so many for each image that is left out beside it."""
+LEAST_STACK, STACK_TO_STRAYS, STACK_TO_ALL_STRAYS = 3, 4, 2
+"""A stack has so many slices at least, and so many for each image of one kind, or of any, that is left out beside it.
+"""
 
 REGULARIZE = (
     "Resample the study to a regular grid first, e.g. in 3D Slicer with “Acquisition geometry regularization” on "
@@ -162,7 +163,8 @@ def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
         kinds[kind].append(index)
     large = max(kinds.values(), key=len)
     strays = sorted(set(range(len(planes))) - set(large))
-    if len(large) >= max(LEAST_STACK, STACK_TO_STRAYS * len(strays)):
+    most = max((len(kind) for kind in kinds.values() if kind is not large), default=0)
+    if len(large) >= max(LEAST_STACK, STACK_TO_STRAYS * most, STACK_TO_ALL_STRAYS * len(strays)):
         return large, strays
     return list(range(len(planes))), []
 
