@@ -72,6 +72,9 @@ def read_mat(path: Path) -> dict[str, NDArray[Any]]:
     arrays = {name: np.asarray(found[name]) for name in listed if name in found}
     if any(array.dtype.hasobject for array in arrays.values()):
         raise UnreadableFileError(f"{path.name} holds objects, which are never read.", SAVE)
+    for name, array in arrays.items():
+        if np.iscomplexobj(array):
+            raise UnreadableFileError(f"The variable {name} in {path.name} holds complex numbers.", SAVE)
     return arrays
 
 

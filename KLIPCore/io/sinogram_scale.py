@@ -32,8 +32,8 @@ UNEVEN, BETTER = 0.015, 3.0
 another reading of the values does by the latter factor.
 """
 PATIENT_MM = (100.0, 700.0)
-WIDEST_MM = 1200.0
-"""Wider than any patient with both arms; a pitch in another unit makes more."""
+NARROWEST_MM, WIDEST_MM = 1.0, 1200.0
+"""Wider than any patient with both arms, and a patient whose pitch is in metres."""
 SIDE = 64
 """Pixels of the picture that attenuation is read from."""
 BODY_PART = 0.5
@@ -181,7 +181,7 @@ def check_scale(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     ------
     IntensityError : the mass is even over views if the values are the absorbed part; or what has a patient's size
         weakens rays as no tissue does.
-    GeometryError : it is wider than any patient.
+    GeometryError : it is wider than any patient, or as narrow as one in metres.
     """
     with np.errstate(all="ignore"):  # whatever the numbers are: what is no number decides nothing
         _check(sinogram, geometry)
@@ -199,6 +199,11 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
         return
     _check_mass(views, top)
     width = views.width_mm()
+    if width < NARROWEST_MM:
+        raise GeometryError(
+            f"What is seen is {width:.2g} mm wide: the pitch is perhaps in another unit.",
+            "Give the distance between neighbouring bins in mm.",
+        )
     if width > WIDEST_MM:
         raise GeometryError(
             f"What is seen is {width:.0f} mm wide, which no patient is: the pitch is perhaps in another unit.",

@@ -122,6 +122,7 @@ class Geometry(ABC):
             raise ConfigError(
                 f"A detector of {self.n_detectors} bins cannot measure.", "Give a whole number of bins, at least 1."
             )
+        object.__setattr__(self, "n_detectors", int(self.n_detectors))
         if not (self.pitch_mm > 0 and math.isfinite(self.pitch_mm)):
             raise ConfigError(
                 f"The detector pitch of {self.pitch_mm} mm is not a positive number.", "Give the bins' distance in mm."
@@ -198,9 +199,12 @@ class Geometry(ABC):
             known["angles_rad"] = tuple(known["angles_rad"])
             made: Geometry = classes[kind](**known)
             return made
-        except (KeyError, TypeError, ValueError) as error:
+        except ConfigError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
-                f"The {kind} geometry cannot be read ({error}).", "Give the fields that to_dict() writes."
+                f"The {kind} geometry cannot be read: a field is missing, unknown, or no number.",
+                "Give the fields that to_dict() writes.",
             ) from error
 
 

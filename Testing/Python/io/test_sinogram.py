@@ -90,6 +90,18 @@ def test_damaged_fields_are_named(
     assert caught.value.remedy
 
 
+def test_fields_of_another_kind_are_told_in_words(tmp_path: Path) -> None:
+    """No line of Python in the message; and a whole number that was written with a point is one."""
+    fields = json.loads(str(_good()["geometry"]))
+    for change in ({"pitch_mm": "3"}, {"pitch_mm": [3]}, {"superfluous": 1}):
+        np.savez(tmp_path / "scan.npz", **{**_good(), "geometry": np.array(json.dumps({**fields, **change}))})
+        with pytest.raises(UnreadableFileError, match="missing, unknown, or no number"):
+            read_sinogram(tmp_path / "scan.npz")
+    floating = {**fields, "n_detectors": float(fields["n_detectors"])}
+    np.savez(tmp_path / "scan.npz", **{**_good(), "geometry": np.array(json.dumps(floating))})
+    assert isinstance(read_sinogram(tmp_path / "scan.npz")[1].n_detectors, int)
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     whole = write_sinogram(
         tmp_path / "scan.npz", np.random.default_rng(0).normal(size=PARALLEL.shape), PARALLEL

@@ -227,6 +227,7 @@ def test_matlab_files_are_read(tmp_path: Path) -> None:
         ({"sinogram": np.array([[1, "a"]], object)}, "class cell"),
         ({"sinogram": {"data": np.zeros((45, 96))}}, "class struct"),
         ({"pitch_mm": "one"}, "class char"),
+        ({"sinogram": np.ones((45, 96)) * 1j}, "complex"),
         ({"pitch_mm": None}, "pitch_mm is missing"),
         ({"sinogram": None}, "lacks sinogram"),
         ({"angles_deg": None}, "lacks its view angles"),

@@ -99,3 +99,5 @@ def test_a_pitch_in_another_unit_is_refused() -> None:
     check_scale(trunk(), scan(ANGLES))
     with pytest.raises(GeometryError, match="no patient"):
         check_scale(trunk(), scan(ANGLES, 3000.0))
+    with pytest.raises(GeometryError, match="in another unit"):
+        check_scale(trunk(), scan(ANGLES, 0.003))
