@@ -216,3 +216,17 @@ def test_shards_as_jobs_of_submitit(studies: Path, tmp_path: Path) -> None:
     assert "begun in 2 shards" in klip("run", source, "-o", out, "--job", "guard", code=3).stderr
     wrong = klip("run", source, "-o", out, "--job", "guard", "--on", "slurm", "--cluster-option", "x", code=2)
     assert "no option of a cluster" in wrong.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray (klipcore[ray])")
+def test_shards_as_tasks_of_ray(studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray starts on this computer for the command and ends with it."""
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
+    source, out = index(tmp_path, studies), tmp_path / "out"
+    words = ("--job", "guard", "--on", "ray", "--shards", "2", "--cluster-option", "num_cpus=1")
+    klip("run", source, "-o", out, *words, "--progress", "none")
+    assert sorted(row["status"] for row in verdicts(out)) == ["done"] * 3
+    assert sorted(file.name for file in (out / "state").glob("*.sqlite")) == [
+        "shard-1-of-2.sqlite",
+        "shard-2-of-2.sqlite",
+    ]
