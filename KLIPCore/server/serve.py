@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import uvicorn
@@ -59,25 +59,25 @@ def serve(settings: ServerSettings, *, priors: Sequence[Path] = (), plain_http: 
         )
     offered = offered_priors(priors)
     token, made = token_of(settings)
-    listener = _listen(settings)
-    try:
-        app = create_app(settings, token, offered)
-    except OSError as error:
-        raise OutputError(
-            f"The folder {settings.folder} cannot be used ({error.strerror}).", "Choose another with --folder."
-        ) from error
-    server = uvicorn.Server(_uvicorn(settings, app))
-    scheme = "https" if settings.certificate else "http"
-    host, port = listener.getsockname()[:2]
-    log.info("klip serves at %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
-    if made is not None:
-        log.info("a new token is in %s; give it to those who may send studies", made)
-    if token is None:
-        log.info("no token is asked for: only this computer's users get in, and all of them do")
-    log.info("Research software. Not a medical device.")
-    with suppress(KeyboardInterrupt):  # uvicorn has ended everything by then
-        server.run([listener])
-    log.info("stopped; a job that was at work goes on with the next start")
+    with closing(_listen(settings)) as listener:
+        try:
+            app = create_app(settings, token, offered)
+        except OSError as error:
+            raise OutputError(
+                f"The folder {settings.folder} cannot be used ({error.strerror}).", "Choose another with --folder."
+            ) from error
+        server = uvicorn.Server(_uvicorn(settings, app))
+        scheme = "https" if settings.certificate else "http"
+        host, port = listener.getsockname()[:2]
+        log.info("klip serves at %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
+        if made is not None:
+            log.info("a new token is in %s; give it to those who may send studies", made)
+        if token is None:
+            log.info("no token is asked for: only this computer's users get in, and all of them do")
+        log.info("Research software. Not a medical device.")
+        with suppress(KeyboardInterrupt):  # uvicorn has ended everything by then
+            server.run([listener])
+        log.info("stopped; a job that was at work goes on with the next start")
 
 
 def _uvicorn(settings: ServerSettings, app: object) -> uvicorn.Config:

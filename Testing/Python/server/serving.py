@@ -102,11 +102,11 @@ def serving(folder: Path, prior: Path, token: str | None = None, **settings: Any
         listener.close()
 
 
-def start_command(folder: Path, prior: Path, port: int) -> subprocess.Popen[str]:
+def start_command(folder: Path, prior: Path, port: int, *more: str) -> subprocess.Popen[str]:
     """Start `klip serve` and wait until it answers."""
     words = ["serve", "--port", str(port), "--folder", str(folder), "--prior", str(prior), "--device", "cpu"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "KLIPCore.cli", *words, "--min-free", "0"],
+        [sys.executable, "-m", "KLIPCore.cli", *words, "--min-free", "0", *more],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
