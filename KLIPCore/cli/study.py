@@ -152,6 +152,11 @@ def export(
         typer.echo(str(path))
 
 
+def _check_image(out: Path | None, overwrite: bool) -> None:
+    if out is not None and out.is_file() and not overwrite:
+        raise OutputError(f"{out} is there already.", "Choose another name with -o, or add --overwrite.")
+
+
 def reconstruct(
     sinogram: Annotated[
         Path,
@@ -182,8 +187,7 @@ def reconstruct(
     from KLIPCore.cli.jobs_projections import Reconstruction, reconstruct_projections
     from KLIPCore.io.projections import holds_projections
 
-    if out is not None and out.is_file() and not overwrite:
-        raise OutputError(f"{out} is there already.", "Choose another name with -o, or add --overwrite.")
+    _check_image(out, overwrite)
     try:
         numbers = [int(v) for v in views.split(",")] if views else []
     except ValueError as error:
