@@ -15,7 +15,7 @@ from . import parameters as choices
 from .audit_run import AuditFiles, Auditing, AuditListener, AuditOrder
 from .audit_scene import NULL_SPACE, RESIDUAL, AuditInScene
 from .audit_table import AuditTable
-from .dependencies import DependencyError
+from .failures import sentenceOf
 from .guard import Guard
 from .path_edit import onPathChanged
 from .status import stageNames
@@ -167,8 +167,6 @@ class AuditControls:
             self.auditing.cancel()
             self.refreshButton()
             return
-        from KLIPCore.errors import KlipError
-
         parameters, dependencies = self.parameters, self._computer.dependencies()
         self._ui.auditButton.enabled = False  # events go on while another Python is asked what it has
         try:
@@ -183,8 +181,8 @@ class AuditControls:
                     self._computer.outputFolder(),
                 )
             )
-        except (KlipError, DependencyError, OSError) as error:
-            self._onFailed(str(error))
+        except Exception as error:  # installers raise what they like, and the button must come back
+            self._onFailed(sentenceOf(error))
             return
         self._stopping = False
         self._audited = parameters.auditVolume.GetID()

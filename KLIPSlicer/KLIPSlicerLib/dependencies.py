@@ -264,7 +264,10 @@ def failuresInWords() -> Iterator[None]:
         yield
     except RuntimeError as error:  # pip_ensure's word for “no”
         raise DependencyError(_("Nothing was installed ({error}).").format(error=error)) from error
-    except (subprocess.CalledProcessError, OSError) as error:
+    except DependencyError:
+        raise
+    except Exception as error:  # pip's, and whatever the PyTorch extension raises
+        logging.error("KLIPSlicer: packages could not be installed", exc_info=error)
         raise DependencyError(
             _(
                 "The packages could not be installed. Check the internet connection or its proxy; "

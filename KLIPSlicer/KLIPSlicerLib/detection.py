@@ -10,6 +10,7 @@ minute or a week ago, and whichever slices were chosen then.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -22,13 +23,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import parameters as choices
+from .failures import sentenceOf
 from .outputs import Outputs, checkOutputs
 from .process_leader import REMOTE
 from .runner import Callbacks, Interpreter, Runner
 from .sequences import sequenceSentence
 from .server_controls import remoteSettings
 from .study_source import StudySource, boxOfRoi, sourceOf
-from .suitability import unexpected
 from .turns import Task, Turns
 
 if TYPE_CHECKING:
@@ -174,18 +175,18 @@ class Detection:
         until = time.monotonic() + AT_ONCE_SECONDS
         try:
             while self._steps is not None:
-                part = next(self._steps)
+                try:
+                    part = next(self._steps)
+                except StopIteration as end:
+                    self._stopPreparing()
+                    self._run(end.value)
+                    return
                 if time.monotonic() > until:
                     self.listener.onProgress("compare", 0.0, f"{100 * part:.0f} %", None)
                     return
-        except StopIteration as end:
-            self._stopPreparing()
-            self._run(end.value)
         except Exception as error:
             self._stopPreparing()
-            if not _isKlipError(error):
-                logging.exception("KLIPSlicer: the study could not be prepared")
-            sentence = str(error) if _isKlipError(error) else unexpected(error)
+            sentence = sentenceOf(error)
             self.listener.onLog(sentence)
             self._onFailed(sentence)
 
@@ -287,9 +288,7 @@ class Detection:
 
         def failed(error: Exception) -> None:
             self._ending = False
-            if not _isKlipError(error):
-                logging.error("KLIPSlicer: the results could not be shown", exc_info=error)
-            self.listener.onFailed(str(error) if _isKlipError(error) else unexpected(error))
+            self.listener.onFailed(sentenceOf(error))
 
         self.turns.add(Task("end", steps, ended, failed))
 
@@ -332,8 +331,9 @@ class Detection:
             self._source.remove()
             self._source = None
         if self.runFolder is not None:
-            for part in [*self.runFolder.glob("*.part"), *self.runFolder.glob("trace/*.part")]:
-                part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Windows does not remove what is still open
+                for part in [*self.runFolder.glob("*.part"), *self.runFolder.glob("trace/*.part")]:
+                    part.unlink(missing_ok=True)
 
 
 def _isKlipError(error: Exception) -> bool:

@@ -11,6 +11,8 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from .failures import sentenceOf
+
 if TYPE_CHECKING:
     from .scene_results import SceneResults
 
@@ -110,8 +112,6 @@ class ExportMenu:
 
     def export(self, kind: str, pattern: str) -> None:
         """Ask where to, and write."""
-        from KLIPCore.errors import KlipError
-
         results = self._results()
         if results is None:
             return
@@ -124,8 +124,8 @@ class ExportMenu:
         slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
         try:
             exportRegions(results, kind, path or None)
-        except (KlipError, OSError) as error:
-            self._say(str(error), ERROR)
+        except Exception as error:  # writers of several projects raise what they like
+            self._say(sentenceOf(error), ERROR)
             return
         finally:
             slicer.app.restoreOverrideCursor()

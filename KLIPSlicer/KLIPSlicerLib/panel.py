@@ -15,9 +15,9 @@ from slicer.i18n import tr as _
 
 from .audit_controls import AuditControls
 from .computer import Computer
-from .dependencies import DependencyError
 from .detect_button import DetectButton
 from .detection import Detection, Listener
+from .failures import sentenceOf
 from .form_labels import alignLabels
 from .guard import Guard
 from .live_controls import LiveControls
@@ -137,8 +137,6 @@ class Panel:
 
     def _begin(self, outputs: Outputs | None = None) -> bool:
         """Examine the volume that is shown; whether that began."""
-        from KLIPCore.errors import KlipError
-
         dependencies = self.computer.dependencies()
         self.button.preparing()  # events go on while another Python is asked what it has
         try:  # no wait cursor: what is missing is asked for in dialogs
@@ -146,9 +144,10 @@ class Panel:
             interpreter = dependencies.interpreter() if server else dependencies.ensure()
             folder = self.computer.outputFolder()
             self.detection.start(self._parameters, interpreter, dependencies.environment(), folder, server, outputs)
-        except (KlipError, DependencyError, OSError) as error:
-            self.status.say(str(error), ERROR)
-            self.log.add(str(error))
+        except Exception as error:  # installers raise what they like, and the button must come back
+            sentence = sentenceOf(error)
+            self.status.say(sentence, ERROR)
+            self.log.add(sentence)
             self.refreshDetect()
             return False
         self._started, self.button.stopping = time.monotonic(), False

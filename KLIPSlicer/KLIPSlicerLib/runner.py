@@ -103,6 +103,7 @@ class Runner:
         if self.running:
             raise RuntimeError("A run is in progress.")
         self._forget()
+        core = str(klipCoreFolder())
         process = qt.QProcess()
         variables = qt.QProcessEnvironment.systemEnvironment()
         if environment is not None:
@@ -120,7 +121,7 @@ class Runner:
         self._program = interpreter.program
         leader = Path(__file__).with_name("process_leader.py")
         self.callbacks.onLog(f"{interpreter.program} -m KLIPCore.cli " + " ".join(arguments))
-        process.start(interpreter.program, [str(leader), str(klipCoreFolder()), *arguments, "--progress", "json"])
+        process.start(interpreter.program, [str(leader), core, *arguments, "--progress", "json"])
 
     def _forget(self) -> None:
         """What the former run said."""

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -36,12 +37,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_crash_of_slicer() -> Iterator[None]:
-    """Nothing happened in the test that would end a real Slicer."""
+def no_crash_of_slicer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing happened in the test that would end a real Slicer, or write a traceback into its Python console.
+
+    Qt and VTK hand what a slot or an observer raises to ``sys.excepthook``, and go on.
+    """
     processes = sys.modules.get("standins.processes")
     if processes is not None:
         processes.crashes.clear()
+    tracebacks: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *raised: tracebacks.append("".join(format_exception(*raised))))
     yield
+    assert tracebacks == []
     if processes is not None:
         assert processes.crashes == []
 
