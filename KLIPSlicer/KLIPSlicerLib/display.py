@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.null import BulkNull
@@ -119,7 +120,7 @@ def readColorTable(path: Path) -> list[tuple[float, float, float]]:
     rows = (
         line.split() for line in path.read_text(encoding="ascii").splitlines() if line and not line.startswith("#")
     )
-    return [(int(r) / 255, int(g) / 255, int(b) / 255) for _, _, r, g, b, _ in rows]
+    return [(int(r) / 255, int(g) / 255, int(b) / 255) for _number, _name, r, g, b, _alpha in rows]
 
 
 def setUpMapDisplay(mapNode: Any) -> None:
@@ -183,7 +184,7 @@ def _setUpColors(mapNode: Any, colorNode: Any, title: str) -> Any:
 
 def legendTitle(unit: str) -> str:
     """What stands above the colors of a map in this unit."""
-    return "KL (nats per block)" if unit == "nats" else f"{unit.capitalize()} per block"
+    return _("KL (nats per block)") if unit == "nats" else _("{unit} per block").format(unit=unit.capitalize())
 
 
 def legendOf(mapNode: Any) -> Any:

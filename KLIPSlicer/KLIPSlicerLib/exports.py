@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
 from KLIPCore import __version__
 from KLIPCore.errors import InputError, KlipError, OutputError
 from KLIPCore.volume.framed_study import FramedStudy
@@ -58,22 +60,27 @@ def exportRegions(
     InputError : the study does not allow it (a DICOM SEG of a study that is no DICOM series, ...).
     """
     if kind not in KINDS:
-        raise OutputError(f"There is no export '{kind}'.", f"Choose from {', '.join(KINDS)}.")
+        raise OutputError(
+            _("There is no export “{kind}”.").format(kind=kind),
+            _("Choose from {kinds}.").format(kinds=", ".join(KINDS)),
+        )
     chosen = results.visibleRegions if keep is None else [results.regions[i] for i in sorted(set(keep))]
     if not chosen and kind not in WITHOUT_REGIONS:
-        raise OutputError("No region is checked.", "Check at least one region in the table.")
+        raise OutputError(_("No region is checked."), _("Check at least one region in the table."))
     if kind == "scene":
         name = f"{results.segmentationNode.GetName()} (kept)"
         return _toScene(results, chosen, name)
     if path is None:
-        raise OutputError("There is no file to write to.", "Choose one.")
+        raise OutputError(_("There is no file to write to."), _("Choose one."))
     try:
         return _WRITERS[kind](results, chosen, Path(path))
     except ImportError as error:
         missing = (error.name or "a package").split(".")[0]
         raise OutputError(
-            f"This export needs {missing}, which Slicer's Python does not have.",
-            f"Install it in Slicer's Python console with slicer.util.pip_install('{missing}'), or use another format.",
+            _("This export needs {name}, which Slicer's Python does not have.").format(name=missing),
+            _(
+                "Install it in Slicer's Python console with slicer.util.pip_install('{name}'), or use another format."
+            ).format(name=missing),
         ) from error
 
 
@@ -111,7 +118,8 @@ def _writeStl(results: SceneResults, chosen: list[Region], folder: Path) -> list
         part = Path(tempfile.mkdtemp(prefix="klip-", suffix=".part", dir=folder))
     except OSError as error:
         raise OutputError(
-            f"{folder} cannot be written to ({error.strerror}).", "Choose a folder you may write to."
+            _("{folder} cannot be written to ({reason}).").format(folder=folder, reason=error.strerror),
+            _("Choose a folder you may write to."),
         ) from error
     try:
         written = write_meshes(chosen, results.live.framing.grid, part, file_format="stl")
@@ -206,8 +214,8 @@ def sourceStudy(results: SceneResults) -> Volume:
     found = None if node is None else dicomStudyOf(node, nodes.volumeFromNode(node))
     if found is None or not found.grid.same_as(grid):
         raise InputError(
-            "DICOM results must refer to the DICOM images they were made from, and those are not to be found.",
-            "Load the study through the DICOM module and run the detection again, or use the .seg.nrrd.",
+            _("DICOM results must refer to the DICOM images they were made from, and those are not to be found."),
+            _("Load the study through the DICOM module and run the detection again, or use the .seg.nrrd."),
         )
     return found
 
@@ -227,7 +235,9 @@ def reasonAgainstDicomSeg(results: SceneResults) -> str:
 def _onStudyGrid(results: SceneResults, node: Any) -> Volume:
     """A node's numbers in the order in which the run has its voxels."""
     if node is None:
-        raise InputError("The examined volume is no longer in the scene.", "Load it again, or use another format.")
+        raise InputError(
+            _("The examined volume is no longer in the scene."), _("Load it again, or use another format.")
+        )
     grid = results.live.framing.grid
     volume = nodes.volumeFromNode(node)
     return Volume(nodes.VoxelOrder.between(volume.grid, grid).apply(volume.array), grid)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from KLIPCore.errors import KlipError, TraceError
 from KLIPCore.maps.half_size import halved
@@ -92,7 +93,7 @@ class GrowingRun:
         TraceError : none was read.
         """
         if not self.slices:
-            raise TraceError("No slice is finished yet.", "Wait for the first one.")
+            raise TraceError(_("No slice is finished yet."), _("Wait for the first one."))
         trace = KLTrace(tuple(self.slices[index] for index in sorted(self.slices)))
         return LiveMap(self.run, self.framing, trace, self.search)
 
@@ -104,7 +105,7 @@ def viewOf(live: LiveMap, settings: RegionConfig, over: LiveView | None = None) 
     ------
     TraceError : the trace cannot answer them.
     """
-    _ = live.fit
+    live.fit  # noqa: B018
     return live.update(settings, over)
 
 
@@ -197,8 +198,8 @@ def decode(text: str) -> LiveMap:
             meta = json.loads(str(stored["meta"]))
             if not 1 <= meta["format"] <= FORMAT:
                 raise TraceError(
-                    "The scene was saved by another version of KLIPSlicer.",
-                    "Update the extension, or run the detection again.",
+                    _("The scene was saved by another version of KLIPSlicer."),
+                    _("Update the extension, or run the detection again."),
                 )
             layers = {name: _layers(stored, name, fields) for name, fields in meta["layers"].items()}
             images, pushes = _images(stored, len(meta["indices"])), _pushes(stored, len(meta["indices"]))
@@ -217,7 +218,8 @@ def decode(text: str) -> LiveMap:
         *(binascii.Error, zipfile.BadZipFile, KlipError),
     ) as error:
         raise TraceError(
-            f"The KL trace stored in the scene is damaged ({type(error).__name__}).", "Run the detection again."
+            _("The KL trace stored in the scene is damaged ({error}).").format(error=type(error).__name__),
+            _("Run the detection again."),
         ) from error
     return LiveMap(meta["run"], framing, KLTrace(pieces))
 

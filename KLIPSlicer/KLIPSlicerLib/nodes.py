@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import get_vtk_array_type
 
 from KLIPCore.errors import GeometryError
@@ -67,7 +68,7 @@ def gridOfNode(node: Any) -> Grid:
     """
     image = node.GetImageData()
     if image is None or min(image.GetDimensions()) < 1:
-        raise GeometryError("The volume is empty.", "Load a CT volume first.")
+        raise GeometryError(_("The volume is empty."), _("Load a CT volume first."))
     i, j, k = image.GetDimensions()
     return Grid((k, j, i), RAS_TO_LPS @ ijkToRas(node)[:, [2, 1, 0, 3]])
 
@@ -83,7 +84,9 @@ def volumeFromNode(node: Any) -> Volume:
     grid = gridOfNode(node)
     array = slicer.util.arrayFromVolume(node)
     if array.shape != grid.shape:
-        raise GeometryError("The volume has several numbers a voxel (color or a time series).", "Choose a plain CT.")
+        raise GeometryError(
+            _("The volume has several numbers a voxel (color or a time series)."), _("Choose a plain CT.")
+        )
     return Volume(array, grid)
 
 
@@ -162,7 +165,7 @@ def voxelsLike(node: Any, array: NDArray[Any]) -> NDArray[Any]:
     """
     present = slicer.util.arrayFromVolume(node) if node.GetImageData() is not None else None
     if present is None or present.dtype != array.dtype or present.shape != array.shape:
-        raise GeometryError("The map was changed by another module.", "Run the detection again.")
+        raise GeometryError(_("The map was changed by another module."), _("Run the detection again."))
     return present
 
 
@@ -207,8 +210,8 @@ class VoxelOrder:
         turn = np.rint(toSource[:3, :3])
         axes = np.abs(turn).argmax(axis=0)
         wrong = GeometryError(
-            "The result does not lie on this volume's voxels.",
-            "Choose the very volume that was examined, or run the detection again.",
+            _("The result does not lie on this volume's voxels."),
+            _("Choose the very volume that was examined, or run the detection again."),
         )
         if sorted(axes) != [0, 1, 2] or (np.abs(turn).sum(axis=0) != 1).any():
             raise wrong

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
@@ -113,7 +114,7 @@ class SceneResults(DetectionNodes):
 
         growing, new, liveMap, order, view = yield from aside(read)
         if inputNode.GetScene() is None:
-            raise TraceError("The examined volume is no longer in the scene.", "Load it again.")
+            raise TraceError(_("The examined volume is no longer in the scene."), _("Load it again."))
         chosen = {role: node for role, node in (chosen or {}).items() if node.GetScene() is not None}
         wasShown = RECONSTRUCTION in chosen and chosen[RECONSTRUCTION].GetDisplayNode() is not None
         made = cls(result_nodes.makeNodes(inputNode, chosen))
@@ -155,7 +156,7 @@ class SceneResults(DetectionNodes):
             return None
         made = cls(traceNode)
         if not made.whole:
-            raise TraceError("A part of the results was deleted from the scene.", "Run the detection again.")
+            raise TraceError(_("A part of the results was deleted from the scene."), _("Run the detection again."))
         made._live = live.searchingAs(live.decode(textOf(traceNode)), traceNode.GetAttribute(SEARCH))
         made._order = nodes.VoxelOrder.between(made._live.framing.grid, nodes.gridOfNode(made.mapNode))
         made.view = made._live.update(made.settings)
@@ -168,7 +169,7 @@ class SceneResults(DetectionNodes):
     def live(self) -> LiveMap:
         """The trace behind the sliders."""
         if self._live is None:
-            raise TraceError("There is no trace behind these results.", "Run the detection again.")
+            raise TraceError(_("There is no trace behind these results."), _("Run the detection again."))
         return self._live
 
     @property
@@ -202,7 +203,7 @@ class SceneResults(DetectionNodes):
     def _refuseParts(self) -> None:
         """Raise TraceError where a node was deleted."""
         if not self.whole:
-            raise TraceError("A part of the results was deleted from the scene.", "Run the detection again.")
+            raise TraceError(_("A part of the results was deleted from the scene."), _("Run the detection again."))
 
     def _putting(self, view: LiveView) -> Steps[None]:
         """Map, regions and table into the scene's nodes; voxels first, then all notifications at once."""

@@ -31,12 +31,12 @@ healthy.&lt;/p&gt;
 &lt;b&gt;Abbrechen&lt;/b&gt; behält, was fertig ist.&lt;/li&gt;
 &lt;li&gt;Die &lt;b&gt;Blockgröße&lt;/b&gt; verschieben: Kleine Blöcke zeigen Kleines, große schwache und ausgedehnte Veränderungen.
 Nichts wird neu berechnet.&lt;/li&gt;
-&lt;li&gt;Einen Bereich anklicken, um ihn in allen Ansichten zu sehen. Abhaken, was Sie nicht wollen, dann &lt;b&gt;Exportieren…&lt;/b&gt;&lt;/li&gt;
+&lt;li&gt;Einen Bereich anklicken, um ihn in allen Ansichten zu sehen. Das Häkchen bei dem entfernen, was Sie nicht wollen, dann &lt;b&gt;Exportieren…&lt;/b&gt;&lt;/li&gt;
 &lt;/ol&gt;
 &lt;p&gt;Die Aufnahme wird aus dem geladenen Volumen simuliert; nichts wird irgendwohin gesendet. Nach fehlenden Python-Paketen wird
 gefragt, wenn Sie zum ersten Mal suchen.&lt;/p&gt;
-&lt;p&gt;&lt;b&gt;Forschungssoftware. Kein Medizinprodukt.&lt;/b&gt; Sie stellt keine Diagnose, und eine nicht markierte Stelle ist deshalb nicht
-gesund.&lt;/p&gt;
+&lt;p&gt;&lt;b&gt;Forschungssoftware. Kein Medizinprodukt.&lt;/b&gt; Sie stellt keine Diagnose, und was nicht markiert ist, muss deshalb nicht
+gesund sein.&lt;/p&gt;
 </translation>
     </message>
     <message>
@@ -393,7 +393,7 @@ gesund.&lt;/p&gt;
     </message>
     <message>
       <source>Optional. Its visible segments are audited. None: the strongest compact structures are looked for.</source>
-      <translation>Freiwillig. Geprüft werden die sichtbaren Segmente. Keine: Die deutlichsten kompakten Strukturen werden gesucht.</translation>
+      <translation>Wahlfrei. Geprüft werden die sichtbaren Segmente. Keine: Die deutlichsten kompakten Strukturen werden gesucht.</translation>
     </message>
     <message>
       <source>Audit</source>
@@ -597,7 +597,7 @@ gesund.&lt;/p&gt;
     </message>
     <message>
       <source>Research software. Not a medical device. An unmarked place is not thereby healthy.</source>
-      <translation>Forschungssoftware. Kein Medizinprodukt. Eine nicht markierte Stelle ist deshalb nicht gesund.</translation>
+      <translation>Forschungssoftware. Kein Medizinprodukt. Was nicht markiert ist, muss deshalb nicht gesund sein.</translation>
     </message>
   </context>
   <context>
@@ -972,6 +972,17 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.display</name>
+    <message>
+      <source>KL (nats per block)</source>
+      <translation>KL (Nats je Block)</translation>
+    </message>
+    <message>
+      <source>{unit} per block</source>
+      <translation>{unit} je Block</translation>
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.export_menu</name>
     <message>
       <source>Export the checked regions</source>
@@ -1063,6 +1074,103 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.exports</name>
+    <message>
+      <source>No region is checked.</source>
+      <translation>Kein Bereich ist angehakt.</translation>
+    </message>
+    <message>
+      <source>Check at least one region in the table.</source>
+      <translation>Mindestens einen Bereich in der Tabelle anhaken.</translation>
+    </message>
+    <message>
+      <source>There is no file to write to.</source>
+      <translation>Es gibt keine Datei, in die geschrieben werden kann.</translation>
+    </message>
+    <message>
+      <source>Choose one.</source>
+      <translation>Eine wählen.</translation>
+    </message>
+    <message>
+      <source>DICOM results must refer to the DICOM images they were made from, and those are not to be found.</source>
+      <translation>DICOM-Ergebnisse müssen auf die DICOM-Bilder verweisen, aus denen sie entstanden, und diese sind nicht zu finden.</translation>
+    </message>
+    <message>
+      <source>Load the study through the DICOM module and run the detection again, or use the .seg.nrrd.</source>
+      <translation>Die Studie über das DICOM-Modul laden und erneut suchen, oder .seg.nrrd verwenden.</translation>
+    </message>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation>Das untersuchte Volumen ist nicht mehr in der Szene.</translation>
+    </message>
+    <message>
+      <source>Load it again, or use another format.</source>
+      <translation>Es erneut laden oder ein anderes Format wählen.</translation>
+    </message>
+    <message>
+      <source>Choose a folder you may write to.</source>
+      <translation>Einen Ordner wählen, in den Sie schreiben dürfen.</translation>
+    </message>
+    <message>
+      <source>There is no export “{kind}”.</source>
+      <translation>Es gibt keinen Export „{kind}“.</translation>
+    </message>
+    <message>
+      <source>Choose from {kinds}.</source>
+      <translation>Zur Wahl stehen {kinds}.</translation>
+    </message>
+    <message>
+      <source>This export needs {name}, which Slicer's Python does not have.</source>
+      <translation>Dieser Export braucht {name}, das in Slicers Python fehlt.</translation>
+    </message>
+    <message>
+      <source>Install it in Slicer's Python console with slicer.util.pip_install('{name}'), or use another format.</source>
+      <translation>Es in Slicers Python-Konsole mit slicer.util.pip_install('{name}') installieren oder ein anderes Format wählen.</translation>
+    </message>
+    <message>
+      <source>{folder} cannot be written to ({reason}).</source>
+      <translation>In {folder} kann nicht geschrieben werden ({reason}).</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.failures</name>
+    <message>
+      <source>Something failed that nobody foresaw ({error}). The application log (Help menu) has the details.</source>
+      <translation>Etwas ging schief, das niemand vorhergesehen hat ({error}). Näheres steht im Programmprotokoll (Menü „Help“).</translation>
+    </message>
+    <message>
+      <source>Files could not be read or written ({error}). Look whether the disk is full, and whether the results folder under “This computer” is one that you may write to.</source>
+      <translation>Dateien konnten nicht gelesen oder geschrieben werden ({error}). Nachsehen, ob der Datenträger voll ist und ob Sie in den Ergebnisordner unter „Dieser Rechner“ schreiben dürfen.</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.live</name>
+    <message>
+      <source>No slice is finished yet.</source>
+      <translation>Noch ist keine Schicht fertig.</translation>
+    </message>
+    <message>
+      <source>Wait for the first one.</source>
+      <translation>Die erste abwarten.</translation>
+    </message>
+    <message>
+      <source>Run the detection again.</source>
+      <translation>Erneut suchen.</translation>
+    </message>
+    <message>
+      <source>The scene was saved by another version of KLIPSlicer.</source>
+      <translation>Die Szene wurde von einer anderen Version von KLIPSlicer gespeichert.</translation>
+    </message>
+    <message>
+      <source>Update the extension, or run the detection again.</source>
+      <translation>Die Erweiterung aktualisieren oder erneut suchen.</translation>
+    </message>
+    <message>
+      <source>The KL trace stored in the scene is damaged ({error}).</source>
+      <translation>Die in der Szene gespeicherte KL-Aufzeichnung ist beschädigt ({error}).</translation>
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.live_controls</name>
     <message>
       <source>Recommended</source>
@@ -1090,7 +1198,7 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
     <message>
       <source>Map and regions could not follow. The application log has the details.</source>
-      <translation>Karte und Bereiche konnten nicht folgen. Einzelheiten stehen im Anwendungsprotokoll.</translation>
+      <translation>Karte und Bereiche konnten nicht folgen. Einzelheiten stehen im Programmprotokoll.</translation>
     </message>
   </context>
   <context>
@@ -1106,6 +1214,41 @@ oder „Anderes Python“ leer lassen.</translation>
     <message>
       <source>All segments</source>
       <translation>Alle Segmente</translation>
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.nodes</name>
+    <message>
+      <source>The volume is empty.</source>
+      <translation>Das Volumen ist leer.</translation>
+    </message>
+    <message>
+      <source>Load a CT volume first.</source>
+      <translation>Zuerst ein CT-Volumen laden.</translation>
+    </message>
+    <message>
+      <source>The volume has several numbers a voxel (color or a time series).</source>
+      <translation>Das Volumen hat mehrere Zahlen je Voxel (Farbe oder eine Zeitreihe).</translation>
+    </message>
+    <message>
+      <source>Choose a plain CT.</source>
+      <translation>Ein einfaches CT wählen.</translation>
+    </message>
+    <message>
+      <source>The map was changed by another module.</source>
+      <translation>Die Karte wurde von einem anderen Modul geändert.</translation>
+    </message>
+    <message>
+      <source>Run the detection again.</source>
+      <translation>Erneut suchen.</translation>
+    </message>
+    <message>
+      <source>The result does not lie on this volume's voxels.</source>
+      <translation>Das Ergebnis liegt nicht auf den Voxeln dieses Volumens.</translation>
+    </message>
+    <message>
+      <source>Choose the very volume that was examined, or run the detection again.</source>
+      <translation>Genau das untersuchte Volumen wählen oder erneut suchen.</translation>
     </message>
   </context>
   <context>
@@ -1308,7 +1451,7 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
     <message>
       <source>Name and color. Uncheck to hide the region and to keep it out of exports. Your reading: ✓ real, ≈ normal variant, ✗ artefact, ? unsure, … a note.</source>
-      <translation>Name und Farbe. Abhaken blendet den Bereich aus und lässt ihn beim Export weg. Ihr Befund: ✓ echt, ≈ Normvariante, ✗ Artefakt, ? unsicher, … eine Notiz.</translation>
+      <translation>Name und Farbe. Ohne Häkchen wird der Bereich ausgeblendet und fehlt beim Export. Ihr Befund: ✓ echt, ≈ Normvariante, ✗ Artefakt, ? unsicher, … eine Notiz.</translation>
     </message>
     <message>
       <source>Total</source>
@@ -1457,6 +1600,29 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.scene_results</name>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation>Das untersuchte Volumen ist nicht mehr in der Szene.</translation>
+    </message>
+    <message>
+      <source>Load it again.</source>
+      <translation>Es erneut laden.</translation>
+    </message>
+    <message>
+      <source>A part of the results was deleted from the scene.</source>
+      <translation>Ein Teil der Ergebnisse wurde aus der Szene gelöscht.</translation>
+    </message>
+    <message>
+      <source>Run the detection again.</source>
+      <translation>Erneut suchen.</translation>
+    </message>
+    <message>
+      <source>There is no trace behind these results.</source>
+      <translation>Zu diesen Ergebnissen gibt es keine Aufzeichnung.</translation>
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.sequences</name>
     <message>
       <source>This volume shows item {k} of {n} of a sequence. The item that is shown is examined.</source>
@@ -1483,7 +1649,7 @@ oder „Anderes Python“ leer lassen.</translation>
     </message>
     <message>
       <source>This computer</source>
-      <translation>Dieser Computer</translation>
+      <translation>Dieser Rechner</translation>
     </message>
     <message>
       <source>Server</source>

@@ -956,6 +956,17 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.display</name>
+    <message>
+      <source>KL (nats per block)</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{unit} per block</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.export_menu</name>
     <message>
       <source>Export the checked regions</source>
@@ -1047,6 +1058,103 @@ or leave “Other Python” empty.</source>
     </message>
   </context>
   <context>
+    <name>KLIPSlicerLib.exports</name>
+    <message>
+      <source>No region is checked.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Check at least one region in the table.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>There is no file to write to.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>DICOM results must refer to the DICOM images they were made from, and those are not to be found.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Load the study through the DICOM module and run the detection again, or use the .seg.nrrd.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Load it again, or use another format.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a folder you may write to.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>There is no export “{kind}”.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose from {kinds}.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>This export needs {name}, which Slicer's Python does not have.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Install it in Slicer's Python console with slicer.util.pip_install('{name}'), or use another format.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>{folder} cannot be written to ({reason}).</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.failures</name>
+    <message>
+      <source>Something failed that nobody foresaw ({error}). The application log (Help menu) has the details.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Files could not be read or written ({error}). Look whether the disk is full, and whether the results folder under “This computer” is one that you may write to.</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.live</name>
+    <message>
+      <source>No slice is finished yet.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Wait for the first one.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Run the detection again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The scene was saved by another version of KLIPSlicer.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Update the extension, or run the detection again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The KL trace stored in the scene is damaged ({error}).</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
     <name>KLIPSlicerLib.live_controls</name>
     <message>
       <source>Recommended</source>
@@ -1089,6 +1197,41 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>All segments</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.nodes</name>
+    <message>
+      <source>The volume is empty.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Load a CT volume first.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The volume has several numbers a voxel (color or a time series).</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose a plain CT.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The map was changed by another module.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Run the detection again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>The result does not lie on this volume's voxels.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Choose the very volume that was examined, or run the detection again.</source>
       <translation type="unfinished" />
     </message>
   </context>
@@ -1437,6 +1580,29 @@ or leave “Other Python” empty.</source>
     </message>
     <message>
       <source>Drawing a synthetic patient</source>
+      <translation type="unfinished" />
+    </message>
+  </context>
+  <context>
+    <name>KLIPSlicerLib.scene_results</name>
+    <message>
+      <source>The examined volume is no longer in the scene.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Load it again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>A part of the results was deleted from the scene.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Run the detection again.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>There is no trace behind these results.</source>
       <translation type="unfinished" />
     </message>
   </context>

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import sys
 import tempfile
 import types
 from dataclasses import dataclass
@@ -41,6 +42,17 @@ THREE_D_MANAGERS = (
 DPI = 72
 """Without a screen VTK would guess, and text would be of any size."""
 ORIENTATION = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+
+
+def _leave_texts_as_they_are() -> None:
+    """``slicer.i18n``, which the wheel lacks, where nobody has put one: every text stays English."""
+    if "slicer.i18n" not in sys.modules:
+        made = types.ModuleType("slicer.i18n")
+        made.tr, made.translate = lambda text: text, lambda context, text: text  # type: ignore[attr-defined]
+        slicer.i18n = sys.modules["slicer.i18n"] = made
+
+
+_leave_texts_as_they_are()
 
 
 class _Module:

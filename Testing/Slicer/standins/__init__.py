@@ -14,7 +14,8 @@ The scene, the nodes, `slicer.util` and the pixels of the views in these tests a
 `processes`            ``QProcess`` that dies with its last Python reference
 `packaging`            ``slicer.packaging``, which installs nothing in testing mode
 `sample_data`          the registering half of the Sample Data module
-`application`          ``slicer.app``, translation, the DICOM database's one question
+`application`          ``slicer.app``, the DICOM database's one question
+`language`             ``slicer.i18n``, and the language that Slicer speaks
 =====================  ==============================================================================================
 
 They are stricter than PySide6 where PythonQt is, and where Slicer's own code checks exact types: what passes

@@ -13,6 +13,8 @@ from typing import Any
 
 from PySide6 import QtCore, QtWidgets
 
+from . import language
+
 
 def own_settings() -> None:
     """Let Qt's own settings lie in a folder of this process: never the user's."""
@@ -73,8 +75,8 @@ class Application(QtCore.QObject):
         return self._modules
 
     def translate(self, context: str, text: str) -> str:
-        """No language but the source's."""
-        return text
+        """A text in the language that :mod:`standins.language` speaks."""
+        return language.translate(context, text)
 
     def userSettings(self) -> QtCore.QSettings:
         """The user's settings."""
@@ -144,11 +146,6 @@ class DicomDatabase:
         return self.files.get(uid, "")
 
 
-def tr(text: str) -> str:
-    """Translation into the source's own language."""
-    return text
-
-
 def install(package: Any) -> None:
     """Complete the package ``slicer``."""
     package.qApplication = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["slicer"])
@@ -156,7 +153,7 @@ def install(package: Any) -> None:
     package.dicomDatabase = DicomDatabase()
     own_settings()
     i18n = types.ModuleType("slicer.i18n")
-    i18n.tr, i18n.translate = tr, lambda context, text: text  # type: ignore[attr-defined]
+    i18n.tr, i18n.translate = language.tr, language.translate  # type: ignore[attr-defined]
     package.i18n = sys.modules["slicer.i18n"] = i18n
     checkout = Path(__file__).resolve().parents[3]
     package.modules.klipslicer = types.SimpleNamespace(path=str(checkout / "KLIPSlicer" / "KLIPSlicer.py"))

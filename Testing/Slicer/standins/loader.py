@@ -15,6 +15,8 @@ import qt
 import slicer
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
+from . import language
+
 
 class QUiLoader(QtUiTools.QUiLoader):
     """Loads a `.ui` file as Slicer does."""
@@ -41,6 +43,7 @@ class QUiLoader(QtUiTools.QUiLoader):
                 if "vtk" in parts[1]:  # Qt knows the others itself
                     ours.append(parts)
                     connections.remove(connection)
+        language.translate_ui(root)
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
