@@ -1,8 +1,8 @@
 """Draws the panel in light and in dark, at 100 and 200 %, in English and German: `python docs/make_slicer_looks.py`.
 
 Results are those of a made run (Testing/Slicer/made_run.py: a simulated abdomen, nats that are drawn, not sampled), so
-it takes seconds. Style and palettes are Qt's Fusion, which Slicer's own styles are made of; widgets of CTK and qMRML
-are stand-ins.
+it takes seconds. The style is Qt's Fusion, which Slicer's own styles are made of; the dark colors are those of
+Slicer's dark style. Widgets of CTK and qMRML are stand-ins.
 
     docs/images/slicer_panel_light.png, slicer_panel_dark.png   at 100 %
     FOLDER/panel_dark_200.png, panel_de_100.png, …              all of them, with --to FOLDER
@@ -11,18 +11,31 @@ are stand-ins.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / part) for part in (".", "docs", "Testing/Slicer", "Testing/Python", "KLIPSlicer")]
 WIDTH = 470
-DARK = {"Window": 0x2D, "Base": 0x1E, "AlternateBase": 0x26, "Button": 0x3A, "ToolTipBase": 0x1E}
+DARK = {
+    **dict.fromkeys(("Window", "Button", "AlternateBase", "ToolTipText"), "#323232"),
+    **dict.fromkeys(("WindowText", "Text", "ButtonText", "HighlightedText", "ToolTipBase"), "#ffffff"),
+    **dict.fromkeys(("Highlight", "Link"), "#3ca4ff"),
+    **{"Base": "#1e1e1e", "BrightText": "#ff0000", "Light": "#828284", "Midlight": "#5a5a5b"},
+    **{"Mid": "#2b2b2b", "Dark": "#232323", "Shadow": "#141414"},
+}
+"""Colors by their roles, as Slicer's dark style names them (qSlicerDarkStyle)."""
+DARK_DISABLED = {
+    **dict.fromkeys(("WindowText", "Text", "HighlightedText"), "#6d6d6d"),
+    **{"Base": "#1e1e1e", "ButtonText": "#b4b4b4", "Highlight": "#505050"},
+}
+GERMAN = REPOSITORY / "Resources" / "Translations" / "KLIPSlicer_de-DE.ts"
 SHOWN_IN_DOCUMENTS = {("light", 1): "slicer_panel_light.png", ("dark", 1): "slicer_panel_dark.png"}
 
 
@@ -43,20 +56,27 @@ def main() -> None:
 
 
 def draw(scale: int, folder: Path, to: Path | None) -> None:
-    """Show a made run in the panel, opened anew in each look, and take its picture."""
+    """Show a made run in the panel, opened anew in each look and language, and take its picture."""
     import panel_at_work
     from headless import save_png
     from inputs import show_run
-    from KLIPSlicerLib.form_labels import alignLabels
     from made_run import make_run
     from PySide6 import QtWidgets
-    from standins import person
+    from standins import language, person
 
     run = make_run(folder / "run")
-    for look in ("light", "dark"):
+    for look, german in itertools.product(("light", "dark"), (False, True)):
+        shown = SHOWN_IN_DOCUMENTS.get((look, scale)) if not german else None
+        path = to / f"panel_{look}{'_de' if german else ''}_{100 * scale}.png" if to else None
+        path = path or (REPOSITORY / "docs" / "images" / shown if shown else None)
+        if path is None:
+            continue
         QtWidgets.QApplication.setStyle("Fusion")
         QtWidgets.QApplication.setPalette(palette(look))
-        with panel_at_work.opened_panel(folder / look) as widget:
+        with (
+            language.speaking(GERMAN) if german else nullcontext(),
+            panel_at_work.opened_panel(folder / path.stem) as widget,
+        ):
             results = show_run(run)
             widget._parameterNode.score, widget._parameterNode.fdr = "hypodense", 0.05
             widget.panel.setResults(results)
@@ -64,15 +84,7 @@ def draw(scale: int, folder: Path, to: Path | None) -> None:
             person.wait(lambda panel=widget.panel: not panel.study.check.working, 60, "the study is checked")
             name_organs(widget, results)
             person.click_cell(widget.ui.regionTable, 0, 2)
-            for language in ("", "de"):
-                if language:
-                    translate(widget.parent)
-                    alignLabels(widget.ui)
-                shown = SHOWN_IN_DOCUMENTS.get((look, scale)) if not language else None
-                path = to / f"panel_{look}{'_' + language if language else ''}_{100 * scale}.png" if to else None
-                path = path or (REPOSITORY / "docs" / "images" / shown if shown else None)
-                if path is not None:
-                    save_png(panel_at_work.picture(widget, WIDTH), path, colors=256)
+            save_png(panel_at_work.picture(widget, WIDTH), path, colors=256)
 
 
 def name_organs(widget: Any, results: Any) -> None:
@@ -89,39 +101,18 @@ def name_organs(widget: Any, results: Any) -> None:
 
 
 def palette(look: str) -> Any:
-    """Fusion's own colors, or dark ones like those of Slicer's dark style."""
+    """Fusion's own colors, or those of Slicer's dark style."""
     from PySide6 import QtGui, QtWidgets
 
     made = QtWidgets.QStyleFactory.create("Fusion").standardPalette()
     if look == "dark":
-        roles = QtGui.QPalette.ColorRole
-        for name, grey in DARK.items():
-            made.setColor(getattr(roles, name), QtGui.QColor(grey, grey, grey))
-        for name in ("WindowText", "Text", "ButtonText", "ToolTipText", "BrightText"):
-            made.setColor(getattr(roles, name), QtGui.QColor(0xE6, 0xE6, 0xE6))
-            disabled = QtGui.QColor(0x88, 0x88, 0x88)
-            made.setColor(QtGui.QPalette.ColorGroup.Disabled, getattr(roles, name), disabled)
-        made.setColor(roles.PlaceholderText, QtGui.QColor(0x99, 0x99, 0x99))
+        roles, groups = QtGui.QPalette.ColorRole, QtGui.QPalette.ColorGroup
+        for name, color in DARK.items():
+            made.setColor(getattr(roles, name), QtGui.QColor(color))
+        for name, color in DARK_DISABLED.items():
+            made.setColor(groups.Disabled, getattr(roles, name), QtGui.QColor(color))
+        made.setColor(roles.PlaceholderText, QtGui.QColor("#999999"))
     return made
-
-
-def translate(parent: Any) -> None:
-    """Put German texts in place of the English ones of widgets, to see whether they fit."""
-    from PySide6 import QtWidgets
-    from standins.ctk_widgets import ctkCollapsibleButton
-
-    file = REPOSITORY / "Resources" / "Translations" / "KLIPSlicer_de-DE.ts"
-    texts = {
-        message.findtext("source"): message.findtext("translation")
-        for message in ElementTree.parse(file).getroot().iter("message")
-    }
-    for kind in (QtWidgets.QLabel, QtWidgets.QAbstractButton):
-        for child in QtWidgets.QWidget.findChildren(parent, kind):
-            if texts.get(kind.text(child)):
-                kind.setText(child, texts[kind.text(child)])
-    for child in QtWidgets.QWidget.findChildren(parent, ctkCollapsibleButton):
-        if texts.get(child._text):
-            child._set_text(texts[child._text])
 
 
 if __name__ == "__main__":

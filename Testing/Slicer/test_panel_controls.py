@@ -182,3 +182,21 @@ def test_apples_graphics_are_offered_and_refused_elsewhere(
         monkeypatch.setattr(detect_button.sys, "platform", platform)
         widget.panel.refreshDetect()
         assert widget.ui.detectButton.enabled == can, widget.ui.detectButton.toolTip
+
+
+def test_the_item_of_a_sequence_that_is_examined_is_named(widget: Any, made: Any) -> None:
+    node = node_of(made.study)
+    sequence = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceNode())
+    for value in ("0", "1", "2"):
+        sequence.SetDataNodeAtValue(node, value)
+    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(node, sequence, False)
+    browser.SetSelectedItemNumber(1)
+    person.events(0.1)
+    widget.ui.inputSelector.setCurrentNode(browser.GetProxyNode(sequence))
+    person.wait(lambda: "item 2 of 3 of a sequence" in widget.ui.warningLabel.text, 10, "it is said")
+    person.click(widget.ui.detectButton)
+    assert "item 2 of 3 of a sequence" in widget.ui.logText.plainText
+    person.click(widget.ui.detectButton)
+    person.wait(lambda: not widget.panel.detection.running, 10, "it is cancelled")

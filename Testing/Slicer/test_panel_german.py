@@ -14,7 +14,6 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from standins import language, person
 
 GERMAN = Path(__file__).resolve().parents[2] / "Resources" / "Translations" / "KLIPSlicer_de-DE.ts"
-SECTIONS = ("queueButton", "outputsButton", "auditButton", "advancedButton", "computerButton", "logButton")
 
 
 @pytest.fixture

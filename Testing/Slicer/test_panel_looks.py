@@ -86,7 +86,7 @@ def test_the_first_outlines_differ_for_color_blind_readers(kind: str) -> None:
 
 
 def test_every_control_is_reached_by_tab_from_top_to_bottom(widget: Any, results: SceneResults) -> None:
-    for name in ("advancedButton", "computerButton", "logButton"):
+    for name in ("queueButton", "outputsButton", "auditSection", "advancedButton", "computerButton", "logButton"):
         getattr(widget.ui, name).collapsed = False
     person.events(0.1)
     controls = (QtWidgets.QAbstractButton, QtWidgets.QComboBox, QtWidgets.QAbstractSpinBox, QtWidgets.QLineEdit)
@@ -99,7 +99,7 @@ def test_every_control_is_reached_by_tab_from_top_to_bottom(widget: Any, results
         and QtWidgets.QWidget.focusPolicy(child) & QtCore.Qt.FocusPolicy.TabFocus
         and not QtCore.QObject.objectName(child).startswith("qt_spinbox")
     }
-    assert len(wanted) > 25
+    assert len(wanted) > 40
     QtWidgets.QWidget.activateWindow(widget.parent)
     QtWidgets.QWidget.setFocus(widget.ui.inputSelector._box)
     reached, heights = set(), []

@@ -7,8 +7,10 @@ from typing import Any
 import panel_at_work
 import pytest
 from inputs import node_of
+from KLIPSlicerLib.scene_results import SceneResults
 from made_run import made_study
 from panel_at_work import klip_processes, slicer
+from PySide6 import QtCore
 from standins import person
 
 
@@ -66,3 +68,36 @@ def test_what_cannot_be_examined_does_not_hold_the_others(widget: Any) -> None:
     )
     assert rows(widget) == ["Gone: no longer in the scene", "Empty: refused"]
     assert "empty" in widget.ui.statusLabel.text
+
+
+def test_the_next_volume_begins_when_one_has_ended_well_or_badly(
+    widget: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that end at once, in place of klip's."""
+    ui, detection = widget.ui, widget.panel.detection
+    nodes = [node_of(made.study, name) for name in ("First", "Second", "Third")]
+    begun: list[str] = []
+
+    def start(parameters: Any, *_: Any) -> None:
+        node = parameters.inputVolume
+        begun.append(node.GetName())
+        if node is nodes[1]:
+            QtCore.QTimer.singleShot(0, lambda: detection.listener.onFailed("It failed."))
+        else:
+            found = SceneResults.create(node, made.folder)
+            QtCore.QTimer.singleShot(0, lambda: detection.listener.onFinished(found))
+
+    monkeypatch.setattr(detection, "start", start)
+    ui.queueButton.collapsed = False
+    person.events(0.1)
+    for node in nodes:
+        ui.inputSelector.setCurrentNode(node)
+        person.click(ui.queueAddButton)
+    person.click(ui.queueRunButton)
+    person.wait(lambda: len(begun) == 3 and widget.panel.queue.running is None, 30, "all have ended")
+    assert begun == ["First", "Second", "Third"]
+    first, second, third = rows(widget)
+    assert "stand" in first
+    assert second == "Second: It failed."
+    assert "stand" in third
+    assert len(SceneResults.allInScene(slicer.mrmlScene)) == 2  # each has nodes of its own

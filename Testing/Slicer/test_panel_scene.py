@@ -43,7 +43,9 @@ def test_an_export_that_cannot_be_says_why_before_a_file_is_asked_for(
 ) -> None:
     """The made run is no DICOM study."""
     assert not action(widget, "dicom-seg").enabled
-    assert action(widget, "dicom-seg").toolTip == "The volume was not loaded from DICOM."
+    for kind in ("dicom-seg", "dicom"):  # the latter is map, segmentation and report
+        assert not action(widget, kind).enabled
+        assert action(widget, kind).toolTip == "The volume was not loaded from DICOM."
     assert action(widget, "seg.nrrd").enabled
     slicer.mrmlScene.RemoveNode(results.inputNode)
     widget.panel.found.refresh(results)
@@ -66,6 +68,7 @@ def test_dicom_seg_is_offered_where_the_files_are(widget: Any, tmp_path: Path) -
     found = SceneResults.create(node, run.folder)
     widget.panel.setResults(found)
     assert action(widget, "dicom-seg").enabled
+    assert action(widget, "dicom").enabled
     shutil.rmtree(folder)
     widget.panel.found.refresh(found)
     assert not action(widget, "dicom-seg").enabled

@@ -77,7 +77,7 @@ class ctkCollapsibleButton(qt.QWidget):
         bar = QtCore.QRectF(0, 1, QtWidgets.QWidget.width(self), HEADER - 5)
         painter.setPen(QtCore.Qt.PenStyle.NoPen)
         shade = palette.button().color()
-        painter.setBrush(shade if shade.lightness() < 128 else shade.darker(108))
+        painter.setBrush(shade.lighter(125) if shade.lightness() < 128 else shade.darker(108))
         painter.drawRoundedRect(bar, 3, 3)
         painter.setBrush(palette.buttonText())
         x, y = 11.0, bar.center().y()
