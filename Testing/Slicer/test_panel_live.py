@@ -62,6 +62,20 @@ def test_false_discoveries_and_window_act_live(widget: Any, results: SceneResult
     person.wait(lambda: results.settings.window is None, 1, "back to the score's own")
 
 
+def test_tissue_acts_live(widget: Any, results: SceneResults) -> None:
+    """And is asked of health, as sign and false regions are."""
+    ui = widget.ui
+    person.choose(ui.scoreComboBox, "unexpected")
+    person.wait(lambda: results.settings.score == "unexpected", 5, "the score follows")
+    assert ui.tissueComboBox.visible
+    counted = results.live.update(results.settings).kl_map.array.copy()
+    person.choose(ui.tissueComboBox, "all")
+    person.wait(lambda: results.settings.tissue == "all", 5, "the tissue follows")
+    assert not np.array_equal(slicer.util.arrayFromVolume(results.mapNode), counted)
+    person.choose(ui.tissueComboBox, "soft")
+    person.wait(lambda: results.settings.tissue == "soft", 5, "and back")
+
+
 def test_a_score_brings_its_own_rate_unless_the_rate_was_moved_by_hand(widget: Any) -> None:
     parameters = widget._parameterNode
     parameters.fdr = SCORES[parameters.score].fdr
