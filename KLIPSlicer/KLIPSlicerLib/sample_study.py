@@ -82,12 +82,13 @@ def drawStudy(
     :raises RuntimeError: it failed; the message says what to do.
     """
     ct = folder / "synthetic" / "ct"
-    state: dict[str, Any] = {"part": 0.0, "ended": False, "failure": ""}
+    state: dict[str, Any] = {"part": 0.0, "whole": False, "ended": False, "failure": ""}
     runner = Runner()
 
     def onProgress(stage: str, fraction: float, _detail: str, _seconds: float | None) -> None:
         state["part"] = fraction
         if stage != "draw":  # the study is whole, the rest is the examination
+            state["whole"] = True
             runner.cancel()
 
     def onEnd(sentence: str = "") -> None:
@@ -102,7 +103,7 @@ def drawStudy(
             runner.cancel()
     if state["failure"]:
         raise RuntimeError(state["failure"])
-    return ct.is_dir()
+    return state["whole"] and ct.is_dir()  # Cancel may leave some of its slices
 
 
 def loadDicomFolder(folder: Path) -> list[Any]:

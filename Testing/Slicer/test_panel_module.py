@@ -175,19 +175,19 @@ def test_reload_reads_the_parts_anew_too(module: Any, tmp_path: Path, monkeypatc
             widget.panel = None
 
 
-def drawing(folder: Path) -> Path:
-    """In place of KLIPCore: a `klip demo` that draws quickly and would then examine for minutes."""
+def drawing(folder: Path, seconds: float = 0.2) -> Path:
+    """In place of KLIPCore: a `klip demo` that draws for so long and would then examine for minutes."""
     (folder / "KLIPCore").mkdir()
     (folder / "KLIPCore" / "__init__.py").write_text("")
     (folder / "KLIPCore" / "cli.py").write_text(
         textwrap.dedent(
-            """
+            f"""
             import json, pathlib, sys, time
             out = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
             def say(stage, part):
-                print(json.dumps({"stage": stage, "fraction": part, "eta_s": None, "detail": ""}), flush=True)
-            say("draw", 0.1); time.sleep(0.2); say("draw", 0.3)
+                print(json.dumps(dict(stage=stage, fraction=part, eta_s=None, detail="")), flush=True)
             (out / "synthetic" / "ct").mkdir(parents=True)
+            say("draw", 0.1); time.sleep({seconds}); say("draw", 0.3)
             say("read", 0.4); time.sleep(600)
             """
         )
@@ -206,7 +206,8 @@ def test_drawing_stops_when_the_study_is_whole(module: Any, tmp_path: Path, monk
 
 
 def test_drawing_can_be_cancelled(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: drawing(tmp_path))
+    """Its folder is there, and not all of its slices."""
+    monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: drawing(tmp_path, 600))
     assert not sample_study.drawStudy(tmp_path / "out", Interpreter(sys.executable), None, lambda part: part > 0)
     assert klip_processes() == []
 

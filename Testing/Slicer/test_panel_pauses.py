@@ -38,9 +38,8 @@ def test_choosing_and_starting_a_long_study_never_holds_the_event_loop(
             clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
             print(f"\n[panel] {name} {SLICES} slices: longest pause {clock:.0f} ms, of the processor {cpu:.0f} ms")
     assert max(heart.cpu_seconds for heart in pauses) <= LONGEST_SECONDS
-    assert max(heart.seconds for heart in pauses) <= longest(
-        2 * LONGEST_SECONDS
-    )
+    by_clock = max(heart.seconds for heart in pauses)
+    assert by_clock <= longest(2 * LONGEST_SECONDS)  # waiting for a file or a lock takes no processor time
     assert min(heart.beats for heart in pauses) > 5
 
 
