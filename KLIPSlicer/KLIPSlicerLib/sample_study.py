@@ -7,6 +7,7 @@ series stays in the results folder, so it is drawn once.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,9 +102,11 @@ def drawStudy(
         time.sleep(0.02)
         if tell(state["part"]):
             runner.cancel()
+    if not state["whole"]:  # some of its slices may be there
+        shutil.rmtree(folder / "synthetic", ignore_errors=True)
     if state["failure"]:
         raise RuntimeError(state["failure"])
-    return state["whole"] and ct.is_dir()  # Cancel may leave some of its slices
+    return state["whole"] and ct.is_dir()
 
 
 def loadDicomFolder(folder: Path) -> list[Any]:

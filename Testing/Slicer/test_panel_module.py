@@ -209,6 +209,7 @@ def test_drawing_can_be_cancelled(module: Any, tmp_path: Path, monkeypatch: pyte
     """Its folder is there, and not all of its slices."""
     monkeypatch.setattr("KLIPSlicerLib.runner.klipCoreFolder", lambda: drawing(tmp_path, 600))
     assert not sample_study.drawStudy(tmp_path / "out", Interpreter(sys.executable), None, lambda part: part > 0)
+    assert not (tmp_path / "out" / "synthetic").exists()  # the next time it is drawn anew
     assert klip_processes() == []
 
 
