@@ -101,6 +101,7 @@ slicer-images: demo .stamps/test ## draw the panel and the slice views of the Sl
 	$(BIN)/python docs/make_slicer_images.py demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_panel.py demo
 	$(BIN)/python docs/make_slicer_looks.py
+	QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_slicer_story.py demo
 
 clean: ## remove what these commands made, .venv included
 	rm -rf .venv .venv-* .slicer-* .wheel .stamps .sphinx demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
