@@ -270,6 +270,7 @@ class Panel:
         self.queue.stop()
         self.detection.cancelAndWait()
         self.audit.cleanUp()
+        self.server.cleanUp()
         self.study.check.stop()
         self.live.stop()
         self.within.stop()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import ctk
 import qt
-import slicer
 from slicer.i18n import tr as _
 
+from .failures import sentenceOf
 from .path_edit import onPathChanged
+from .steps import aside
 from .styles import NOTE
+from .turns import Task, Turns
 
 if TYPE_CHECKING:
     from KLIPCore.client.connection import Server
@@ -66,6 +68,7 @@ class ServerControls:
         for widget in (self.placeSelector, *self._ofServer):
             qt.QWidget.setTabOrder(before, widget)
             before = widget
+        self._turns = Turns()
         self._remember()
         self._refresh()
 
@@ -115,17 +118,33 @@ class ServerControls:
         )
 
     def onTest(self, *_clicked: Any) -> None:
-        """Say how the server answers; some seconds at most."""
+        """Say how the server answers; it may take some seconds, in which events go on."""
         from KLIPCore.client.remote import RemoteDetector
         from KLIPCore.errors import KlipError
 
-        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
         try:
-            self.label.text = RemoteDetector(self.server()).handshake()
+            server = self.server()
         except KlipError as error:
             self.label.text = str(error)
-        finally:
-            slicer.app.restoreOverrideCursor()
+            return
+        self.testButton.enabled = False
+        self.label.text = _("Asking the server…")
+        self._turns.add(
+            Task(
+                "hello",
+                lambda: aside(lambda: RemoteDetector(server).handshake()),
+                self._onAnswer,
+                lambda error: self._onAnswer(sentenceOf(error)),
+            )
+        )
+
+    def _onAnswer(self, sentence: str) -> None:
+        self._refresh()
+        self.label.text = sentence
+
+    def cleanUp(self) -> None:
+        """Wait for no answer any more."""
+        self._turns.clear()
 
     def _onPlace(self, *_index: Any) -> None:
         qt.QSettings().setValue(SETTINGS + "Place", "server" if self.chosen else "here")

@@ -1648,6 +1648,10 @@ oder „Anderes Python“ leer lassen.</translation>
       <translation>Den Server ansprechen. Von der Studie wird nichts gesendet.</translation>
     </message>
     <message>
+      <source>Asking the server…</source>
+      <translation>Der Server wird gefragt…</translation>
+    </message>
+    <message>
       <source>This computer</source>
       <translation>Dieser Rechner</translation>
     </message>

@@ -1632,6 +1632,10 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
+      <source>Asking the server…</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
       <source>This computer</source>
       <translation type="unfinished" />
     </message>

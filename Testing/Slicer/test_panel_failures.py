@@ -15,6 +15,7 @@ from typing import Any
 
 import panel_at_work
 import pytest
+from heartbeat import listening
 from inputs import node_of
 from KLIPSlicerLib import detection, exports
 from KLIPSlicerLib.scene_results import SceneResults
@@ -123,6 +124,13 @@ def test_a_server_that_does_not_answer(ready: Any) -> None:
         controls = ready.panel.server
         controls.placeSelector.setCurrentIndex(1)
         controls.addressEdit.setText(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        ready.ui.computerButton.collapsed = False
+        person.events(0.05)
+        with listening() as heart:
+            person.click(controls.testButton)
+            person.wait(lambda: "has not answered" in controls.label.text, 60, "what the test says")
+        assert heart.beats > 20  # Slicer stays usable meanwhile
+        assert controls.testButton.enabled
         person.click(ready.ui.detectButton)
         assert "has not answered" in ended(ready)
 

@@ -57,17 +57,19 @@ def test_detect_on_a_server_and_cancel_there(widget: Any, served: tuple[str, Pat
     person.wait(lambda: ui.inputSelector.currentNode() is node and ui.detectButton.enabled, 5, "the volume is chosen")
     panel_at_work.fast_choices(widget)
     widget._parameterNode.firstSlice, widget._parameterNode.lastSlice = 1, 2
+    ui.computerButton.collapsed = False
     controls.placeSelector.setCurrentIndex(1)
+    person.events(0.05)
 
     controls.addressEdit.setText("gpu")
     person.click(ui.detectButton)
     assert "no address of a server" in ui.statusLabel.text
     controls.addressEdit.setText(address)
-    controls.onTest()
-    assert "wants a token" in controls.label.text
+    person.click(controls.testButton)
+    person.wait(lambda: "wants a token" in controls.label.text, 20, controls.label.text)
     controls.tokenPathEdit.currentPath = str(token)
-    controls.onTest()
-    assert "they fit" in controls.label.text
+    person.click(controls.testButton)
+    person.wait(lambda: "they fit" in controls.label.text, 20, controls.label.text)
 
     person.click(ui.detectButton)
     patience.wait_for_panel(widget, lambda: widget.panel.results is not None, "first results")
