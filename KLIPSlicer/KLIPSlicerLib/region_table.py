@@ -132,7 +132,7 @@ class RegionTable:
         self._said: dict[int, tuple[str, str]] = {}
         self._keys = TableKeys(self._toggleCurrent, self._jumpToCurrent, self._judgeCurrent)
         self._order: list[int] = []
-        self._sorting: tuple[int, bool] = (LARGEST_FIRST[0], True)  # most nats first
+        self._sorting: tuple[int, bool] = (REGION, False)  # as they are numbered: the least usual first
         self._filling = False
         self._toggledRow = -1
         setUpTable(widget, [(heading, tip) for heading, tip, *_rest in self._columns])

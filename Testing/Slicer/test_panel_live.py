@@ -121,6 +121,9 @@ def test_opacity_and_threshold_change_the_picture_only(widget: Any, results: Sce
 def test_headings_sort_by_number(widget: Any, results: SceneResults) -> None:
     table = widget.ui.regionTable
     nats = [r.total_nats for r in results.regions]
+    assert widget.panel.found.table.order == [0, 1]
+    assert table.item(0, 0).text() == "OOD 1"
+    person.click_header(table, 2)
     assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: -nats[i])
     person.click_header(table, 2)
     assert widget.panel.found.table.order == sorted((0, 1), key=lambda i: nats[i])
@@ -204,6 +207,8 @@ def test_the_heading_that_is_sorted_by_is_marked(widget: Any, results: SceneResu
     def headings() -> list[str]:
         return [table.horizontalHeaderItem(n).text() for n in range(table.columnCount)]
 
+    assert [text for text in headings() if text.endswith(("▾", "▴"))] == ["Region ▴"]
+    person.click_header(table, 2)
     assert [text for text in headings() if text.endswith(("▾", "▴"))] == ["Total ▾"]
     person.click_header(table, 2)
     assert [text for text in headings() if text.endswith(("▾", "▴"))] == ["Total ▴"]
