@@ -94,7 +94,7 @@ def _read_itk(path: Path) -> sitk.Image:
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if components > 1 or "vector" in kind or "complex" in kind:
-        problem = f"{path.name} has {components} numbers a voxel (colour, vectors or complex numbers)."
+        problem = f"{path.name} has {components} numbers per voxel (colour, vectors or complex numbers)."
         raise NotCTError(problem, "Give a volume of single Hounsfield units.")
     if len(size) == 2:
         problem = f"{path.name} is a single picture of {size[0]}x{size[1]}, not a volume."

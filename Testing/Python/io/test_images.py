@@ -237,7 +237,7 @@ def test_a_fourth_axis_of_one_is_dropped(tmp_path: Path) -> None:
 
 def test_colour_and_complex_voxels(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5, 3), np.uint8), isVector=True), str(tmp_path / "x.mha"))
-    refused(tmp_path / "x.mha", NotCTError, "3 numbers a voxel", remedy="Hounsfield")
+    refused(tmp_path / "x.mha", NotCTError, "3 numbers per voxel", remedy="Hounsfield")
     nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.complex64), np.eye(4)), tmp_path / "x.nii")
     refused(tmp_path / "x.nii", NotCTError, "complex", remedy="Hounsfield")
 
