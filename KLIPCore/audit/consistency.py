@@ -49,8 +49,8 @@ MAD_TO_STD = 1.4826
 Array = NDArray[np.float64]
 
 
-FAULTY, FEW = 0.01, 0.1
-"""Chance that any view, or any bin, of a sound scan is called faulty; part of them that may be, or all disagree."""
+FAULTY, FEW = 0.01, 0.06
+"""Chance that any view, or any bin, of a sound scan is named; part of them that may be: more are no single ones."""
 
 SOUND_SPREAD = 1.5
 """Beyond such a spread of the blocks the noise is not as large as estimated, and single rays tell nothing."""
@@ -147,9 +147,9 @@ class Consistency:
         ):
             return ""
         return (
-            f"Data and image disagree in {' and '.join(said)} (counted from 0) beyond the noise, not elsewhere: "
-            "these readings are probably faulty. Leave them out, or correct them, before trusting what lies along "
-            "their rays."
+            f"Data and image disagree in {' and '.join(said)} (counted from 0) beyond the noise, not elsewhere. "
+            "Either these readings are faulty, or the image is wrong where their rays touch it, as at an edge that all of "
+            "them graze."
         )
 
     def _faulty_lines(self) -> tuple[list[int], list[int]]:
