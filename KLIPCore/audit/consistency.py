@@ -148,8 +148,8 @@ class Consistency:
             return ""
         return (
             f"Data and image disagree in {' and '.join(said)} (counted from 0) beyond the noise, not elsewhere. "
-            "Either these readings are faulty, or the image is wrong where their rays touch it, as at an edge that all of "
-            "them graze."
+            "Either these readings are faulty, or the image is wrong where their rays touch it, as at an edge that "
+            "all of them graze."
         )
 
     def _faulty_lines(self) -> tuple[list[int], list[int]]:
