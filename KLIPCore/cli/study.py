@@ -194,15 +194,14 @@ def reconstruct(
         raise ConfigError(
             f"'{views}' is not a number of views.", "Write --views 60, or for a folder --views 720,60."
         ) from error
-    if sinogram.is_dir() and holds_projections(sinogram):
-        if out is None:
-            raise ConfigError("No output was named.", "Give -o OUT.nrrd.")
-        wanted = Reconstruction(method, numbers[0] if numbers else None, size, pixel, every, centre)
-        typer.echo(reconstruct_projections(sinogram, out, wanted))
-        return
-    if sinogram.is_dir():
+    if sinogram.is_dir() and not holds_projections(sinogram):
         typer.echo(reconstruct_folder(sinogram, method.split(","), numbers or (720, 60)))
         return
     if out is None:
         raise ConfigError("No output was named.", "Give -o OUT.nrrd.")
-    typer.echo(reconstruct_file(sinogram, out, method, numbers[0] if numbers else None, size, pixel))
+    n_views = numbers[0] if numbers else None
+    if sinogram.is_dir():
+        wanted = Reconstruction(method, n_views, size, pixel, every, centre)
+        typer.echo(reconstruct_projections(sinogram, out, wanted))
+        return
+    typer.echo(reconstruct_file(sinogram, out, method, n_views, size, pixel))
