@@ -152,9 +152,9 @@ def export(
         typer.echo(str(path))
 
 
-def _check_image(out: Path | None, overwrite: bool) -> None:
-    if out is not None and out.is_file() and not overwrite:
-        raise OutputError(f"{out} is there already.", "Choose another name with -o, or add --overwrite.")
+def _check_new(out: Path | None) -> None:
+    if out is not None and out.is_file():
+        raise OutputError(f"{out} is there already.", "Choose another name with -o, or remove that file first.")
 
 
 def reconstruct(
@@ -180,14 +180,13 @@ def reconstruct(
         float | None,
         typer.Option(help="Detector column, from 1, of the central ray, where projections say it wrongly."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the image if there is one.")] = False,
 ) -> None:
     """Reconstruct measured projections: filtered back-projection, conjugate gradients or total variation."""
     from KLIPCore.cli.jobs import reconstruct_file, reconstruct_folder
     from KLIPCore.cli.jobs_projections import Reconstruction, reconstruct_projections
     from KLIPCore.io.projections import holds_projections
 
-    _check_image(out, overwrite)
+    _check_new(out)
     try:
         numbers = [int(v) for v in views.split(",")] if views else []
     except ValueError as error:

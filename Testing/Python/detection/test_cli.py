@@ -155,7 +155,7 @@ def test_files_that_are_there_are_not_replaced_without_a_word(klip: Klip, tmp_pa
         assert done.returncode == 3, done.stderr
         assert "-o" in done.stderr
     assert mine.read_text() == "mine"
-    done = klip("reconstruct", str(tmp_path / "scan.npz"), "-o", str(mine), "--overwrite")
+    done = klip("reconstruct", str(tmp_path / "scan.npz"), "-o", str(tmp_path / "new.nrrd"))
     assert "There is no sinogram file" in done.stderr
 
 

@@ -88,15 +88,15 @@ def test_a_central_column_that_is_told_wrongly_is_noticed(position: str, tmp_pat
         dataset = pydicom.dcmread(file)
         dataset[0x70311033].value = [true - 1.5, 4.5]
         dataset.save_as(file)
-    code, said = run("reconstruct", tmp_path / "scan", "-o", tmp_path / "ct.nrrd", "--size", 64, "--overwrite")
+    code, said = run("reconstruct", tmp_path / "scan", "-o", tmp_path / "again.nrrd", "--size", 64)
     assert code == 0, said
     found = float(said.split("agree best at ")[1].split()[0])
     assert found == pytest.approx(true, abs=0.1)
-    again = ("reconstruct", tmp_path / "scan", "-o", tmp_path / "ct.nrrd", "--size", 64, "--overwrite", "--centre")
-    code, said = run(*again, found)
+    again = ("reconstruct", tmp_path / "scan", "--size", 64, "--centre")
+    code, said = run(*again, found, "-o", tmp_path / "right.nrrd")
     assert code == 0, said
     assert "opposite rays" not in said
-    code, said = run(*again, 200)
+    code, said = run(*again, 200, "-o", tmp_path / "wrong.nrrd")
     assert code == 2
     assert "no column 200" in said
 
