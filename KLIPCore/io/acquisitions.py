@@ -168,6 +168,12 @@ def acquisitions(members: Members) -> list[Acquisition]:
     ]
 
 
+def one_of_each(members: Members) -> Acquisition:
+    """Return all files of a series of multi-frame images, each instance once."""
+    members, copies = _without_copies(members, {id(header): None for _, header in members})
+    return Acquisition(members, copies=copies)
+
+
 def _only_rounded(members: Members) -> bool:
     """Return whether images share places because positions were rounded to more than their step."""
     headers = [header for _, header in members]

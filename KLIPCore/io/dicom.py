@@ -81,7 +81,8 @@ def read_dicom(path: Path, series: str | None = None, member: Path | None = None
     """
     info = choose_series(list_series(path), series, member)
     if info.sop_class in ENHANCED_CLASSES:
-        files = (member,) if series is None and member in info.files and member is not None else info.files
+        named = series is None and member in (*info.files, *info.copies)
+        files = (member,) if named and member is not None else info.files
         return _read_enhanced(Path(path), info, files)
     return _read_classic(Path(path), info)
 
@@ -131,13 +132,11 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
 
 def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], list[str]]:
     """The slices of a series' one large stack, their files and headers; and what was left out of it."""
-    notes = []
+    notes = _copies(info)
     if not info.series_uid:
         several = any(text(header, "SeriesInstanceUID") for header in info.headers)
         what = "Each image has a series instance UID of its own" if several else "The series instance UID is empty"
         notes.append(f"{what}; all images of one study and series number are read as one series.")
-    if info.copies:
-        notes.append(f"{len(info.copies)} files hold an instance that another file holds too; they are left out.")
     sizes = [(number(h, "Rows"), number(h, "Columns")) for h in info.headers]
     usual, n_usual = Counter(sizes).most_common(1)[0]
     planes: list[Plane] = []
@@ -162,6 +161,11 @@ def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], l
         )
     chosen = [kept[i] for i in large]
     return [planes[i] for i in large], [info.files[i] for i in chosen], [info.headers[i] for i in chosen], notes
+
+
+def _copies(info: SeriesInfo) -> list[str]:
+    said = f"{len(info.copies)} files hold an instance that another file holds too; they are left out."
+    return [said] if info.copies else []
 
 
 def _plane(header: Dataset, file: Path) -> Plane:
@@ -231,7 +235,7 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
     for k, index in enumerate(order):
         array[k] = hounsfield(stored[index], frames[index], f"frame {index + 1} of {file.name}", tally)
     array, filled = air_outside(array, whole_numbers=True)
-    notes = (*stacked.notes, *tally.notes(), *filled)
+    notes = (*_copies(info), *stacked.notes, *tally.notes(), *filled)
     source = Source(
         str(path if len(info.files) == 1 else file),
         info.study_uid,

@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, NotCTError, UnreadableFileError
 from KLIPCore.io.acquisitions import TAGS as ACQUISITION_TAGS
-from KLIPCore.io.acquisitions import Acquisition, Members, acquisitions
+from KLIPCore.io.acquisitions import Acquisition, Members, acquisitions, one_of_each
 from KLIPCore.io.fields import AGAIN, DAMAGE, number, quiet_pydicom, read_header, text
 
 __all__ = ["DAMAGE", "SeriesInfo", "choose_series", "list_series", "number", "quiet_pydicom", "read_header", "text"]
@@ -188,7 +188,11 @@ def list_series(folder: Path, *, below: bool = True) -> list[SeriesInfo]:
     infos = []
     for (*_, localizer), members in _joined(groups).items():
         stacked = sop_class_of(members[0][1]) == CTImageStorage and not localizer
-        parts = acquisitions(members) if stacked else [Acquisition(members)]
+        if stacked:
+            parts = acquisitions(members)
+        else:
+            several = sop_class_of(members[0][1]) in ENHANCED_CLASSES
+            parts = [one_of_each(members) if several else Acquisition(members)]
         infos += [_info(part, localizer) for part in parts]
     return sorted(infos, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.series_uid, s.localizer))
 

@@ -241,6 +241,10 @@ def test_enhanced_multiframe_made_by_highdicom(volume: Volume, series: list[Path
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
     dataset.save_as(file)
     assert_same(read_dicom(file.parent), volume)
+    shutil.copy(file, file.with_name("copy.dcm"))
+    twice = read_study(file.parent)
+    assert_same(twice, volume)
+    assert "1 files hold an instance that another file holds too" in " ".join(twice.source.notes)
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.9.2"
     dataset.save_as(file.with_name("second.dcm"))
     with pytest.raises(GeometryError, match="spread over 2 multi-frame files") as caught:
