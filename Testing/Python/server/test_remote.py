@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 import time
@@ -192,12 +193,14 @@ def test_a_cancel_while_the_claim_is_answered_reaches_the_server(
         assert served.job_folders == []
 
 
-def test_what_is_no_ct_is_told_in_the_clients_words(prior: Path, tmp_path: Path) -> None:
+def test_what_is_no_ct_is_told_in_the_clients_words(
+    prior: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The detection's own sentence; the file's name is the user's again; what failed is kept out of the log."""
     flat = tiny_study(4)
     flat.array[:] = 3.0
     write_image(flat, tmp_path / "Jane Doe.nrrd")
-    with serving(tmp_path / "state", prior) as served:
+    with caplog.at_level(logging.INFO), serving(tmp_path / "state", prior) as served:
         detector = RemoteDetector(served.server())
         with pytest.raises(InputError) as caught:
             detector.run(Request(tmp_path / "Jane Doe.nrrd", tmp_path / "out", SETTINGS))
@@ -205,6 +208,10 @@ def test_what_is_no_ct_is_told_in_the_clients_words(prior: Path, tmp_path: Path)
         assert caught.value.remedy
         assert "volume.nrrd" not in str(caught.value)
         assert "jobs/" not in str(caught.value)
+    failed = [line for line in caplog.messages if "failed after" in line]
+    assert len(failed) == 1
+    assert type(caught.value).__name__ in failed[0]
+    assert "Jane" not in caplog.text
 
 
 def test_a_folder_with_something_else_is_refused_before_anything_is_sent(study: Path, tmp_path: Path) -> None:
