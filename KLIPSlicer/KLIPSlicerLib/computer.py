@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from .dependencies import Choices, Dependencies
+from .failures import sentenceOf
 from .path_edit import onPathChanged
 from .styles import NOTE
 from .update_controls import UpdateControls
@@ -58,5 +59,7 @@ class Computer:
             from KLIPCore import __version__
 
             self._ui.environmentLabel.text = f"KLIPCore {__version__}. {self.dependencies().describe()}"
+        except Exception as error:  # whatever a Python says that is asked
+            self._ui.environmentLabel.text = sentenceOf(error)
         finally:
             slicer.app.restoreOverrideCursor()

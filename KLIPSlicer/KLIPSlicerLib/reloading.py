@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 
-PACKAGE = "KLIPSlicerLib"
+PACKAGES = ("KLIPSlicerLib", "KLIPCore")
 
 
 def forgetParts() -> list[str]:
-    """Let the next import of each part of the module read its file again.
+    """Let the next import of each part of the module and of its library read its file again.
 
     Returns
     -------
     names of the parts that were forgotten.
     """
-    names = [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]
+    names = [name for name in sys.modules if name.split(".")[0] in PACKAGES]
     for name in names:
         del sys.modules[name]
     return sorted(names)

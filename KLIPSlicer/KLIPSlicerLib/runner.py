@@ -92,8 +92,8 @@ class Runner:
 
     @property
     def running(self) -> bool:
-        """Whether a process is there."""
-        return self._process is not None
+        """Whether a process is there, or one that could not be started is not told of yet."""
+        return self._process is not None or self._failing
 
     def start(self, interpreter: Interpreter, arguments: list[str], environment: dict[str, str] | None = None) -> None:
         """Start `klip` with these arguments (``["detect", STUDY, "-o", OUT, …]``).
@@ -128,6 +128,7 @@ class Runner:
         self._buffer, self._errorBuffer = b"", b""
         self._errors: list[str] = []
         self._failure, self._cancelled, self._slices, self._group = "", False, 0, 0
+        self._failing = False
 
     def cancel(self) -> None:
         """Ask the run to stop; within :data:`GRACE_MSEC` it is ended. Finished slices stay on disk."""
@@ -228,6 +229,7 @@ class Runner:
         if error != qt.QProcess.FailedToStart or self._process is None:
             return
         self._done()
+        self._failing = True
         sentence = _("The Python at {program} cannot be started. Choose another one under “This computer”.").format(
             program=self._program
         )
@@ -236,6 +238,7 @@ class Runner:
 
     def _fail(self, sentence: str) -> None:
         """Say that the run failed, in the panel and in its log."""
+        self._failing = False
         self.callbacks.onLog(sentence)
         self.callbacks.onFailed(sentence)
 

@@ -10,7 +10,8 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from . import updates
-from .dependencies import REQUESTER, Dependencies, DependencyError
+from .dependencies import REQUESTER, Dependencies
+from .failures import sentenceOf
 from .updates import Updates
 
 
@@ -36,8 +37,8 @@ class UpdateControls:
         self._label.text = _("Looking what is newer…")
         try:
             self._label.text = self._update()
-        except DependencyError as error:
-            self._label.text = str(error)
+        except Exception as error:  # pip and what is around it raise what they like
+            self._label.text = sentenceOf(error)
         finally:
             self._button.enabled = True
 
@@ -82,8 +83,8 @@ class OldKlipCore:
         """Mend it; every end is a sentence."""
         try:
             updates.removeOldKlipCore()
-        except DependencyError as error:
-            self.label.text = str(error)
+        except Exception as error:
+            self.label.text = sentenceOf(error)
             return
         self.button.enabled = False
         self.label.text = updates.offerRestart()

@@ -17,7 +17,7 @@ import panel_at_work
 import pytest
 from heartbeat import listening
 from inputs import node_of
-from KLIPSlicerLib import detection, exports
+from KLIPSlicerLib import dependencies, detection, exports
 from KLIPSlicerLib.scene_results import SceneResults
 from made_run import MadeRun
 from panel_at_work import klip_processes, slicer
@@ -207,6 +207,22 @@ def test_what_nobody_foresaw_before_the_run(ready: Any, monkeypatch: pytest.Monk
     person.wait(klip_processes, 60, ready.ui.statusLabel.text)
     person.click(ready.ui.detectButton)
     person.wait(lambda: not klip_processes() and not ready.panel.detection.running, 10, "it is gone")
+
+
+@pytest.mark.parametrize("button", ["checkButton", "updateButton"])
+def test_what_nobody_foresaw_of_the_packages(
+    ready: Any, slicers: Slicers, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("a version that is none")
+
+    monkeypatch.setattr(dependencies, "ownVersions", fail)
+    ready.ui.computerButton.collapsed = False
+    person.events(0.05)
+    person.click(getattr(ready.ui, button))
+    assert "nobody foresaw (ValueError)" in ready.ui.environmentLabel.text
+    assert getattr(ready.ui, button).enabled
+    assert QtWidgets.QApplication.overrideCursor() is None
 
 
 def test_an_export_that_fails_as_nobody_foresaw(

@@ -161,16 +161,19 @@ def test_reload_reads_the_parts_anew_too(module: Any, tmp_path: Path, monkeypatc
     import importlib
 
     reloaded: list[str] = []
-    kept = {name: part for name, part in sys.modules.items() if name.startswith("KLIPSlicerLib")}
+    kept = {name: part for name, part in sys.modules.items() if name.split(".")[0] in ("KLIPSlicerLib", "KLIPCore")}
     with panel_at_work.opened_panel(tmp_path) as widget:
-        old = sys.modules["KLIPSlicerLib.panel"]
+        old, library = sys.modules["KLIPSlicerLib.panel"], sys.modules["KLIPCore.errors"]
         monkeypatch.setattr(slicer.util, "reloadScriptedModule", lambda name: reloaded.append(name))
         try:
             widget.onReload()
             assert reloaded == ["KLIPSlicer"]
             assert importlib.import_module("KLIPSlicerLib.panel") is not old
+            assert importlib.import_module("KLIPCore.errors") is not library
             widget.cleanup()  # the old widget's, after the new file was read
         finally:
+            for name in [name for name in sys.modules if name.split(".")[0] in ("KLIPSlicerLib", "KLIPCore")]:
+                del sys.modules[name]
             sys.modules.update(kept)
             widget.panel = None
 
