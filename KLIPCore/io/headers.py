@@ -126,13 +126,13 @@ def _check_nrrd(path: Path, start: bytes, ratio: int) -> list[str]:
     if encoding in UNREAD_ENCODINGS:
         problem = f"The numbers of {path.name} are packed as {encoding}, which is not read."
         raise UnreadableFileError(problem, "Save the volume again with the encoding gzip or raw.")
-    if kind in BITS and BITS[kind] > 8 and encoding not in TEXT_ENCODINGS and "endian" not in fields:
-        problem = f"{path.name} does not give the order of the bytes in its numbers (endian)."
-        raise UnreadableFileError(problem, "Save the volume again as one .nrrd, .mha or .nii.")
     if encoding == "raw" and not skips.strip("0") and kind in BITS:
         _check_rest(path, data, _counts(fields.get("sizes", "")), BITS[kind], _after(start, rb"\r?\n\r?\n"))
     check_units(path, fields.get("spaceunits", "") + " " + fields.get("units", ""))
     check_axes(path, fields.get("spacedirections", ""), fields.get("spacings", ""))
+    if kind in BITS and BITS[kind] > 8 and encoding not in TEXT_ENCODINGS and "endian" not in fields:
+        problem = f"{path.name} does not give the order of the bytes in its numbers (endian)."
+        raise UnreadableFileError(problem, "Save the volume again as one .nrrd, .mha or .nii.")
     return [] if SPACES.match(fields.get("space", "")) and "spacedirections" in fields else [SIDES_ASSUMED]
 
 
