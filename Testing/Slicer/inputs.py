@@ -33,6 +33,18 @@ def node_of(volume: Volume, name: str = "CT", transform: np.ndarray | None = Non
     return node
 
 
+def second_of_three(node: Any) -> Any:
+    """Make a sequence of three items whose volume is ``node``, and return the node that shows its second item."""
+    sequence = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceNode())
+    for value in ("0", "1", "2"):
+        sequence.SetDataNodeAtValue(node, value)
+    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(node, sequence, False)
+    browser.SetSelectedItemNumber(1)
+    return browser.GetProxyNode(sequence)
+
+
 def show_run(run: MadeRun, transform: np.ndarray | None = None) -> SceneResults:
     """A made run and its study in the scene."""
     return SceneResults.create(node_of(run.study, transform=transform), run.folder)

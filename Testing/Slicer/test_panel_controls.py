@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs import node_of
+from inputs import node_of, second_of_three
 from panel_at_work import slicer
 from standins import person
 
@@ -186,15 +186,9 @@ def test_apples_graphics_are_offered_and_refused_elsewhere(
 
 def test_the_item_of_a_sequence_that_is_examined_is_named(widget: Any, made: Any) -> None:
     node = node_of(made.study)
-    sequence = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceNode())
-    for value in ("0", "1", "2"):
-        sequence.SetDataNodeAtValue(node, value)
-    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    browser.AddProxyNode(node, sequence, False)
-    browser.SetSelectedItemNumber(1)
+    shown = second_of_three(node)
     person.events(0.1)
-    widget.ui.inputSelector.setCurrentNode(browser.GetProxyNode(sequence))
+    widget.ui.inputSelector.setCurrentNode(shown)
     person.wait(lambda: "item 2 of 3 of a sequence" in widget.ui.warningLabel.text, 10, "it is said")
     person.click(widget.ui.detectButton)
     assert "item 2 of 3 of a sequence" in widget.ui.logText.plainText

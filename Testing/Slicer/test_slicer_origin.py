@@ -15,7 +15,7 @@ import numpy as np
 import panel_at_work
 import pydicom
 import pytest
-from inputs import node_of
+from inputs import node_of, second_of_three
 from KLIPSlicerLib import dicom_origin, study_source
 from KLIPSlicerLib.nodes import volumeFromNode
 from KLIPSlicerLib.raw_nrrd import digestOf, writeRawNrrd
@@ -133,13 +133,7 @@ def test_of_two_phases_in_one_series_the_loaded_one_is_examined(scene: Any, tmp_
 def test_a_volume_of_a_sequence_says_which_item_it_shows(scene: Any) -> None:
     node = node_of(made_study())
     assert sequenceSentence(node) == ""
-    sequence = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceNode())
-    for value in ("0", "1", "2"):
-        sequence.SetDataNodeAtValue(node, value)
-    browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    browser.AddProxyNode(node, sequence, False)
-    browser.SetSelectedItemNumber(1)
+    second_of_three(node)
     assert "item 2 of 3" in sequenceSentence(node)
 
 

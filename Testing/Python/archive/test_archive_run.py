@@ -203,16 +203,21 @@ def test_study_after_study_that_fails_for_the_computers_sake_stops_the_run(studi
     assert "0 done, 0 failed, 3 left" in klip("report", out).stdout
 
 
-@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs submitit (klipcore[slurm])")
-def test_shards_as_jobs_of_submitit(studies: Path, tmp_path: Path) -> None:
-    source, out = index(tmp_path, studies), tmp_path / "out"
-    words = ("--job", "guard", "--on", "slurm", "--cluster-option", "cluster=local", "--shards", "2")
-    klip("run", source, "-o", out, *words, "--progress", "none")
+def run_in_two_shards(source: Path, out: Path, *words: str) -> None:
+    """Run an archive of three studies by another engine, and look that each is done by one of two shards."""
+    klip("run", source, "-o", out, *words, "--shards", "2", "--progress", "none")
     assert sorted(row["status"] for row in verdicts(out)) == ["done"] * 3
     assert sorted(file.name for file in (out / "state").glob("*.sqlite")) == [
         "shard-1-of-2.sqlite",
         "shard-2-of-2.sqlite",
     ]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs submitit (klipcore[slurm])")
+def test_shards_as_jobs_of_submitit(studies: Path, tmp_path: Path) -> None:
+    source, out = index(tmp_path, studies), tmp_path / "out"
+    words = ("--job", "guard", "--on", "slurm", "--cluster-option", "cluster=local")
+    run_in_two_shards(source, out, *words)
     assert "begun in 2 shards" in klip("run", source, "-o", out, "--job", "guard", code=3).stderr
     wrong = klip("run", source, "-o", out, "--job", "guard", "--on", "slurm", "--cluster-option", "x", code=2)
     assert "no option of a cluster" in wrong.stderr
@@ -223,10 +228,5 @@ def test_shards_as_tasks_of_ray(studies: Path, tmp_path: Path, monkeypatch: pyte
     """Ray starts on this computer for the command and ends with it."""
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     source, out = index(tmp_path, studies), tmp_path / "out"
-    words = ("--job", "guard", "--on", "ray", "--shards", "2", "--cluster-option", "num_cpus=1")
-    klip("run", source, "-o", out, *words, "--progress", "none")
-    assert sorted(row["status"] for row in verdicts(out)) == ["done"] * 3
-    assert sorted(file.name for file in (out / "state").glob("*.sqlite")) == [
-        "shard-1-of-2.sqlite",
-        "shard-2-of-2.sqlite",
-    ]
+    words = ("--job", "guard", "--on", "ray", "--cluster-option", "num_cpus=1")
+    run_in_two_shards(source, out, *words)
