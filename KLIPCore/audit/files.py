@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.audit.audit import DISCLAIMER, Audit
 from KLIPCore.audit.colours import COLOURS, rgb_of
+from KLIPCore.audit.exported import RECORD, SEGMENTS
 from KLIPCore.audit.pictures import pictures
 from KLIPCore.errors import OutputError
 from KLIPCore.export.files import write_bytes
@@ -61,9 +62,9 @@ def write_audit(audit: Audit, reconstruction: Volume, out: Path) -> Path:
     for name, unit in (("null_space", "part"), ("residual", "standard deviations")):
         write_image(lie.volume(maps[name], unit), out / f"{name}.nrrd", description=f"audit: {name}, {unit}")
     write_image(lie.volume(without_unmeasured(audit), "HU", -1000.0), out / "without.nrrd", description="audit")
-    write_segmentation(segments(audit, lie), reconstruction.grid, out / "audited.seg.nrrd")
+    write_segmentation(segments(audit, lie), reconstruction.grid, out / SEGMENTS)
     record = json.dumps(json_ready(audit.to_dict()), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_bytes(out / "audit.json", record.encode("utf-8"))
+    write_bytes(out / RECORD, record.encode("utf-8"))
     return write_bytes(out / "audit.html", page(audit).encode("utf-8"))
 
 

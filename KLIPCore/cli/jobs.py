@@ -7,7 +7,8 @@ and tested without one.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from KLIPCore.volume.untrusted import check_name
 from KLIPCore.volume.volume import Volume
 
 if TYPE_CHECKING:
+    from KLIPCore.audit.exported import Audited
+    from KLIPCore.maps.regions import Region
     from KLIPCore.runs.rerun import Detection
 
 
@@ -168,15 +171,15 @@ def fitted_image(geometry: Geometry, size: int, pixel_mm: float | None) -> Image
 
 
 def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | None = None) -> list[Path]:
-    """Write the regions of a finished run in other formats.
+    """Write the regions of a finished run, or of an audit, in other formats.
 
     Parameters
     ----------
-    out : folder of the run.
+    out : folder of the run or of the audit.
     folder : where to.
     kinds : of ``nifti`` (labels), ``nrrd`` (labels), ``stl``, ``obj``, ``vtp`` (surfaces, LPS mm),
-        ``dicom`` (segmentation, parametric map and structured report).
-    study : where the study is now, if it has moved; read for ``dicom`` only.
+        ``dicom`` (segmentation; of a run also parametric map and structured report).
+    study : where the study is now, if it has moved, or the audited reconstruction; read for ``dicom`` only.
 
     Returns
     -------
@@ -184,14 +187,13 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | 
 
     Raises
     ------
-    ConfigError : an unknown kind.
+    ConfigError : an unknown kind, or no reconstruction for DICOM.
     OutputError : the folder cannot be made: a file of that name is there.
     InputError : DICOM results of what is no DICOM series.
-    TraceError : no finished run in ``out``, or another study than the run's in ``study``.
+    TraceError : nothing finished in ``out``, or another study than the run's in ``study``.
     """
     from KLIPCore.export.labels import write_labels
     from KLIPCore.export.mesh import write_meshes
-    from KLIPCore.runs.rerun import read_finished
 
     known = {"nifti", "nrrd", "stl", "obj", "vtp", "dicom"}
     if not kinds or set(kinds) - known:
@@ -199,8 +201,7 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | 
             f"Unknown export formats: {', '.join(sorted(set(kinds) - known)) or 'none given'}.",
             f"Choose from {', '.join(sorted(known))}.",
         )
-    found = read_finished(out)
-    regions, grid = found.report.regions, found.study.grid
+    regions, grid, to_dicom = _exportable(out)
     check_name(folder, OutputError)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,7 +212,7 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | 
     files: list[Path] = []
     for kind in kinds:
         if kind == "dicom":
-            files += _export_dicom(found, folder, study)
+            files += to_dicom(folder, study)
         elif kind in ("nifti", "nrrd"):
             files.append(
                 write_labels(regions, grid, folder / ("regions.nii.gz" if kind == "nifti" else "regions.nrrd"))
@@ -219,6 +220,39 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | 
         else:
             files += write_meshes(regions, grid, folder, file_format=kind)  # type: ignore[arg-type]
     return files
+
+
+ToDicom = Callable[[Path, Path | None], list[Path]]
+"""Writes DICOM results into a folder, of a study at a path."""
+
+
+def _exportable(out: Path) -> tuple[Sequence[Region], Grid, ToDicom]:
+    """Regions of a run or of an audit, their grid, and what writes them as DICOM."""
+    from KLIPCore.audit.exported import is_audit, read_audited
+
+    if is_audit(out):
+        audited = read_audited(out)
+        return audited.regions, audited.grid, partial(_audited_to_dicom, audited)
+    from KLIPCore.runs.rerun import read_finished
+
+    found = read_finished(out)
+    return found.report.regions, found.study.grid, partial(_export_dicom, found)
+
+
+def _audited_to_dicom(audited: Audited, folder: Path, study: Path | None) -> list[Path]:
+    """A segmentation on the images of the audited reconstruction."""
+    from KLIPCore import __version__
+    from KLIPCore.export.dicom_seg import write_dicom_seg
+    from KLIPCore.io.study import read_study
+
+    if study is None:
+        raise ConfigError(
+            "An audit does not keep where its reconstruction lies, and DICOM results must refer to its images.",
+            "Give the reconstruction's DICOM folder with --study, or leave dicom out.",
+        )
+    path = folder / "audited.seg.dcm"
+    made = write_dicom_seg(audited.regions, read_study(study), path, version=__version__, texts=audited.texts())
+    return [] if made is None else [made]
 
 
 def _export_dicom(found: Detection, folder: Path, study: Path | None) -> list[Path]:

@@ -141,10 +141,11 @@ def export(
         ),
     ] = "nifti,stl",
     study: Annotated[
-        Path | None, typer.Option(help="Where the study is now, if it has moved; read for dicom only.")
+        Path | None,
+        typer.Option(help="Where the study is now, if it has moved, or the audited reconstruction; for dicom only."),
     ] = None,
 ) -> None:
-    """Write the regions of a finished run in other formats."""
+    """Write the regions of a finished run, or of an audit, in other formats."""
     from KLIPCore.cli.jobs import export_regions
 
     kinds = [kind.strip() for kind in formats.split(",") if kind.strip()]

@@ -12,7 +12,8 @@ wants them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import highdicom as hd
@@ -29,6 +30,31 @@ from KLIPCore.volume.volume import Volume
 SERIES_DESCRIPTION = "KLIP out-of-distribution regions (research)"
 
 
+def departure(region: Region) -> str:
+    """Return what a detection's region says of itself."""
+    return (
+        f"Departs from the prior: peak {_ascii(number(region.peak_nats))} nats, total "
+        f"{_ascii(number(region.total_nats))} nats, "
+        f"q = {_ascii(p_text(region.q_value))}. Research result, not a diagnosis."
+    )
+
+
+@dataclass(frozen=True)
+class SegmentTexts:
+    """What a segmentation says of its regions.
+
+    Attributes
+    ----------
+    series : description of the series, 64 characters at most.
+    label : of the content, a DICOM code string.
+    of_region : a region's own sentences, ASCII.
+    """
+
+    series: str = SERIES_DESCRIPTION
+    label: str = "KLIP_OOD"
+    of_region: Callable[[Region], str] = departure
+
+
 def dicom_seg(
     regions: Sequence[Region],
     study: Volume,
@@ -36,6 +62,7 @@ def dicom_seg(
     version: str,
     parameters: Mapping[str, str] | None = None,
     series: SourceSeries | None = None,
+    texts: SegmentTexts | None = None,
 ) -> hd.seg.Segmentation | None:
     """Return the regions as a DICOM Segmentation object.
 
@@ -46,6 +73,7 @@ def dicom_seg(
     version : KLIPCore's version.
     parameters : settings worth naming beside the algorithm; ASCII.
     series : the study's series, where its files were opened already.
+    texts : what is said of the regions; None: those of a detection.
 
     Returns
     -------
@@ -60,7 +88,7 @@ def dicom_seg(
     """
     if not regions:
         return None
-    series = series or SourceSeries.of(study)
+    series, texts = series or SourceSeries.of(study), texts or SegmentTexts()
     pixels, ordered = _consecutive(series.on_images(label_volume(regions, study.grid)), regions)
     with making("a DICOM Segmentation"):
         return hd.seg.Segmentation(
@@ -68,20 +96,26 @@ def dicom_seg(
             pixel_array=pixels,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
-                segment_description(n, region, version, parameters) for n, region in enumerate(ordered, start=1)
+                segment_description(n, region, version, parameters, texts) for n, region in enumerate(ordered, start=1)
             ],
             series_instance_uid=hd.UID(),
             series_number=9000 + series.number % 1000,  # so that it sorts behind the images
             **new_instance(version),
-            content_label="KLIP_OOD",
-            content_description=SERIES_DESCRIPTION,
-            series_description=SERIES_DESCRIPTION,
+            content_label=texts.label,
+            content_description=texts.series,
+            series_description=texts.series,
             omit_empty_frames=True,
         )
 
 
 def write_dicom_seg(
-    regions: Sequence[Region], study: Volume, path: Path, *, version: str, parameters: Mapping[str, str] | None = None
+    regions: Sequence[Region],
+    study: Volume,
+    path: Path,
+    *,
+    version: str,
+    parameters: Mapping[str, str] | None = None,
+    texts: SegmentTexts | None = None,
 ) -> Path | None:
     """Write :func:`dicom_seg` to ``path``, whole or not at all.
 
@@ -93,7 +127,7 @@ def write_dicom_seg(
     ------
     OutputError : the file cannot be written; else as :func:`dicom_seg`.
     """
-    segmentation = dicom_seg(regions, study, version=version, parameters=parameters)
+    segmentation = dicom_seg(regions, study, version=version, parameters=parameters, texts=texts)
     if segmentation is None:
         return None
     with written(path) as part:
@@ -102,7 +136,11 @@ def write_dicom_seg(
 
 
 def segment_description(
-    n: int, region: Region, version: str, parameters: Mapping[str, str] | None = None
+    n: int,
+    region: Region,
+    version: str,
+    parameters: Mapping[str, str] | None = None,
+    texts: SegmentTexts | None = None,
 ) -> hd.seg.SegmentDescription:
     """Return what segment ``n`` (1, 2, …) says of itself."""
     described = hd.seg.SegmentDescription(
@@ -122,11 +160,7 @@ def segment_description(
         display_color=hd.color.CIELabColor.from_rgb(*(round(255 * c) for c in region.colour)),
     )
     where = f"Organ: {ascii_text(region.organ)}. " if region.organ else ""
-    described.SegmentDescription = (
-        f"{where}Departs from the prior: peak {_ascii(number(region.peak_nats))} nats, total "
-        f"{_ascii(number(region.total_nats))} nats, "
-        f"q = {_ascii(p_text(region.q_value))}. Research result, not a diagnosis."
-    )
+    described.SegmentDescription = f"{where}{(texts or SegmentTexts()).of_region(region)}"
     return described
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
@@ -20,7 +21,8 @@ from KLIPCore.audit.consistency import consistency
 from KLIPCore.audit.files import write_audit
 from KLIPCore.audit.structures import body_of, structures
 from KLIPCore.cli import app
-from KLIPCore.errors import ConfigError, GeometryError, IntensityError, OutputError
+from KLIPCore.errors import ConfigError, GeometryError, IntensityError, OutputError, TraceError
+from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import read_image, write_image
 from KLIPCore.io.sinogram import write_sinogram
 from KLIPCore.physics.noise import PoissonNoise
@@ -272,3 +274,36 @@ def test_the_command(case: tuple[Volume, Scan, Volume], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     told = run.invoke(app, ["audit", "nothing.nrrd", "--against", "nothing.npz", "-o", str(tmp_path / "file")])
     assert isinstance(told.exception, OutputError)  # before anything is read
+
+
+def test_its_regions_leave_as_labels_surfaces_and_dicom(case: tuple[Volume, Scan, Volume], tmp_path: Path) -> None:
+    """Of a DICOM reconstruction, by the command; read again by pydicom and by our readers."""
+    recon, scan, labels = case
+    grid = Grid((3, N, N), recon.grid.affine)
+    write_dicom_series(Volume(np.repeat(recon.array, 3, 0), grid, unit="HU"), tmp_path / "ct", seed=1)
+    marked = np.zeros((3, N, N), np.float32)
+    marked[1] = labels.array[0]
+    write_image(Volume(marked, grid, unit="label"), tmp_path / "labels.nrrd")
+    write_sinogram(tmp_path / "scan.npz", scan.sinogram, scan.geometry)
+    run, out, to = CliRunner(), tmp_path / "out", tmp_path / "exported"
+    words = ["audit", str(tmp_path / "ct"), "--against", str(tmp_path / "scan.npz"), "-o", str(out), "--slice", "1"]
+    told = run.invoke(app, [*words, "--regions", str(tmp_path / "labels.nrrd"), "--photons", "1e6"])
+    assert told.exit_code == 0, told.output
+    export = ["export", str(out), "--to", str(to)]
+    refused = run.invoke(app, [*export, "--formats", "dicom"])
+    assert isinstance(refused.exception, ConfigError)
+    assert "--study" in refused.exception.remedy
+    told = run.invoke(app, [*export, "--formats", "nifti,stl,dicom", "--study", str(tmp_path / "ct")])
+    assert told.exit_code == 0, told.output
+    np.testing.assert_array_equal(read_image(to / "regions.nii.gz").array > 0, marked > 0)
+    assert len(list(to.glob("*.stl"))) == 2
+    seg = pydicom.dcmread(to / "audited.seg.dcm")
+    said = {str(own.SegmentLabel): str(own.SegmentDescription) for own in seg.SegmentSequence}
+    assert set(said) == {"Region 1: measured", "Region 2: contradicted"}
+    assert "invented" in said["Region 2: contradicted"]
+    assert all("not a diagnosis" in text and "prior" not in text for text in said.values())
+    assert seg.SeriesDescription == "KLIP audit of a reconstruction (research)"
+    record = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    record["regions"].pop()
+    (out / "audit.json").write_text(json.dumps(record), encoding="utf-8")
+    assert isinstance(run.invoke(app, [*export, "--formats", "nifti"]).exception, TraceError)
