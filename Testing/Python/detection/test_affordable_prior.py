@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,21 @@ QUICK = Config.from_preset("quick")
 LARGE, SMALL = next(iter(SMALLER.items()))
 
 
-@pytest.fixture
-def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def cache_of_this_computer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache in which this computer has measured the large prior."""
-    monkeypatch.setenv(SWITCH, "on")
-    cache = tmp_path / "cache"
-    choose(load_prior(LARGE, "cpu", EXACT), "auto", cache)
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(SWITCH, "on")
+        choose(load_prior(LARGE, "cpu", EXACT), "auto", cache)
     return cache
+
+
+@pytest.fixture
+def measured(cache_of_this_computer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, of the test's own."""
+    monkeypatch.setenv(SWITCH, "on")
+    return Path(shutil.copytree(cache_of_this_computer, tmp_path / "cache"))
 
 
 def pretend(cache: Path, seconds_an_image: float) -> None:

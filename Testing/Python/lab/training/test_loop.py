@@ -269,6 +269,8 @@ def test_two_processes_train_one_prior(patients: Path, tmp_path: Path, launcher:
     prior = load_prior(tmp_path / "out" / "tiny.safetensors")
     assert prior.card.training["processes"] == 2
     assert [e["step"] for e in prior.card.training["history"]] == [2, 4]
+    if launcher == "torchrun":
+        return  # the processes are the same: they would go on as those that accelerate starts
     again = launched(launcher, tmp_path, patients, "--steps", "6")
     assert again.returncode == 0, again.stderr[-3000:]
     assert [e["step"] for e in json.loads((tmp_path / "out" / "state.json").read_text())["history"]] == [2, 4, 6]
