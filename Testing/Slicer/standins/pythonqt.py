@@ -12,14 +12,18 @@ What differs between the two, and matters to module code:
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import types
+from collections.abc import Callable
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 _names: dict[type, frozenset[str]] = {}
 _base = QtCore.QObject
+_being_read: set[tuple[int, str]] = set()
+"""Objects, by identity, and their properties that Qt is working out."""
 
 
 def property_names(instance: Any) -> frozenset[str]:
@@ -42,8 +46,21 @@ def signal_signatures(instance: Any) -> set[str]:
     }
 
 
+@functools.cache
 def _is_python_property(kind: type, name: str) -> bool:
     return isinstance(inspect.getattr_static(kind, name, None), QtCore.Property)
+
+
+def _property(instance: Any, name: str, otherwise: Callable[[str], Any]) -> Any:
+    """A property's value. While Qt works it out, PySide6 asks for a method of that name, by this very way."""
+    asked = (id(instance), name)
+    if asked in _being_read:
+        return otherwise(name)
+    _being_read.add(asked)
+    try:
+        return _base.property(instance, name)
+    finally:
+        _being_read.discard(asked)
 
 
 class Attributes:
@@ -67,7 +84,7 @@ class Attributes:
         if name == "name":
             return _base.property(self, "objectName")
         if name in property_names(self) and not _is_python_property(type(self), name):
-            return _base.property(self, name)
+            return _property(self, name, super().__getattribute__)
         value = super().__getattribute__(name)
         return _adopting(value) if type(value).__name__ == "builtin_function_or_method" else value
 
