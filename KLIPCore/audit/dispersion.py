@@ -1,7 +1,7 @@
 """Do posterior samples differ as much as they are wrong? Spread against error by frequency band, without the truth.
 
-Samples of p(x | y) should scatter about their mean x̄ as the truth does. Under a prior that does not fit they need not:
-where the scan has measured, data hold them to the truth, and spread and error agree; above that band the prior
+Samples of p(x | y) should scatter about their mean x̄ as the truth does. Under a prior that does not fit they need
+not: where the scan has measured, data hold them to the truth, and spread and error agree; above that band the prior
 alone decides, and samples agree with each other more than with the truth. For Gaussians this is a closed form
 (:func:`gaussian_bands`). With the model's posterior N(m, P), m = μ + G (y − A μ), and a truth from N(μ, C_true),
 

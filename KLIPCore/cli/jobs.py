@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.detection.reconstruct import dice, htc_scores, otsu_threshold, reconstruct
-from KLIPCore.errors import ConfigError, InputError, OutputError
+from KLIPCore.errors import ConfigError, GeometryError, InputError, OutputError
 from KLIPCore.export.files import written
 from KLIPCore.io.images import FORMATS, image_format, write_image
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram
@@ -190,6 +190,7 @@ def export_regions(out: Path, folder: Path, kinds: Sequence[str], study: Path | 
     ConfigError : an unknown kind, or no reconstruction for DICOM.
     OutputError : the folder cannot be made: a file of that name is there.
     InputError : DICOM results of what is no DICOM series.
+    GeometryError : ``study`` is not the reconstruction that was audited.
     TraceError : nothing finished in ``out``, or another study than the run's in ``study``.
     """
     from KLIPCore.export.labels import write_labels
@@ -250,8 +251,14 @@ def _audited_to_dicom(audited: Audited, folder: Path, study: Path | None) -> lis
             "An audit does not keep where its reconstruction lies, and DICOM results must refer to its images.",
             "Give the reconstruction's DICOM folder with --study, or leave dicom out.",
         )
+    reconstruction = read_study(study)
+    if not audited.grid.same_as(reconstruction.grid):
+        raise GeometryError(
+            f"The voxels of {study.name} do not lie where those of the audited reconstruction do.",
+            "Give --study the reconstruction that was audited.",
+        )
     path = folder / "audited.seg.dcm"
-    made = write_dicom_seg(audited.regions, read_study(study), path, version=__version__, texts=audited.texts())
+    made = write_dicom_seg(audited.regions, reconstruction, path, version=__version__, texts=audited.texts())
     return [] if made is None else [made]
 
 

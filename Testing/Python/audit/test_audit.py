@@ -303,6 +303,10 @@ def test_its_regions_leave_as_labels_surfaces_and_dicom(case: tuple[Volume, Scan
     assert "invented" in said["Region 2: contradicted"]
     assert all("not a diagnosis" in text and "prior" not in text for text in said.values())
     assert seg.SeriesDescription == "KLIP audit of a reconstruction (research)"
+    elsewhere = Volume(np.repeat(recon.array, 3, 0), Grid((3, N, N), grid.affine @ np.diag([1.0, 1.0, 1.1, 1.0])))
+    write_dicom_series(elsewhere, tmp_path / "other", seed=2)
+    wrong = run.invoke(app, [*export, "--formats", "dicom", "--study", str(tmp_path / "other")])
+    assert isinstance(wrong.exception, GeometryError)
     record = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     record["regions"].pop()
     (out / "audit.json").write_text(json.dumps(record), encoding="utf-8")

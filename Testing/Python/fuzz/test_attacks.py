@@ -21,6 +21,7 @@ import numpy as np
 import pydicom
 import pytest
 from busy import longest
+from fuzz.refusals import SECONDS, edit, refused
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
@@ -28,7 +29,7 @@ from scipy.io import savemat
 
 from KLIPCore.config import Config
 from KLIPCore.detection.detect import detect
-from KLIPCore.errors import ConfigError, InputError, KlipError, PriorError, TraceError, UnreadableFileError
+from KLIPCore.errors import ConfigError, PriorError, TraceError, UnreadableFileError
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import write_image
 from KLIPCore.io.sinogram import read_htc2022, read_sinogram
@@ -47,7 +48,6 @@ from KLIPCore.runs.rerun import redo_regions
 from KLIPCore.volume.untrusted import load_npz
 
 ROOM = 1 << 30
-SECONDS = 5.0
 
 
 @pytest.fixture(autouse=True)
@@ -69,24 +69,6 @@ def _at_once_and_in_little_memory() -> Iterator[None]:
 def series(tmp_path: Path) -> list[Path]:
     """Three sound slices."""
     return write_dicom_series(tiny_study(3, 16), tmp_path / "ct", seed=1)
-
-
-def edit(file: Path, change: Callable[[Dataset], object]) -> None:
-    """Change a DICOM file, whatever pydicom thinks of it."""
-    dataset = pydicom.dcmread(file)
-    change(dataset)
-    dataset.save_as(file)
-
-
-def refused(read: Callable[[], object], error: type[KlipError] = InputError) -> KlipError:
-    """The error of a read that is refused soon."""
-    began = time.monotonic()
-    with pytest.raises(error) as caught:
-        read()
-    assert time.monotonic() - began < longest(SECONDS)
-    assert caught.value.remedy
-    assert "pickle" not in str(caught.value)
-    return caught.value
 
 
 @pytest.mark.parametrize(("rows", "frames"), [(65535, 1), (65535, 2**31 - 1), (16, 2**31 - 1), (0, 1)])
