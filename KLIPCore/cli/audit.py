@@ -54,8 +54,9 @@ def audit(
     from KLIPCore.audit.against import NoiseSettings, ScanSettings
     from KLIPCore.audit.audit import AuditSettings
     from KLIPCore.cli.jobs_audit import audit_files
+    from KLIPCore.io.study import SCANS
 
-    is_scan = against.suffix.lower() in (".npz", ".mat")
+    is_scan = against.suffix.lower() in SCANS
     if is_scan and scan.fan:
         raise ConfigError("A measured sinogram has its own geometry.", "Leave --fan out.")
     settings = AuditSettings(

@@ -13,7 +13,7 @@ from KLIPCore.cli.jobs import _read
 from KLIPCore.errors import ConfigError, IntensityError, OutputError
 from KLIPCore.io.images import image_format, read_image
 from KLIPCore.io.segmentation_files import read_segmentation
-from KLIPCore.io.study import read_study
+from KLIPCore.io.study import SCANS, read_study
 from KLIPCore.volume.volume import Volume
 
 
@@ -52,7 +52,7 @@ def audit_files(
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out.name} is a file, not a folder.", "Choose another folder.")
     volume = volume_of(recon)
-    data = scan_of(against, views) if against.suffix.lower() in (".npz", ".mat") else volume_of(against)
+    data = scan_of(against, views) if against.suffix.lower() in SCANS else volume_of(against)
     labels = names = None
     if regions is not None:
         read = read_segmentation(regions)

@@ -28,6 +28,7 @@ from KLIPCore.detection.run_precision import settle
 from KLIPCore.errors import PriorError, TraceError
 from KLIPCore.io.projections import holds_projections, read_projections
 from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
+from KLIPCore.io.study import SCANS
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.prior import Prior
@@ -47,7 +48,7 @@ def is_scan(path: Path) -> bool:
 
     Those that cannot be read as they are get their remedy from the reader.
     """
-    return holds_projections(path) if path.is_dir() else path.suffix.lower() in (".npz", ".mat", *PICTURES)
+    return holds_projections(path) if path.is_dir() else path.suffix.lower() in (*SCANS, *PICTURES)
 
 
 @dataclass(frozen=True, eq=False)
