@@ -99,9 +99,9 @@ class Problem:
         return self.study.frame.pixel_mm * self.study.frame.size
 
 
-def problem(seed: int) -> Problem:
+def problem(seed: int, name: str = DEFAULT_PRIOR) -> Problem:
     """Draw, implant, frame, scan."""
-    prior, plan = load_prior(DEFAULT_PRIOR, "cpu"), Abdomen.random(seed)
+    prior, plan = load_prior(name, "cpu"), Abdomen.random(seed)
     patient = draw_patient(prior, 1, seed, plan=plan, drawing=Drawing(n_steps=DRAW_STEPS))
     liver = plan.mask("liver", patient.grid) & tissue_mask(patient)
     flat = np.repeat(liver, 15, 0)  # one slice has no room above and below: a tumour is placed in a column of copies
@@ -324,11 +324,13 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Published recipes beside the house's scores on one synthetic slice.")
     parser.add_argument("--seed", type=int, default=0, help="of the synthetic slice")
-    seed = parser.parse_args().seed
+    parser.add_argument("--prior", default=DEFAULT_PRIOR, help="a shipped prior's name, or a weights file")
+    chosen = parser.parse_args()
+    seed = chosen.seed
     torch.set_num_threads(1)
     started = time.monotonic()
     exact_table()
-    p = problem(seed)
+    p = problem(seed, chosen.prior)
     n_lesion, n_body = (
         int((blocks_of(p.lesion, BLOCK) & blocks_of(p.body, BLOCK)).sum()),
         int(blocks_of(p.body, BLOCK).sum()),

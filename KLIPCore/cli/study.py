@@ -53,13 +53,17 @@ def detect(
         chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
         detect_remotely(study, out, chosen.updated(settings).with_layer(), examine, speed, place, telling)
         return
+    from KLIPCore.io.study import check_there
+    from KLIPCore.volume.selection import Part, check_slices, parse_box
+
+    check_there(study)  # before torch is waited for, and before the computer is measured
+    check_slices(examine.slices)
     from KLIPCore.detection.affordable_prior import with_affordable_prior
     from KLIPCore.detection.detect import detect as run_detect
     from KLIPCore.detection.detect import wanted_work
     from KLIPCore.detection.detect_measured import is_scan
     from KLIPCore.progress import show_progress
     from KLIPCore.settings import refuse_for_scan
-    from KLIPCore.volume.selection import Part, parse_box
 
     chosen = Config.load(base.config_file) if base.config_file else Config.from_preset(base.preset.value)
     config = chosen.updated(settings).with_layer()

@@ -71,6 +71,17 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     return volume if notes == volume.source.notes else replace(volume, source=replace(volume.source, notes=notes))
 
 
+def check_there(path: Path) -> None:
+    """Refuse a path at which there is nothing.
+
+    Raises
+    ------
+    EmptyInputError : there is neither a file nor a folder.
+    """
+    if not path.exists():
+        raise EmptyInputError(f"There is nothing at {path}.", "Check the path.")
+
+
 def _read(path: Path, series: str | None) -> Volume:
     if path.is_dir():
         if holds_projections(path):
@@ -79,8 +90,7 @@ def _read(path: Path, series: str | None) -> Volume:
                 "Reconstruct them first: klip reconstruct FOLDER -o scan.nrrd.",
             )
         return read_dicom(path, series)
-    if not path.exists():
-        raise EmptyInputError(f"There is nothing at {path}.", "Check the path.")
+    check_there(path)
     if not path.is_file():  # a pipe would be waited for, a device has no end
         raise EmptyInputError(f"{path.name} is not a file.", "Give a DICOM folder, or a file on a disk.")
     if image_format(path, READ_FORMATS):

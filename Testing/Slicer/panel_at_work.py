@@ -56,9 +56,10 @@ def opened_panel(folder: Path) -> Iterator[Any]:
 
 
 def fast_choices(widget: Any) -> None:
-    """As little sampling as makes a map."""
+    """As little sampling as makes a map, with the small prior."""
     parameters = widget._parameterNode
     parameters.preset, parameters.steps, parameters.samples = "quick", 3, 1
+    parameters.prior = "abdomen-ct-256-small"
 
 
 def dicom_study(folder: Path) -> Path:

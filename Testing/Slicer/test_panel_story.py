@@ -242,9 +242,9 @@ def test_own_weights_from_a_folder(widget: Any, study: Path, tmp_path: Path) -> 
     node = panel_at_work.load_study(study)
     person.wait(lambda: widget.ui.inputSelector.currentNode() is node, 5, "the loaded volume is chosen")
     widget.ui.weightsPathEdit.currentPath = str(folder)
+    panel_at_work.fast_choices(widget)
     person.choose(widget.ui.priorComboBox, "mine")
     person.wait(lambda: widget.ui.detectButton.enabled, 10, "ready")
-    panel_at_work.fast_choices(widget)
     widget._parameterNode.firstSlice, widget._parameterNode.lastSlice = 1, 1
     person.click(widget.ui.detectButton)
     patience.wait(

@@ -16,8 +16,11 @@ from KLIPCore.detection.detect import detect
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.runs.rerun import Detection
 
+# The small shipped prior: what is tested here is the way through, not the network.
+SMALL = "abdomen-ct-256-small"
 FAST = Config(
     preset="quick",
+    prior=SMALL,
     sampling=SamplingConfig(n_samples=2, n_steps=3),
     record=RecordConfig(n_nodes=2),
     regions=RegionConfig(fdr=0.3, min_volume_mm3=10.0),

@@ -184,6 +184,7 @@ def test_what_does_not_apply_to_measured_projections_is_refused(
     klip: Klip, tmp_path: Path, arguments: list[str]
 ) -> None:
     """Refused before the file is read, so that a mistake is told at once."""
+    (tmp_path / "scan.npz").touch()
     done = klip("detect", str(tmp_path / "scan.npz"), "-o", str(tmp_path / "out"), "--progress", "none", *arguments)
     assert done.returncode == 2
     assert f"{arguments[0]} applies to a CT volume, not to measured projections." in " ".join(done.stderr.split())
@@ -193,6 +194,7 @@ def test_what_does_not_apply_to_measured_projections_is_refused(
 
 def test_a_file_of_settings_for_a_simulation_is_refused_with_measured_projections(klip: Klip, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("measurement: {photons: 1.0e+5, n_views: 24}\n")
+    (tmp_path / "scan.npz").touch()
     scan, out = str(tmp_path / "scan.npz"), str(tmp_path / "out")
     done = klip("detect", scan, "-o", out, "--config", str(tmp_path / "run.yaml"), "--progress", "none")
     assert done.returncode == 2

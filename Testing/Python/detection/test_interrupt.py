@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from busy import longest
+from detection.conftest import SMALL
 
-ARGUMENTS = ["--preset", "quick", "--steps", "3", "--samples", "1", "--progress", "json"]
+ARGUMENTS = ["--preset", "quick", "--prior", SMALL, "--steps", "3", "--samples", "1", "--progress", "json"]
 
 
 def klip(*arguments: str) -> subprocess.Popen[str]:

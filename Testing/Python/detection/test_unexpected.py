@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detection.conftest import SMALL
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
@@ -27,7 +28,7 @@ def test_the_verdict_is_said_in_words(run: Detection, tmp_path: Path) -> None:
     assert stored["false_regions"] == 10.0
     assert stored["false_discovery_rate"] is None
     assert "healthy studies of this size" in stored["verdict"]
-    shipped = Path(reference.__file__).parents[1] / "priors" / "zoo" / "abdomen-ct-256.reference.npz"
+    shipped = Path(reference.__file__).parents[1] / "priors" / "zoo" / f"{SMALL}.reference.npz"
     assert stored["provenance"]["reference_sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     for region, told in zip(found.report.regions, stored["regions"], strict=True):
         assert region.expected is not None

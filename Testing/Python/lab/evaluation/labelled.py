@@ -10,8 +10,12 @@ from small_study import LESION_LPS_MM, LESION_RADIUS_MM, small_study
 
 from KLIPCore.io.images import write_image
 
-FAST: dict[str, Any] = {"sampling": {"n_steps": 3, "n_samples": 2}, "record": {"layers": ["cold", "path", "darker"]}}
-"""Settings of a run that takes a second a slice."""
+FAST: dict[str, Any] = {
+    "prior": "abdomen-ct-256-small",
+    "sampling": {"n_steps": 3, "n_samples": 2},
+    "record": {"layers": ["cold", "path", "darker"]},
+}
+"""Settings of a run that takes a fraction of a second a slice."""
 
 
 def write_labelled(folder: Path, n_slices: int = 6, lesion: bool = True) -> dict[str, Any]:

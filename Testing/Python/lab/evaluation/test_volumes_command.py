@@ -28,6 +28,8 @@ from KLIPCore.runs.folder import RunFolder
 from KLIPCore.scores import DEFAULT_SCORE
 
 N_SLICES = 2
+OPTIONS = ["--preset", "quick", "--prior", "abdomen-ct-256-small", "--lesion", "2", "--healthy"]
+OPTIONS += ["--score", "hypodense", "--score", "unexpected"]
 
 
 def klip(*arguments: str) -> int:
@@ -61,8 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command wrote about that folder."""
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    options = ("--preset", "quick", "--lesion", "2", "--healthy", "--score", "hypodense", "--score", "unexpected")
-    assert klip("evaluate", str(folder), "-o", str(out), *options, "--progress", "none") == 0
+    assert klip("evaluate", str(folder), "-o", str(out), *OPTIONS, "--progress", "none") == 0
     return out
 
 
@@ -137,8 +138,7 @@ def test_finished_runs_are_reused_and_others_continued(folder: Path, evaluated: 
     lost = out / "runs" / "ill" / "trace" / "slice_0001.npz"
     lost.unlink()
     kept = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.*")}
-    options = ("--preset", "quick", "--lesion", "2", "--healthy", "--score", "hypodense", "--score", "unexpected")
-    assert klip("evaluate", str(folder), "-o", str(out), *options, "--progress", "none") == 0
+    assert klip("evaluate", str(folder), "-o", str(out), *OPTIONS, "--progress", "none") == 0
     assert lost.is_file()
     same = {path for path, time in kept.items() if path.stat().st_mtime_ns == time}
     assert {p for p in kept if "well" in p.parts} <= same  # nothing of a finished run was written again

@@ -11,7 +11,8 @@ import pytest
 from KLIPCore.priors import checkpoint
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "02_published_recipe.py"
-SHIPPED = Path(checkpoint.__file__).parent / "zoo" / f"{checkpoint.DEFAULT_PRIOR}.safetensors"
+SMALL = f"{checkpoint.DEFAULT_PRIOR}-small"
+SHIPPED = Path(checkpoint.__file__).parent / "zoo" / f"{SMALL}.safetensors"
 
 
 @pytest.mark.slow
@@ -31,7 +32,7 @@ def test_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         "ddpm": {"n_steps": 20},
     }
     monkeypatch.setattr(example, "STEPS", steps)
-    monkeypatch.setattr(sys, "argv", ["example", "--seed", "1"])
+    monkeypatch.setattr(sys, "argv", ["example", "--seed", "1", "--prior", SMALL])
     example.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     exact, rows = (
