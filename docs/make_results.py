@@ -362,6 +362,8 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
     "eval_baselines": ({"baselines": baselines}, None),
     "eval_more_baselines": ({"more_baselines": baselines}, None),
     "eval_baselines24": ({"baselines24": baselines}, None),
+    "eval_published": ({"published": baselines}, None),
+    "eval_published24": ({"published24": baselines}, None),
     "eval_views24": ({"views24": localization, "quality24": quality}, None),
     "eval_quality24": ({"quality24full": quality}, None),
     "eval_implants": ({"implants": implants}, None),
