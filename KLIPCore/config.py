@@ -88,7 +88,10 @@ class Config(Section):
     def evaluations_a_slice(self) -> int:
         """Most evaluations of the network that a slice of a simulated scan takes."""
         s, r = self.sampling, self.record
-        return s.n_samples * s.n_steps + 2 * r.n_pairs * r.n_nodes
+        noises = 2 * r.n_pairs if r.temperature > 0 else 1  # antithetic; without noise one is all
+        cold = noises * (r.n_nodes + (r.n_large if r.large else 0)) if r.cooled else 0
+        renoised = s.n_samples * r.n_nodes if "renoised" in r.layers else 0
+        return s.n_samples * s.n_steps + cold + renoised
 
     @property
     def records_score(self) -> bool:

@@ -172,6 +172,9 @@ LAYERS: dict[str, str] = {
 LARGE_LAYERS = ("hypodense", "hyperdense", "pushes")
 """Those of them that ask for the larger noise levels, too."""
 
+COLD_LAYERS = ("cold", "darker", "brighter", *LARGE_LAYERS)
+"""Those of them for which the posterior mean is noised at a low temperature."""
+
 
 @documented
 @dataclass(frozen=True)
@@ -247,6 +250,11 @@ class RecordConfig(Section):
     def large(self) -> bool:
         """Whether a layer asks for the larger noise levels."""
         return not set(LARGE_LAYERS).isdisjoint(self.layers)
+
+    @property
+    def cooled(self) -> bool:
+        """Whether a layer asks for pushes at a low temperature."""
+        return not set(COLD_LAYERS).isdisjoint(self.layers)
 
 
 @documented

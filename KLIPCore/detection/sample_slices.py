@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from KLIPCore.config import LARGE_LAYERS
-from KLIPCore.detection.slice_record import HYPERDENSE, HYPODENSE, SIGNS, SliceRecord, large_sum
+from KLIPCore.detection.slice_record import HYPERDENSE, HYPODENSE, SliceRecord, large_sum
 from KLIPCore.kl.accumulate import LayerSum
 from KLIPCore.kl.push_sum import PushSum
 from KLIPCore.kl.quadrature import antithetic_noise, gauss_legendre_nodes, renoised
@@ -68,7 +68,7 @@ def steps(denoise: Denoiser, slices: Sequence[SliceRecord]) -> Iterator[Callable
             sorted(slices, key=lambda s: s.n_samples), key=lambda s: s.n_samples
         ):  # only equal numbers stack
             yield partial(_renoise, denoise, list(same))
-    if {"cold", *LARGE_LAYERS, *SIGNS} & set(config.record.layers):
+    if config.record.cooled:
         yield partial(_cool, denoise, slices)
 
 

@@ -92,6 +92,25 @@ def test_wrong_files_are_explained(tmp_path: Path, text: str) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes", "most"),
+    [
+        ("quick", {}, 20),
+        ("default", {}, 28),
+        ("full", {}, 208),
+        ("quick", {"temperature": 0.0}, 16),
+        ("quick", {"n_large": 0}, 16),
+        ("quick", {"layers": ["cold", "path"]}, 16),
+        ("quick", {"layers": ["path"]}, 12),
+        ("quick", {"layers": ["renoised"]}, 16),
+    ],
+)
+def test_evaluations_of_the_network_are_those_of_chain_nodes_and_large_nodes(
+    preset: str, changes: dict[str, Any], most: int
+) -> None:
+    assert Config.from_preset(preset).updated({"record": changes}).evaluations_a_slice == most
+
+
 def test_a_full_arc_depends_on_the_geometry() -> None:
     assert MeasurementConfig().arc == 180
     assert MeasurementConfig(geometry="fan").arc == 360

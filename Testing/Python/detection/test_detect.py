@@ -107,6 +107,14 @@ def test_a_map_too_large_for_dicom_costs_neither_the_run_nor_the_segmentation(
     assert "larger than a DICOM object" in found.report.warnings[-1]
 
 
+def test_as_many_evaluations_are_made_as_the_settings_say(run: Detection) -> None:
+    record = run.folder.run()
+    trace = run.folder.trace(record["slices"], record["fingerprint"])
+    assert {s.info["network_evaluations"] for s in trace.slices} == {
+        Config.from_dict(record["config"]).evaluations_a_slice
+    }
+
+
 def test_report_is_one_file_and_says_what_is_simulated(run: Detection) -> None:
     page = run.folder.file("report.html").read_text(encoding="utf-8")
     assert "data:image/" in page
