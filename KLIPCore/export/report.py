@@ -140,6 +140,13 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.01 else f"{p:.4f}" if p >= 1e-3 else "0" if p == 0 else f"{p:.1e}"
 
 
+def _at_least(false_regions: float) -> str:
+    """What it says of a study that no region is among so many of a healthy one: its strongest is weaker than those."""
+    share = -100 * math.expm1(-false_regions)
+    often = "Most" if share >= 99.5 else f"{share:.0f} or more"
+    return f"{often} of 100 healthy studies of this size would show a region stronger than any here."
+
+
 def expected_text(expected: float) -> str:
     """Return how many regions as strong a healthy study would show, in a reader's words.
 
@@ -285,7 +292,7 @@ class Report:
         n = self.false_regions
         promise = f"A healthy study of this size shows {n:g} region{'' if n == 1 else 's'} at this setting."
         if not known:
-            return promise
+            return promise if self.omitted_mm3 else f"{_at_least(n)} {promise}"
         share = 100 * -math.expm1(-min(known))
         text = "Fewer than 1" if share < 1 else "Most" if share >= 99.5 else f"{share:.0f}"
         return f"{text} of 100 healthy studies of this size would show one as strong as the strongest here. {promise}"

@@ -35,7 +35,7 @@ from KLIPCore.maps.unexpected import (
 from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
 from KLIPCore.maps.verdict import litres_of, regions_of_sign
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import schedule_of
+from KLIPCore.runs.health import schedule_of, window_of
 
 FOLDS = 3
 """Parts of the training patients for the cross-fit."""
@@ -68,7 +68,7 @@ class _Study:
         folder = RunFolder(path)
         run = folder.run()
         trace, framing = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes")), folder.read_framing()
-        evidence = evidence_of(trace, framing)
+        evidence = evidence_of(trace, framing, window_of(run))
         return cls(evidence, Landing(framing, tuple(trace.indices), evidence.weight.shape[-1]).tested())
 
     def cells(self, mean_push: NDArray[np.float32]) -> Nats:

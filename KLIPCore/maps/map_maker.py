@@ -21,10 +21,11 @@ from KLIPCore.maps.null import BulkNull, twin_p_values
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.trace import KLTrace
-from KLIPCore.maps.unexpected import SIGNS, Evidence, cell_nats, evidence_of, own_pushes
+from KLIPCore.maps.unexpected import ABDOMEN, SIGNS, Evidence, cell_nats, evidence_of, own_pushes
 from KLIPCore.maps.verdict import FORMING, judge
 from KLIPCore.scores import Score
 from KLIPCore.volume.framed_study import Framing
+from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Volume
 
 
@@ -38,6 +39,7 @@ class MapMaker:
     roi : (D, H, W) bool on the LPS grid; only blocks centred in it are tested.
     reference : loads the prior's reference of health, or says why it does not hold for this run; only the score
         ``unexpected`` asks.
+    window : HU window of the prior, by which that score tells soft tissue.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class MapMaker:
         study: Framing,
         roi: NDArray[np.bool_] | None = None,
         reference: Callable[[], Reference | str] = lambda: "No reference of health was given.",
+        window: Window = ABDOMEN,
     ) -> None:
         if not trace.slices:
             raise TraceError("No slice has been sampled yet.", "Run detect first.")
@@ -58,6 +61,7 @@ class MapMaker:
         self.study = study
         self.roi = roi
         self.reference = reference
+        self.window = window
         self.within: NDArray[np.bool_] | None = None
         self.rate = 1.0
         self._noise = WhiteSpectra()
@@ -197,17 +201,27 @@ class MapMaker:
             raise TraceError(
                 "The score 'unexpected' has no twin to compare with.", "Choose the null study, or another score."
             )
-        why = ""
-        if isinstance(self._reference, str):
-            why = self._reference
-        elif config.window is not None:
-            why = "The reference of health holds for the score's own σ window only."
-        elif config.depth_mm > float(self.study.lps_grid.spacing[0]) * 1.001:
-            why = "The reference of health holds for blocks of one slice's depth."
+        why = self._reference if isinstance(self._reference, str) else self._beyond(self._reference, config)
         return why and (
             f"{why} The verdict rests on the bulk of this study itself, and on a false-discovery rate of "
-            f"{config.rate:g}: it cannot say what healthy studies would show."
+            f"{config.rate:g}: it cannot say what healthy studies would show, and where disease is everywhere nothing "
+            "stands out."
         )
+
+    def _beyond(self, reference: Reference, config: RegionConfig) -> str:
+        """What of the settings, or of the run, a reference was not made for; empty where nothing is."""
+        small, large = (reference.laws[place].block_mm for place in (0, -1))
+        if config.window is not None:
+            return "The reference of health holds for the score's own σ window only."
+        if config.depth_mm > float(self.study.lps_grid.spacing[0]) * 1.001:
+            return "The reference of health holds for blocks of one slice's depth."
+        if not small <= config.block_mm <= large:
+            return f"The reference of health holds for blocks of {small:g} to {large:g} mm only."
+        if self._evidence.other_levels:
+            return (
+                "The reference of health holds for the noise levels that the presets record, which this run did not."
+            )
+        return ""
 
     @cached_property
     def _reference(self) -> Reference | str:
@@ -273,7 +287,7 @@ class MapMaker:
 
     @cached_property
     def _evidence(self) -> Evidence:
-        return evidence_of(self.trace, self.study)
+        return evidence_of(self.trace, self.study, self.window)
 
     def _centred_cells(self, tissue: str) -> dict[tuple[str, str], NDArray[np.float32]]:
         """Nats of pushes centred on the reference's, or where there is none on the study's own; kept by tissue."""

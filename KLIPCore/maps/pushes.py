@@ -46,6 +46,10 @@ class Pushes:
         """Return the node nearest to ``sigma`` in ln σ."""
         return int(np.abs(np.log(self.sigma / sigma)).argmin())
 
+    def distance(self, sigma: float) -> float:
+        """Return how far, in ln σ, that node lies from ``sigma``."""
+        return float(np.abs(np.log(self.sigma / sigma)).min())
+
     def arrays(self) -> dict[str, NDArray]:
         """Return what is stored, by name: float16 is exact to a thousandth of a push."""
         return {

@@ -2,8 +2,8 @@
 
 What is kept beside the weights is small: the mean push of each class of tissue (:mod:`KLIPCore.maps.unexpected`), the
 laws of blocks and regions for some block sizes (:mod:`KLIPCore.maps.block_laws`), between which is interpolated, and
-what makes a whole study typical (:mod:`KLIPCore.maps.typicality`). Nothing but the training set is asked, and nothing
-about lesions.
+what makes a whole study typical (:mod:`KLIPCore.maps.typicality`). Healthy patients outside training decide how far a
+rate is widened, and count among the typical ones; lesions are asked about nowhere.
 """
 
 from __future__ import annotations
@@ -26,6 +26,15 @@ from KLIPCore.volume.untrusted import json_object, load_npz
 
 BLOCKS_MM = (4.0, 6.0, 9.0, 12.0, 18.0, 27.0, 40.0)
 """Block sizes with laws of their own: what the slider of the panel reaches."""
+
+SCHEDULE_WORDS = {
+    "n_samples": "samples",
+    "n_steps": "steps",
+    "n_nodes": "nodes",
+    "n_pairs": "noise pairs",
+    "temperature": "temperature",
+}
+"""What a reader calls the settings of a schedule."""
 
 ARRAYS = (
     "mean_push",
@@ -123,11 +132,12 @@ class Reference:
 
     def approximation(self, schedule: dict[str, Any]) -> str | None:
         """Return the sentence that a run with another schedule needs; None where it has the reference's own."""
-        names = {"n_samples": "samples", "n_pairs": "noise pairs", "n_nodes": "nodes", "temperature": "temperature"}
-        own = [f"{words} {value}" for name, words in names.items() if (value := self.schedule.get(name)) is not None]
-        if all(schedule.get(name, value) == value for name, value in self.schedule.items()):
+        other = {name: value for name, value in self.schedule.items() if schedule.get(name, value) != value}
+        if not other:
             return None
-        return f"The reference of health was made with {', '.join(own)}; of this run its figures are approximate."
+        told = ", ".join(f"{SCHEDULE_WORDS.get(name, name)} {own:g}" for name, own in other.items())
+        here = ", ".join(f"{schedule[name]:g}" for name in other)
+        return f"The reference of health was made with {told} (here {here}); for this run its figures are approximate."
 
     def text(self) -> str:
         """Return what it was made of, for a person."""

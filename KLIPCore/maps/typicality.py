@@ -2,7 +2,8 @@
 
 A map compares each place with what the prior expects there. A chest under an abdominal prior passes that test almost
 everywhere: the network denoises lungs and ribs well enough. So five plain quantities of the whole study are compared
-with their laws over the training patients, each left out of the slices it is compared with:
+with their laws over the training patients, each left out of the slices it is compared with, and over some healthy
+patients outside training:
 
     anatomy       mean over slices of ln min_j ‖c − c_j‖², c being the slice scaled to its body's box, 16 × 16, in
                   whitened principal components, and c_j those of other patients' slices
@@ -133,9 +134,9 @@ class Typicality:
         body : (n, H, W).
         spacing_mm : distance of slices.
         """
-        seen = [k for k in range(len(images)) if body[k].sum() >= SMALLEST_BODY]
-        if len(seen) < LEAST_SLICES or len(seen) * spacing_mm < LEAST_MM:
+        if too_little(body, spacing_mm):
             return None
+        seen = _seen(body)
         values = quantities(images[seen], body[seen], self.slices)
         wider = np.sqrt(1 + 1 / self.patients)
         z, p = {}, {}
@@ -209,6 +210,28 @@ class Typicality:
         )
 
 
+def too_little(body: NDArray[np.bool_], spacing_mm: float) -> str:
+    """Return why a study is too little to be judged as a whole, as a sentence; empty where it is enough.
+
+    Parameters
+    ----------
+    body : (n, H, W) of the slices examined.
+    spacing_mm : distance of slices.
+    """
+    n = len(_seen(body))
+    if n >= LEAST_SLICES and n * spacing_mm >= LEAST_MM:
+        return ""
+    return (
+        f"{n} slice{'' if n == 1 else 's'} of a body ({n * spacing_mm:.0f} mm) {'is' if n == 1 else 'are'} too little to "
+        f"say whether the study as a whole belongs under the prior; that takes {LEAST_SLICES} slices and {LEAST_MM:g} mm."
+    )
+
+
+def _seen(body: NDArray[np.bool_]) -> list[int]:
+    """The slices that show enough of a body to be looked at."""
+    return [k for k, inside in enumerate(body) if inside.sum() >= SMALLEST_BODY]
+
+
 def quantities(images: NDArray[np.float32], body: NDArray[np.bool_], library: NDArray[np.float32]) -> dict[str, float]:
     """Return the five quantities of a study, by their names in :data:`REASONS`.
 
@@ -218,7 +241,7 @@ def quantities(images: NDArray[np.float32], body: NDArray[np.bool_], library: ND
     library : (m, 16, 16) slices of other patients, :func:`body_box_slices`.
     """
     own = body_box_slices(images, body)
-    seen = [k for k in range(len(images)) if body[k].sum() >= SMALLEST_BODY]
+    seen = _seen(body)
     shares = [float((images[k][inner_body(body[k])] < AIR).mean()) for k in seen]
     code_own, code_library = _codes(own, library)
     nearest = _squared_distances(code_own, code_library).min(1)

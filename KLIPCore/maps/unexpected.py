@@ -6,10 +6,10 @@ class of the place, made of what the prior *expects* there (never of the pixel's
 bowel), and g the tissue filter, which is 1 everywhere or the share of soft tissue in the posterior mean,
 
     centred        v_σ = g · (u_σ − E[u_σ | c in health])
-    pooled         G_xy(2.5 px) and G_z(3 mm) of it, with its sign                  :func:`centred_pushes`
+    pooled         G_xy(2 px) and G_z(3 mm) of it, with its sign                     :func:`centred_pushes`
     statistic      S = Σ_block w Σ_σ max(± pooled, 0)² / σ²                          :func:`block_statistics`
 
-for each sign, at the two small noise levels, w being what a place of average information would give
+for each sign, at the two small noise levels, w being the information of an average place over the place's own
 (:mod:`KLIPCore.maps.information`). How unusual S is in health says the reference of the prior
 (:mod:`KLIPCore.maps.reference`).
 """
@@ -28,9 +28,10 @@ from KLIPCore.errors import TraceError
 from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.half_size import study_images
 from KLIPCore.maps.information import per_information
-from KLIPCore.maps.pushes import STEP
+from KLIPCore.maps.pushes import EXPECTATION_SIGMA, STEP
 from KLIPCore.maps.trace import KLTrace, SliceTrace
 from KLIPCore.volume.framed_study import Framing
+from KLIPCore.volume.units import Window
 
 NODES = (0.107, 0.239)
 """Noise levels that are asked: two Gauss–Legendre nodes of 0.08 to 0.32; the nearest recorded ones are taken."""
@@ -49,9 +50,15 @@ SIGNS = {"darker": -1.0, "brighter": 1.0}
 TISSUES = ("soft", "all")
 """Filters on what is looked at: soft tissue, or everything."""
 
-SOFT = (0.25, 0.4)
-"""Intensity below which a place counts as fat or gas, and from which as soft tissue, on which the filter rises: of a
-window of −160 to 240 HU, −60 to 0 HU."""
+SOFT_HU = (-25.0, 35.0)
+"""HU up to which a place of the posterior mean counts as fat or gas, and from which as soft tissue; the filter rises
+between them."""
+
+ABDOMEN = Window(-125.0, 275.0)
+"""HU window of the shipped priors of the abdomen."""
+
+NEAR_LEVEL = 0.15
+"""How far, in ln σ, a recorded noise level may lie from the one that is asked for."""
 
 KINDS = [(tissue, sign) for tissue in TISSUES for sign in SIGNS]
 """Kinds of statistics, each with laws of its own."""
@@ -83,6 +90,8 @@ class Evidence:
     weight : (n, h, w) float32, of the base cells.
     places : (n,) slice numbers.
     pixel_mm, spacing_mm : edge of a frame pixel, and distance of slices.
+    window : HU that intensities 0 and 1 stand for.
+    other_levels : whether the run recorded other noise levels than are asked for, so that the nearest are far off.
     """
 
     pushes: NDArray[np.float32]
@@ -93,6 +102,8 @@ class Evidence:
     places: NDArray[np.intp]
     pixel_mm: float
     spacing_mm: float
+    window: Window = ABDOMEN
+    other_levels: bool = False
 
     @property
     def cell_mm(self) -> float:
@@ -106,14 +117,20 @@ class Evidence:
             yield slice(int(start), int(stop))
 
 
-def evidence_of(trace: KLTrace, study: Framing) -> Evidence:
+def evidence_of(trace: KLTrace, study: Framing, window: Window = ABDOMEN) -> Evidence:
     """Return what the score reads.
+
+    Parameters
+    ----------
+    trace : of a run.
+    study : where its slices lie.
+    window : of the prior, HU.
 
     Raises
     ------
     TraceError : pushes, or the chain's information, were not recorded.
     """
-    pushes, expectations, weights = [], [], []
+    pushes, expectations, weights, other_levels = [], [], [], False
     for piece in trace.slices:
         if piece.pushes is None or "path" not in piece.layers:
             raise TraceError(
@@ -123,6 +140,7 @@ def evidence_of(trace: KLTrace, study: Framing) -> Evidence:
         pushes.append(piece.pushes.push[[piece.pushes.nearest(sigma) for sigma in NODES]])
         expectations.append(piece.pushes.expectation)
         weights.append(weight_of(piece))
+        other_levels |= any(piece.pushes.distance(sigma) > NEAR_LEVEL for sigma in (*NODES, EXPECTATION_SIGMA))
     images, body = study_images(trace, study)
     return Evidence(
         np.stack(pushes),
@@ -133,6 +151,8 @@ def evidence_of(trace: KLTrace, study: Framing) -> Evidence:
         np.array(trace.indices),
         study.frame.pixel_mm,
         float(study.lps_grid.spacing[0]),
+        window,
+        other_levels,
     )
 
 
@@ -166,7 +186,7 @@ def centred_pushes(evidence: Evidence, mean_push: NDArray[np.floating], tissue: 
     tissue : one of :data:`TISSUES`.
     """
     classes = pixel_classes(evidence.expectation)
-    share = np.where(evidence.body, soft_share(evidence.images) if tissue == "soft" else 1.0, 0.0)
+    share = np.where(evidence.body, soft_share(evidence.images, evidence.window) if tissue == "soft" else 1.0, 0.0)
     out = np.empty_like(evidence.pushes)
     depth = POOL_MM / evidence.spacing_mm
     for k in range(len(NODES)):
@@ -191,9 +211,15 @@ def _pooled(images: NDArray[np.float32], depth: float) -> NDArray[np.float32]:
     )
 
 
-def soft_share(images: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return how far each place counts as soft tissue, 0 to 1."""
-    low, high = SOFT
+def soft_share(images: NDArray[np.floating], window: Window = ABDOMEN) -> NDArray[np.float32]:
+    """Return how far each place counts as soft tissue, 0 to 1.
+
+    Parameters
+    ----------
+    images : posterior mean, intensity.
+    window : HU that intensities 0 and 1 stand for.
+    """
+    low, high = ((hu - window.lo_hu) / window.width_hu for hu in SOFT_HU)
     return np.asarray(np.clip((images - low) / (high - low), 0, 1), np.float32)
 
 

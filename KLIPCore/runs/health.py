@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from KLIPCore.errors import TraceError
 from KLIPCore.maps.half_size import study_images
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.trace import KLTrace
-from KLIPCore.maps.typicality import StudyFit
+from KLIPCore.maps.typicality import StudyFit, too_little
 from KLIPCore.volume.framed_study import Framing
+from KLIPCore.volume.units import Window
 
-SCHEDULE = {"sampling": ("n_samples",), "record": ("n_nodes", "n_pairs", "temperature")}
+SCHEDULE = {"sampling": ("n_samples", "n_steps"), "record": ("n_nodes", "n_pairs", "temperature")}
 """Settings, by section, that decide about the size of a push."""
 
 
@@ -54,13 +56,28 @@ def reference_hash(run: dict[str, Any]) -> str:
     return hashlib.sha256(reference_file(str(run["config"]["prior"])).read_bytes()).hexdigest()
 
 
+def window_of(run: dict[str, Any]) -> Window:
+    """Return the HU window of a run's prior.
+
+    Raises
+    ------
+    TraceError : the record does not say it.
+    """
+    try:
+        return Window(**{name: float(value) for name, value in run["prior"]["window"].items()})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TraceError(
+            "The run's record does not say the prior's HU window.", "Run klip detect again into another folder."
+        ) from error
+
+
 def schedule_of(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a run that decide about the size of its pushes, as a reference notes them."""
     return {name: config[section][name] for section, names in SCHEDULE.items() for name in names}
 
 
-def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[StudyFit | None, str]:
-    """Return whether a study belongs under its prior, and what must be said of the reference, or nothing.
+def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[StudyFit | None, str, str]:
+    """Return whether a study belongs under its prior, why that cannot be told, and what must be said of the reference.
 
     Parameters
     ----------
@@ -70,11 +87,14 @@ def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[
 
     Returns
     -------
-    None where there is no reference that holds, or too little of the study was examined; and a sentence, or ``""``.
+    fit : None where there is no reference that holds, or too little of the study was examined.
+    unjudged : a sentence on too little, or ``""``.
+    approximate : a sentence on the reference, or ``""``.
     """
     reference = reference_of(run)()
     if isinstance(reference, str):
-        return None, ""
+        return None, "", ""
     images, body = study_images(trace, framing)
-    fit = reference.typicality.judge(images, body, float(framing.lps_grid.spacing[0]))
-    return fit, reference.approximation(schedule_of(run["config"])) or ""
+    spacing_mm = float(framing.lps_grid.spacing[0])
+    fit = reference.typicality.judge(images, body, spacing_mm)
+    return fit, too_little(body, spacing_mm), reference.approximation(schedule_of(run["config"])) or ""

@@ -31,7 +31,7 @@ from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.bill import bill_of_materials
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import judge_study, reference_hash, reference_of
+from KLIPCore.runs.health import judge_study, reference_hash, reference_of, window_of
 from KLIPCore.runs.outputs import write_map, write_report, write_result
 from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import FramedStudy, Framing
@@ -199,7 +199,7 @@ def maker_of(run: dict[str, Any], trace: KLTrace, framing: Framing, search: Sear
     ------
     ConfigError : nothing was examined of what is to be looked within.
     """
-    maker = MapMaker(trace, framing, search.box_mask(framing), reference_of(run))
+    maker = MapMaker(trace, framing, search.box_mask(framing), reference_of(run), window_of(run))
     maker.look_within(search.within(framing), search.rate or 1.0)
     if search.labels is not None:
         _ = maker.sought  # refuse before a file is written
@@ -230,11 +230,11 @@ def report_of(
     framing, kl_map = volumes.landing.framing, volumes.cells
     voxel = framing.grid.voxel_volume_mm3
     healthy = by_health(volumes, settings)
-    fit, approximate = judge_study(run, trace, framing)
+    fit, unjudged, approximate = judge_study(run, trace, framing)
     left_out = sorted(set(run["slices"]) - set(trace.indices))
     incomplete = _left_out(left_out, len(run["slices"])) if left_out else ""
     where = search or Search()
-    notes = [where.sentence(), incomplete, kl_map.rests_on, approximate if healthy else ""]
+    notes = [where.sentence(), incomplete, kl_map.rests_on, approximate if healthy else "", unjudged]
     return Report(
         regions=tuple(regions),
         settings=replace(Config.from_dict(run["config"]), regions=settings).to_dict(),

@@ -34,7 +34,7 @@ from KLIPCore.lab.phantoms.lesions import implant
 from KLIPCore.lab.phantoms.tumour import Tumour
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import reference_of
+from KLIPCore.runs.health import reference_of, window_of
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.selection import Part
 from KLIPCore.volume.volume import Volume
@@ -169,7 +169,7 @@ def surprises(folder: RunFolder) -> dict[str, NDArray[np.float32]]:
     run = folder.run()
     framing = folder.read_framing()
     trace = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes"))
-    maker = MapMaker(trace, framing, None, reference_of(run))
+    maker = MapMaker(trace, framing, None, reference_of(run), window_of(run))
     settings = Config.from_dict(run["config"]).regions
     out = {sign: maker.make(replace(settings, sign=sign)).nats for sign in ("darker", "brighter")}
     return out | {EITHER: np.maximum(out["darker"], out["brighter"])}
@@ -184,7 +184,7 @@ def shares(folder: RunFolder) -> dict[int, float]:
     """
     run = folder.run()
     trace = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes"))
-    maker = MapMaker(trace, folder.read_framing(), None, reference_of(run))
+    maker = MapMaker(trace, folder.read_framing(), None, reference_of(run), window_of(run))
     found = maker.unusual_slices(Config.from_dict(run["config"]).regions)
     assert found is not None  # the donors' runs are judged by the reference
     return found

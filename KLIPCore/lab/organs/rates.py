@@ -19,7 +19,7 @@ from KLIPCore.io.images import read_image
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.organs.network import ORGANS
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import reference_of
+from KLIPCore.runs.health import reference_of, window_of
 from KLIPCore.volume.organs import LEAST_SHARE
 
 STRONG = 8.0
@@ -38,7 +38,7 @@ def count(folder: RunFolder, labels: Path) -> tuple[Counter[int], Counter[int]]:
     """
     run, framing = folder.run(), folder.read_framing()
     trace = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes"))
-    maker = MapMaker(trace, framing, None, reference_of(run))
+    maker = MapMaker(trace, framing, None, reference_of(run), window_of(run))
     made = maker.make(RegionConfig(score="unexpected", false_regions=10.0))
     n = made.tested.shape[-1]
     framed = framing.frame.pull(framing.orientation.apply(read_image(labels).array.astype(np.float32)), order=0)

@@ -47,7 +47,12 @@ def test_the_block_size_moves_freely(run: Detection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"), [({"depth_mm": 12.0}, "one slice's depth"), ({"window": (0.08, 0.32)}, "own σ window")]
+    ("changes", "why"),
+    [
+        ({"depth_mm": 12.0}, "one slice's depth"),
+        ({"window": (0.08, 0.32)}, "own σ window"),
+        ({"block_mm": 60.0}, "blocks of 4 to 40 mm"),
+    ],
 )
 def test_what_the_reference_does_not_hold_for_rests_on_the_study(
     run: Detection, changes: dict[str, Any], why: str
@@ -55,7 +60,36 @@ def test_what_the_reference_does_not_hold_for_rests_on_the_study(
     view = LiveMap.open(run.folder.path).update(RegionConfig(score="unexpected", **changes))
     assert why in view.rests_on
     assert "bulk of this study" in view.rests_on
+    assert "where disease is everywhere nothing stands out" in view.rests_on
     assert all(region.expected is None for region in view.regions)
+
+
+def test_a_run_that_recorded_other_noise_levels_is_not_judged_by_it(run: Detection) -> None:
+    live = LiveMap.open(run.folder.path)
+    pieces = []
+    for piece in live.trace.slices:
+        assert piece.pushes is not None
+        pieces.append(replace(piece, pushes=replace(piece.pushes, sigma=piece.pushes.sigma * 1.3)))
+    view = replace(live, trace=replace(live.trace, slices=tuple(pieces))).update(RegionConfig(score="unexpected"))
+    assert "noise levels" in view.rests_on
+
+
+def test_what_is_too_little_or_approximate_is_said(run: Detection, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run.folder.path, out)
+    report = redo_regions(out, RegionConfig(score="unexpected")).report
+    assert report.fit is None
+    said = " ".join(report.warnings)
+    assert "4 slices of a body (20 mm) are too little to say whether the study as a whole belongs" in said
+    assert "steps 6 (here 3)" in said
+
+
+def test_a_study_without_a_region_is_told_how_ordinary_it_is(run: Detection) -> None:
+    report = replace(run.report, regions=(), significant_mm3=0.0, false_regions=1.0, false_discovery_rate=None)
+    assert report.verdict().startswith("63 or more of 100 healthy studies of this size would show a region stronger")
+    assert replace(report, false_regions=10.0).verdict().startswith("Most of 100")
+    small = replace(report, significant_mm3=50.0)  # what is outlined is too small to be listed, and may be stronger
+    assert small.verdict() == "A healthy study of this size shows 1 region at this setting."
 
 
 def test_a_prior_without_a_reference_says_so(run: Detection) -> None:

@@ -14,6 +14,7 @@ from KLIPCore.maps.block_laws import QUANTILES, BlockLaws, rarity
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import (
+    ABDOMEN,
     KINDS,
     N_BLOCK_CLASSES,
     N_PIXEL_CLASSES,
@@ -33,6 +34,7 @@ from KLIPCore.maps.unusual_slices import SliceLaws
 from KLIPCore.maps.verdict import FORMING, judge, regions_of_sign
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
 from KLIPCore.runs.health import schedule_of
+from KLIPCore.volume.units import Window
 
 ZOO = Path(__file__).resolve().parents[3] / "KLIPCore" / "priors" / "zoo"
 RNG = np.random.default_rng
@@ -123,6 +125,24 @@ def test_fat_and_gas_do_not_count_as_soft_tissue() -> None:
     np.testing.assert_allclose(soft_share(np.array([0.0, 0.25, 0.325, 0.4, 1.0])), [0, 0, 0.5, 1, 1], atol=1e-6)
 
 
+def test_soft_tissue_is_soft_under_every_window() -> None:
+    hu = np.array([-100.0, -25.0, 5.0, 35.0, 200.0])
+    for window in (ABDOMEN, Window(-160.0, 240.0), Window(-1000.0, 1000.0)):
+        np.testing.assert_allclose(soft_share(window.apply(hu), window), [0, 0, 0.5, 1, 1], atol=1e-4)
+    assert all(load_prior(name).card.window == ABDOMEN for name in (DEFAULT_PRIOR, "abdomen-ct-256-small"))
+
+
+def test_disease_everywhere_still_stands_out_from_health() -> None:
+    study, made = evidence(), reference()
+    study.pushes[:, :, :, 12:] -= np.float32(2.0)  # four fifths of the body
+    tested = np.ones(study.weight.shape, bool)
+    fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
+    found = judge(made, fields, study, tested, RegionConfig())[1]
+    assert found.expected is not None
+    assert found.expected.min() < 0.1
+    assert (found.labels == 1 + found.expected.argmin()).mean() > 0.7
+
+
 def test_without_a_reference_the_study_centres_itself() -> None:
     study = evidence()
     study.pushes[2, :, 10:14, 10:14] += 0.5  # a lesion does not move a median
@@ -206,7 +226,7 @@ def test_what_it_was_not_made_for_is_said() -> None:
     assert "other weights" in str(made.refusal("cd", settings))
     assert "n_views 60" in str(made.refusal("ab", settings | {"n_views": 24}))
     assert made.approximation({"n_samples": 2}) is None
-    assert "samples 2" in str(made.approximation({"n_samples": 8}))
+    assert "samples 2 (here 8)" in str(made.approximation({"n_samples": 8}))
 
 
 def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
@@ -214,7 +234,9 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
     assert path.stat().st_size <= 300_000
     made = Reference.load(path)
     assert made.refusal(load_prior().card.sha256, Config().to_dict()["measurement"]) is None
-    assert made.approximation(schedule_of(Config().to_dict())) is None
+    assert made.approximation(schedule_of(Config.from_preset("quick").to_dict())) is None
+    assert "steps 6 (here 10)" in str(made.approximation(schedule_of(Config.from_preset("default").to_dict())))
+    assert "samples 2" in str(made.approximation(schedule_of(Config.from_preset("full").to_dict())))
     assert tuple(law.block_mm for law in made.laws) == BLOCKS_MM
     assert len(made.patients["train"]) == 11
     assert not set(made.patients["train"]) & set(made.patients["unseen"])

@@ -20,7 +20,8 @@ from KLIPCore.lab.evaluation.volumes.reading import read_mask
 from KLIPCore.maps.kl_map import KLMap, on_study
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.rerun import layers_read, reference_of, regions_of
+from KLIPCore.runs.health import reference_of, window_of
+from KLIPCore.runs.rerun import layers_read, regions_of
 from KLIPCore.volume.framed_study import Framing
 
 FALSE_REGIONS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -155,7 +156,7 @@ class Examined:
         started = time.monotonic()
         settings = settings_for(score, config.run.regions)
         trace = self.folder.trace(self.run["slices"], self.run["fingerprint"], layers_read(settings.chosen.layer))
-        maker = MapMaker(trace, self.framing, None, reference_of(self.run))
+        maker = MapMaker(trace, self.framing, None, reference_of(self.run), window_of(self.run))
         cells = maker.make(settings)
         carried = on_study(cells.nats, maker.landing)
         health = cells.clusters.expected is not None and settings.fdr is None
