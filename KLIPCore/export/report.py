@@ -292,7 +292,7 @@ class Report:
         n = self.false_regions
         promise = f"A healthy study of this size shows {n:g} region{'' if n == 1 else 's'} at this setting."
         if not known:
-            return promise if self.omitted_mm3 else f"{_at_least(n)} {promise}"
+            return promise if n is None or self.omitted_mm3 else f"{_at_least(n)} {promise}"
         share = 100 * -math.expm1(-min(known))
         text = "Fewer than 1" if share < 1 else "Most" if share >= 99.5 else f"{share:.0f}"
         return f"{text} of 100 healthy studies of this size would show one as strong as the strongest here. {promise}"

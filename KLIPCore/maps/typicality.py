@@ -221,9 +221,10 @@ def too_little(body: NDArray[np.bool_], spacing_mm: float) -> str:
     n = len(_seen(body))
     if n >= LEAST_SLICES and n * spacing_mm >= LEAST_MM:
         return ""
+    slices = "1 slice" if n == 1 else f"{n} slices"
     return (
-        f"{n} slice{'' if n == 1 else 's'} of a body ({n * spacing_mm:.0f} mm) {'is' if n == 1 else 'are'} too little to "
-        f"say whether the study as a whole belongs under the prior; that takes {LEAST_SLICES} slices and {LEAST_MM:g} mm."
+        f"{slices} of a body ({n * spacing_mm:.0f} mm) {'is' if n == 1 else 'are'} too little to say whether the "
+        f"study as a whole belongs under the prior; that takes {LEAST_SLICES} slices and {LEAST_MM:g} mm."
     )
 
 

@@ -216,12 +216,25 @@ class LabelledStudy:
             np.int32
         )
         reach = max(1, round(self.config.block_mm / frame.pixel_mm))
-        middles = slice(cell // 2, None, cell)
-        positive = ndi.maximum_filter(lesion, reach)[middles, middles]
-        inside = ndi.uniform_filter(organ.astype(np.float32), cell)[middles, middles] > 0.5
+        positive, inside = block_truth(lesion, organ, reach, cell)
         return SliceTruth(
             index, index in self.lesion_slices, lesion, organ, positive, inside, frame.pixel_mm, cell, number
         )
+
+
+def block_truth(
+    lesion: NDArray[np.bool_], organ: NDArray[np.bool_], reach: int, cell: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which blocks of a slice hold a lesion's pixel, and which base cells lie inside the organ, (h, w) each.
+
+    Parameters
+    ----------
+    lesion, organ : (H, W) bool on the frame.
+    reach, cell : edge of a block, and of a base cell, in pixels.
+    """
+    middles = slice(cell // 2, None, cell)
+    inside = ndi.uniform_filter(organ.astype(np.float32), cell)[middles, middles] > 0.5
+    return ndi.maximum_filter(lesion, reach)[middles, middles], inside
 
 
 def _in_hu(volume: Volume, case: Case) -> Volume:

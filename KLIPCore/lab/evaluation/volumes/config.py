@@ -99,6 +99,7 @@ class VolumesConfig:
     scores : names in :data:`KLIPCore.scores.SCORES`.
     lesion_values : labels that are lesion; empty takes every label above 0.
     lesion_mm : lesions of more than this diameter are counted.
+    organ_values : labels of the organ in which blocks are ranked apart, its lesions' among them; none where empty.
     run : settings of the runs.
     name : the file's or folder's name without its ending.
     notes : sentences about what was given and is not evaluated.
@@ -109,12 +110,14 @@ class VolumesConfig:
     scores: tuple[str, ...] = ()
     lesion_values: tuple[int, ...] = ()
     lesion_mm: float = 10.0
+    organ_values: tuple[int, ...] = ()
     run: Config = field(default_factory=Config)
     name: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_labels(self.lesion_values)
+        _check_labels(self.organ_values)
         if not _numbers(self.lesion_mm) or self.lesion_mm < 0:
             raise ConfigError(f"Lesions of {self.lesion_mm} mm are impossible.", "Give a diameter in mm, 0 or more.")
         object.__setattr__(self, "scores", tuple(dict.fromkeys(self.scores)) or (self.run.regions.score,))
@@ -179,7 +182,7 @@ class VolumesConfig:
             fields: dict[str, Any] = dict(read_yaml(path))
             fields.pop("kind")
             fields["studies"] = tuple(_scan(values, data) for values in fields["studies"])
-            for key in ("scores", "lesion_values"):
+            for key in ("scores", "lesion_values", "organ_values"):
                 fields[key] = tuple(fields.get(key, ()))
             fields["run"] = Config.from_preset(fields.pop("preset", "default")).updated(fields.pop("run", {}))
             return cls(**({"title": path.stem, "name": path.stem} | fields))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import KlipError, TraceError
 from KLIPCore.lab.evaluation.auroc import auroc
+from KLIPCore.lab.evaluation.volumes.blocks import BlockFigures, block_figures
 from KLIPCore.lab.evaluation.volumes.config import Scan, VolumesConfig
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions, PointFigures, Touch, point_figures, touches
 from KLIPCore.lab.evaluation.volumes.metrics import VoxelFigures, voxel_figures
@@ -59,6 +60,7 @@ class ScanFigures:
     seconds : that scoring took.
     slices_auroc : how the slices with lesions rank among the scan's slices; NaN where all or none have some.
     below : share of the tested blocks with a p-value below each of :data:`P_LEVELS`.
+    blocks : how the map's blocks rank in the slices with lesions.
     """
 
     scan: str
@@ -77,6 +79,7 @@ class ScanFigures:
     seconds: float
     slices_auroc: float
     below: tuple[float, ...]
+    blocks: BlockFigures
 
     @property
     def default(self) -> PointFigures:
@@ -94,6 +97,7 @@ class Examined:
     folder, run, framing : of the run.
     lesions : in the slices that were examined.
     inside : (D, H, W) bool on the study's grid: the body in those slices.
+    organ : (D, H, W) bool, the organ in which blocks are ranked apart; None where none is known.
     notes : sentences.
     """
 
@@ -103,10 +107,13 @@ class Examined:
     framing: Framing
     lesions: Lesions
     inside: NDArray[np.bool_]
+    organ: NDArray[np.bool_] | None
     notes: tuple[str, ...]
 
     @classmethod
-    def read(cls, scan: Scan, folder: RunFolder, values: tuple[int, ...]) -> Examined:
+    def read(
+        cls, scan: Scan, folder: RunFolder, values: tuple[int, ...], organ_values: tuple[int, ...] = ()
+    ) -> Examined:
         """Read a run and the mask that belongs to it.
 
         Parameters
@@ -114,6 +121,7 @@ class Examined:
         scan : the scan.
         folder : of its run.
         values : labels that are lesion; every label above 0 when empty.
+        organ_values : labels of the organ; none is known when empty, or in a healthy study.
 
         Raises
         ------
@@ -144,7 +152,8 @@ class Examined:
         outside = np.count_nonzero(mask & ~inside)
         if outside:
             notes.append(f"{outside} lesion voxels lie outside the body that was found; no voxel figure counts them.")
-        return cls(scan, folder, run, framing, Lesions.of(mask, framing.grid), inside, tuple(notes))
+        organ = read_mask(scan, framing.grid, organ_values)[0] if organ_values and not scan.healthy else None
+        return cls(scan, folder, run, framing, Lesions.of(mask, framing.grid), inside, organ, tuple(notes))
 
     def figures(self, score: str, config: VolumesConfig) -> ScanFigures:
         """Measure one score.
@@ -189,6 +198,7 @@ class Examined:
             round(time.monotonic() - started, 2),
             self.slices_auroc(cells, maker.unusual_slices(settings)),
             tuple(float(np.mean(cells.p[cells.tested] < level)) for level in P_LEVELS),
+            block_figures(cells, self.framing, self.lesions.numbers > 0, self.organ),
         )
 
     def slices_auroc(self, cells: KLMap, shares: dict[int, float] | None) -> float:
@@ -257,7 +267,7 @@ def score_scan(
     ------
     KlipError : nothing can be measured, see :meth:`Examined.read`.
     """
-    examined = Examined.read(scan, folder, config.values_of(scan))
+    examined = Examined.read(scan, folder, config.values_of(scan), config.organ_values)
     figures: list[ScanFigures] = []
     failed: list[tuple[str, KlipError]] = []
     for score in config.scores:

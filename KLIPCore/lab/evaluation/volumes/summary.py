@@ -15,8 +15,8 @@ from KLIPCore.lab.evaluation.volumes.scoring import ScanFigures, settings_of
 
 ALL = "mean of patients"
 
-RANKING = ("auroc", "auroc_limited", "aupro", "slices_auroc")
-"""Figures of how voxels and slices rank."""
+RANKING = ("auroc", "auroc_limited", "aupro", "slices_auroc", "blocks_body", "blocks_organ")
+"""Figures of how voxels, slices and blocks rank."""
 
 
 def summarize(figures: Sequence[ScanFigures]) -> list[dict[str, Any]]:
@@ -64,6 +64,8 @@ def _patient(scans: Sequence[ScanFigures]) -> dict[str, Any]:
         "auroc_limited": _mean([own.voxels.auroc_limited for own in scans]),
         "aupro": _mean([own.voxels.aupro for own in scans]),
         "slices_auroc": _mean([own.slices_auroc for own in scans]),
+        "blocks_body": _mean([own.blocks.body for own in scans]),
+        "blocks_organ": _mean([own.blocks.organ for own in scans]),
         "below": [_mean(values) for values in zip(*(own.below for own in scans), strict=True)],
         "points": points,
     }

@@ -12,7 +12,7 @@ from typing import Any
 from KLIPCore.export.files import write_bytes, written
 from KLIPCore.lab.evaluation.table import lines_of
 from KLIPCore.lab.evaluation.volumes.scoring import DEFAULT, P_LEVELS, ScanFigures
-from KLIPCore.lab.evaluation.volumes.summary import ALL
+from KLIPCore.lab.evaluation.volumes.summary import ALL, RANKING
 
 COLUMNS = (
     "scan", "patient", "healthy", "score", "auroc", "auroc_limited", "aupro", "lesion_voxels", "other_voxels",
@@ -97,7 +97,7 @@ def _ranking(entries: Sequence[dict[str, Any]], large: str, limit: float) -> lis
             e["score"],
             _who(e),
             str(e["n_scans"]),
-            *(_figure(e[key]) for key in ("auroc", "auroc_limited", "aupro", "slices_auroc")),
+            *(_figure(e[key]) for key in RANKING),
             f"{e['points'][DEFAULT]['found']} of {e['n_large']}",
             _figure(e["points"][DEFAULT]["found_part"], 2),
             _figure(e["points"][DEFAULT]["dice"], 2),
@@ -106,10 +106,13 @@ def _ranking(entries: Sequence[dict[str, Any]], large: str, limit: float) -> lis
         for e in entries
     ]
     titles = ["score", "patient", "scans", "AUROC", f"AUROC ≤ {limit:g}", f"AUPRO ≤ {limit:g}", "slices"]
+    titles += ["blocks", "in the organ"]
     return [
         "",
         "Studies with lesions: voxels of the body, each scan by itself, then the mean over the scans of a patient and "
-        "over patients; slices: AUROC of the slices with lesions among the scan's own; regions at the default.",
+        "over patients; slices: AUROC of the slices with lesions among the scan's own; blocks: AUROC of those that "
+        "hold a lesion's pixel, in the body and in the organ, mean over the slices with lesions; regions at the "
+        "default.",
         *lines_of([*titles, f"lesions {large}", "part found", "Dice", "false regions a study"], rows),
     ]
 

@@ -163,13 +163,18 @@ def test_a_file_of_finished_runs_is_scored_without_detection(
     (data / "out").symlink_to(evaluated, target_is_directory=True)
     (data / "scans").symlink_to(folder, target_is_directory=True)
     path = tmp_path / "set.yaml"
-    path.write_text(yaml.safe_dump({"kind": "volumes", "lesion_values": [2], "scores": ["nats"], "studies": studies}))
+    fields = {"kind": "volumes", "lesion_values": [2], "organ_values": [1, 2], "scores": ["nats"], "studies": studies}
+    path.write_text(yaml.safe_dump(fields))
     options = ("--data", str(data), "--score", "hypodense", "--score", "nats", "--progress", "none")
     assert klip("evaluate", str(path), "-o", str(tmp_path / "o"), *options) == 0
     made = table(tmp_path / "o")
     old = next(s for s in table(evaluated)["scans"] if (s["scan"], s["score"]) == ("ill", "hypodense"))
     new = next(s for s in made["scans"] if s["scan"] == "a")
     assert (new["voxels"], new["points"]) == (old["voxels"], old["points"])
+    assert new["blocks"]["slices"] == N_SLICES
+    assert new["blocks"]["body"] == old["blocks"]["body"] > 0.9
+    assert old["blocks"]["organ"] is None  # no organ was named
+    assert 0.9 < new["blocks"]["organ"] <= 1
     why = {(f["scan"], f["score"]): f["message"] for f in made["failed"]}
     assert set(why) == {("a", "nats"), ("b", "nats"), ("c", ""), ("d", ""), ("e", "")}  # nats were not recorded
     assert "gone.nrrd is missing" in why["d", ""]

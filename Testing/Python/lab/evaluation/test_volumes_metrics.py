@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.evaluation.auroc import auroc
+from KLIPCore.lab.evaluation.cases import block_truth
+from KLIPCore.lab.evaluation.volumes.blocks import BlockFigures
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions, Touch, point_figures, touches
 from KLIPCore.lab.evaluation.volumes.metrics import voxel_figures
 from KLIPCore.lab.evaluation.volumes.scoring import ScanFigures
@@ -33,6 +35,15 @@ def test_the_areas_worked_out_by_hand() -> None:
     assert found.auroc_limited == pytest.approx((0.3 + 0.0 + 0.1) / 3 / 0.3)
     assert found.aupro == pytest.approx(((0.3 + 0.0) / 2 + 0.1) / 2 / 0.3)  # each lesion has one vote
     assert (found.n_lesion, found.n_other) == (3, 10)
+
+
+def test_blocks_that_hold_a_pixel_of_the_lesion_are_positive() -> None:
+    lesion, organ = np.zeros((32, 32), bool), np.zeros((32, 32), bool)
+    lesion[14, 18], organ[8:24, 8:32] = True, True
+    positive, inside = block_truth(lesion, organ, 9, 4)  # blocks of 9 pixels about the middles of cells of 4
+    rows, columns = np.ogrid[2:32:4, 2:32:4]
+    np.testing.assert_array_equal(positive, (abs(rows - 14) <= 4) & (abs(columns - 18) <= 4))
+    np.testing.assert_array_equal(inside, organ[2::4, 2::4])
 
 
 def test_what_lies_outside_the_body_is_not_counted() -> None:
@@ -186,6 +197,7 @@ def scan(name: str, patient: str, healthy: bool, ranks: list[tuple[float, tuple[
     return ScanFigures(
         name, patient, healthy, "unexpected", "false regions", auc, len(diameters), len(own.large(10.0)), diameters,
         tuple(points), tuple(found), {}, (), 0.0, float("nan") if healthy else 0.75, (0.05, 0.01, 0.001),
+        BlockFigures(float("nan") if healthy else 0.9, float("nan") if healthy else 0.8, int(not healthy)),
     )  # fmt: skip
 
 
@@ -210,6 +222,7 @@ def test_a_patient_counts_once_however_many_scans_it_has() -> None:
     assert well["points"]["default"]["regions_a_study"] == 1.0
     assert well["points"]["≤ 4"]["regions_a_study"] == 2.0
     assert np.isnan(well["points"]["default"]["found_part"])
+    assert (mean["blocks_body"], mean["blocks_organ"]) == pytest.approx((0.9, 0.8))
     assert (mean["slices_auroc"], well["below"]) == (0.75, [0.05, 0.01, 0.001])
     assert np.isnan(well["slices_auroc"])
 
