@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import TraceError
@@ -33,6 +34,7 @@ from KLIPCore.maps.unexpected import (
 from KLIPCore.maps.unusual_slices import SliceLaws
 from KLIPCore.maps.verdict import FORMING, judge, regions_of_sign
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
+from KLIPCore.priors.gaussian import GaussianPrior
 from KLIPCore.runs.health import schedule_of
 from KLIPCore.volume.units import Window
 
@@ -241,3 +243,25 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
     assert len(made.patients["train"]) == 11
     assert not set(made.patients["train"]) & set(made.patients["unseen"])
     assert all((np.diff(law.quantiles, axis=-1) >= 0).all() for law in made.laws)
+
+
+def test_the_push_of_health_under_a_gaussian_prior_is_what_the_method_derives() -> None:
+    """One noise: none where as much is expected. A pair: (σ²/s²) (D̄ − μ), at every temperature."""
+    mu, spread, sigma = 0.5, 0.1, 0.24
+    rng = RNG(5)
+    healthy = rng.normal(mu, spread, 400_000)
+    prior = GaussianPrior(torch.full((1, 1, 1), mu), torch.full((1, 1), spread**2))
+
+    def denoised(x: np.ndarray) -> np.ndarray:
+        images = torch.from_numpy(x)[:, None, None, None]
+        return prior.denoise(images, torch.full((len(x),), sigma, dtype=torch.float64)).numpy().ravel()
+
+    noise = sigma * rng.normal(size=healthy.shape)
+    once = denoised(healthy + noise)
+    bins = np.digitize(once, mu + np.array([-0.03, -0.01, 0.01, 0.03]))
+    for place in range(5):
+        inside = bins == place
+        assert abs((healthy - once)[inside].mean()) < 5 * spread / np.sqrt(inside.sum())
+    for temperature in (0.25, 1.0):
+        pair = (denoised(healthy + temperature * noise) + denoised(healthy - temperature * noise)) / 2
+        np.testing.assert_allclose(healthy - pair, sigma**2 / spread**2 * (pair - mu), atol=1e-9)
