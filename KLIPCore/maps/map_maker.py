@@ -239,7 +239,9 @@ class MapMaker:
         surprise, clusters = self._judged[1]
         if on_nats is not None:
             on_nats(surprise)
-        n_signs = len(SIGNS) if config.sign == "both" else 1  # the larger surprise of so many is shown
+        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        n_signs = len(signs)  # the larger surprise of so many is shown
+        note = " ".join(part for part in (note, reference.widened(config.tissue, signs, config.block_mm)) if part)
         p = np.where(self.sought, np.minimum(n_signs * np.exp(-surprise.astype(np.float64)), 1.0), 1.0)
         cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
         spacing = float(self.study.lps_grid.spacing[0])

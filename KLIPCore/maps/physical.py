@@ -150,7 +150,7 @@ def measure(
     return Physical(
         noise_hu=_noise([lps[k] for k in chosen], smooth, [body[k] for k in chosen]),
         metal_ml=float(np.count_nonzero((lps > METAL_HU) & body) * np.prod(grid.spacing) / 1000),
-        cut=_cut(body),
+        cut=cut_by_field(body),
         fat_hu=_peak(np.concatenate([lps[k][body[k]] for k in chosen]), (-190, -20), floor),
         air_hu=_peak(np.concatenate([lps[k][~body[k]] for k in chosen]), (-1190, -300), None),
         jump=jump,
@@ -170,8 +170,15 @@ def _noise(planes: Sequence[NDArray], smooth: Sequence[NDArray], body: Sequence[
     return float(1.4826 * np.median(np.abs(found))) if len(found) > SMALLEST_BODY else float("nan")
 
 
-def _cut(body: NDArray[np.bool_]) -> float:
-    """Mean over slices with a body of the larger part: of the rim, or of the inscribed circle, within it."""
+def cut_by_field(body: NDArray[np.bool_]) -> float:
+    """Return the mean over slices with a body of the larger part: of the rim, or of the inscribed circle, within it.
+
+    NaN where no slice has one.
+
+    Parameters
+    ----------
+    body : (D, H, W) bool on the study's slices.
+    """
     _, height, width = body.shape
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     rows = np.clip(((height - 1) / 2 * (1 + 0.985 * np.sin(angle))).round().astype(int), 0, height - 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from KLIPCore.volume.untrusted import json_object, load_npz
 
 BLOCKS_MM = (4.0, 6.0, 9.0, 12.0, 18.0, 27.0, 40.0)
 """Block sizes with laws of their own: what the slider of the panel reaches."""
+
+WIDENED = 1.05
+"""Factor of a rate from which its widening is told."""
 
 SCHEDULE_WORDS = {
     "n_samples": "samples",
@@ -113,6 +117,33 @@ class Reference:
             for weight, law in self.between(block_mm)
         )
         return np.asarray(np.exp(logs) * litres / self.litres)
+
+    def widened(self, tissue: str, signs: Sequence[str], block_mm: float) -> str:
+        """Return the sentence that rates need which were widened until they hold; empty where none was.
+
+        Parameters
+        ----------
+        tissue : one of :data:`KLIPCore.maps.unexpected.TISSUES`.
+        signs : that are asked for.
+        block_mm : edge of the blocks.
+        """
+        factors = {
+            sign: float(
+                np.exp(sum(weight * np.log(law.widening[tissue, sign]) for weight, law in self.between(block_mm)))
+            )
+            for sign in signs
+        }
+        told = [
+            f"{factor:.1f} times as many regions that are {sign}"
+            for sign, factor in factors.items()
+            if factor > WIDENED
+        ]
+        if not told:
+            return ""
+        return (
+            f"Healthy patients outside training show {' and '.join(told)} than expected as those that the prior has "
+            "learned from do; the numbers of healthy regions allow for that."
+        )
 
     def refusal(self, sha256: str, settings: dict[str, Any]) -> str | None:
         """Return why the reference does not hold for a run, as a sentence; None where it does.

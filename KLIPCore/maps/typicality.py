@@ -101,9 +101,10 @@ class StudyFit:
         """Return the verdict as a reader needs it."""
         if self.belongs:
             return "The study as a whole looks like those the prior has learned from."
+        chance = f" (p = {self.p:.2g})" if self.p < ALPHA else ""
         return (
-            f"This study does not belong under the prior: {'; '.join(self.reasons)} (p = {self.p:.2g}). What the map "
-            "shows then says little about disease. Choose a prior of this anatomy and contrast phase."
+            f"This study does not belong under the prior: {'; '.join(self.reasons)}{chance}. What the map shows then "
+            "says little about disease. Choose a prior of this anatomy and contrast phase."
         )
 
 

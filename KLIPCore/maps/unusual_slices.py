@@ -4,8 +4,9 @@
     share                  P_health(strength >= x): how many healthy slices are as unusual, of all signs asked for
 
 A deviation of unknown place and size is found near-optimally by the largest of the blocks' log-likelihood ratios over
-places *and* sizes; u puts blocks of different sizes on one scale, so that no penalty of size is needed. Sums over a
-slice (nats, mass above a threshold, higher criticism) see where a patient is a little unusual everywhere, and lose.
+places *and* sizes; u puts blocks of different sizes on one scale, so that no penalty of size is needed. A sum over a
+slice sees where a patient is a little unusual everywhere, and loses; the mass of the largest cluster does as well
+(:mod:`KLIPCore.lab.evaluation.slice_aggregates`).
 
 References
 ----------

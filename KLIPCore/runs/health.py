@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from KLIPCore.errors import TraceError
 from KLIPCore.maps.half_size import study_images
+from KLIPCore.maps.physical import CUT, cut_by_field
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.maps.typicality import StudyFit, too_little
@@ -97,4 +99,8 @@ def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[
     images, body = study_images(trace, framing)
     spacing_mm = float(framing.lps_grid.spacing[0])
     fit = reference.typicality.judge(images, body, spacing_mm)
+    cut = cut_by_field(framing.body[list(trace.indices)])
+    if fit is not None and cut > CUT[1]:
+        reason = f"the field of view cuts the body over {cut:.0%} of the image's rim"
+        fit = replace(fit, reasons=(*fit.reasons, reason))
     return fit, too_little(body, spacing_mm), reference.approximation(schedule_of(run["config"])) or ""

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from detection.conftest import SMALL
+from small_study import small_study
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import TraceError
 from KLIPCore.maps import reference
+from KLIPCore.runs.health import judge_study
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection, redo_regions
+from KLIPCore.volume.framed_study import Framing, frame_study
+from KLIPCore.volume.model_card import ModelCard
 
 
 def test_the_verdict_is_said_in_words(run: Detection, tmp_path: Path) -> None:
@@ -42,7 +46,7 @@ def test_the_block_size_moves_freely(run: Detection) -> None:
     live = LiveMap.open(run.folder.path)
     for block_mm in (5.0, 12.0, 20.0, 40.0):
         view = live.update(RegionConfig(score="unexpected", block_mm=block_mm, false_regions=10.0))
-        assert view.rests_on == ""
+        assert "bulk of this study" not in view.rests_on
         assert all(region.expected is not None for region in view.regions)
 
 
@@ -82,6 +86,30 @@ def test_what_is_too_little_or_approximate_is_said(run: Detection, tmp_path: Pat
     said = " ".join(report.warnings)
     assert "4 slices of a body (20 mm) are too little to say whether the study as a whole belongs" in said
     assert "steps 6 (here 3)" in said
+
+
+def test_a_rate_that_was_widened_is_told_and_why(run: Detection) -> None:
+    live = LiveMap.open(run.folder.path)
+    assert live.update(RegionConfig(score="unexpected")).rests_on == ""
+    said = live.update(RegionConfig(score="unexpected", tissue="all")).rests_on
+    assert "1.3 times as many regions that are darker than expected as those that the prior has learned from" in said
+    assert "brighter" not in said
+
+
+def test_a_field_of_view_that_cuts_the_body_is_a_reason_not_to_belong(run: Detection) -> None:
+    live, n = LiveMap.open(run.folder.path), 16
+    pieces = live.trace.slices
+    trace = replace(live.trace, slices=tuple(replace(pieces[k % len(pieces)], index=k) for k in range(n)))
+    framed, _ = frame_study(small_study(n), ModelCard.from_dict(live.run["prior"]))
+    framing = Framing(framed.grid, framed.orientation, framed.body, framed.frame)
+    reasons = []
+    for body in (framing.body, np.ones_like(framing.body)):
+        fit, unjudged, _ = judge_study(live.run, trace, replace(framing, body=body))
+        assert fit is not None
+        assert unjudged == ""
+        reasons.append(" ".join(fit.reasons))
+    assert "field of view" not in reasons[0]
+    assert "the field of view cuts the body over 100% of the image's rim" in reasons[1]
 
 
 def test_a_study_without_a_region_is_told_how_ordinary_it_is(run: Detection) -> None:
