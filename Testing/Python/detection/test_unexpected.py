@@ -100,7 +100,7 @@ def test_a_field_of_view_that_cuts_the_body_is_a_reason_not_to_belong(run: Detec
     live, n = LiveMap.open(run.folder.path), 16
     pieces = live.trace.slices
     trace = replace(live.trace, slices=tuple(replace(pieces[k % len(pieces)], index=k) for k in range(n)))
-    framed, _ = frame_study(small_study(n), ModelCard.from_dict(live.run["prior"]))
+    framed = frame_study(small_study(n), ModelCard.from_dict(live.run["prior"]))
     framing = Framing(framed.grid, framed.orientation, framed.body, framed.frame)
     reasons = []
     for body in (framing.body, np.ones_like(framing.body)):
