@@ -55,8 +55,13 @@ PRIOR = Annotated[str, typer.Argument(help="Shipped name, or .safetensors file."
 @priors_app.callback(invoke_without_command=True)
 def priors(context: typer.Context) -> None:
     """List the shipped priors and their purpose; the commands below do more."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        priors_list()
+
+
+@priors_app.command("list")
+def priors_list() -> None:
+    """List the shipped priors and their purpose, as [bold]klip priors[/bold] alone does."""
     from KLIPCore.priors.checkpoint import shipped_cards
 
     for card in shipped_cards():
@@ -73,14 +78,18 @@ def priors_show(prior: PRIOR = DEFAULT_PRIOR) -> None:
     from KLIPCore.priors.checkpoint import load_prior
     from KLIPCore.runs.health import reference_file
 
-    typer.echo(model_card(load_prior(prior).card, Path()))
+    card = load_prior(prior).card
+    typer.echo(model_card(card, Path()))
     file = reference_file(prior)
     if not file.is_file():
         typer.echo("Reference of health: none. Make one with klip priors reference.")
         return
     from KLIPCore.maps.reference import Reference
 
-    typer.echo(Reference.load(file).text())
+    reference = Reference.load(file)
+    typer.echo(reference.text())
+    if reference.prior_sha256 != card.sha256:
+        typer.echo("It belongs to other weights and is not used: make it again with klip priors reference.")
 
 
 @priors_app.command("check")

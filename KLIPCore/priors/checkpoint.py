@@ -150,14 +150,11 @@ def _load(path: Path) -> tuple[nn.Module, ModelCard]:
         )
     try:
         card = ModelCard.from_dict(read_json(card_path))
-        if card.sha256 and card.sha256 != file_sha256(path):
-            raise PriorError(
-                f"{path.name} is not the file its model card describes (hash differs).",
-                "Copy weights and card again, from the same place.",
-            )
+        _check_hash(card, path)
         _check_tensors(path)
-        network = build_network(_fitting(card, path))
-        network.load_state_dict(load_file(path))  # float16 on disk; copied into the network's own float32
+        network, tensors = build_network(_fitting(card, path)), load_file(path)
+        _check_shapes(network, tensors, path)
+        network.load_state_dict(tensors)  # float16 on disk; copied into the network's own float32
     except (
         SafetensorError,
         OSError,
@@ -174,6 +171,44 @@ def _load(path: Path) -> tuple[nn.Module, ModelCard]:
             "Copy weights and card again, or choose another prior.",
         ) from error
     return network, card
+
+
+def _check_hash(card: ModelCard, path: Path) -> None:
+    """Refuse weights that a card does not name by their hash.
+
+    Raises
+    ------
+    PriorError : the card has none, or that of another file.
+    """
+    found = file_sha256(path)
+    if not card.sha256:
+        raise PriorError(
+            f"The model card of {path.name} does not say which weights it describes (sha256 is empty).",
+            f'Copy the card again; or, if you know that the two belong together, write "sha256": "{found}" into it.',
+        )
+    if card.sha256 != found:
+        raise PriorError(
+            f"{path.name} is not the file its model card describes (hash differs).",
+            "Copy weights and card again, from the same place.",
+        )
+
+
+def _check_shapes(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Refuse weights of another network than the card's.
+
+    Raises
+    ------
+    PriorError : layers are missing, left over, or of another shape.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    other = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+    if other:
+        raise PriorError(
+            f"{path.name} holds the weights of another network than its card describes "
+            f"({len(other)} of {len(wanted.keys() | given.keys())} tensors differ, e.g. {other[0][:80]}).",
+            "Copy weights and card again, from the same place; a published network needs klip priors convert.",
+        )
 
 
 def _check_tensors(path: Path) -> None:

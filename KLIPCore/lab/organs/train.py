@@ -23,7 +23,7 @@ from torch import nn
 
 from KLIPCore.lab.organs.augment import draw_batch
 from KLIPCore.lab.organs.data import LabelledStudy, read_labelled
-from KLIPCore.lab.training.state import TrainingState
+from KLIPCore.lab.training.state import TrainingState, has_state
 from KLIPCore.organs.network import OrganNetwork
 
 
@@ -64,7 +64,7 @@ class Trainer:
         optimiser = torch.optim.AdamW(network.parameters(), lr=config["rate"], weight_decay=1e-4)
         self.state = TrainingState(network, copy.deepcopy(network), optimiser, torch.Generator())
         self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-        if (out / "state.json").is_file():
+        if has_state(out):
             self.state.restore(out)
 
     def rate(self) -> float:

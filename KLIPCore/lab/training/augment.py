@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from KLIPCore.lab.training.halfway import draw_way, warped
 from KLIPCore.lab.training.phases import LabelledOrgans, other_phase
+from KLIPCore.lab.training.scanner import narrow_field, other_scanner
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Augmentation:
     clip_probability, clip_from : how often, and down to which intensity, the upper end is clipped.
     position_jitter : standard deviation of the shift of the position channels (frame half-widths).
     phase_probability : how often a patch of a patient with labelled organs gets another contrast phase.
+    halfway_probability : how often a slice is deformed part of the way to another patient's
+        (:mod:`KLIPCore.lab.training.halfway`).
+    scanner_probability, field_probability : how often a patch gets another kernel and noise, and a slice a field of
+        view that is narrower than the body (:mod:`KLIPCore.lab.training.scanner`).
     """
 
     warp_probability: float = 0.5
@@ -39,6 +45,9 @@ class Augmentation:
     clip_from: float = 0.9
     position_jitter: float = 0.04
     phase_probability: float = 0.0
+    halfway_probability: float = 0.0
+    scanner_probability: float = 0.0
+    field_probability: float = 0.0
 
 
 def sample_patches(
@@ -49,6 +58,7 @@ def sample_patches(
     rule: Augmentation,
     generator: torch.Generator,
     organs: LabelledOrgans | None = None,
+    fields: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return random patches and their position channels.
 
@@ -60,6 +70,7 @@ def sample_patches(
     rule : what may vary.
     generator : source of all randomness here.
     organs : labels of the slices, where there are any.
+    fields : to other patients, of :func:`KLIPCore.lab.training.halfway.halfway_fields`, where there are any.
 
     Returns
     -------
@@ -80,10 +91,14 @@ def sample_patches(
     for m in range(n):
         r, c = int(corner[m, 0]), int(corner[m, 1])
         cut = _Cut(r, c, patch, float(scale[m]), float(angle[m])) if warp[m] else _Cut(r, c, patch)
-        image = cut.of(slices[which[m]].float().div(255.0))
-        if organs is not None and rule.phase_probability and float(uniform(1)) < rule.phase_probability:
-            labels = cut.of(organs.labels[which[m]].float(), mode="nearest").byte()
-            image = other_phase(image, labels, organs.means[which[m]], organs.window, generator)
+        k = int(which[m])
+        whole, labels = _whole(slices, k, rule, generator, organs, fields)
+        image = cut.of(whole)
+        if organs is not None and labels is not None and _chance(rule.phase_probability, generator):
+            marked = cut.of(labels.float(), mode="nearest").byte()
+            image = other_phase(image, marked, organs.means[k], organs.window, generator)
+        if _chance(rule.scanner_probability, generator):
+            image = other_scanner(image, generator)
         out[m, 0] = image
         where[m] = position[0, :, r : r + patch, c : c + patch]  # a resized patient: its places stay the frame's
     clip = torch.where(
@@ -93,6 +108,30 @@ def sample_patches(
     out = out * (1 + rule.gain * torch.randn(n, 1, 1, 1, generator=generator))
     where = where + rule.position_jitter * torch.randn(n, 2, 1, 1, generator=generator)
     return out, where
+
+
+def _chance(probability: float, generator: torch.Generator) -> bool:
+    """Whether something is done; nothing is drawn where it never is."""
+    return probability > 0 and float(torch.rand(1, generator=generator)) < probability
+
+
+def _whole(
+    slices: Tensor,
+    k: int,
+    rule: Augmentation,
+    generator: torch.Generator,
+    organs: LabelledOrgans | None,
+    fields: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Slice k and its labels, before a patch is cut from it."""
+    image, labels = slices[k].float().div(255.0), None if organs is None else organs.labels[k]
+    if fields is not None and _chance(rule.halfway_probability, generator):
+        partner, way = draw_way(generator)
+        image = warped(image, fields[k, partner], way)
+        labels = None if labels is None else warped(labels, fields[k, partner], way, "nearest")
+    if _chance(rule.field_probability, generator):
+        image = narrow_field(image, generator)
+    return image, labels
 
 
 @dataclass(frozen=True)

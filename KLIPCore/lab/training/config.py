@@ -28,6 +28,7 @@ class TrainingConfig:
     name, anatomy, licence, intended_use : for the model card.
     window : HU interval of intensity 0..1.
     sources, validation : volumes to learn from and to be judged on; never the same patient.
+    mixed : whether several anatomies are meant (:func:`KLIPCore.lab.training.checks.judge_set`).
     size, body_fraction : the frame (pixels, fraction).
     patches : (side in pixels, patches per step) pairs, taken in turn: small ones learn texture cheaply, large ones
         teach the middle attention how many places a whole slice has.
@@ -44,6 +45,8 @@ class TrainingConfig:
     seed : of everything random.
     backbone : one of :data:`BACKBONES`, for the card; what it means is in ``network`` and ``patches``.
     network : shape of the network; a :class:`DDPMConfig` makes it a DDPM.
+    teacher : what a larger network does otherwise (``network``, ``steps`` …), which is trained first and then
+        distilled into this one (:mod:`KLIPCore.lab.training.distil`); empty for none.
     """
 
     name: str
@@ -51,6 +54,7 @@ class TrainingConfig:
     window: Window
     sources: tuple[DataSource, ...]
     validation: tuple[DataSource, ...]
+    mixed: bool = False
     licence: str = ""
     intended_use: str = "Research only; not a medical device."
     size: int = 256
@@ -74,6 +78,7 @@ class TrainingConfig:
     backbone: str = "patch"
     network: UNetConfig = UNetConfig()
     augmentation: Augmentation = Augmentation()
+    teacher: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,10 +100,11 @@ class TrainingConfig:
             fields["window"] = Window(**fields["window"])
             for key in ("sources", "validation"):
                 fields[key] = tuple(DataSource.from_dict(s) for s in fields[key])
-            if "patches" in fields:
-                fields["patches"] = tuple((int(side), int(n)) for side, n in fields["patches"])
-            if "network" in fields:
-                fields["network"] = network_config(fields["network"])
+            for part in (fields, fields.get("teacher", {})):
+                if "network" in part:
+                    part["network"] = network_config(part["network"])
+                if "patches" in part:
+                    part["patches"] = tuple((int(side), int(n)) for side, n in part["patches"])
             if "augmentation" in fields:
                 fields["augmentation"] = Augmentation(**fields["augmentation"])
             return cls(**fields)

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from KLIPCore.errors import ConfigError, EmptyInputError, UnreadableFileError
+from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, UnreadableFileError
 from KLIPCore.io.study import read_study
 from KLIPCore.lab.training.phases import N_LABELS, LabelledOrgans, organ_means
 from KLIPCore.physics.disc import RADIUS_MM, SimulatedDiscs
@@ -186,7 +186,7 @@ def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[
 
     Raises
     ------
-    ConfigError, UnreadableFileError : the file cannot be used; for DICOM, what
+    ConfigError, GeometryError, UnreadableFileError : the file cannot be used; for DICOM, what
         :func:`KLIPCore.io.study.read_study` raises.
     """
     if path.is_dir() or source.oriented:
@@ -200,6 +200,11 @@ def read_hu(path: Path, source: DataSource) -> tuple[NDArray[np.float32], tuple[
     hu = sitk.GetArrayFromImage(image).astype(np.float32) * source.slope + source.intercept
     if hu.ndim != 3:
         raise ConfigError(f"{path.name} has {hu.ndim} dimensions.", "Train on 3-D volumes.")
+    if not np.allclose(np.abs(np.sort(np.abs(image.GetDirection()))[-3:]), 1.0, atol=1e-3):
+        raise GeometryError(
+            f"The slices of {path.name} lie askew (gantry tilt, or an oblique reformat).",
+            "Exclude it, or resample it to axial slices first.",
+        )
     i, j, k = image.GetSpacing()
     return hu, (k, j, i)
 
@@ -231,6 +236,7 @@ def read_slices(
         "spacing_mm": [round(v, 3) for v in spacing] if known else None,
         "pixel_mm": round(frame.pixel_mm, 3) if known else 0.0,
         "licence": source.licence,
+        "cut": round(rim_share(masks[keep]), 3),
     }
     slices = np.round(np.clip(framed, 0, 1) * 255).astype(np.uint8)
     if labels is None:
@@ -242,6 +248,12 @@ def read_slices(
             f"Give labels 0 to {N_LABELS - 1} on the volume's own grid.",
         )
     return FramedVolume(slices, entry, frame.pull(marked, order=0).astype(np.uint8)[keep])
+
+
+def rim_share(masks: NDArray[np.bool_]) -> float:
+    """Return the mean share of the image's rim within the body, over the slices (D, H, W) that show one."""
+    shares = [np.concatenate([m[0], m[-1], m[:, 0], m[:, -1]]).mean() for m in masks if m.any()]
+    return float(np.mean(shares)) if shares else 0.0
 
 
 def simulated_slices(

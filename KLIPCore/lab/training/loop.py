@@ -2,7 +2,7 @@
 
 One loop for all backbones (:mod:`KLIPCore.lab.training.config`), on one device or many
 (:mod:`KLIPCore.lab.training.devices`). Resumable: every ``save_every`` steps the whole state is written to
-``OUT/state.safetensors`` beside ``OUT/state.json``, and a rerun goes on from there; stopping it (Ctrl-C,
+``OUT/state.safetensors``, and a rerun goes on from there; stopping it (Ctrl-C,
 SIGTERM) finishes the step and writes the state first. The learning rate warms up, stays, and falls linearly
 over the last ``decay_steps``: training can be lengthened or cut short by changing ``steps`` alone, without
 having planned it.
@@ -28,17 +28,20 @@ import torch
 from torch import Tensor
 
 from KLIPCore import __version__
-from KLIPCore.errors import Cancelled, ConfigError
+from KLIPCore.errors import Cancelled, ConfigError, OutputError, PriorError
 from KLIPCore.lab.training.augment import sample_patches
 from KLIPCore.lab.training.card import model_card
+from KLIPCore.lab.training.checks import judge_set, refuse_shared_patients
 from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.lab.training.data import load_training_set
 from KLIPCore.lab.training.devices import OneProcess, processes
+from KLIPCore.lab.training.distil import Teacher, taught
+from KLIPCore.lab.training.halfway import halfway_fields
 from KLIPCore.lab.training.loss import Objective, validation_rmse
 from KLIPCore.lab.training.muon import BETAS, Muon
 from KLIPCore.lab.training.pictures import denoised_grid, drawn_grid, save_curve, save_picture
 from KLIPCore.lab.training.start import start_from
-from KLIPCore.lab.training.state import TrainingState
+from KLIPCore.lab.training.state import TrainingState, has_state
 from KLIPCore.priors.checkpoint import load_prior, save_prior
 from KLIPCore.priors.networks import build_network, network_fields
 from KLIPCore.priors.unet import UNetPrior, position_channels
@@ -73,12 +76,21 @@ def train(
     ------
     ConfigError, EmptyInputError : the configuration or the data cannot be used.
     PriorError : ``init`` or the state does not fit the network.
+    OutputError : the folder cannot be written to, or the disk is full; the last state stays.
     Cancelled : it was stopped; the state is written.
     """
+    teacher = taught(config, out, torch.device(device), lambda c, o: train(c, data, o, None, progress, device))
     team = processes(torch.device(device))
-    out.mkdir(parents=True, exist_ok=True)
     try:
-        _steps(_Run(config, data, out, init, team), progress)
+        run = _Run(config, data, out, init, team, teacher)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _steps(run, progress)
+        except OSError as error:
+            raise OutputError(
+                f"The training cannot write to {out.name} ({error.strerror or type(error).__name__}).",
+                "Make room on the disk, then run the same command again: it goes on from the last state.",
+            ) from error
     finally:
         team.part()
     return out / f"{config.name}.safetensors"
@@ -91,6 +103,8 @@ def _steps(run: _Run, progress: Callable[[int, int, float], None] | None) -> Non
     losses: list[float] = []
     started, before = time.monotonic(), state.seconds
     with _stopping() as stop:
+        if state.step >= config.steps and state.best == float("inf"):  # finished, and its weights are gone
+            run.checkpoint(float(state.history[-1]["loss"]) if state.history else 0.0)
         while state.step < config.steps:
             for group in optimiser.param_groups:
                 group["lr"] = config.rate(state.step)
@@ -117,21 +131,28 @@ def _steps(run: _Run, progress: Callable[[int, int, float], None] | None) -> Non
 class _Run:
     """Data, networks and what is written of one run, in one process."""
 
-    def __init__(self, config: TrainingConfig, data: Path, out: Path, init: Path | None, team: OneProcess) -> None:
-        self.config, self.out, self.team = config, out, team
-        slices, self.entries, self.organs = load_training_set(
-            data, config.sources, config.window, config.size, config.body_fraction
-        )
-        held_out, self.held_out_entries, _ = load_training_set(
-            data, config.validation, config.window, config.size, config.body_fraction
-        )
-        both = {e["file"] for e in self.entries} & {e["file"] for e in self.held_out_entries}
-        if both:
-            raise ConfigError(
-                f"{', '.join(sorted(both))} is both learned from and held out.",
-                "Give every patient to one of 'sources' and 'validation'.",
-            )
-        self.stack = torch.from_numpy(slices)
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: Path,
+        out: Path,
+        init: Path | None,
+        team: OneProcess,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.config, self.out, self.team, self.teacher = config, out, team, teacher
+        shape = (config.window, config.size, config.body_fraction)
+        learned = load_training_set(data, config.sources, *shape)
+        judged = load_training_set(data, config.validation, *shape)
+        refuse_shared_patients(data, (config.sources, learned), (config.validation, judged))
+        self.notes = judge_set(learned, config.mixed)
+        for note in self.notes if team.is_main else ():
+            log.warning("note: %s.", note)
+        slices, self.entries, self.organs = learned
+        held_out, self.held_out_entries, _ = judged
+        self.stack, self.fields = torch.from_numpy(slices), None
+        if config.augmentation.halfway_probability > 0:
+            self.fields = halfway_fields(slices, [e["n_slices"] for e in self.entries], out if team.is_main else None)
         pick = np.linspace(0, len(held_out) - 1, config.n_validation).round().astype(int)
         self.held_out = torch.from_numpy(held_out[pick]).float().div(255)[:, None].to(team.device)
         self.position = position_channels(config.size)
@@ -143,7 +164,7 @@ class _Run:
                 f"Patches of {sorted(too_odd)} pixels do not fit.",
                 f"Take sides up to {config.size} that {network.multiple} divides.",
             )
-        resuming = (out / "state.json").is_file()
+        resuming = has_state(out)
         started_from = start_from(network, init) if init is not None and not resuming else ""
         network = network.to(device=team.device, memory_format=torch.channels_last)
         average = build_network(config.network).to(team.device)
@@ -156,23 +177,37 @@ class _Run:
         self.state = TrainingState(
             network, average, optimiser, torch.Generator().manual_seed(config.seed), started_from=started_from
         )
+        self.state.identity = _identity(config, self.entries, self.held_out_entries)
         if resuming:
             self.state.restore(out)
             log.info("resumed at step %d", self.state.step)
+            if not self.kept():  # lost, or interrupted between weights and card: written anew
+                self.state.best = float("inf")
         if team.rank:  # the others draw other patches, now and after every resumption
             self.state.generator.manual_seed(config.seed + 1_000_003 * team.rank + self.state.step)
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Patches, positions, levels and noise of the next step, on the device."""
+    def kept(self) -> bool:
+        """Whether the best weights lie in the folder, whole, with their card."""
+        try:
+            load_prior(self.out / f"{self.config.name}.safetensors")
+        except PriorError:
+            return False
+        return True
+
+    def batch(self) -> tuple[Tensor, ...]:
+        """Patches, positions, levels and noise of the next step, on the device; what to learn, if a teacher says."""
         c, generator = self.config, self.state.generator
         side, n = c.patch(self.state.step)
-        patches, where = sample_patches(self.stack, self.position, n, side, c.augmentation, generator, self.organs)
+        patches, where = sample_patches(
+            self.stack, self.position, n, side, c.augmentation, generator, self.organs, self.fields
+        )
         level = Objective(self.state.network).draw(
             n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator
         )
         noise = torch.randn(patches.shape, generator=generator)
         patches, where, level, noise = (t.to(self.team.device) for t in (patches, where, level, noise))
-        return patches, where, level, noise
+        batch = (patches, where, level, noise)
+        return batch if self.teacher is None else (*batch, self.teacher.target(*batch))
 
     def update_average(self) -> None:
         """Exponential running average of the weights, quicker at the beginning."""
@@ -188,6 +223,7 @@ class _Run:
             rmse = validation_rmse(state.average, self.held_out, self.position.to(self.team.device))
             figure = float(np.mean([error / s for s, error in rmse.items()]))
             told = {f"{s:g}": round(e, 5) for s, e in rmse.items()}
+            state.history = [entry for entry in state.history if entry["step"] != state.step]
             state.history.append(
                 {"step": state.step, "loss": round(loss, 5), "validation": round(figure, 5), "rmse": told}
             )
@@ -222,7 +258,7 @@ class _Run:
             "command": "klip train",
             "version": __version__,
             "backbone": c.backbone,
-            "config": {k: v for k, v in asdict(c).items() if k not in ("sources", "validation", "network")},
+            "config": {k: v for k, v in asdict(c).items() if k not in ("sources", "validation", "network", "teacher")},
             "data": self.entries,
             "validation_data": self.held_out_entries,
             "steps": state.step,
@@ -234,6 +270,8 @@ class _Run:
             "initialised_from": state.started_from,
             "validation_rmse": rmse,
             "history": state.history,
+            "notes": self.notes,
+            **({"teacher": self.teacher.to_dict()} if self.teacher is not None else {}),
         }
         seen = (
             (min(pixels), max(pixels)) if len(pixels) == len(self.entries) else ModelCard.pixel_mm_range
@@ -253,6 +291,20 @@ class _Run:
             licence=c.licence,
             intended_use=c.intended_use,
         )
+
+
+def _identity(config: TrainingConfig, learned: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a run learns from; JSON-ready."""
+
+    def names(entries: list[dict[str, Any]]) -> list[str]:
+        return [f"{entry['source']}: {entry['file']}, {entry['n_slices']} slices" for entry in entries]
+
+    return {
+        "set of scans": names(learned),
+        "set of scans held out": names(held_out),
+        "window": [config.window.lo_hu, config.window.hi_hu],
+        "frame": [config.size, config.body_fraction],
+    }
 
 
 @contextmanager

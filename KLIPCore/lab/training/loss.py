@@ -39,26 +39,36 @@ class Objective(nn.Module):
             return torch.randint(self.network.config.n_steps, (n,), generator=generator)
         return draw_sigma(n, log_mean, log_std, lo, hi, generator)
 
-    def forward(self, clean: Tensor, position: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    def forward(
+        self, clean: Tensor, position: Tensor, level: Tensor, noise: Tensor, target: Tensor | None = None
+    ) -> Tensor:
         """Return the mean loss of a batch (B, 1, H, W).
 
-        Positions are (B, 2, H, W), levels (B,), and noise is like ``clean``.
+        Positions are (B, 2, H, W), levels (B,), and noise is like ``clean``; ``target`` is learned in place of
+        ``clean`` where it is given, which a DDPM does not know.
         """
         if isinstance(self.network, DDPMUNet):
             return step_loss(self.network, clean, position, level, noise)
-        return denoising_loss(self.network, clean, position, level, noise)
+        return denoising_loss(self.network, clean, position, level, noise, target)
 
 
-def denoising_loss(network: nn.Module, clean: Tensor, position: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+def denoising_loss(
+    network: nn.Module,
+    clean: Tensor,
+    position: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    target: Tensor | None = None,
+) -> Tensor:
     """Return the mean of λ(σ) (D(x₀ + σ z, σ) − x₀)² over a batch (B, 1, H, W).
 
-    Karras et al. 2022, equation 2 with their λ.
+    Karras et al. 2022, equation 2 with their λ. A ``target`` stands for the x₀ that is subtracted.
     """
     s = sigma.view(-1, 1, 1, 1)
     noisy = clean + s * noise
     with torch.autocast(clean.device.type, torch.bfloat16):
         denoised = network(noisy.contiguous(memory_format=torch.channels_last), sigma, position)
-    return (loss_weight(s) * (denoised.float() - clean) ** 2).mean()
+    return (loss_weight(s) * (denoised.float() - (clean if target is None else target)) ** 2).mean()
 
 
 def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, steps: Tensor, noise: Tensor) -> Tensor:

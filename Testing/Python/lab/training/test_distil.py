@@ -1,0 +1,129 @@
+"""A teacher and its pupil in one call, and one training with several seeds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import NETWORK, SIZE, YAML, made_patients, tiny_config
+from typer.testing import CliRunner
+
+from KLIPCore.cli.application import app
+from KLIPCore.errors import Cancelled, ConfigError
+from KLIPCore.lab.training import seeds as module
+from KLIPCore.lab.training.config import TrainingConfig
+from KLIPCore.lab.training.distil import SHARE, Teacher, teacher_of
+from KLIPCore.lab.training.loop import train
+from KLIPCore.lab.training.loss import denoising_loss
+from KLIPCore.lab.training.seeds import seeds_table, train_seeds
+from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.priors.ddpm import DDPMConfig
+from KLIPCore.priors.networks import build_network
+from KLIPCore.priors.unet import UNetConfig, position_channels
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+TEACHER = {"network": replace(NETWORK, channels=(16, 32)), "steps": 6}
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_patients(tmp_path_factory.mktemp("patients"))
+
+
+def test_one_call_trains_teacher_and_pupil(patients: Path, tmp_path: Path) -> None:
+    text = YAML + "teacher: {network: {channels: [16, 32], n_res_blocks: 1, unshuffle: 2}, steps: 6}\n"
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    line = ["train", str(tmp_path / "c.yaml"), "--data", str(patients), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    done = CliRunner().invoke(app, [*line, "--progress", "none"])
+    assert done.exit_code == 0, done.output
+    pupil = load_prior(tmp_path / "out" / "tiny.safetensors").card
+    teacher = load_prior(tmp_path / "out" / "teacher" / "tiny-teacher.safetensors").card
+    assert teacher.network["channels"] == [16, 32]
+    assert pupil.network["channels"] == [8, 16]
+    assert teacher.training["history"][-1]["step"] == 6
+    assert pupil.training["history"][-1]["step"] == 4
+    assert pupil.training["teacher"]["sha256"] == teacher.sha256
+    assert "teacher" not in teacher.training
+    again = CliRunner().invoke(app, [*line, "--progress", "none", "--steps", "6"])  # both parts continue
+    assert again.exit_code == 0, again.output
+    assert load_prior(tmp_path / "out" / "teacher" / "tiny-teacher.safetensors").card.sha256 == teacher.sha256
+
+
+def test_a_stopped_teacher_continues(patients: Path, tmp_path: Path) -> None:
+    config = tiny_config(teacher=TEACHER, steps=3)
+
+    def stop(step: int, n: int, loss: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    long = replace(config, teacher=TEACHER | {"steps": 12, "decay_steps": 4})
+    with pytest.raises(Cancelled, match="step 10"):
+        train(long, patients, tmp_path / "out", progress=stop)
+    assert not (tmp_path / "out" / "tiny.safetensors").exists()
+    assert train(long, patients, tmp_path / "out").is_file()
+
+
+def test_a_pupil_is_shown_what_the_teacher_says(patients: Path, tmp_path: Path) -> None:
+    weights = train(tiny_config(network=TEACHER["network"], steps=3), patients, tmp_path / "t")
+    teacher = Teacher.load(weights, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.rand(2, 1, SIZE, SIZE, generator=generator), torch.randn(2, 1, SIZE, SIZE, generator=generator)
+    where, sigma = position_channels(SIZE).expand(2, -1, -1, -1), torch.tensor([0.1, 0.4])
+    target = teacher.target(clean, where, sigma, noise)
+    with torch.no_grad():
+        answer = teacher.network(clean + sigma.view(-1, 1, 1, 1) * noise, sigma, where)
+    torch.testing.assert_close(target, (1 - SHARE) * clean + SHARE * answer, atol=1e-4, rtol=1e-3)
+    pupil = build_network(NETWORK)
+    batch = (clean, where, sigma, noise)
+    with torch.no_grad():
+        taught, own, same = (denoising_loss(pupil, *batch, wanted) for wanted in (target, None, clean))
+    assert float(taught) != pytest.approx(float(own), rel=1e-3)
+    assert float(same) == float(own)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"layers": 3}, "a setting that there is not"),
+        ({"size": 64}, "another frame"),
+        ({"network": DDPMConfig(channels=(8, 16), n_res_blocks=1)}, "DDPM"),
+    ],
+)
+def test_who_cannot_teach_is_refused(patients: Path, tmp_path: Path, fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        train(tiny_config(teacher=fields), patients, tmp_path)
+
+
+def test_the_committed_teacher_is_as_large_as_it_says() -> None:
+    config = TrainingConfig.load(REPOSITORY / "configs" / "train_abdomen_distilled.yaml")
+    with torch.device("meta"):
+        sizes = [
+            sum(p.numel() for p in build_network(own.network).parameters()) for own in (teacher_of(config), config)
+        ]
+        shipped = sum(p.numel() for p in build_network(UNetConfig(positions=False)).parameters())
+    assert 35e6 < sizes[0] < 60e6
+    assert sizes[1] == shipped
+
+
+def test_three_seeds_and_their_table(
+    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text(YAML, encoding="utf-8")
+    line = ["seeds", str(tmp_path / "c.yaml"), "--data", str(patients), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", line)
+    module.main()
+    page = (tmp_path / "out" / "seeds.md").read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    assert "| σ | seed 0 | seed 1 | seed 2 | mean | standard deviation | of the mean |" in printed
+    assert printed.splitlines()[-1] in page
+    found = train_seeds(TrainingConfig.load(tmp_path / "c.yaml"), patients, tmp_path / "out", [0, 1, 2])  # finished
+    assert seeds_table(found) in page
+    assert len({tuple(own.values()) for own in found.values()}) == 3  # seeds do differ
+    row = seeds_table({0: {"0.1": 0.01}, 1: {"0.1": 0.03}}).splitlines()[-1]
+    assert row == "| 0.1 | 0.01000 | 0.03000 | 0.02000 | 0.01414 | 70.7 % |"
+    for seeds in ([0], [1, 1, 2]):
+        with pytest.raises(ConfigError, match="two different ones"):
+            train_seeds(tiny_config(), patients, tmp_path / "none", seeds)
