@@ -19,7 +19,7 @@ def train(
     init: Annotated[Path | None, typer.Option(help=".safetensors to start from.")] = None,
     backbone: Annotated[str | None, typer.Option(help="patch, whole or ddpm instead of the configuration's.")] = None,
     device: DEVICE = "auto",
-    steps: Annotated[int | None, typer.Option(help="Training steps instead of the configuration's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps instead of the configuration's.")] = None,
     progress: PROGRESS = ProgressStyle.bar,
 ) -> None:
     """Train a prior; continues where a stopped run left off. Of several GPUs each started process gets its own."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -33,6 +33,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a prior may be called: it becomes the name of two files."""
 LONGEST_TENSOR_LIST = 8 << 20
 """Bytes of the header of a .safetensors file; the shipped priors' have 60 000."""
+
+NETWORK = "network"
+"""Entry of that header: the card's network, so that a card of another kind of network with equal shapes is noticed."""
 
 DEFAULT_PRIOR = "abdomen-ct-256"
 """Name of the prior that is loaded when none is named."""
@@ -62,6 +65,7 @@ def save_prior(network: nn.Module, card: ModelCard, folder: Path, dtype: torch.d
         save_file(
             {name: tensor.detach().to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()},
             partial,
+            {NETWORK: json.dumps(card.network, sort_keys=True)},
         )
         card = replace(card, sha256=file_sha256(partial))
         partial_card.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
@@ -153,7 +157,7 @@ def _load(path: Path) -> tuple[nn.Module, ModelCard]:
         _check_hash(card, path)
         _check_tensors(path)
         network, tensors = build_network(_fitting(card, path)), load_file(path)
-        _check_shapes(network, tensors, path)
+        _check_shapes(network, tensors, card, path)
         network.load_state_dict(tensors)  # float16 on disk; copied into the network's own float32
     except (
         SafetensorError,
@@ -193,13 +197,20 @@ def _check_hash(card: ModelCard, path: Path) -> None:
         )
 
 
-def _check_shapes(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _check_shapes(network: nn.Module, tensors: dict[str, torch.Tensor], card: ModelCard, path: Path) -> None:
     """Refuse weights of another network than the card's.
 
     Raises
     ------
-    PriorError : layers are missing, left over, or of another shape.
+    PriorError : the file says so, or layers are missing, left over, or of another shape.
     """
+    with safe_open(str(path), "pt") as stored:
+        told = (stored.metadata() or {}).get(NETWORK)  # older files do not say
+    if told is not None and json.loads(told) != json.loads(json.dumps(card.network)):
+        raise PriorError(
+            f"{path.name} was saved as another network than its card describes.",
+            "Copy weights and card again, from the same place.",
+        )
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     other = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))

@@ -32,13 +32,14 @@ from numpy.typing import NDArray
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.training.data import DataSource, TrainingSet
 from KLIPCore.maps.half_size import halved
-from KLIPCore.maps.typicality import SMALLEST_BODY, body_box_slices, quantities
+from KLIPCore.maps.typicality import LEAST_SLICES, SMALLEST_BODY, body_box_slices, quantities
 
 THUMB = 32
 """Side at which slices of both sets are compared."""
 
 SAME_LEVELS = 0.4
-"""Root mean square difference, of 255, below which two slices are one: rounding makes 0.1, other noise of one phantom 0.7."""
+"""Root mean square difference, of 255, below which two slices are one: rounding makes 0.1, other noise of one phantom
+0.7, another BTCV patient 17 at least."""
 
 SAME_PART = 0.5
 """A patient is in both sets where so many of the slices of one volume are found in another."""
@@ -122,7 +123,9 @@ TEXTS = {
 
 def _odd_ones(learned: TrainingSet) -> list[tuple[str, str, str]]:
     """File, quantity and sentence of each patient that is unlike the others."""
-    studies = [(entry["file"], *study) for entry, study in zip(learned.entries, _studies(learned), strict=True) if study]
+    studies = [
+        (entry["file"], *study) for entry, study in zip(learned.entries, _studies(learned), strict=True) if study
+    ]
     if len(studies) < LEAST_PATIENTS:
         return []
     library = [body_box_slices(images, body) for _, images, body in studies]
@@ -145,11 +148,13 @@ def _odd_ones(learned: TrainingSet) -> list[tuple[str, str, str]]:
 def _studies(learned: TrainingSet) -> Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]] | None]:
     """Images and bodies of each volume at half the size; None where there is too little to judge."""
     for entry, slices in _volumes(learned):
-        some = slices[np.unique(np.linspace(0, len(slices) - 1, MOST_SLICES).round().astype(int))] if len(slices) else []
+        some = (
+            slices[np.unique(np.linspace(0, len(slices) - 1, MOST_SLICES).round().astype(int))] if len(slices) else []
+        )
         images = [halved(own.astype(np.float32) / 255) for own in some]
         body = [ndi.binary_fill_holes(image > 0.02) for image in images]
         seen = [k for k, inside in enumerate(body) if inside.sum() >= SMALLEST_BODY]
-        if len(seen) < 3 or str(entry["file"]).startswith("SIMULATED"):
+        if len(seen) < LEAST_SLICES or str(entry["file"]).startswith("SIMULATED"):
             yield None
         else:
             yield np.stack([images[k] for k in seen]).astype(np.float32), np.stack([body[k] for k in seen])

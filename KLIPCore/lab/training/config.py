@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from KLIPCore.volume.untrusted import read_yaml
 
 OPTIMISERS = ("adamw", "muon")
 """AdamW, or :class:`KLIPCore.lab.training.muon.Muon`, which takes fewer steps and a rate some times larger."""
+
+
+REQUIRED = ("name", "anatomy", "window", "sources", "validation")
+"""What every configuration says."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class TrainingConfig:
             raise ConfigError(
                 f"There is no optimiser called '{self.optimiser}'.", f"Choose one of: {', '.join(OPTIMISERS)}."
             )
+        counts = ("steps", "warmup_steps", "decay_steps", "save_every", "n_validation")
+        none = [name for name in counts if getattr(self, name) < 1] + ([] if self.patches else ["patches"])
+        if none:
+            raise ConfigError(f"A training without {' and '.join(none)} is none.", "Give numbers of 1 at least.")
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:
@@ -97,6 +106,13 @@ class TrainingConfig:
         """
         try:
             fields = read_yaml(path)
+            known = {own.name for own in dataclass_fields(cls)}
+            if not isinstance(fields, dict):
+                raise ValueError("it holds no settings")
+            if unknown := sorted(map(str, fields.keys() - known)):
+                raise ValueError(f"there is no setting called {', '.join(unknown)}")
+            if absent := [name for name in REQUIRED if not fields.get(name)]:
+                raise ValueError(f"{', '.join(absent)} must be given")
             fields["window"] = Window(**fields["window"])
             for key in ("sources", "validation"):
                 fields[key] = tuple(DataSource.from_dict(s) for s in fields[key])

@@ -96,7 +96,13 @@ class Teacher:
         """Return what the pupil's card says of it."""
         training = self.card.training
         kept = {name: training.get(name) for name in ("steps", "seconds", "device", "validation_rmse")}
-        return {"name": self.card.name, "sha256": self.card.sha256, "network": self.card.network, "share": SHARE, **kept}
+        return {
+            "name": self.card.name,
+            "sha256": self.card.sha256,
+            "network": self.card.network,
+            "share": SHARE,
+            **kept,
+        }
 
 
 def taught(

@@ -22,6 +22,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def halfway_fields(slices: NDArray[np.uint8], counts: Sequence[int], folder: Pat
         return kept
     small = _small(slices)
     ends = np.cumsum([0, *patients])
-    own = [small[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    own = [small[a:b] for a, b in pairwise(ends)]
     fields = np.zeros((len(small), PARTNERS, 2, GRID, GRID), np.float16)
     for p, images in enumerate(own):
         for m in range(PARTNERS):

@@ -4,7 +4,7 @@ Two priors are only as different as two seeds of one of them are alike. The same
 each seed, in ``OUT/seed0``, ``OUT/seed1`` …; a stopped call continues. Printed is the validation error at each noise
 level, seed by seed, with mean and standard deviation, and the same goes into ``OUT/seeds.md``.
 
-    python -m KLIPCore.lab.training.seeds configs/train_abdomen.yaml --data FOLDER -o OUT --seeds 0 1 2 --backbone whole
+    python -m KLIPCore.lab.training.seeds configs/train_abdomen.yaml --data FOLDER -o OUT --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def seeds_table(found: Mapping[int, Mapping[str, float]]) -> str:
     for sigma in next(iter(found.values())):
         errors = np.array([own[sigma] for own in found.values()])
         mean, spread = float(errors.mean()), float(errors.std(ddof=1))
-        rows.append((sigma, *(f"{e:.5f}" for e in errors), f"{mean:.5f}", f"{spread:.5f}", f"{100 * spread / mean:.1f} %"))
+        rows.append(
+            (sigma, *(f"{e:.5f}" for e in errors), f"{mean:.5f}", f"{spread:.5f}", f"{100 * spread / mean:.1f} %")
+        )
     head = ("σ", *(f"seed {seed}" for seed in found), "mean", "standard deviation", "of the mean")
     return table(head, rows)
 

@@ -70,6 +70,8 @@ def format_of(source: Path) -> str:
         or source.suffix in (".msgpack", ".flax")
     ):
         return "flax"
+    if not source.exists():
+        raise PriorError(f"There is nothing at {source}.", "Check the path of the checkpoint.")
     raise PriorError(
         f"{source.name} is not a checkpoint of a known format.",
         "Give an EDM or PaDIS .pkl, a diffusers UNet2DModel folder, or a Flax checkpoint, or say --format.",

@@ -31,18 +31,24 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_patients(tmp_path_factory.mktemp("patients"))
 
 
-def abdomen(rng: np.random.Generator, side: int = 128) -> np.ndarray:
-    """Six slices of an abdomen: a body, a liver, a spine, each a little different."""
+def abdomen(rng: np.random.Generator, side: int = 128, liver: float = 0.6) -> np.ndarray:
+    """Fourteen slices of an abdomen: a body, a liver that ends, a spleen, a spine, each a little different."""
     rows, columns = np.mgrid[:side, :side] / (side / 2) - 1
-    a, b = 0.85 + 0.03 * rng.normal(), 0.6 + 0.03 * rng.normal()
+    a, b, shift = 0.85 + 0.03 * rng.normal(), 0.6 + 0.03 * rng.normal(), 0.03 * rng.normal(size=2)
+    hu = liver + 0.01 * rng.normal()
 
     def inside(x: float, y: float, w: float, h: float) -> np.ndarray:
         return ((columns - x) / w) ** 2 + ((rows - y) / h) ** 2 < 1
 
-    image = np.where(inside(0, 0, a, b), 0.4, 0.0)
-    image[inside(-0.35, -0.05 + 0.03 * rng.normal(), 0.32, 0.35)] = 0.6 + 0.01 * rng.normal()
-    image[inside(0, 0.38, 0.12, 0.12)] = 0.95
-    return np.stack([np.where(image > 0, image + 0.02 * rng.normal(size=image.shape), 0.0) for _ in range(6)])
+    out = []
+    for k in range(14):
+        jitter, size = 0.03 * rng.normal(size=6), 0.15 + 0.017 * k
+        image = np.where(inside(0, 0, a + jitter[0], b + jitter[1]), 0.4, 0.0)
+        image[inside(-0.35 + shift[0] + jitter[2], shift[1] + jitter[3], size, size)] = hu
+        image[inside(0.45 + jitter[4], jitter[5], 0.12 + 0.03 * rng.random(), 0.15)] = hu + 0.02
+        image[inside(jitter[4], 0.38, 0.12, 0.12)] = 0.95
+        out.append(np.where(image > 0, image + 0.02 * rng.normal(size=image.shape), 0.0))
+    return np.stack(out)
 
 
 def as_set(stacks: dict[str, np.ndarray]) -> TrainingSet:
@@ -56,13 +62,12 @@ def test_a_chest_among_abdomens_is_refused_and_another_phase_is_told() -> None:
     stacks = {f"p{k}": abdomen(rng) for k in range(6)}
     assert judge_set(as_set(stacks)) == []
     lungs = abdomen(rng)
-    lungs[:, 40:80, 20:56] = lungs[:, 40:80, 72:108] = 0.0
-    with pytest.raises(ConfigError, match="chest: it has more slices with much air") as told:
+    lungs[:, 44:84, 28:56] = lungs[:, 44:84, 72:100] = 0.0
+    with pytest.raises(ConfigError, match="chest: it has more slices with much air inside") as told:
         judge_set(as_set(stacks | {"chest": lungs}))
     assert "mixed: true" in told.value.remedy
     assert any(note.startswith("chest: ") for note in judge_set(as_set(stacks | {"chest": lungs}), mixed=True))
-    arterial = abdomen(rng)
-    arterial[(arterial > 0.5) & (arterial < 0.7)] += 0.2
+    arterial = abdomen(rng, liver=0.8)
     notes = judge_set(as_set(stacks | {"arterial": arterial}))
     assert [note.split(":")[0] for note in notes] == ["arterial"]
     assert "another contrast phase" in notes[0]
