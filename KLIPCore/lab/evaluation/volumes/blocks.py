@@ -49,7 +49,8 @@ def block_figures(
     organs = None if organ is None else framing.orientation.apply(organ)
     cell = framing.frame.size // cells.nats.shape[-1]
     reach = max(1, round(cells.block_mm / framing.frame.pixel_mm))
-    body, inside = [], []
+    body: list[float] = []
+    inside: list[float] = []
     for place, index in enumerate(cells.indices):
         framed = _framed(framing, lesions, index)
         if framed.sum() < MIN_LESION_PIXELS:
