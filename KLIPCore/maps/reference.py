@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.errors import TraceError
+from KLIPCore.errors import OutputError, TraceError
 from KLIPCore.maps.block_laws import BlockLaws, surprise_of
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import KINDS, Evidence
@@ -186,7 +187,12 @@ class Reference:
         return "\n".join(lines)
 
     def save(self, path: Path) -> str:
-        """Write one ``.npz`` of plain arrays; returns its SHA-256."""
+        """Write one ``.npz`` of plain arrays; returns its SHA-256.
+
+        Raises
+        ------
+        OutputError : it cannot be written there.
+        """
         meta = {
             "litres": self.litres,
             "block_mm": [law.block_mm for law in self.laws],
@@ -209,11 +215,18 @@ class Reference:
         }
         part = path.with_name(path.name + ".part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
             part.replace(path)
+        except OSError as error:
+            raise OutputError(
+                f"The reference of health cannot be written to {path} ({error.strerror or error}).",
+                "Choose another file with -o.",
+            ) from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     @classmethod

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from KLIPCore.config import Config, RegionConfig
-from KLIPCore.errors import TraceError
+from KLIPCore.errors import OutputError, TraceError
 from KLIPCore.maps.block_laws import QUANTILES, BlockLaws, rarity
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
@@ -207,6 +207,9 @@ def test_a_gap_between_slices_stays_a_gap() -> None:
 def test_a_reference_is_read_back(tmp_path: Path) -> None:
     made = reference(laws(), laws(24.0, 30.0))
     digest = made.save(tmp_path / "x.reference.npz")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        made.save(tmp_path / "file" / "x.reference.npz")
     back = Reference.load(tmp_path / "x.reference.npz")
     assert len(digest) == 64
     assert back.settings == made.settings
