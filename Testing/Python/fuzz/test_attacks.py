@@ -42,7 +42,7 @@ from KLIPCore.lab.published.artifact import Artifact
 from KLIPCore.lab.published.report import read_mask
 from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.maps.trace import SliceTrace
-from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.priors.checkpoint import file_sha256, load_prior
 from KLIPCore.runs.folder import OWN_FILES
 from KLIPCore.runs.rerun import redo_regions
 from KLIPCore.volume.untrusted import load_npz
@@ -319,7 +319,7 @@ def test_headers_of_gigabytes(length: int, tmp_path: Path) -> None:
     path = write_tiny_prior(tmp_path)
     path.write_bytes(struct.pack("<Q", length) + path.read_bytes()[8:])
     card = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(json.dumps({**card, "sha256": ""}))
+    path.with_suffix(".json").write_text(json.dumps({**card, "sha256": file_sha256(path)}))
     refused(lambda: load_prior(path), PriorError)
 
 
@@ -335,7 +335,7 @@ def test_cards_of_networks_that_fill_the_memory(change: dict, tmp_path: Path) ->
     path = write_tiny_prior(tmp_path)
     card = json.loads(path.with_suffix(".json").read_text())
     network = {**card["network"], **change.get("network", {})}
-    path.with_suffix(".json").write_text(json.dumps({**card, **change, "network": network, "sha256": ""}))
+    path.with_suffix(".json").write_text(json.dumps({**card, **change, "network": network}))
     refused(lambda: load_prior(path), PriorError)
 
 
