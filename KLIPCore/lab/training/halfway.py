@@ -116,7 +116,7 @@ def field_to(image: NDArray[np.floating], other: NDArray[np.floating]) -> NDArra
     for _ in range(5):
         if _least_jacobian(field) >= LEAST_JACOBIAN:
             return field
-        field = field / 2
+        field = (field / 2).astype(np.float32)
     return np.zeros_like(field)
 
 
