@@ -20,6 +20,7 @@ from KLIPCore.errors import ConfigError, GeometryError, InputError, OutputError
 from KLIPCore.export.files import written
 from KLIPCore.io.images import FORMATS, image_format, write_image
 from KLIPCore.io.sinogram import HTC2022_IMAGE, read_htc2022, read_sinogram
+from KLIPCore.io.sinogram_doubts import doubts
 from KLIPCore.volume.geometry import Geometry, ImageGrid2D
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.untrusted import check_name
@@ -55,6 +56,7 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     """
     check_output(out)
     sinogram, geometry, truth = _read(path)
+    told = doubts(sinogram, geometry)
     if views is not None:
         keep = evenly_spread(views, geometry.n_views)
         sinogram, geometry = sinogram[keep], geometry.views(keep)
@@ -75,7 +77,7 @@ def reconstruct_file(path: Path, out: Path, method: str, views: int | None, size
     )
     if truth is not None and truth.shape == image.shape:
         text += f"\nDice against the truth mask: {dice(found > otsu_threshold(found), truth):.4f}"
-    return text
+    return "\n".join([text, *told])
 
 
 def reconstruct_folder(folder: Path, methods: Sequence[str], views: Sequence[int]) -> str:

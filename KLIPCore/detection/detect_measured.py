@@ -28,6 +28,7 @@ from KLIPCore.detection.run_precision import settle
 from KLIPCore.errors import PriorError, TraceError
 from KLIPCore.io.projections import holds_projections, read_projections
 from KLIPCore.io.sinogram import PICTURES, check_attenuation, read_htc2022, read_sinogram
+from KLIPCore.io.sinogram_doubts import doubts
 from KLIPCore.io.study import SCANS
 from KLIPCore.physics.solve import least_squares
 from KLIPCore.priors.checkpoint import load_prior
@@ -166,7 +167,8 @@ def _sinogram(path: Path, prior: Prior) -> _Sinogram:
     PriorError : projections of a patient, and a prior whose window leaves out air.
     """
     if not path.is_dir():
-        return _Sinogram(*(read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)))
+        data, geometry = read_htc2022(path)[:2] if path.name.startswith("htc2022_") else read_sinogram(path)
+        return _Sinogram(data, geometry, told=(*_Sinogram.told, *doubts(data, geometry)))
     if prior.card.window.lo_hu > -1000:
         raise PriorError(
             f"The prior {prior.card.name} knows HU from {prior.card.window.lo_hu:g} on, and projections add up all "

@@ -8,10 +8,13 @@ tells of it. So the columns are moved until opposite rays agree best.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from KLIPCore.errors import GeometryError
+from KLIPCore.io.sinogram_order import noise_variance
 from KLIPCore.volume.geometry import FanBeam
 
 MOST_COLUMNS, STEP = 3.0, 0.125
@@ -20,6 +23,16 @@ FULL_TURN = 0.02
 """Part of a turn that may be missing."""
 PLAIN = 0.9
 """By this factor at least must opposite rays agree better than where the file puts the middle."""
+LEAST_VIEWS, LEAST_BINS, LEAST_RAYS = 16, 16, 0.02
+WIDEST_GAP_RAD = math.radians(12)
+"""Between views farther apart than this nothing is interpolated."""
+UNLIKE, CLEARLY = 0.2, 4.0
+"""Opposite rays differ by more than the former part of what any two do, and by the latter factor more than if the fan
+went round the other way.
+"""
+HARDLY_ALIKE, LEAST_VARIATION, ABOVE_NOISE = 0.45, 1e-3, 50.0
+"""Or by more than the first, where the variation over views is more than these parts of the mean square and the noise.
+"""
 
 
 def misplaced_columns(sinogram: NDArray[np.floating], geometry: FanBeam) -> float | None:
@@ -70,3 +83,69 @@ def _disagreement(data: NDArray[np.float64], geometry: FanBeam, step: float, mov
         (1 - part_c) * data[view1, column0] + part_c * data[view1, column1]
     )
     return float(np.mean((data[:, kept] - opposite) ** 2))
+
+
+def check_opposite(sinogram: NDArray[np.floating], geometry: FanBeam) -> None:
+    """Refuse a fan of which opposite rays do not agree, or agree only if it went round the other way.
+
+    Nothing is asked of an object that looks alike from everywhere, of noise, and where no line was measured from both
+    ends; and an object that is its own mirror image agrees either way.
+
+    Parameters
+    ----------
+    sinogram : (n_views, n_detectors) line integrals.
+    geometry : its fan.
+
+    Raises
+    ------
+    GeometryError : the views were not taken at those angles, or not by that fan.
+    """
+    if len(sinogram) < LEAST_VIEWS or sinogram.shape[1] < LEAST_BINS:
+        return
+    data = np.asarray(sinogram, np.float64)
+    given = _part_unlike(data, geometry)
+    if given < UNLIKE:
+        return
+    if _part_unlike(data[:, ::-1], replace(geometry, offset_mm=-geometry.offset_mm)) < given / CLEARLY:
+        raise GeometryError(
+            "Rays that run along one line from either end agree only if the fan turned the other way, or the bins ran "
+            "the other way.",
+            "Give every angle with the other sign, or reverse the order of the bins in all views.",
+        )
+    variation = float(((data - data.mean(0)) ** 2).mean())
+    least = max(LEAST_VARIATION * float((data**2).mean()), ABOVE_NOISE * noise_variance(data))
+    if given > HARDLY_ALIKE and variation > least:
+        raise GeometryError(
+            "Rays that run along one line from either end do not agree: the views were taken at other angles, or by "
+            "another fan.",
+            "Give every view the angle it was taken at, in the order of the rows; check pitch, offset and distances.",
+        )
+
+
+def _part_unlike(data: NDArray[np.float64], geometry: FanBeam) -> float:
+    """Mean square difference of opposite rays as part of that of any two of the same bins; 0 without such rays."""
+    turn = 2 * math.pi
+    theta = np.mod(np.asarray(geometry.angles_rad, np.float64), turn)
+    order = np.argsort(theta, kind="stable")
+    theta, data = theta[order], data[order]
+    gamma = geometry.fan_angles()
+    column = np.interp(-gamma, gamma, np.arange(len(gamma)), left=-1, right=-1)
+    kept = np.flatnonzero((column >= 0) & (np.abs(gamma) > 0.25 * np.abs(gamma).max()))
+    if not len(kept):
+        return 0.0
+    wanted = np.mod(theta[:, None] + math.pi - 2 * gamma[kept], turn)
+    after = np.searchsorted(theta, wanted) % len(theta)
+    before = after - 1
+    span = np.mod(theta[after] - theta[before], turn)
+    seen = (span > 0) & (span < WIDEST_GAP_RAD)
+    if seen.sum() < LEAST_RAYS * seen.size:
+        return 0.0
+    part = np.mod(wanted - theta[before], turn) / np.where(span > 0, span, 1)
+    low = np.minimum(np.floor(column[kept]).astype(np.intp), len(gamma) - 2)
+    shift = column[kept] - low
+    rows = [(1 - shift) * data[k, low] + shift * data[k, low + 1] for k in (before, after)]
+    opposite = (1 - part) * rows[0] + part * rows[1]
+    any_two = data[:, kept].var(0) + data[:, low].var(0) + (data[:, kept].mean(0) - data[:, low].mean(0)) ** 2
+    unlike = ((data[:, kept] - opposite) ** 2)[seen].mean()
+    usual = np.broadcast_to(any_two, seen.shape)[seen].mean()
+    return float(unlike / usual) if usual > 0 else 0.0

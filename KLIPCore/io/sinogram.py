@@ -37,7 +37,10 @@ from KLIPCore.errors import (
 )
 from KLIPCore.io.line_integrals import check_angles, check_degrees, check_unit
 from KLIPCore.io.matlab import plain_fields, read_mat
+from KLIPCore.io.opposite_rays import check_opposite
+from KLIPCore.io.sinogram_doubts import check_filled
 from KLIPCore.io.sinogram_moments import check_views
+from KLIPCore.io.sinogram_order import check_order
 from KLIPCore.io.sinogram_scale import check_scale
 from KLIPCore.volume.geometry import FanBeam, Geometry, ImageGrid2D
 from KLIPCore.volume.untrusted import json_object, load_npz, read_json
@@ -308,7 +311,11 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     check_angles(sinogram, geometry)
     check_unit(sinogram)
     check_views(sinogram, geometry)
+    check_order(sinogram, geometry)
+    if isinstance(geometry, FanBeam):
+        check_opposite(sinogram, geometry)
     check_scale(sinogram, geometry)
+    check_filled(sinogram, geometry)
 
 
 def check_attenuation(sinogram: NDArray[np.floating]) -> None:

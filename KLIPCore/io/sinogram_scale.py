@@ -31,6 +31,8 @@ UNEVEN, BETTER = 0.015, 3.0
 """Relative standard deviation of the mass over views that line integrals of a scanner stay below, or make smaller than
 another reading of the values does by the latter factor.
 """
+RIM = 0.05
+"""Rays that pass an object's rim only, as part of the largest: where a short scan lacks these, they count as 0."""
 PATIENT_MM = (100.0, 700.0)
 NARROWEST_MM, WIDEST_MM = 1.0, 1200.0
 """Wider than any patient with both arms, and a patient whose pitch is in metres."""
@@ -46,39 +48,40 @@ SATURATED = (0.8, 1.02)
 
 @dataclass(frozen=True, eq=False)
 class ParallelViews:
-    """A sinogram as evenly spread parallel views of half a turn.
+    """A sinogram as parallel views, evenly spread over half a turn where they go all around.
 
     Attributes
     ----------
     angles : (n,) φ in radians from 0 to π.
     s : (m,) distances of the rays from the isocentre in mm, evenly spaced.
     values : (n, m).
+    all_around : whether they are of half a turn; if not, only their masses tell anything.
     """
 
     angles: NDArray[np.float64]
     s: NDArray[np.float64]
     values: NDArray[np.float64]
+    all_around: bool = True
 
     @classmethod
     def of(cls, sinogram: NDArray[np.floating], geometry: Geometry) -> ParallelViews | None:
-        """Return the views of a scan that saw an object whole from all around; None for others."""
+        """Return the views of a scan that saw an object whole: all around, or some of a fan's; None for others."""
         n_views, n_bins = sinogram.shape
         if n_views < LEAST_VIEWS or n_bins < LEAST_BINS:
             return None
         if not _seen_whole(sinogram):
             return None
-        turn = 2 * math.pi if isinstance(geometry, FanBeam) else math.pi
-        theta = np.mod(np.asarray(geometry.angles_rad, np.float64), turn)
-        flipped = np.mod(np.asarray(geometry.angles_rad), 2 * math.pi) >= turn  # the same lines from behind
-        order = np.argsort(theta, kind="stable")
-        gaps = np.diff(np.append(theta[order], theta[order[0]] + turn))
-        if gaps.max() > WIDEST_GAP_RAD:
-            return None
         u = (np.arange(n_bins) - (n_bins - 1) / 2) * geometry.pitch_mm + geometry.offset_mm
         n = min(n_views, MOST_VIEWS)
         phi = np.arange(n) * math.pi / n
         if isinstance(geometry, FanBeam):
-            return cls._of_fan(sinogram[order].astype(np.float64), theta[order], u, geometry, phi)
+            return cls._of_fan(sinogram.astype(np.float64), geometry, phi)
+        theta = np.mod(np.asarray(geometry.angles_rad, np.float64), math.pi)
+        flipped = np.mod(np.asarray(geometry.angles_rad), 2 * math.pi) >= math.pi  # the same lines from behind
+        order = np.argsort(theta, kind="stable")
+        gaps = np.diff(np.append(theta[order], theta[order[0]] + math.pi))
+        if gaps.max() > WIDEST_GAP_RAD:
+            return None
         s = np.linspace(-np.abs(u).max(), np.abs(u).max(), n_bins)
         lines = np.stack(
             [
@@ -86,27 +89,34 @@ class ParallelViews:
                 for row, back in zip(sinogram[order].astype(np.float64), flipped[order], strict=True)
             ]
         )
-        return cls(phi, s, _at(lines, theta[order], phi, math.pi, mirrored=True))
+        return cls(phi, s, _at(lines, theta[order], phi, math.pi, mirrored=True)[0])
 
     @classmethod
-    def _of_fan(
-        cls,
-        rows: NDArray[np.float64],
-        theta: NDArray[np.float64],
-        u: NDArray[np.float64],
-        geometry: FanBeam,
-        phi: NDArray[np.float64],
-    ) -> ParallelViews:
-        """Rebin: the line (φ, s) is the ray γ = asin(s / R) of the view θ = φ + γ."""
-        gamma = u / geometry.source_detector_mm if geometry.equiangular else np.arctan(u / geometry.source_detector_mm)
+    def _of_fan(cls, rows: NDArray[np.float64], geometry: FanBeam, phi: NDArray[np.float64]) -> ParallelViews | None:
+        """Rebin: the line (φ, s) is the ray γ = asin(s / R) of the view φ + γ, and −γ of the view φ + π − γ.
+
+        So half a turn and the fan's angle see each line once.
+        """
+        turn = 2 * math.pi
+        theta = np.mod(np.asarray(geometry.angles_rad, np.float64), turn)
+        order = np.argsort(theta, kind="stable")
+        gamma = geometry.fan_angles()
         radius = geometry.source_origin_mm * np.sin(np.abs(gamma).max())
-        s = np.linspace(-radius, radius, len(u))
+        s = np.linspace(-radius, radius, len(gamma))
         wanted = np.arcsin(s / geometry.source_origin_mm)
-        rows = np.stack([np.interp(wanted, gamma, row, 0.0, 0.0) for row in rows])
-        columns = [
-            _at(rows[:, [k]], theta, np.mod(phi + wanted[k], 2 * math.pi), 2 * math.pi)[:, 0] for k in range(len(s))
-        ]
-        return cls(phi, s, np.stack(columns, axis=1))
+        rows = np.stack([np.interp(wanted, gamma, row, 0.0, 0.0) for row in rows[order]])
+        seen = np.zeros((len(phi), len(s)), bool)
+        values = np.zeros((len(phi), len(s)))
+        for k in range(len(s)):
+            one, near = _at(rows[:, [k]], theta[order], np.mod(phi + wanted[k], turn), turn)
+            other, far = _at(rows[:, [-1 - k]], theta[order], np.mod(phi + math.pi - wanted[k], turn), turn)
+            values[:, k] = np.where(near, one[:, 0], np.where(far, other[:, 0], 0))
+            seen[:, k] = near | far
+        object_mm = np.abs(s)[(rows > RIM * rows.max()).any(0)].max(initial=0)
+        whole = seen[:, np.abs(s) <= object_mm].all(1)
+        if whole.sum() < FEWEST_VIEWS:
+            return None
+        return cls(phi[whole], s, values[whole], bool(whole.all()))
 
     def unevenness(self, values: NDArray[np.float64]) -> float:
         """Return the relative standard deviation of the mass over views."""
@@ -135,7 +145,7 @@ class ParallelViews:
             picture += np.interp(x * math.cos(phi) + y * math.sin(phi), self.s, row)
         picture *= math.pi / len(self.angles)
         dense = picture[picture > BODY_PART * np.quantile(picture, 0.98)]
-        return float(np.median(dense))
+        return float(np.median(dense)) if dense.size else math.nan
 
     def _place(self) -> tuple[float, float]:
         """The centre of mass, whose distance is a cosine of the angle (order 1 of the same conditions)."""
@@ -151,8 +161,11 @@ def _at(
     wanted: NDArray[np.float64],
     turn: float,
     mirrored: bool = False,
-) -> NDArray[np.float64]:
-    """Rows between those at sorted angles, linearly; a turn on they come again, or mirrored."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Rows between those at sorted angles, linearly, and which lie between near ones.
+
+    A turn on they come again, or mirrored.
+    """
     again = rows[:1, ::-1] if mirrored else rows[:1]
     before = rows[-1:, ::-1] if mirrored else rows[-1:]
     rows = np.concatenate([before, rows, again])
@@ -160,7 +173,7 @@ def _at(
     right = np.clip(np.searchsorted(theta, wanted), 1, len(theta) - 1)
     span = theta[right] - theta[right - 1]
     part = np.where(span > 0, (wanted - theta[right - 1]) / np.where(span > 0, span, 1), 0)[:, None]
-    return (1 - part) * rows[right - 1] + part * rows[right]
+    return (1 - part) * rows[right - 1] + part * rows[right], span <= WIDEST_GAP_RAD
 
 
 def _seen_whole(sinogram: NDArray[np.floating]) -> bool:
@@ -198,6 +211,8 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
             )
         return
     _check_mass(views, top)
+    if not views.all_around:
+        return
     width = views.width_mm()
     if width < NARROWEST_MM:
         raise GeometryError(
