@@ -128,12 +128,14 @@ class Acquisition:
     name : what chooses it after the series' own name and a slash, e.g. "2"; empty when it is the whole series.
     label : what tells it from the others: "acquisition 2, at 12:05:00"; empty when it is the whole series.
     copies : files left out because they hold instances that are there already.
+    frames : frames of its only file that are meant, counted from 0; empty for all.
     """
 
     members: Members
     name: str = ""
     label: str = ""
     copies: tuple[Path, ...] = field(default=())
+    frames: tuple[int, ...] = ()
 
 
 def acquisitions(members: Members) -> list[Acquisition]:

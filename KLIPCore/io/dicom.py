@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, UnreadableFileError
+from KLIPCore.io.enhanced import frame_headers
 from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
 from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
 from KLIPCore.io.pixels import is_lossy, left_empty, only_stored_bits, stored_pixels
@@ -225,8 +226,11 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
         raise damaged from error
     if not frames:
         raise damaged
-    stacked = stack([Plane.of_header(frame, f"frame {n} of {file.name}") for n, frame in enumerate(frames, 1)])
-    order, grid = stacked.order, stacked.grid
+    chosen = info.frames if info.frames and files == info.files else tuple(range(len(frames)))
+    if max(chosen) >= len(frames):
+        raise damaged
+    stacked = stack([Plane.of_header(frames[n], f"frame {n + 1} of {file.name}") for n in chosen])
+    order, grid = [chosen[index] for index in stacked.order], stacked.grid
     announced = (len(frames), *grid.shape[1:]) if len(frames) > 1 else grid.shape[1:]
     stored = stored_pixels(dataset, file.name, announced).reshape(len(frames), *grid.shape[1:])
     array = np.empty(grid.shape, np.float32)
@@ -246,38 +250,6 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
         choice=info.choice if len(info.files) == 1 else "",
     )
     return Volume(array, grid, source)
-
-
-def frame_headers(dataset: Dataset) -> list[Dataset]:
-    """Return one flat header a frame.
-
-    The multi-frame functional groups (DICOM PS3.3, C.7.6.16), per frame over shared.
-
-    Parameters
-    ----------
-    dataset : an Enhanced or Legacy Converted Enhanced CT image.
-    """
-    groups = (
-        "PlanePositionSequence",
-        "PlaneOrientationSequence",
-        "PixelMeasuresSequence",
-        "PixelValueTransformationSequence",
-        "CTImageFrameTypeSequence",
-    )
-    top = ("Rows", "Columns", "FrameOfReferenceUID", *PIXEL_TAGS[3:])
-    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    headers = []
-    for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
-        header = Dataset()
-        for keyword in top:
-            if keyword in dataset:
-                header[keyword] = dataset[keyword]
-        for name in groups:
-            items = frame.get(name) or shared[0].get(name)
-            if items:
-                header.update(items[0])
-        headers.append(header)
-    return headers
 
 
 def _load(file: Path) -> Dataset:

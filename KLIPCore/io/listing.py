@@ -26,6 +26,7 @@ from pydicom.uid import (
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, NotCTError, UnreadableFileError
 from KLIPCore.io.acquisitions import TAGS as ACQUISITION_TAGS
 from KLIPCore.io.acquisitions import Acquisition, Members, acquisitions, one_of_each
+from KLIPCore.io.enhanced import stacks_of
 from KLIPCore.io.fields import AGAIN, DAMAGE, number, quiet_pydicom, read_header, text
 
 __all__ = ["DAMAGE", "SeriesInfo", "choose_series", "list_series", "number", "quiet_pydicom", "read_header", "text"]
@@ -95,6 +96,7 @@ class SeriesInfo:
     label : what tells it from those others, e.g. "acquisition 2, at 12:05:00".
     copies : files left out because their instance is there already.
     headers : the fields :data:`HEADER_TAGS` of the files.
+    frames : frames of its only file that are meant, counted from 0; empty for all.
     """
 
     series_uid: str
@@ -112,6 +114,7 @@ class SeriesInfo:
     label: str = ""
     copies: tuple[Path, ...] = ()
     headers: tuple[Dataset, ...] = field(default=(), repr=False, compare=False)
+    frames: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def choice(self) -> str:
@@ -192,7 +195,7 @@ def list_series(folder: Path, *, below: bool = True) -> list[SeriesInfo]:
             parts = acquisitions(members)
         else:
             several = sop_class_of(members[0][1]) in ENHANCED_CLASSES
-            parts = [one_of_each(members) if several else Acquisition(members)]
+            parts = stacks_of(one_of_each(members)) if several else [Acquisition(members)]
         infos += [_info(part, localizer) for part in parts]
     return sorted(infos, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.series_uid, s.localizer))
 
@@ -283,7 +286,8 @@ def _info(part: Acquisition, localizer: bool) -> SeriesInfo:
         number=None if series_number is None else int(series_number),
         description=text(first, "SeriesDescription"),
         modality=text(first, "Modality") or ("CT" if sop_class_of(first) in CT_CLASSES else "unknown"),
-        n_images=sum(int(number(h, "NumberOfFrames") or 1) for _, h in members if number(h, "Rows")),
+        n_images=len(part.frames)
+        or sum(int(number(h, "NumberOfFrames") or 1) for _, h in members if number(h, "Rows")),
         shape=(int(number(first, "Rows") or 0), int(number(first, "Columns") or 0)),
         files=tuple(path for path, _ in members),
         sop_class=sop_class_of(first),
@@ -293,6 +297,7 @@ def _info(part: Acquisition, localizer: bool) -> SeriesInfo:
         label=part.label,
         copies=part.copies,
         headers=tuple(header for _, header in members),
+        frames=part.frames,
     )
 
 
@@ -349,7 +354,8 @@ def choose_series(infos: Sequence[SeriesInfo], series: str | None = None, member
         names = [info.acquisition if info.number is None else f"{info.number}/{info.acquisition}" for info in acquired]
         remedy = f"Choose one with --series, by #place or number and acquisition ({', '.join(names[:4])})."
     if len({info.series_uid for info in candidates}) == 1 and len(acquired) == len(candidates):
-        problem = f"One series holds {len(candidates)} acquisitions of the same place and none was chosen"
+        kind = "stacks in one file" if acquired[0].frames else "acquisitions of the same place"
+        problem = f"One series holds {len(candidates)} {kind} and none was chosen"
     else:
         problem = f"{len(candidates)} CT series were found and none was chosen"
     raise AmbiguousSeriesError(f"{problem}:\n{listing(infos)}", remedy)
