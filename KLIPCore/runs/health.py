@@ -78,6 +78,17 @@ def schedule_of(config: dict[str, Any]) -> dict[str, Any]:
     return {name: config[section][name] for section, names in SCHEDULE.items() for name in names}
 
 
+def approximation_of(run: dict[str, Any]) -> str:
+    """Return the sentence that the reference of a run needs because of another schedule; empty where none is needed.
+
+    Parameters
+    ----------
+    run : the run's record.
+    """
+    reference = reference_of(run)()
+    return "" if isinstance(reference, str) else reference.approximation(schedule_of(run["config"])) or ""
+
+
 def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[StudyFit | None, str, str]:
     """Return whether a study belongs under its prior, why that cannot be told, and what must be said of the reference.
 

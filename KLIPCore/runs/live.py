@@ -27,7 +27,7 @@ from KLIPCore.maps.regions import Region, label_volume
 from KLIPCore.maps.trace import DAMAGE, KLTrace
 from KLIPCore.maps.typicality import StudyFit
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import judge_study
+from KLIPCore.runs.health import approximation_of, judge_study
 from KLIPCore.runs.rerun import maker_of, regions_of
 from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import Framing
@@ -47,7 +47,7 @@ class LiveView:
     settings : the setting.
     kl_map : float32 nats of the block centred at each voxel, on the study's own grid.
     regions : what stands out, strongest first.
-    rests_on : a sentence on what the verdict rests on, where that is not what the score promises; else empty.
+    rests_on : sentences on what the verdict rests on, where that is not what the score promises; else empty.
     by_health : whether a reference of health judged the blocks, so that the map holds surprise.
     """
 
@@ -130,6 +130,10 @@ class LiveMap:
         return judge_study(self.run, self.trace, self.framing)[0]
 
     @cached_property
+    def _approximation(self) -> str:
+        return approximation_of(self.run)
+
+    @cached_property
     def _maker(self) -> MapMaker:
         return maker_of(self.run, self.trace, self.framing, self.where)
 
@@ -150,7 +154,9 @@ class LiveMap:
         volumes = self._maker.volumes(settings, into=None if over is None else over.kl_map.array)
         regions = tuple(self.where.named(regions_of(volumes, settings)))
         cells = volumes.cells
-        return LiveView(settings, volumes.kl_map, regions, cells.rests_on, cells.null == "reference")
+        by_health = cells.null == "reference"
+        notes = (cells.rests_on, self._approximation if by_health else "")
+        return LiveView(settings, volumes.kl_map, regions, " ".join(note for note in notes if note), by_health)
 
     def to_bytes(self) -> bytes:
         """Return everything :meth:`update` needs, as one zip archive of the run folder's own files."""

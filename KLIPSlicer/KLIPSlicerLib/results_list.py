@@ -43,11 +43,12 @@ class ResultsList:
         regions = results.regions if results is not None else ()
         self._fillTable()
         self._export.refresh()
-        self._summaryLabel.text = (
-            summary(regions, results.settings, results.live.fit, results.live.where.names)
-            if results is not None
-            else _("Nothing has been examined yet.")
-        )
+        if results is None:
+            self._summaryLabel.text = _("Nothing has been examined yet.")
+            return
+        text = summary(regions, results.settings, results.live.fit, results.live.where.names)
+        rests = results.view.rests_on if results.view is not None else ""
+        self._summaryLabel.text = f"{text}\n{rests}" if rests else text
 
     def _fillTable(self) -> None:
         results = self.results

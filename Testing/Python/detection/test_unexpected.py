@@ -90,7 +90,10 @@ def test_what_is_too_little_or_approximate_is_said(run: Detection, tmp_path: Pat
 
 def test_a_rate_that_was_widened_is_told_and_why(run: Detection) -> None:
     live = LiveMap.open(run.folder.path)
-    assert live.update(RegionConfig(score="unexpected")).rests_on == ""
+    plain = live.update(RegionConfig(score="unexpected")).rests_on
+    assert "times as many" not in plain
+    assert "steps 6 (here 3)" in plain
+    assert "steps" not in live.update(RegionConfig(score="unexpected", block_mm=60.0)).rests_on
     said = live.update(RegionConfig(score="unexpected", tissue="all")).rests_on
     assert "1.3 times as many regions that are darker than expected as those that the prior has learned from" in said
     assert "brighter" not in said
