@@ -242,7 +242,8 @@ def _fitting(card: ModelCard, path: Path) -> Any:
 
     Raises
     ------
-    ValueError : it has not.
+    PriorError : it has not.
+    ValueError : the network has layers without weights.
     """
     import einops.layers.torch  # noqa: F401 - MONAI would, below, where PyTorch 2.6 cannot load what that needs
 
@@ -254,5 +255,8 @@ def _fitting(card: ModelCard, path: Path) -> Any:
     if 0 in sizes:
         raise ValueError("its card describes layers without weights")
     if n > path.stat().st_size:  # a byte for a weight at least
-        raise ValueError("its card describes a larger network than the file holds")
+        raise PriorError(
+            f"{path.name} holds the weights of another network than its card describes (fewer than that one has).",
+            "Copy weights and card again, from the same place; a published network needs klip priors convert.",
+        )
     return config

@@ -263,7 +263,7 @@ def _error(prior: UNetPrior, slices: NDArray[np.uint8]) -> dict[float, float]:
 
 def _card(made: ModelCard, given: ModelCard, done: Adaptation) -> ModelCard:
     """Return the card of an adapted prior: scans by number, for their names may be people's."""
-    training = dict(made.training)
+    training = {key: value for key, value in made.training.items() if key != "notes"}  # which name scans
     for key, words in (("data", "scan"), ("validation_data", "scan held back")):
         training[key] = [entry | {"file": f"{words} {k}"} for k, entry in enumerate(training[key], 1)]
     training["config"] = {k: v for k, v in training["config"].items() if k not in ("sources", "validation")}

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.training.config import TrainingConfig
+from KLIPCore.lab.training.devices import started_processes
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.ddpm import DDPMConfig
 from KLIPCore.priors.unet import UNetPrior
@@ -119,5 +120,14 @@ def taught(
     out : folder of the pupil.
     device : where the teacher answers.
     train : trains a configuration in a folder and returns its best weights.
+
+    Raises
+    ------
+    ConfigError : several processes were started, or it cannot teach; and what the training raises.
     """
+    if config.teacher and started_processes() > 1:
+        raise ConfigError(
+            "A teacher and its pupil are trained in one process, and several were started.",
+            "Start klip train without a launcher; or train the teacher's network by itself.",
+        )
     return Teacher.load(train(teacher_of(config), out / FOLDER), device) if config.teacher else None

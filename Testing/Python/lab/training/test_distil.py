@@ -98,6 +98,12 @@ def test_who_cannot_teach_is_refused(patients: Path, tmp_path: Path, fields: dic
         train(tiny_config(teacher=fields), patients, tmp_path)
 
 
+def test_several_processes_do_not_teach(patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="in one process"):
+        train(tiny_config(teacher=TEACHER), patients, tmp_path)
+
+
 def test_the_committed_teacher_is_as_large_as_it_says() -> None:
     config = TrainingConfig.load(REPOSITORY / "configs" / "train_abdomen_distilled.yaml")
     with torch.device("meta"):
