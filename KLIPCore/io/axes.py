@@ -46,7 +46,8 @@ def check_axes(path: Path, directions: str, spacings: str) -> None:
         return
     found = [_vector(inside) for inside in re.findall(r"\(([^)]*)\)", directions)]
     vectors = [vector for vector in found if vector is not None and len(vector) == 3]
-    if not found or any(vector is None for vector in found):
+    few = "none" in directions.lower() and len(found) < 3  # ITK would take 1 mm
+    if not found or few or any(vector is None for vector in found):
         raise no_spacing(path)
     if len(vectors) == 3 and len(found) == 3:
         check_right_angles(path, np.array(vectors).T)
@@ -76,6 +77,11 @@ def check_matrix(path: Path, fields: Mapping[str, str]) -> list[str]:
         return []
     if (steps < 0).any():
         raise GeometryError(f"{path.name} gives a negative spacing.", RESAVE)
+    for names in (("TransformMatrix", "Rotation", "Orientation"), ("Offset", "Position", "Origin")):
+        given = {tuple(found) for name in names if (found := _numbers(fields.get(name, ""))) is not None}
+        if len(given) > 1:
+            problem = f"{path.name} gives its {'axes' if 'Rotation' in names else 'place'} twice, and not alike."
+            raise GeometryError(problem, RESAVE)
     matrix = next((m for m in map(fields.get, ("TransformMatrix", "Rotation", "Orientation")) if m), "")
     cosines = _numbers(matrix)
     if cosines is not None and cosines.size == 9 and steps.size == 3:

@@ -25,6 +25,7 @@ from KLIPCore.io.enhanced import frame_headers
 from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
 from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
 from KLIPCore.io.pixels import is_lossy, left_empty, only_stored_bits, stored_pixels
+from KLIPCore.io.rescales import Rescale
 from KLIPCore.io.stack import Plane, main_stack, stack
 from KLIPCore.volume.outside import AIR_HU, air_outside
 from KLIPCore.volume.volume import Source, Volume
@@ -96,11 +97,17 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
     order, grid = stacked.order, stacked.grid
     array = np.empty(0, np.float32)
     tally = _Tally()
+    before: Rescale | None = None
     for k, index in enumerate(order):
         file = files[index]
         dataset = _load(file)
         tally.lossy += is_lossy(dataset)
-        slice_hu = hounsfield(stored_pixels(dataset, file.name, grid.shape[1:]), dataset, file.name, tally)
+        stored = stored_pixels(dataset, file.name, grid.shape[1:])
+        slice_hu = hounsfield(stored, dataset, file.name, tally)
+        rescale = Rescale(stored, dataset, file.name)
+        if before is not None:
+            rescale.check_after(before)
+        before = rescale
         if k == 0:  # not before there are pixels: headers can claim any size
             array = np.empty(grid.shape, np.float32)
         array[k] = slice_hu

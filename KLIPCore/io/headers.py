@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from KLIPCore.errors import UnreadableFileError
-from KLIPCore.io.axes import check_axes, check_matrix, check_units
+from KLIPCore.io.axes import RESAVE, check_axes, check_matrix, check_units
 
 LONGEST_HEADER = 1 << 16
 LONGEST_LINE = 900
@@ -55,6 +55,8 @@ SIDES_ASSUMED = (
     "The file does not say how the patient lies: left and right are assumed, as for a volume stored from the"
     " patient's right to left, front to back and feet to head."
 )
+ONCE = frozenset({"DimSize", "ElementSpacing", "ElementSize", "ElementType", "TransformMatrix", "Offset"})
+"""Fields of a MetaImage header of which ITK takes the last."""
 AGAIN = "Copy or export that file again."
 
 
@@ -140,6 +142,8 @@ def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
     fields: dict[str, str] = {}
     for line in start.split(b"\n"):
         name, found, value = line.decode("latin-1").partition("=")
+        if found and name.strip() in ONCE and fields.get(name.strip(), value.strip()) != value.strip():
+            raise UnreadableFileError(f"{path.name} gives {name.strip()} twice, and not alike.", RESAVE)
         if found:
             fields[name.strip()] = value.strip()
         if name.strip() == "ElementDataFile":
@@ -162,6 +166,10 @@ def _check_meta(path: Path, start: bytes, ratio: int) -> list[str]:
         _check_rest(path, data, _counts(fields.get("DimSize", "")), bits, _after(start, rb"\nElementDataFile[^\n]*\n"))
     if not {"DimSize", "ElementDataFile"} <= set(fields):
         return []  # no MetaImage: ITK says so
+    scaled = (fields.get("ElementToIntensityFunctionSlope", "1"), fields.get("ElementToIntensityFunctionOffset", "0"))
+    if tuple(map(float, scaled)) != (1.0, 0.0):
+        problem = f"{path.name} says that its numbers times {scaled[0][:20]} plus {scaled[1][:20]} are meant"
+        raise UnreadableFileError(f"{problem}, which is not read.", "Save the volume again in Hounsfield units.")
     check_units(path, fields.get("DistanceUnits", ""))
     notes = check_matrix(path, fields)
     return [*notes, *([] if {"TransformMatrix", "Rotation", "Orientation"} & set(fields) else [SIDES_ASSUMED])]

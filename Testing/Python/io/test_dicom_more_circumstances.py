@@ -336,3 +336,34 @@ def test_compression_with_loss_is_told(series: list[Path], edit: Edit, volume: V
     found, said = read(series[0].parent)
     np.testing.assert_allclose(found.array, volume.array, atol=2)
     assert "3 slices were compressed with loss" in said
+
+
+@pytest.mark.parametrize(("slope", "added"), [(1.0, -1000.0), (1.0, 40.0), (1.2, 0.0)])
+def test_a_rescale_that_changes_while_stored_values_go_on(
+    slope: float, added: float, series: list[Path], edit: Edit
+) -> None:
+    """As after an export that lost the intercept of some slices; alone, each of them looks like a CT."""
+    for file in series[4:]:
+        edit(
+            file,
+            lambda d: [
+                setattr(d, "RescaleSlope", slope * float(d.RescaleSlope)),
+                setattr(d, "RescaleIntercept", float(d.RescaleIntercept) + added),
+            ],
+        )
+    with pytest.raises(IntensityError, match=r"rescale slope or intercept is wrong|look like stored values"):
+        read_study(series[0].parent)
+
+
+def test_a_rescale_that_changes_with_the_stored_values_is_right(
+    volume: Volume, series: list[Path], edit: Edit
+) -> None:
+    for file in series[4:]:
+        edit(
+            file,
+            lambda d: [
+                setattr(d, "PixelData", (d.pixel_array - 100).astype(d.pixel_array.dtype).tobytes()),
+                setattr(d, "RescaleIntercept", float(d.RescaleIntercept) + 100),
+            ],
+        )
+    np.testing.assert_allclose(read_study(series[0].parent).array, volume.array, atol=1)

@@ -171,3 +171,24 @@ def test_a_pair_in_a_folder_is_named(volume: Volume, tmp_path: Path) -> None:
         read_study(tmp_path)
     assert isinstance(caught.value, KlipError)
     assert "Give that file" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("suffix", "swap", "error", "words"),
+    [
+        (".nrrd", ("(0.7,0,0)", "none"), GeometryError, "no spacing"),
+        (".mha", ("DimSize", "ElementSpacing = 1 1 1\nDimSize"), UnreadableFileError, "ElementSpacing twice"),
+        (".mha", ("Offset", "Rotation = 0 1 0 1 0 0 0 0 1\nOffset"), GeometryError, "axes twice"),
+        (".mha", ("Offset", "Position = 0 0 9\nOffset"), GeometryError, "place twice"),
+        (".mha", ("NDims = 3", "NDims = 3\nElementToIntensityFunctionSlope = 2"), UnreadableFileError, "times 2"),
+        (".mha", ("NDims = 3", "NDims = 3\nElementToIntensityFunctionOffset = -1024"), UnreadableFileError, "-1024"),
+    ],
+)
+def test_what_a_header_leaves_out_says_twice_or_asks_for_in_vain(
+    suffix: str, swap: tuple[str, str], error: type[KlipError], words: str, volume: Volume, tmp_path: Path
+) -> None:
+    """ITK takes 1 mm, the last of two, and the numbers as they are."""
+    array = volume.array.astype(np.int16)
+    with pytest.raises(error, match=words):
+        read_study(write(tmp_path / f"ct{suffix}", array, swap=swap))
+    read_study(write(tmp_path / f"same{suffix}", array, swap=(swap[0], swap[0])))
