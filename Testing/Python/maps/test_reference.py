@@ -240,7 +240,10 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
     made = Reference.load(path)
     assert made.refusal(load_prior().card.sha256, Config().to_dict()["measurement"]) is None
     assert made.approximation(schedule_of(Config.from_preset("quick").to_dict())) is None
-    assert "steps 6 (here 10)" in str(made.approximation(schedule_of(Config.from_preset("default").to_dict())))
+    default = schedule_of(Config.from_preset("default").to_dict())
+    assert made.approximation(default) is None
+    assert "steps 6 (here 5)" in str(made.approximation(default | {"n_steps": 5}))
+    assert "steps 6 (here 13)" in str(made.approximation(default | {"n_steps": 13}))
     assert "samples 2" in str(made.approximation(schedule_of(Config.from_preset("full").to_dict())))
     assert tuple(law.block_mm for law in made.laws) == BLOCKS_MM
     assert len(made.patients["train"]) == 11
