@@ -98,7 +98,8 @@ def judge_set(learned: TrainingSet, mixed: bool = False) -> list[str]:
     ------
     ConfigError : a volume is a cut-out, or of another anatomy than the others.
     """
-    notes, refused = [], []
+    notes: list[str] = []
+    refused: list[str] = []
     for entry in learned.entries:
         cut = float(entry.get("cut", 0.0))
         if cut > CUT_NOTED:
