@@ -202,6 +202,9 @@ def _check_air(sinogram: NDArray[np.float32], extent: float) -> None:
     width = max(sinogram.shape[1] // 20, 3)
     ends = np.concatenate([sinogram[:, :width], sinogram[:, -width:]], axis=1).astype(np.float64)
     air = float(np.median(ends))
+    alike = float(np.quantile(np.abs(ends - 1), 0.9)) < 3 * STEADY
+    if alike and sinogram.min() > 1 - 5 * STEADY and sinogram.max() > AIR_ABOVE + 1:
+        raise IntensityError("Rays through air have the value 1, the smallest: these look like I0 / I.", LOG_REMEDY)
     flat = np.abs(np.median(ends, axis=0) - air).max() < FLAT * extent
     steady = float(np.quantile(np.abs(ends - air), 0.9)) < 3 * FLAT * extent
     if flat and steady and abs(air) > NO_AIR * extent:

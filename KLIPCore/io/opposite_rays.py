@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import GeometryError
 from KLIPCore.io.sinogram_order import noise_variance
-from KLIPCore.volume.geometry import FanBeam
+from KLIPCore.volume.geometry import FanBeam, Geometry
 
 MOST_COLUMNS, STEP = 3.0, 0.125
 """How far, and how finely, the middle is looked for, in columns."""
@@ -30,7 +30,7 @@ UNLIKE, CLEARLY = 0.2, 4.0
 """Opposite rays differ by more than the former part of what any two do, and by the latter factor more than if the fan
 went round the other way.
 """
-HARDLY_ALIKE, LEAST_VARIATION, ABOVE_NOISE = 0.45, 1e-3, 50.0
+HARDLY_ALIKE, LEAST_VARIATION, ABOVE_NOISE = 0.3, 1e-3, 50.0
 """Or by more than the first, where the variation over views is more than these parts of the mean square and the noise.
 """
 
@@ -85,8 +85,8 @@ def _disagreement(data: NDArray[np.float64], geometry: FanBeam, step: float, mov
     return float(np.mean((data[:, kept] - opposite) ** 2))
 
 
-def check_opposite(sinogram: NDArray[np.floating], geometry: FanBeam) -> None:
-    """Refuse a fan of which opposite rays do not agree, or agree only if it went round the other way.
+def check_opposite(sinogram: NDArray[np.floating], geometry: Geometry) -> None:
+    """Refuse a scan of which opposite rays do not agree, or agree only if the fan went round the other way.
 
     Nothing is asked of an object that looks alike from everywhere, of noise, and where no line was measured from both
     ends; and an object that is its own mirror image agrees either way.
@@ -94,11 +94,11 @@ def check_opposite(sinogram: NDArray[np.floating], geometry: FanBeam) -> None:
     Parameters
     ----------
     sinogram : (n_views, n_detectors) line integrals.
-    geometry : its fan.
+    geometry : its scan.
 
     Raises
     ------
-    GeometryError : the views were not taken at those angles, or not by that fan.
+    GeometryError : the views were not taken at those angles, or not by that scanner.
     """
     if len(sinogram) < LEAST_VIEWS or sinogram.shape[1] < LEAST_BINS:
         return
@@ -112,25 +112,47 @@ def check_opposite(sinogram: NDArray[np.floating], geometry: FanBeam) -> None:
             "the other way.",
             "Give every angle with the other sign, or reverse the order of the bins in all views.",
         )
-    variation = float(((data - data.mean(0)) ** 2).mean())
-    least = max(LEAST_VARIATION * float((data**2).mean()), ABOVE_NOISE * noise_variance(data))
-    if given > HARDLY_ALIKE and variation > least:
+    if given > HARDLY_ALIKE and _varies(data):
         raise GeometryError(
             "Rays that run along one line from either end do not agree: the views were taken at other angles, or by "
-            "another fan.",
+            "another scanner.",
             "Give every view the angle it was taken at, in the order of the rows; check pitch, offset and distances.",
         )
 
 
-def _part_unlike(data: NDArray[np.float64], geometry: FanBeam) -> float:
+def disagreement(sinogram: NDArray[np.floating], geometry: Geometry) -> float:
+    """Return the mean square difference of rays that run along one line from either end.
+
+    It is given as part of that of any two rays, and is 0 where views hardly vary, or by little more than noise, and
+    where no line was measured from both ends.
+
+    Parameters
+    ----------
+    sinogram : (n_views, n_detectors) line integrals.
+    geometry : its scan.
+    """
+    if len(sinogram) < LEAST_VIEWS or sinogram.shape[1] < LEAST_BINS:
+        return 0.0
+    data = np.asarray(sinogram, np.float64)
+    return _part_unlike(data, geometry) if _varies(data) else 0.0
+
+
+def _varies(data: NDArray[np.float64]) -> bool:
+    """Whether views differ, and by much more than noise."""
+    variation = float(((data - data.mean(0)) ** 2).mean())
+    return variation > max(LEAST_VARIATION * float((data**2).mean()), ABOVE_NOISE * noise_variance(data))
+
+
+def _part_unlike(data: NDArray[np.float64], geometry: Geometry) -> float:
     """Mean square difference of opposite rays as part of that of any two of the same bins; 0 without such rays."""
     turn = 2 * math.pi
     theta = np.mod(np.asarray(geometry.angles_rad, np.float64), turn)
     order = np.argsort(theta, kind="stable")
     theta, data = theta[order], data[order]
-    gamma = geometry.fan_angles()
-    column = np.interp(-gamma, gamma, np.arange(len(gamma)), left=-1, right=-1)
-    kept = np.flatnonzero((column >= 0) & (np.abs(gamma) > 0.25 * np.abs(gamma).max()))
+    u = geometry.detector_mm()
+    gamma = geometry.fan_angles() if isinstance(geometry, FanBeam) else np.zeros(len(u))
+    column = np.interp(-u, u, np.arange(len(u)), left=-1, right=-1)
+    kept = np.flatnonzero((column >= 0) & (np.abs(u) > 0.25 * np.abs(u).max()))
     if not len(kept):
         return 0.0
     wanted = np.mod(theta[:, None] + math.pi - 2 * gamma[kept], turn)

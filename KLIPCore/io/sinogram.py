@@ -312,8 +312,7 @@ def _check(sinogram: NDArray[np.float32], geometry: Geometry) -> None:
     check_unit(sinogram)
     check_views(sinogram, geometry)
     check_order(sinogram, geometry)
-    if isinstance(geometry, FanBeam):
-        check_opposite(sinogram, geometry)
+    check_opposite(sinogram, geometry)
     check_scale(sinogram, geometry)
     check_filled(sinogram, geometry)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import IntensityError
 from KLIPCore.io.line_integrals import LOG_REMEDY
+from KLIPCore.io.opposite_rays import disagreement
 from KLIPCore.io.sinogram_order import seen_whole
 from KLIPCore.io.sinogram_scale import PATIENT_MM, ParallelViews
 from KLIPCore.volume.geometry import Geometry
@@ -25,11 +26,14 @@ from KLIPCore.volume.units import MU_WATER_PER_MM
 LEAST_BINS, LEAST_FIELD_MM = 16, 100.0
 FILLS, FILLED_VIEWS, MANY_VIEWS = 0.2, 0.9, 0.5
 """Rays at both ends of the detector reach the first part of a view's largest: in so many views, surely and perhaps."""
+UNITS = {10.0: "cm", 25.4: "inches"}
 ONE, NEARLY_ONE = 1e-6, 0.9
 FADES = 0.7
 """Second differences of the largest quarter of the values, as part of those of the smallest."""
 LIGHT, THIN = 0.9, 0.35
 """The largest value, as part of what water as wide as the field makes, and as wide as what is seen whole."""
+BADLY = 0.15
+"""Disagreement of opposite rays: those of 14 objects in 23 geometries, and of measured discs, stay below 0.1."""
 TISSUE_PER_MM = (0.0145, 0.030)
 """Soft tissue from 35 keV on, with what few views and edges make of its median."""
 
@@ -111,6 +115,13 @@ def doubts(sinogram: NDArray[np.float32], geometry: Geometry) -> list[str]:
     sinogram : (n_views, n_detectors) line integrals.
     geometry : its scan.
     """
+    badly = disagreement(sinogram, geometry) > BADLY
+    said = "Rays that run along one line from either end agree badly: check angles, pitch, offset and distances."
+    return [*([said] if badly else []), *_of_scale(sinogram, geometry)]
+
+
+def _of_scale(sinogram: NDArray[np.float32], geometry: Geometry) -> list[str]:
+    """What is odd in the size of the values."""
     ask = "check that the values are -log(I / I0), with the natural logarithm, and the pitch in mm."
     field = _Field.of(sinogram, geometry, MANY_VIEWS)
     if field is not None and field.width_mm >= LEAST_FIELD_MM and field.of_water < LIGHT:
@@ -120,9 +131,18 @@ def doubts(sinogram: NDArray[np.float32], geometry: Geometry) -> list[str]:
         ]
     with np.errstate(all="ignore"):
         views = ParallelViews.of(sinogram, geometry)
-        if views is None or not views.all_around or not PATIENT_MM[0] <= views.width_mm() <= PATIENT_MM[1]:
+        if views is None or not views.all_around or not views.width_mm() <= PATIENT_MM[1]:
             return []
         mu, width = views.attenuation(), views.width_mm()
+    if width < PATIENT_MM[0]:
+        for factor, unit in UNITS.items():
+            as_tissue = TISSUE_PER_MM[0] <= mu / factor <= TISSUE_PER_MM[1]
+            if PATIENT_MM[0] <= factor * width <= PATIENT_MM[1] and as_tissue:
+                return [
+                    f"What is seen is {width:.0f} mm wide and weakens rays by {mu:.3g} per mm, as a patient does if "
+                    f"lengths are in {unit}: check that pitch and distances are in mm."
+                ]
+        return []
     if TISSUE_PER_MM[0] <= mu <= TISSUE_PER_MM[1] and sinogram.max() > THIN * MU_WATER_PER_MM * width:
         return []
     if not math.isfinite(mu):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from KLIPCore.errors import GeometryError, IntensityError
+from KLIPCore.io.line_integrals import check_unit
 from KLIPCore.io.opposite_rays import check_opposite
 from KLIPCore.io.sinogram import read_htc2022, read_sinogram, write_sinogram
 from KLIPCore.io.sinogram_doubts import check_filled, doubts
@@ -109,8 +110,7 @@ def noisy(p: np.ndarray, photons: float | None) -> np.ndarray:
 
 def check(p: np.ndarray, geometry: Geometry) -> None:
     check_order(p, geometry)
-    if isinstance(geometry, FanBeam):
-        check_opposite(p, geometry)
+    check_opposite(p, geometry)
     check_scale(p, geometry)
     check_filled(p, geometry)
 
@@ -222,6 +222,39 @@ def test_a_factor_on_a_patient_is_doubted(tmp_path: Path) -> None:
         write_sinogram(tmp_path / "scan", factor * data, SCANS["fan"])
         (said,) = doubts(*read_sinogram(tmp_path / "scan.npz"))
         assert "soft tissue has 0.019" in said
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(10.0, "cm"), (25.4, "inches")])
+def test_lengths_in_another_unit_are_doubted(factor: float, unit: str) -> None:
+    geometry = SCANS["fan"]
+    assert isinstance(geometry, FanBeam)
+    other = replace(
+        geometry,
+        pitch_mm=geometry.pitch_mm / factor,
+        source_origin_mm=geometry.source_origin_mm / factor,
+        source_detector_mm=geometry.source_detector_mm / factor,
+    )
+    (said,) = doubts(measured("fan")["trunk"], other)
+    assert f"lengths are in {unit}" in said
+
+
+def test_a_fan_of_another_shape_is_doubted_or_refused() -> None:
+    """Angles halved, a distance to the isocentre for one to the detector, an offset, and a fan called parallel."""
+    geometry, p = SCANS["fan"], measured("fan")["trunk"]
+    assert isinstance(geometry, FanBeam)
+    halved = replace(geometry, angles_rad=tuple(np.asarray(geometry.angles_rad) / 2))
+    for other in (halved, replace(geometry, source_detector_mm=550.0), replace(geometry, offset_mm=36.0)):
+        assert "agree badly" in doubts(p, other)[0]
+    parallel = ParallelBeam(geometry.angles_rad, 200, pitch_mm=4.5 * 0.55)
+    with pytest.raises(GeometryError, match="do not agree"):
+        check_opposite(p, parallel)
+
+
+def test_counts_in_air_over_counts_are_refused() -> None:
+    p = noisy(measured("fan")["trunk"], 1e5)
+    with pytest.raises(IntensityError, match="I0 / I") as caught:
+        check_unit(np.exp(np.maximum(p, 0)))
+    assert "-log(I / I0)" in caught.value.remedy
 
 
 def test_measured_discs_pass_in_any_selection_and_not_in_another_order(shared_data: Path) -> None:
