@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, UnreadableFileError
+from KLIPCore.io.derived_images import derived_notes
 from KLIPCore.io.enhanced import frame_headers
 from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
 from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
@@ -112,7 +113,7 @@ def _read_classic(path: Path, info: SeriesInfo) -> Volume:
             array = np.empty(grid.shape, np.float32)
         array[k] = slice_hu
     array, filled = air_outside(array, whole_numbers=True)
-    notes += [*stacked.notes, *tally.notes(), *filled]
+    notes += [*derived_notes(headers), *stacked.notes, *tally.notes(), *filled]
     uids = tuple(text(headers[i], "SOPInstanceUID") for i in order)
     if not info.series_uid:
         uids = ()  # no DICOM object can refer to a series without a UID
@@ -246,7 +247,7 @@ def _read_enhanced(path: Path, info: SeriesInfo, files: Sequence[Path]) -> Volum
     for k, index in enumerate(order):
         array[k] = hounsfield(stored[index], frames[index], f"frame {index + 1} of {file.name}", tally)
     array, filled = air_outside(array, whole_numbers=True)
-    notes = (*_copies(info), *stacked.notes, *tally.notes(), *filled)
+    notes = (*_copies(info), *derived_notes(info.headers), *stacked.notes, *tally.notes(), *filled)
     source = Source(
         str(path if len(info.files) == 1 else file),
         info.study_uid,

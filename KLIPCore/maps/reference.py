@@ -38,6 +38,8 @@ SCHEDULE_WORDS = {
     "n_nodes": "nodes",
     "n_pairs": "noise pairs",
     "temperature": "temperature",
+    "n_large": "large nodes",
+    "sigma_large": "largest σ",
 }
 """What a reader calls the settings of a schedule."""
 

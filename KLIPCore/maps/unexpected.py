@@ -28,7 +28,7 @@ from KLIPCore.errors import TraceError
 from KLIPCore.maps.blocks import block_nats
 from KLIPCore.maps.half_size import study_images
 from KLIPCore.maps.information import per_information
-from KLIPCore.maps.pushes import EXPECTATION_SIGMA, STEP
+from KLIPCore.maps.pushes import STEP
 from KLIPCore.maps.trace import KLTrace, SliceTrace
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.units import Window
@@ -140,7 +140,7 @@ def evidence_of(trace: KLTrace, study: Framing, window: Window = ABDOMEN) -> Evi
         pushes.append(piece.pushes.push[[piece.pushes.nearest(sigma) for sigma in NODES]])
         expectations.append(piece.pushes.expectation)
         weights.append(weight_of(piece))
-        other_levels |= any(piece.pushes.distance(sigma) > NEAR_LEVEL for sigma in (*NODES, EXPECTATION_SIGMA))
+        other_levels |= any(piece.pushes.distance(sigma) > NEAR_LEVEL for sigma in NODES)
     images, body = study_images(trace, study)
     return Evidence(
         np.stack(pushes),

@@ -17,8 +17,11 @@ from KLIPCore.maps.typicality import StudyFit, too_little
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.units import Window
 
-SCHEDULE = {"sampling": ("n_samples", "n_steps"), "record": ("n_nodes", "n_pairs", "temperature")}
-"""Settings, by section, that decide about the size of a push."""
+SCHEDULE = {
+    "sampling": ("n_samples", "n_steps"),
+    "record": ("n_nodes", "n_pairs", "temperature", "n_large", "sigma_large"),
+}
+"""Settings, by section, that decide about the size of a push, and about what is expected where it is."""
 
 
 def reference_file(prior: str) -> Path:

@@ -29,6 +29,8 @@ def test_the_command_line_makes_the_same_configuration(
         "detect",
         lambda study, out, config, **more: seen.append((config, more)) or (_ for _ in ()).throw(SystemExit(0)),
     )
+    study = tmp_path / "STUDY"
+    study.mkdir()
     p = widget._parameterNode
     for change in (
         {},
@@ -50,7 +52,7 @@ def test_the_command_line_makes_the_same_configuration(
         box = ((-10.0, 20.0), (-5.5, 60.0), (0.0, 30.0))
         arguments = [
             "detect",
-            "STUDY",
+            str(study),
             "-o",
             str(tmp_path),
             *argumentsOf(configOf(p)),

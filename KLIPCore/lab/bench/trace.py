@@ -7,10 +7,13 @@ that there are clusters and regions to find.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
 from KLIPCore.kl.bands import DEFAULT_CUTOFFS
 from KLIPCore.maps.trace import KLTrace, Layer, SliceTrace
+from KLIPCore.maps.unexpected import ABDOMEN
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.scores import SCORES
 from KLIPCore.volume.frame import Frame
@@ -52,4 +55,4 @@ def made_live_map(n_slices: int = 100, size: int = 512, seed: int = 0) -> LiveMa
             * factor[index]
         )
         slices.append(SliceTrace(index, {layer: Layer(layer, np.array(EDGES), nats, 0.8 * nats, 2)}, blank, {}))
-    return LiveMap({"roi": None}, framing, KLTrace(tuple(slices)))
+    return LiveMap({"roi": None, "prior": {"window": asdict(ABDOMEN)}}, framing, KLTrace(tuple(slices)))

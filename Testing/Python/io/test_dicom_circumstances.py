@@ -294,6 +294,17 @@ def test_stored_values_behind_padding(padding: int, series: list[Path], edit: Ed
 
 def test_one_slice_of_stored_values_among_others(series: list[Path], edit: Edit) -> None:
     edit(series[4], lambda d: setattr(d, "RescaleIntercept", d.RescaleIntercept + 1024))
+    with pytest.raises(
+        IntensityError, match=f"to {series[4].name} the rescale changes and all values jump by 1023 HU"
+    ):
+        read(series[0].parent)
+
+
+def test_one_slice_of_stored_values_under_the_rescale_of_all(series: list[Path], edit: Edit) -> None:
+    def shifted(d: Dataset) -> None:
+        d.PixelData = (d.pixel_array.astype(np.int64) + 1024).astype(d.pixel_array.dtype).tobytes()
+
+    edit(series[4], shifted)
     with pytest.raises(IntensityError, match=f"1 of 7 slices look like stored values.*first {series[4].name}"):
         read(series[0].parent)
 

@@ -367,3 +367,20 @@ def test_a_rescale_that_changes_with_the_stored_values_is_right(
             ],
         )
     np.testing.assert_allclose(read_study(series[0].parent).array, volume.array, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("image_type", "told"),
+    [
+        ("DERIVED\\SECONDARY\\AXIAL\\MIP", "maximum intensity projections"),
+        ("DERIVED\\PRIMARY\\AXIAL\\CT_SOM5 SPI\\DE_VNC", "a material taken out"),
+        ("DERIVED\\PRIMARY\\AXIAL\\MAT_SPECIFIC", "images of one material"),
+        ("ORIGINAL\\PRIMARY\\AXIAL\\CT_SOM5 SPI", ""),
+    ],
+)
+def test_images_that_are_no_plain_slices_are_told(series: list[Path], edit: Edit, image_type: str, told: str) -> None:
+    for file in series:
+        edit(file, lambda d: setattr(d, "ImageType", image_type.split("\\")))
+    notes = [note for note in read(series[0].parent)[0].source.notes if "image type" in note]
+    assert len(notes) == bool(told)
+    assert all(told in note for note in notes)

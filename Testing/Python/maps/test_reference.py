@@ -243,6 +243,7 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
     default = schedule_of(Config.from_preset("default").to_dict())
     assert made.approximation(default) is None
     assert "steps 6 (here 5)" in str(made.approximation(default | {"n_steps": 5}))
+    assert "large nodes 2 (here 0)" in str(made.approximation(default | {"n_large": 0}))
     assert "steps 6 (here 13)" in str(made.approximation(default | {"n_steps": 13}))
     assert "samples 2" in str(made.approximation(schedule_of(Config.from_preset("full").to_dict())))
     assert tuple(law.block_mm for law in made.laws) == BLOCKS_MM

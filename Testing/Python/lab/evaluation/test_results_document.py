@@ -111,7 +111,7 @@ def tables() -> dict[str, dict[str, Any]]:
     return {
         **dict.fromkeys(("eval_lits_dev", "eval_lits_all", "eval_baselines", "eval_views24", "eval_quality24"), plain),
         **dict.fromkeys(
-            ("eval_more_baselines", "eval_baselines24"),
+            ("eval_more_baselines", "eval_baselines24", "eval_published", "eval_published24"),
             plain | {"further": [{"block_mm": 24.0, "summary": summary(("A", "all"))}]},
         ),
         **dict.fromkeys(("eval_implants", "eval_large"), plain | {"summary": summary(("tumour, A", "tumour, all"))}),
