@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.derived_images import derived_notes
 from KLIPCore.io.enhanced import frame_headers
-from KLIPCore.io.fields import AGAIN, DAMAGE, has_decimal_comma, number, quiet_pydicom, text
+from KLIPCore.io.fields import AGAIN, DAMAGE, STORED_TAGS, has_decimal_comma, number, quiet_pydicom, text
 from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
 from KLIPCore.io.pixels import is_lossy, left_empty, only_stored_bits, stored_pixels
 from KLIPCore.io.rescales import Rescale
@@ -46,17 +46,7 @@ UNSPECIFIED = frozenset({"", "US", "UNSPECIFIED", "NONE", "NA", "UNKNOWN", "NORM
 WRITTEN_OUT = re.compile("HOUN[SD]+F[IE]+LD|HOUNSFEILD")
 """The unit's name, also as it is often misspelt."""
 
-PIXEL_TAGS = (
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "PixelRepresentation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-)
+PIXEL_TAGS = ("RescaleSlope", "RescaleIntercept", "RescaleType", *STORED_TAGS)
 SINGLE_FRAMES = "Export the study as classic single-frame CT images."
 
 

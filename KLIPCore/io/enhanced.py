@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from KLIPCore.errors import GeometryError
 from KLIPCore.io.acquisitions import Acquisition
-from KLIPCore.io.fields import DAMAGE, numbers, quiet_pydicom, text
+from KLIPCore.io.fields import DAMAGE, STORED_TAGS, numbers, quiet_pydicom, text
 from KLIPCore.io.stack import Plane, stack
 
 GROUPS = (
@@ -34,17 +34,7 @@ GROUPS = (
     "UnassignedPerFrameConvertedAttributesSequence",
 )
 """Functional groups that place a frame, give its values, or tell it from others at the same place."""
-TOP = (
-    "Rows",
-    "Columns",
-    "FrameOfReferenceUID",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "PixelRepresentation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-)
+TOP = ("Rows", "Columns", "FrameOfReferenceUID", *STORED_TAGS)
 TELLING = {
     "StackID": "stack {}",
     "TemporalPositionIndex": "temporal position {}",

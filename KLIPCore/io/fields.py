@@ -36,6 +36,15 @@ DAMAGE = (
 """What pydicom raises on files that are cut short or overwritten."""
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 AGAIN = "Copy or export that file again."
+STORED_TAGS = (
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PixelRepresentation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+)
+"""How a slice's values are stored, and which of them stand for nothing."""
 
 
 @contextmanager
