@@ -72,6 +72,8 @@ def test_tissue_acts_live(widget: Any, results: SceneResults) -> None:
     person.choose(ui.tissueComboBox, "all")
     person.wait(lambda: results.settings.tissue == "all", 5, "the tissue follows")
     assert not np.array_equal(slicer.util.arrayFromVolume(results.mapNode), counted)
+    assert results.view.rests_on  # of all tissues rates of health are widened
+    assert results.view.rests_on in ui.summaryLabel.text
     person.choose(ui.tissueComboBox, "soft")
     person.wait(lambda: results.settings.tissue == "soft", 5, "and back")
 
