@@ -19,11 +19,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.valuerep import format_number_as_ds
 
 from KLIPCore.errors import GeometryError, InputError, UnreadableFileError
-from KLIPCore.io.fields import has_decimal_comma, numbers, quiet_pydicom
+from KLIPCore.io.fields import DAMAGE, has_decimal_comma, numbers, quiet_pydicom
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Source, Volume
 
@@ -167,15 +166,7 @@ def source_headers(source: Source) -> list[Dataset]:
             with quiet_pydicom():
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
                 header.decode()
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            NotImplementedError,
-            AttributeError,
-            InvalidDicomError,
-        ) as error:
+        except DAMAGE as error:
             raise UnreadableFileError(
                 f"{Path(file).name} can no longer be read.",
                 "Keep the study's files in place until the results are exported.",

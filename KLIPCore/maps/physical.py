@@ -170,6 +170,16 @@ def _noise(planes: Sequence[NDArray], smooth: Sequence[NDArray], body: Sequence[
     return float(1.4826 * np.median(np.abs(found))) if len(found) > SMALLEST_BODY else float("nan")
 
 
+def rim_part(body: NDArray[np.bool_]) -> float:
+    """Return which part of an image's rim lies within the body.
+
+    Parameters
+    ----------
+    body : (H, W) bool.
+    """
+    return float(np.concatenate([body[0], body[-1], body[:, 0], body[:, -1]]).mean())
+
+
 def cut_by_field(body: NDArray[np.bool_]) -> float:
     """Return the mean over slices with a body of the larger part: of the rim, or of the inscribed circle, within it.
 
@@ -183,9 +193,7 @@ def cut_by_field(body: NDArray[np.bool_]) -> float:
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     rows = np.clip(((height - 1) / 2 * (1 + 0.985 * np.sin(angle))).round().astype(int), 0, height - 1)
     columns = np.clip(((width - 1) / 2 * (1 + 0.985 * np.cos(angle))).round().astype(int), 0, width - 1)
-    parts = [
-        max(np.concatenate([m[0], m[-1], m[:, 0], m[:, -1]]).mean(), m[rows, columns].mean()) for m in body if m.any()
-    ]
+    parts = [max(rim_part(m), m[rows, columns].mean()) for m in body if m.any()]
     return float(np.mean(parts)) if parts else float("nan")
 
 

@@ -92,8 +92,8 @@ def approximation_of(run: dict[str, Any]) -> str:
     return "" if isinstance(reference, str) else reference.approximation(schedule_of(run["config"])) or ""
 
 
-def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[StudyFit | None, str, str]:
-    """Return whether a study belongs under its prior, why that cannot be told, and what must be said of the reference.
+def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[StudyFit | None, str]:
+    """Return whether a study belongs under its prior, and why that cannot be told.
 
     Parameters
     ----------
@@ -105,11 +105,10 @@ def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[
     -------
     fit : None where there is no reference that holds, or too little of the study was examined.
     unjudged : a sentence on too little, or ``""``.
-    approximate : a sentence on the reference, or ``""``.
     """
     reference = reference_of(run)()
     if isinstance(reference, str):
-        return None, "", ""
+        return None, ""
     images, body = study_images(trace, framing)
     spacing_mm = float(framing.lps_grid.spacing[0])
     fit = reference.typicality.judge(images, body, spacing_mm)
@@ -117,4 +116,4 @@ def judge_study(run: dict[str, Any], trace: KLTrace, framing: Framing) -> tuple[
     if fit is not None and cut > CUT[1]:
         reason = f"the field of view cuts the body over {cut:.0%} of the image's rim"
         fit = replace(fit, reasons=(*fit.reasons, reason))
-    return fit, too_little(body, spacing_mm), reference.approximation(schedule_of(run["config"])) or ""
+    return fit, too_little(body, spacing_mm)

@@ -31,7 +31,7 @@ from KLIPCore.maps.trace import KLTrace
 from KLIPCore.runs.bill import bill_of_materials
 from KLIPCore.runs.dicom_results import DICOM_FILES
 from KLIPCore.runs.folder import RunFolder
-from KLIPCore.runs.health import judge_study, reference_hash, reference_of, window_of
+from KLIPCore.runs.health import approximation_of, judge_study, reference_hash, reference_of, window_of
 from KLIPCore.runs.outputs import write_map, write_report, write_result
 from KLIPCore.runs.search import Search
 from KLIPCore.volume.framed_study import FramedStudy, Framing
@@ -230,11 +230,11 @@ def report_of(
     framing, kl_map = volumes.landing.framing, volumes.cells
     voxel = framing.grid.voxel_volume_mm3
     healthy = by_health(volumes, settings)
-    fit, unjudged, approximate = judge_study(run, trace, framing)
+    fit, unjudged = judge_study(run, trace, framing)
     left_out = sorted(set(run["slices"]) - set(trace.indices))
     incomplete = _left_out(left_out, len(run["slices"])) if left_out else ""
     where = search or Search()
-    notes = [where.sentence(), incomplete, kl_map.rests_on, approximate if healthy else "", unjudged]
+    notes = [where.sentence(), incomplete, kl_map.rests_on, approximation_of(run) if healthy else "", unjudged]
     return Report(
         regions=tuple(regions),
         settings=replace(Config.from_dict(run["config"]), regions=settings).to_dict(),

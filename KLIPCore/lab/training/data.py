@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from KLIPCore.errors import ConfigError, EmptyInputError, GeometryError, UnreadableFileError
 from KLIPCore.io.study import read_study
 from KLIPCore.lab.training.phases import N_LABELS, LabelledOrgans, organ_means
+from KLIPCore.maps.physical import rim_part
 from KLIPCore.physics.disc import RADIUS_MM, SimulatedDiscs
 from KLIPCore.volume.body import body_masks
 from KLIPCore.volume.frame import MIN_BODY_FRACTION, Frame
@@ -252,7 +253,7 @@ def read_slices(
 
 def rim_share(masks: NDArray[np.bool_]) -> float:
     """Return the mean share of the image's rim within the body, over the slices (D, H, W) that show one."""
-    shares = [np.concatenate([m[0], m[-1], m[:, 0], m[:, -1]]).mean() for m in masks if m.any()]
+    shares = [rim_part(m) for m in masks if m.any()]
     return float(np.mean(shares)) if shares else 0.0
 
 

@@ -8,8 +8,9 @@ is cut off before a prior sees anything, in training as in use: :mod:`KLIPCore.v
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from KLIPCore.kl.signed import gaussian_blur
 
 KERNEL = (-0.4, 0.8)
 """Part of the blurred image in the new one; negative sharpens."""
@@ -34,9 +35,11 @@ def other_scanner(image: Tensor, generator: torch.Generator) -> Tensor:
     """
     kernel, dose, grain = torch.rand(3, generator=generator).tolist()
     part = KERNEL[0] + (KERNEL[1] - KERNEL[0]) * kernel
-    noise = _blurred(torch.randn(image.shape, generator=generator), GRAIN_PX[0] + (GRAIN_PX[1] - GRAIN_PX[0]) * grain)
+    noise = gaussian_blur(
+        torch.randn(image.shape, generator=generator), GRAIN_PX[0] + (GRAIN_PX[1] - GRAIN_PX[0]) * grain
+    )
     noise = noise * (NOISE * dose / noise.std().clamp(min=1e-6))
-    made = image + part * (_blurred(image, 1.0) - image) + noise
+    made = image + part * (gaussian_blur(image, 1.0) - image) + noise
     return torch.where(image > 0, made.clamp(0.0, 1.0), image)
 
 
@@ -54,12 +57,3 @@ def narrow_field(image: Tensor, generator: torch.Generator) -> Tensor:
     rows, columns = torch.meshgrid(*[torch.arange(side) - (side - 1) / 2] * 2, indexing="ij")
     away = torch.hypot(rows - 0.06 * side * (down - 0.5), columns - 0.06 * side * (right - 0.5))
     return torch.where(away <= radius, image, 0.0)
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    """Convolve with a Gaussian of ``sigma`` pixels."""
-    reach = round(3 * sigma)
-    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    line = line / line.sum()
-    padded = F.pad(image[None, None], (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1))[0, 0]

@@ -107,7 +107,7 @@ def test_a_field_of_view_that_cuts_the_body_is_a_reason_not_to_belong(run: Detec
     framing = Framing(framed.grid, framed.orientation, framed.body, framed.frame)
     reasons = []
     for body in (framing.body, np.ones_like(framing.body)):
-        fit, unjudged, _ = judge_study(live.run, trace, replace(framing, body=body))
+        fit, unjudged = judge_study(live.run, trace, replace(framing, body=body))
         assert fit is not None
         assert unjudged == ""
         reasons.append(" ".join(fit.reasons))
