@@ -1,4 +1,4 @@
-"""The event loop's longest pauses: `python Testing/Slicer/bench_pauses.py [SLICES] [SIZE]`.
+"""The event loop's longest pauses: `python Testing/Slicer/bench_pauses.py [SLICES] [SIZE] [--without-results]`.
 
 A study is chosen and its examination is started, as a person does it; then results of a made run (made_run.py) are
 brought into the scene, and the block-size slider is moved. Nothing is sampled. On stand-ins for Qt's dialect and
@@ -7,6 +7,7 @@ Slicer's widgets, with the module's own code and a real scene; three slice views
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -80,20 +81,26 @@ def load_and_move(widget: Any, run: MadeRun, node: Any) -> tuple[Heartbeat, Hear
 
 
 def say(what: str, heart: Heartbeat) -> None:
-    """Print the longest pause of one action."""
-    print(f"{what}: {1000 * heart.seconds:.0f} ms, of the processor {1000 * heart.cpu_seconds:.0f} ms", flush=True)
+    """Print the longest pause of one action, and how often the loop was free meanwhile."""
+    clock, cpu = 1000 * heart.seconds, 1000 * heart.cpu_seconds
+    print(f"{what}: {clock:.0f} ms, of the processor {cpu:.0f} ms, {heart.beats} beats", flush=True)
 
 
 def main() -> None:
     """Print the pauses, of the second study: the first one also waits for Python to import what is needed."""
-    n_slices, size = (int(argument) for argument in (*sys.argv[1:], "300", "512")[:2])
-    if len(sys.argv) == 2:
-        size = 512
+    parser = argparse.ArgumentParser(description="Measure the longest pauses of the panel's event loop.")
+    parser.add_argument("slices", type=int, nargs="?", default=300)
+    parser.add_argument("size", type=int, nargs="?", default=512, help="side of a slice in pixels")
+    parser.add_argument("--without-results", action="store_true", help="only choose a study and start")
+    given = parser.parse_args()
+    n_slices, size = given.slices, given.size
     with tempfile.TemporaryDirectory() as folder, panel_at_work.opened_panel(Path(folder)) as widget:
         for what, slices, side in (("first study, with imports", 4, 64), ("study", n_slices, size)):
             pauses = choose_and_start(widget, thick_node(slices, side))
             for name, heart in zip(("choosing", "starting"), pauses, strict=True):
                 say(f"{what} of {slices} × {side} × {side}, {name}", heart)
+        if given.without_results:
+            return
         middle, of = n_slices / 2, f"study of {n_slices} × {size} × {size}"
         balls = ((middle, 0.47 * size, 0.32 * size), (middle - 2, 0.49 * size, 0.71 * size))
         run = make_run(Path(folder) / "run", large_study(n_slices, size), balls=balls)
