@@ -214,6 +214,11 @@ class Config(Section):
         text = json.dumps([decisive, *extra], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def fingerprints(self, *extra: str) -> list[str]:
+        """Return every fingerprint that such a run may have: one for each precision that it may have begun in."""
+        marks = ((), *((f"precision {name}",) for name in settings_of(type(self))["precision"].choices))
+        return [self.fingerprint(*extra, *mark) for mark in marks]
+
 
 SECTIONS: dict[str, type[Section]] = {
     "measurement": MeasurementConfig,

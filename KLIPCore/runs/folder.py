@@ -34,7 +34,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.config import Config
-from KLIPCore.declare import settings_of
 from KLIPCore.errors import ConfigError, GeometryError, OutputError, TraceError
 from KLIPCore.maps.trace import DAMAGE, KLTrace, SliceTrace
 from KLIPCore.runs.dicom_results import DICOM_FILES
@@ -197,9 +196,7 @@ class RunFolder:
         hashes = (run.get("prior", {}).get("sha256"), run.get("study", {}).get("hash"))
         if not all(isinstance(part, str) for part in hashes):
             return
-        identity = (*kind, *map(str, hashes))
-        marks = ((), *((f"precision {name}",) for name in settings_of(Config)["precision"].choices))
-        if run.get("fingerprint") not in [config.fingerprint(*identity, *mark) for mark in marks]:
+        if run.get("fingerprint") not in config.fingerprints(*kind, *map(str, hashes)):
             raise self._other_run()
 
     def _other_run(self) -> OutputError:

@@ -299,6 +299,15 @@ def test_fingerprints_name_a_precision_that_is_not_the_networks_own(weights: str
     assert Config(precision="float16").fingerprint("x") == Config().fingerprint("x")
 
 
+def test_a_run_is_recognised_whatever_precision_it_began_in(weights: str) -> None:
+    prior = load_prior(weights, CPU, "float32")
+    identity = (prior.card.sha256, "study")
+    expected = CONFIG.fingerprints(*identity)
+    for name in DTYPES:
+        assert CONFIG.fingerprint(*identity, *precision_mark(prior, name)) in expected
+    assert CONFIG.fingerprint(prior.card.sha256, "another study") not in expected
+
+
 def test_a_run_says_its_precision(dicom_study: Path, weights: str, measured: list[str], tmp_path: Path) -> None:
     found = detect(dicom_study, tmp_path / "out", replace(CONFIG, prior=weights))
     told = "bfloat16: fastest of float32, bfloat16 and float16 on this processor, measured"

@@ -137,7 +137,7 @@ def _detected(scan: Scan, out: Path, config: Config, sha256: str, tell: Tell) ->
         image = out / "studies" / f"{scan.name}.nrrd"
         write_image(volume, image, description=f"{scan.name}, as examined")
         volume = read_study(image)
-    if _finished(folder, config.fingerprint(sha256, volume_hash(volume))):
+    if _finished(folder, config.fingerprints(sha256, volume_hash(volume))):
         return folder
     try:
         series = None if scan.changed else scan.series
@@ -159,14 +159,14 @@ def _told(scan: Scan, error: OSError | MemoryError) -> KlipError:
     return InputError(f"{scan.name}: a file operation was refused ({why}).", "Check its files and their permissions.")
 
 
-def _finished(folder: RunFolder, fingerprint: str) -> bool:
-    """Whether a folder holds this very run, to its end."""
+def _finished(folder: RunFolder, expected: Sequence[str]) -> bool:
+    """Whether a folder holds this very run, to its end: its fingerprint is one of those expected."""
     try:
         run = folder.run()
         folder.result()
         folder.read_framing()
-        done = len(folder.finished(run["slices"], fingerprint, ())) == len(run["slices"])
-        return bool(run["fingerprint"] == fingerprint and done)
+        done = len(folder.finished(run["slices"], run["fingerprint"], ())) == len(run["slices"])
+        return bool(run["fingerprint"] in expected and done)
     except TraceError:
         return False
 
