@@ -9,7 +9,6 @@ scanners set to any value below, must not stand in for that air. So a histogram 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from KLIPCore.io.histogram import (
     SliceShares,
     counted,
 )
+from KLIPCore.io.slice_order import check_order, named_slice
 from KLIPCore.volume.volume import Volume
 
 LEAST_AIR = 0.001
@@ -140,7 +140,7 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     _check_clipping(seen, sample, (lo, hi), span)
     doubts = _check_points(counts, (lo, hi), span)
     _check_lost(sample, source.files, lo)
-    _check_slices(shares, source.files)
+    doubts += _check_slices(shares, sample, source.files)
     yield
     synthetic = "synthetic" in source.description.lower()
     said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
@@ -289,29 +289,28 @@ def _check_lost(sample: NDArray[np.float32], files: Sequence[str], lo: float) ->
         several = "1 slice holds" if lost.sum() == 1 else f"{int(lost.sum())} slices hold"
         what = "nothing but one value" if whole[at] else "rows of one value"
         raise IntensityError(
-            f"{several} {what}, first {_named(at, len(sample), files)}: pixels were lost.",
+            f"{several} {what}, first {named_slice(at, len(sample), files)}: pixels were lost.",
             "Copy or export the study again.",
         )
 
 
-def _named(at: int, n: int, files: Sequence[str]) -> str:
-    return Path(files[at]).name if len(files) == n else f"slice {at} in the file's order"
-
-
-def _check_slices(shares: Sequence[SliceShares], files: Sequence[str]) -> None:
-    """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header."""
+def _check_slices(shares: Sequence[SliceShares], sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
+    """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header, or lie
+    where they do not belong; return what is doubtful of their order.
+    """
     stored = [k for k, share in enumerate(shares) if share.look_stored()]
     if stored:
-        which = _named(stored[0], len(shares), files)
+        which = named_slice(stored[0], len(shares), files)
         problem = f"{len(stored)} of {len(shares)} slices look like stored values without the rescale to HU"
         raise IntensityError(f"{problem}, first {which}.", REMEDY)
     soft = np.array([share.soft for share in shares])
     beside = np.minimum(soft[:-2], soft[2:])
     lacking = np.flatnonzero((beside > LEAST_BODY * shares[0].size) & (soft[1:-1] < LEAST_OF_BESIDE * beside)) + 1
     if len(lacking):
-        which = _named(int(lacking[0]), len(shares), files)
+        which = named_slice(int(lacking[0]), len(shares), files)
         problem = f"Unlike both slices beside it, {which} holds hardly any soft tissue"
         raise IntensityError(f"{problem}: its numbers were lost, or have another rescale.", REMEDY)
+    return check_order(sample, files)
 
 
 def _is_flat(sample: NDArray[np.float32]) -> bool:
