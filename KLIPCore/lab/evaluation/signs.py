@@ -69,17 +69,7 @@ class Donor:
     @classmethod
     def of(cls, entry: dict[str, Any], data: Path, config: dict[str, Any]) -> Donor:
         """Read a donor and draw its places."""
-        fields = {key: entry[key] for key in ("slope", "intercept") if key in entry}
-        spacing = tuple(entry["spacing_mm"]) if "spacing_mm" in entry else None
-        scan = Scan(entry["name"], image=data / entry["image"], healthy=True, spacing_mm=spacing, **fields)
-        volume = read_scan(scan)
-        labels = np.asarray(read_image(data / entry["labels"]).array, np.int16)
-        organs = {
-            name: muscles_behind(volume, labels, values["behind"])
-            if isinstance(values, dict)
-            else np.isin(labels, values)
-            for name, values in entry["organs"].items()
-        }
+        volume, organs = read_donor(entry, data)
         first, last = entry["slices"]
         rng = np.random.default_rng(config["seed"])
         taken: list[tuple[float, float, float]] = []
@@ -94,6 +84,26 @@ class Donor:
         r = config["radius_mm"]
         every = [place for own in self.places.values() for place in own]
         return implant(self.volume, [Tumour(p, (r, r, r), contrast_hu, edge_mm=config["edge_mm"]) for p in every])
+
+
+def read_donor(entry: dict[str, Any], data: Path) -> tuple[Volume, dict[str, NDArray[np.bool_]]]:
+    """Return a donor's volume in HU, and its organs in the volume's own order.
+
+    Parameters
+    ----------
+    entry : of the configuration's ``donors``.
+    data : folder that its files are named from.
+    """
+    fields = {key: entry[key] for key in ("slope", "intercept") if key in entry}
+    spacing = tuple(entry["spacing_mm"]) if "spacing_mm" in entry else None
+    scan = Scan(entry["name"], image=data / entry["image"], healthy=True, spacing_mm=spacing, **fields)
+    volume = read_scan(scan)
+    labels = np.asarray(read_image(data / entry["labels"]).array, np.int16)
+    organs = {
+        name: muscles_behind(volume, labels, values["behind"]) if isinstance(values, dict) else np.isin(labels, values)
+        for name, values in entry["organs"].items()
+    }
+    return volume, organs
 
 
 def muscles_behind(volume: Volume, labels: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
@@ -292,13 +302,15 @@ def main() -> None:
             print(f"{markdown(blocks[-len(donor.organs) :])}\n{slices_markdown(slices[-1:])}", flush=True)
 
 
-def examined(volume: Volume, name: str, description: str, out: Path, settings: Config, part: Part) -> RunFolder:
+def examined(
+    volume: Volume, name: str, description: str, out: Path, settings: Config, part: Part | None = None
+) -> RunFolder:
     """Write a study below ``out``, detect there, and return the run; a finished one is taken as it is."""
     image = out / "studies" / f"{name}.nrrd"
     image.parent.mkdir(parents=True, exist_ok=True)
     write_image(volume, image, description=description)
     folder = RunFolder(out / "runs" / name)
-    detect(image, folder.path, settings, part=part)
+    detect(image, folder.path, settings, part=part or Part())
     return folder
 
 

@@ -20,6 +20,7 @@ from KLIPCore.cli import main
 from KLIPCore.errors import InputError
 from KLIPCore.io.dicom_series import write_dicom_series
 from KLIPCore.io.images import read_image, write_image
+from KLIPCore.lab.evaluation.ball_sizes import expected_by_size
 from KLIPCore.lab.evaluation.volumes.command import evaluate_volumes
 from KLIPCore.lab.evaluation.volumes.config import Scan, VolumesConfig
 from KLIPCore.lab.evaluation.volumes.lesions import Lesions
@@ -106,6 +107,17 @@ def test_the_planted_lesion_is_ranked_as_scikit_learn_says(folder: Path, evaluat
 
     regions = json.loads(run.file("result.json").read_text(encoding="utf-8"))["regions"]
     assert scan["points"][0]["regions"] == len(regions)  # the default is what the run itself reports
+
+
+def test_a_ball_has_the_number_of_its_strongest_region(folder: Path, evaluated: Path) -> None:
+    run = RunFolder(evaluated / "runs" / "ill")
+    mask = (np.round(read_image(folder / "ill_label.nrrd").array) == 2).astype(np.uint8)
+    ((twelve, six),) = expected_by_size(run, mask, (12.0, 6.0))
+    drawn = np.round(read_image(run.file("regions.seg.nrrd")).array)[mask > 0]
+    regions = json.loads(run.file("result.json").read_text(encoding="utf-8"))["regions"]
+    on_it = [r["expected_in_healthy_study"] for r in regions if (drawn == r["label"]).any()]
+    assert twelve == pytest.approx(min(on_it), rel=1e-3)
+    assert six != twelve
 
 
 def test_healthy_studies_are_counted_the_same_way(evaluated: Path) -> None:
