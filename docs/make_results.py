@@ -119,6 +119,9 @@ def _part(figure: list[float | None], n: int | None = None) -> str:
 
 AT_ONE = FROC_RATES.index(1.0)
 
+IN_THE_LIVER = ("tumour", "60 mm", "72 mm")
+"""Kinds of implants whose figures inside the liver mean something."""
+
 
 def localization(table: Table) -> str:
     """AUROC, precision and lesions found, each score and patient."""
@@ -208,31 +211,19 @@ def calibration(table: Table) -> str:
 
 
 def implants(table: Table) -> str:
-    """Localization and whole slices, each kind of implant over all donors."""
-    return rows(
-        [
-            "score",
-            "implant",
-            "slices",
-            "AUROC body",
-            "AUROC liver",
-            "AUROC of slices",
-            "found at 1 false mark a slice",
-        ],
-        [
-            [
-                f"`{s['score']}`",
-                s["patient"].removesuffix(", all"),
-                str(s["n_slices"]),
-                cell(s["body"]),
-                cell(s["organ"]) if s["patient"].startswith("tumour") else "",
-                cell(s["image_auroc"]),
-                _part(s["froc"][AT_ONE], s["n_lesions"]),
-            ]
-            for s in table["summary"]
-            if s["patient"].endswith(", all")
-        ],
-    )
+    """Localization and whole slices, each kind of implant, donors one by one."""
+    of = {(s["score"], *s["patient"].rsplit(", ", 1)): s for s in table["summary"]}
+    who = [patient for patient in dict.fromkeys(patient for _, _, patient in of) if patient != "all"]
+    figures = {"body": "body", "liver": "organ", "slices": "image_auroc"}
+    titles = [f"{where} {patient}" for where in figures for patient in who]
+    content = []
+    for score, kind in dict.fromkeys((score, kind) for score, kind, _ in of):
+        own = [of[score, kind, patient] for patient in who]
+        liver = kind in IN_THE_LIVER
+        cells = [cell(s[name]) if where != "liver" or liver else "" for where, name in figures.items() for s in own]
+        marks = [_part(s["froc"][AT_ONE], s["n_lesions"]) for s in own]
+        content.append([f"`{score}`", kind, *cells, *marks])
+    return rows(["score", "implant", *titles, *(f"found at 1 false mark a slice, {p}" for p in who)], content)
 
 
 def baselines(table: Table) -> str:
@@ -269,24 +260,27 @@ def baselines(table: Table) -> str:
 
 
 def quality(table: Table) -> str:
-    """PSNR and SSIM of reconstructions inside the body, and what the posterior mean is ahead by; empty where
-    they were not compared.
+    """PSNR and SSIM of reconstructions inside the body, patients one by one, and what the posterior mean is ahead
+    by; empty where they were not compared.
     """
     if not table["quality"]:
         return ""
-    ours = {(r["case"], r["index"]): r["psnr_db"] for r in table["quality_rows"] if r["method"] == "posterior mean"}
+    who = list(dict.fromkeys(r["patient"] for r in table["quality_rows"]))
 
-    def ahead(method: str) -> str:
-        gaps = [ours[r["case"], r["index"]] - r["psnr_db"] for r in table["quality_rows"] if r["method"] == method]
-        return f"{sum(gaps) / len(gaps):+.1f} dB" if gaps and method != "posterior mean" else ""
+    def mean(method: str, patient: str, figure: str) -> float:
+        own = [r[figure] for r in table["quality_rows"] if (r["method"], r["patient"]) == (method, patient)]
+        return sum(own) / len(own)
 
-    return rows(
-        ["reconstruction", "slices", "PSNR in the body [dB]", "SSIM", "posterior mean is ahead by"],
-        [
-            [q["method"], str(q["n_slices"]), cell(q["psnr_db"], digits=2), cell(q["ssim"]), ahead(q["method"])]
-            for q in table["quality"]
-        ],
-    )
+    content = []
+    for q in table["quality"]:
+        psnr = {patient: mean(q["method"], patient, "psnr_db") for patient in who}
+        ahead = [f"{mean('posterior mean', patient, 'psnr_db') - psnr[patient]:+.1f} dB" for patient in who]
+        cells = [f"{psnr[p]:.2f}" for p in who] + [f"{mean(q['method'], p, 'ssim'):.3f}" for p in who]
+        content.append(
+            [q["method"], str(q["n_slices"]), *cells, *([""] * len(who) if q["method"] == "posterior mean" else ahead)]
+        )
+    titles = [f"PSNR in the body {p} [dB]" for p in who] + [f"SSIM {p}" for p in who]
+    return rows(["reconstruction", "slices", *titles, *(f"posterior mean is ahead by, {p}" for p in who)], content)
 
 
 def variations(table: Table) -> str:
@@ -358,7 +352,6 @@ MADE_OF: dict[str, tuple[dict[str, Callable[[Table], str]], Picture | None]] = {
             "of 80 % at one a slice",
         ),
     ),
-    "eval_lits_all": ({"localization_all": localization, "found_all": found}, None),
     "eval_baselines": ({"baselines": baselines}, None),
     "eval_more_baselines": ({"more_baselines": baselines}, None),
     "eval_baselines24": ({"baselines24": baselines}, None),

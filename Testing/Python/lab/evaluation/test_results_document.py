@@ -79,7 +79,9 @@ def tables() -> dict[str, dict[str, Any]]:
         {"method": "posterior mean", "n_slices": 1, "psnr_db": [30.0, 30.0, 30.0], "ssim": [0.9, 0.9, 0.9]},
         {"method": "fbp", "n_slices": 1, "psnr_db": [26.5, 26.5, 26.5], "ssim": [0.8, 0.8, 0.8]},
     ]
-    quality_rows = [{"case": "one", "index": 0, "method": q["method"], "psnr_db": q["psnr_db"][0]} for q in quality]
+    quality_rows = [
+        {"patient": "A", "method": q["method"], "psnr_db": q["psnr_db"][0], "ssim": q["ssim"][0]} for q in quality
+    ]
     plain = base | {
         "summary": summary(("A", "all")),
         "cost": {"trace": {"network_evaluations": 16.0}},
@@ -109,7 +111,7 @@ def tables() -> dict[str, dict[str, Any]]:
         "seconds": 1.5,
     }
     return {
-        **dict.fromkeys(("eval_lits_dev", "eval_lits_all", "eval_baselines", "eval_views24", "eval_quality24"), plain),
+        **dict.fromkeys(("eval_lits_dev", "eval_baselines", "eval_views24", "eval_quality24"), plain),
         **dict.fromkeys(
             ("eval_more_baselines", "eval_baselines24", "eval_published", "eval_published24"),
             plain | {"further": [{"block_mm": 24.0, "summary": summary(("A", "all"))}]},
