@@ -12,6 +12,7 @@ read), and no jump is larger than 2.1. Two slices exchanged over five places or 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,12 @@ ODD, LEAST_HU = 1.1, 3.0
 """From where a slice is odd, and the least difference that others are divided by: noise alone has that."""
 JUMP, AROUND = 2.5, 5
 """From where a jump is told, and slices to either side that it is compared with."""
+FEW_VALUES, MOST_REPEATED = 100, 0.25
+"""A slice of a patient has more values; where more slices repeat others, they were made thinner on purpose."""
 
 
 def check_order(sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
-    """Raise where a slice resembles neither of those beside it; return a note where the anatomy jumps.
+    """Raise where a slice resembles neither of those beside it; return notes where the anatomy jumps or halts.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def check_order(sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
     """
     n = len(sample)
     if n < LEAST_SLICES:
-        return []
+        return _repeated(sample, files)
     coarse = _coarse(sample)
     beside, across = _differences(coarse, 1), _differences(coarse, 2)
     odd = np.minimum(beside[:-1], beside[1:]) / np.maximum(across, LEAST_HU)
@@ -60,11 +63,26 @@ def check_order(sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
     full = coarse.std((1, 2)) > LEAST_HU  # a body may begin after slices of padding
     jumps = [_jump(beside, k) if full[k] and full[k + 1] else 0.0 for k in range(n - 1)]
     at = int(np.argmax(jumps))
+    repeated = _repeated(sample, files)
     if jumps[at] <= JUMP:
-        return []
+        return repeated
     return [
+        *repeated,
         f"Between {named_slice(at, n, files)} and {named_slice(at + 1, n, files)} the anatomy jumps: slices may be "
-        "missing or out of order there."
+        "missing or out of order there.",
+    ]
+
+
+def _repeated(sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
+    """A note where neighbouring slices hold the same pixels, which noise forbids."""
+    alike = [k for k, (one, other) in enumerate(pairwise(sample)) if np.array_equal(one, other)]
+    held = [k for k in alike if len(np.unique(sample[k])) > FEW_VALUES]  # drawings and air have no noise
+    if not held or len(alike) > MOST_REPEATED * len(sample):
+        return []
+    n, several = len(sample), f", and {len(held) - 1} more pairs do" if len(held) > 1 else ""
+    return [
+        f"{named_slice(held[0], n, files)} and {named_slice(held[0] + 1, n, files)} hold the same pixels{several}: a "
+        "slice was repeated, perhaps in place of another."
     ]
 
 

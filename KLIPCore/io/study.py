@@ -62,7 +62,8 @@ def read_study(path: Path, series: str | None = None) -> Volume:
     if not volume.source.series_uid and np.abs(steps - 1.0).max() <= ROUNDED:
         added.append(UNKNOWN_SPACING)
     sides = steps * volume.array.shape
-    if sides.max() < SMALLEST_MM and max(volume.array.shape) >= LEAST_PIXELS:
+    narrow = np.sum((sides < SMALLEST_MM) & (np.array(volume.array.shape) >= LEAST_PIXELS)) > 1  # however long it is
+    if narrow or (sides.max() < SMALLEST_MM and max(volume.array.shape) >= LEAST_PIXELS):
         added.append(
             f"The whole volume is {' × '.join(f'{side:.0f}' for side in sides[::-1])} mm in size: check that its "
             "spacing is in mm."

@@ -146,3 +146,12 @@ def test_axes_of_other_formats_that_contradict_each_other(name: str, volume: Vol
 def re_spaced(data: bytes) -> bytes:
     """The spacing of a MetaImage header as a person writes it."""
     return data.replace(b"0.69999999999999996 0.80000000000000004 2.5", b"0.7 0.8 2.5")
+
+
+def test_a_long_volume_that_is_narrow_is_told(tmp_path: Path) -> None:
+    """Pixels a tenth as large as they are, slices as far apart as they are."""
+    array = np.random.default_rng(0).normal(0, 30, (120, 120, 70)).astype(np.int16)
+    for side, told in ((2.5, False), (0.25, True)):
+        nib.save(nib.Nifti1Image(array, np.diag([side, side, 2.5, 1])), tmp_path / "scan.nii")
+        notes = read_study(tmp_path / "scan.nii").source.notes
+        assert any("check that its spacing is in mm" in note for note in notes) == told

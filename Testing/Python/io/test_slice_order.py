@@ -69,6 +69,21 @@ def test_slices_that_lie_where_they_do_not_belong_are_refused(what: str, patient
         check_order(WRONG[what](patient), [])
 
 
+@pytest.mark.parametrize("n", [LEAST_SLICES - 1, N])
+def test_a_slice_that_holds_the_pixels_of_its_neighbour_is_told(n: int, patient: np.ndarray) -> None:
+    slices = patient[:n].copy()
+    assert not check_order(slices, [])
+    slices[3] = slices[2]
+    (said,) = check_order(slices, [])
+    assert said.startswith("slice 2 in the file's order and slice 3 in the file's order hold the same pixels")
+
+
+def test_empty_slices_are_no_repetition(patient: np.ndarray) -> None:
+    slices = patient.copy()
+    slices[:3] = -1000
+    assert not check_order(slices, [])
+
+
 def test_the_reader_refuses_them_and_names_one(patient: np.ndarray, tmp_path: Path) -> None:
     grid = Grid.from_itk(patient.shape, (3.4, 3.4, 5.0), (0.0, 0.0, 0.0), np.eye(3))
     path = tmp_path / "x.nrrd"
