@@ -140,11 +140,11 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     _check_clipping(seen, sample, (lo, hi), span)
     doubts = _check_points(counts, (lo, hi), span)
     _check_lost(sample, source.files, lo)
-    doubts += _check_slices(shares, sample, source.files)
+    _check_slices(shares, source.files)
     yield
-    synthetic = "synthetic" in source.description.lower()
-    said = ["The study calls itself synthetic: it shows no patient."] if synthetic else []
-    return [*said, *doubts, *source.notes, *_warnings(counts, sample, (lo, hi))]
+    if "synthetic" in source.description.lower():
+        doubts.insert(0, "The study calls itself synthetic: it shows no patient.")
+    return [*doubts, *check_order(sample, source.files), *source.notes, *_warnings(counts, sample, (lo, hi))]
 
 
 def _step(size: int) -> int:
@@ -294,10 +294,8 @@ def _check_lost(sample: NDArray[np.float32], files: Sequence[str], lo: float) ->
         )
 
 
-def _check_slices(shares: Sequence[SliceShares], sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
-    """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header, or lie
-    where they do not belong; return what is doubtful of their order.
-    """
+def _check_slices(shares: Sequence[SliceShares], files: Sequence[str]) -> None:
+    """Raise where some slices hold stored values among others in HU, as after a rescale lost from a header."""
     stored = [k for k, share in enumerate(shares) if share.look_stored()]
     if stored:
         which = named_slice(stored[0], len(shares), files)
@@ -310,7 +308,6 @@ def _check_slices(shares: Sequence[SliceShares], sample: NDArray[np.float32], fi
         which = named_slice(int(lacking[0]), len(shares), files)
         problem = f"Unlike both slices beside it, {which} holds hardly any soft tissue"
         raise IntensityError(f"{problem}: its numbers were lost, or have another rescale.", REMEDY)
-    return check_order(sample, files)
 
 
 def _is_flat(sample: NDArray[np.float32]) -> bool:
