@@ -36,7 +36,7 @@ HARDLY_ALIKE, LEAST_VARIATION, ABOVE_NOISE = 0.3, 1e-3, 50.0
 
 OTHER_DISTANCES, BETTER_BY = (0.7, 0.8, 0.9, 1.1, 1.2, 1.35), 1.5
 """Distances to the detector, as parts of the given one, that are tried, and by how much better opposite rays agree
-then. In 158 true scans, simulated and measured, none made more of it than 1.05.
+then. In true scans, simulated and measured, hardly any other fan agrees better than the given one.
 """
 
 

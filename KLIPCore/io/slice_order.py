@@ -56,7 +56,7 @@ def check_order(sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
         several = int((odd > ODD).sum())
         others = f", and {several - 1} more" if several > 1 else ""
         raise IntensityError(
-            f"{which[0].upper()}{which[1:]} resembles neither of the slices beside it, which resemble each other"
+            f"In this study {which} resembles neither of the slices beside it, which resemble each other"
             f"{others}: slices were exchanged, or this one is of another place or patient.",
             "Export the series again, and look through its slices in order.",
         )
@@ -82,7 +82,8 @@ def _repeated(sample: NDArray[np.float32], files: Sequence[str]) -> list[str]:
         return []
     n, several = len(sample), f", and {len(held) - 1} more pairs do" if len(held) > 1 else ""
     return [
-        f"{named_slice(held[0], n, files)} and {named_slice(held[0] + 1, n, files)} hold the same pixels{several}: a "
+        f"In this study {named_slice(held[0], n, files)} and {named_slice(held[0] + 1, n, files)} hold the same "
+        f"pixels{several}: a "
         "slice was repeated, perhaps in place of another."
     ]
 

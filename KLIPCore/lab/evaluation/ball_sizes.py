@@ -10,22 +10,19 @@ one that lies on it a healthy study of that size shows (simulated; up to the acc
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
-import yaml
 from numpy.typing import NDArray
 
 from KLIPCore.config import Config
 from KLIPCore.errors import ConfigError
 from KLIPCore.export.report import json_ready
-from KLIPCore.lab.evaluation.signs import examined, on_blocks, read_donor
+from KLIPCore.lab.evaluation.signs import asked, examined, on_blocks, read_donor
 from KLIPCore.lab.evaluation.table import lines_of
 from KLIPCore.lab.phantoms.lesions import implant
 from KLIPCore.lab.phantoms.tumour import Tumour
@@ -124,16 +121,11 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run all donors and contrasts, and write ``ball_sizes.json`` and ``ball_sizes.md``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    config, out = yaml.safe_load(arguments.config.read_text(encoding="utf-8")), arguments.out
+    config, data, out = asked(__doc__)
     settings, radii = Config.from_preset(config["preset"]), sorted(config["radii_mm"], reverse=True)
     rows: list[dict[str, Any]] = []
     for entry in config["donors"]:
-        volume, organs = read_donor(entry, arguments.data)
+        volume, organs = read_donor(entry, data)
         (mask,) = organs.values()
         places = deepest_places(mask, volume.grid, radii)
         for contrast in config["contrasts_hu"]:

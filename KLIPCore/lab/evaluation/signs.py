@@ -275,19 +275,24 @@ def slices_markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines_of(titles, cells))
 
 
-def main() -> None:
-    """Run all donors and contrasts, and write ``signs.json`` and ``signs.md``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(description: str | None) -> tuple[dict[str, Any], Path, Path]:
+    """Return the configuration, the folder of data and the folder for results that the command line names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
-    config, out = yaml.safe_load(arguments.config.read_text(encoding="utf-8")), arguments.out
+    return yaml.safe_load(arguments.config.read_text(encoding="utf-8")), arguments.data, arguments.out
+
+
+def main() -> None:
+    """Run all donors and contrasts, and write ``signs.json`` and ``signs.md``."""
+    config, data, out = asked(__doc__)
     settings = Config.from_preset(config["preset"])
     blocks: list[dict[str, Any]] = []
     slices: list[dict[str, Any]] = []
     for entry in config["donors"]:
-        donor = Donor.of(entry, arguments.data, config)
+        donor = Donor.of(entry, data, config)
         part = Part(slices=f"{donor.slices[0]}:{donor.slices[1]}")
         plain = examined(donor.volume, f"{donor.name}_plain", f"{donor.name} as scanned", out, settings, part)
         for contrast in config["contrasts_hu"]:

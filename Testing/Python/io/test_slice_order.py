@@ -75,7 +75,9 @@ def test_a_slice_that_holds_the_pixels_of_its_neighbour_is_told(n: int, patient:
     assert not check_order(slices, [])
     slices[3] = slices[2]
     (said,) = check_order(slices, [])
-    assert said.startswith("slice 2 in the file's order and slice 3 in the file's order hold the same pixels")
+    assert said.startswith(
+        "In this study slice 2 in the file's order and slice 3 in the file's order hold the same pixels"
+    )
 
 
 def test_empty_slices_are_no_repetition(patient: np.ndarray) -> None:
@@ -88,7 +90,9 @@ def test_the_reader_refuses_them_and_names_one(patient: np.ndarray, tmp_path: Pa
     grid = Grid.from_itk(patient.shape, (3.4, 3.4, 5.0), (0.0, 0.0, 0.0), np.eye(3))
     path = tmp_path / "x.nrrd"
     write_image(Volume(exchanged(patient), grid), path)
-    with pytest.raises(IntensityError, match=r"Slice (8|18) in the file's order resembles neither.*, and 1 more"):
+    with pytest.raises(
+        IntensityError, match=r"In this study slice (8|18) in the file's order resembles neither.*, and 1 more"
+    ):
         check_ct(read_study(path))
 
 
