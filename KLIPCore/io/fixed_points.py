@@ -16,6 +16,9 @@ FAT_HU = (-150, -62)
 """Fat's peak, from 80 kV to 140 kV and from lean to stout."""
 NO_TISSUE_HU = ((-62, -12), (-300, -150))
 """Between fat and water, and between lung and fat, no tissue has a peak."""
+ORGANS_ABOVE_FAT, ORGANS_HU = (120, 200), (10, 90)
+"""How far above fat's peak that of muscle or of organs lies; where the brightest peak of a body lies at least, and the
+darkest at most."""
 LEAST_PROMINENCE, LEAST_MASS = 0.04, 0.03
 """Of a peak: height above the valley beside it as part of the highest, and voxels as part of all soft tissue."""
 SURE = 6.0
@@ -34,6 +37,8 @@ NO_AIR_HU, MUCH_GAS = (-1060, -930), 0.1
 """Where so large a part of a volume is gas that air is around the patient, its darkest is darker than the latter, and
 the middle of all that is darker no darker than the former.
 """
+BELOW_AIR_HU = -1090
+"""No scanner's air is darker."""
 AIR_WIDTH_HU, LEAST_AROUND = 60, 0.5
 """Width of the peak of air and the least part of the gas in it, where it is around the patient; lungs are broader."""
 DARK_LUNG_HU = -640
@@ -173,10 +178,29 @@ def contradiction(counts: NDArray[np.int64], lowest: int, ends: tuple[float, flo
         tissue[min(max(round(end) - lowest, 0), len(tissue) - 1)] = 0
     peaks = tissue_peaks(tissue, lowest)
     fat = any(FAT_HU[0] <= peak < FAT_HU[1] for peak in peaks)
+    wrong = None if fat else misplaced_fat(peaks)
     air = gas.misplaced(int(counts.sum()))
     if air is not None:
-        return f"air seems to lie near {air[0]} instead of -1000", air[1] and not fat
+        together = wrong is not None and (wrong > FAT_HU[1]) == (air[0] > AIR_HU[1])  # one shift moves both
+        alone = air[0] < BELOW_AIR_HU or (not fat and (air[1] or together))
+        return f"air seems to lie near {air[0]} instead of -1000", alone
+    if wrong is not None:
+        return f"fat seems to lie near {wrong} instead of -100", not gas.is_around()
+    if len(peaks) > 1 and peaks[-1] < ORGANS_HU[0] and gas.is_around():
+        return f"nothing denser than {peaks[-1]} makes a peak, where muscle and organs lie near 50", False
+    return None
+
+
+def misplaced_fat(peaks: list[int]) -> int | None:
+    """Return HU of the peak that fat seems to have, where none lies at fat's place; None where that cannot be told.
+
+    Parameters
+    ----------
+    peaks : of :func:`tissue_peaks`, rising.
+    """
     wrong = next((peak for low, high in NO_TISSUE_HU for peak in peaks if low <= peak < high), None)
-    if fat or wrong is None:
-        return None
-    return f"fat seems to lie near {wrong} instead of -100", not gas.is_around()
+    if wrong is not None or not peaks:
+        return wrong
+    near, far = ORGANS_ABOVE_FAT
+    like_fat = any(near <= peak - peaks[0] < far for peak in peaks[1:])
+    return peaks[0] if like_fat or peaks[0] > ORGANS_HU[1] else None

@@ -37,6 +37,8 @@ LEAST_RANGE_HU = 100.0
 """Fat to muscle is about 150 HU; a volume that spans less was normalised."""
 HIGHEST_HU = 70000.0
 """Above any metal on an extended 16-bit scale."""
+CLIPPED_ABOVE_HU = -900.0
+"""A lowest value above this that many voxels share is the edge of a window."""
 HIGHEST_WINDOW_HU = 600.0
 """Abdominal and mediastinal windows end below this; real bone does not."""
 
@@ -68,6 +70,8 @@ and its least part of what lies within three times that width. Fat's peak is thr
 """
 BROAD_HU = 60
 """Half the width of a peak of soft tissue that was scaled up to where bone lies."""
+OFF_HALF_HU = 0.02
+"""Window edges are whole numbers, or halves; a lowest value further from these was computed."""
 LEAST_OF_BESIDE = 0.05
 """Part of the soft tissue of both slices beside it that a slice holds at least."""
 FEW_VALUES = 100
@@ -230,6 +234,11 @@ def _check_clipping(seen: Histogram, sample: NDArray[np.float32], ends: tuple[fl
     if wide and top * sample.size > MOST_AT_TOP * body:
         problem = f"{span}, and {top * sample.size / body:.0%} of what is denser than air share the highest value"
         raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
+    if lo > CLIPPED_ABOVE_HU and abs(2 * lo - round(2 * lo)) > 2 * OFF_HALF_HU:
+        shared = float(np.mean(sample == lo))
+        if shared > CLIPPED_FRACTION:
+            problem = f"{span}, and {shared:.0%} of all voxels share the lowest, which is no edge of a window"
+            raise IntensityError(f"{problem}: these were scaled and are not Hounsfield units.", REMEDY)
     if seen.between(PADDING_BELOW_HU, AIR_BELOW_HU) >= LEAST_AIR * n or top > CLIPPED_FRACTION / 2:
         return
     bins = seen.counts[: DARK_HU - LOWEST_BIN].astype(np.float64)
@@ -324,7 +333,7 @@ def _share_of(value: float, counts: NDArray[np.int64], sample: NDArray[np.float3
 def _warnings(counts: NDArray[np.int64], sample: NDArray[np.float32], ends: tuple[float, float]) -> list[str]:
     lo, hi = ends
     warnings, least = [], CLIPPED_FRACTION / 10  # bone is rarer than air
-    low_edge = lo > -900 and _share_of(lo, counts, sample, CLIPPED_FRACTION) > CLIPPED_FRACTION
+    low_edge = lo > CLIPPED_ABOVE_HU and _share_of(lo, counts, sample, CLIPPED_FRACTION) > CLIPPED_FRACTION
     high_edge = hi < HIGHEST_WINDOW_HU and _share_of(hi, counts, sample, least) > least
     if low_edge or high_edge:
         warnings.append(f"Values are clipped to {lo:g}..{hi:g} HU.")

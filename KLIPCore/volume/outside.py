@@ -26,6 +26,9 @@ LEAST_STEP_HU = 100.0
 """It is filling, and not the lower edge of a window, when other voxels are darker by this much."""
 MOSTLY = 0.5
 """Part of a line of voxels that is measured in the middle of a field of view."""
+BRIGHT_HU, LEAST_AIR_BESIDE = 100.0, 0.3
+"""A constant above the former is filling only where air lies beside it, in the latter part of its rim at least: what
+is around a patient whose numbers have their sign turned is bright and lies beside skin."""
 LEAST_SHARE = 0.005
 """Part of all voxels that a constant must fill to count as filling."""
 
@@ -51,8 +54,8 @@ def air_outside(array: NDArray[np.floating], whole_numbers: bool = False) -> tup
     value = _constant(array)
     if value is not None:
         outside = _touching_the_edge(array == value)
-        if outside.mean() >= LEAST_SHARE:
-            air = _air(array)
+        air = _air(array)
+        if outside.mean() >= LEAST_SHARE and (value <= BRIGHT_HU or _beside_air(array, outside, air)):
             array = np.where(outside, np.float32(air), array)
             notes.append(
                 f"{_share(outside)} of the voxels, outside the field of view, were filled with {value:g} HU;"
@@ -120,6 +123,12 @@ def _touching_the_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
             rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
             out[k] = np.isin(labels, rim[rim > 0])
     return out
+
+
+def _beside_air(array: NDArray[np.floating], outside: NDArray[np.bool_], air: float) -> bool:
+    """Whether air lies beside what is outside, as in a field of view that is wider than the patient."""
+    rim = ndi.binary_dilation(outside, np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])) & ~outside
+    return bool(rim.any()) and float(np.mean(array[rim] <= max(air + LEAST_STEP_HU, NOT_AIR_HU))) >= LEAST_AIR_BESIDE
 
 
 def _air(numbers: NDArray[np.floating]) -> float:

@@ -11,6 +11,7 @@ from made_volumes import AXIAL
 from KLIPCore.errors import IntensityError
 from KLIPCore.io.study import check_ct, read_study
 from KLIPCore.volume.grid import Grid
+from KLIPCore.volume.outside import air_outside
 from KLIPCore.volume.volume import Volume
 
 
@@ -85,12 +86,44 @@ def test_real_studies_pass_and_their_halves_and_quarters_do_not(shared_data: Pat
                 check_ct(study(np.rint(factor * part)))
 
 
-@pytest.mark.parametrize("offset", [-150, 150])
-def test_an_offset_is_told(offset: int) -> None:
+@pytest.mark.parametrize("offset", [-150, -100, -60])
+def test_an_offset_down_is_refused_or_told(offset: int) -> None:
     """As of an intercept that was typed in, or of a scanner that was never calibrated."""
-    said = check_ct(study(chest() + offset))
-    assert said[0].startswith(f"Air seems to lie near {-1 if offset < 0 else -8}")
-    assert "check that the values are Hounsfield units" in said[0]
+    assert doubted(chest() + offset)
+
+
+@pytest.mark.parametrize("offset", [75, 100, 150, 200])
+def test_an_offset_up_is_refused(offset: int) -> None:
+    """Air *and* fat lie too high: no coincidence."""
+    with pytest.raises(IntensityError, match=r"(air|fat) seems to lie near"):
+        check_ct(study(chest() + offset))
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.8, 0.9, 1.1, 1.25, 1.4])
+def test_a_factor_about_air_is_refused_or_told(factor: float) -> None:
+    """Air stays where it belongs, so fat and muscle have to tell."""
+    assert doubted((chest() + 1000) * factor - 1000)
+
+
+@pytest.mark.parametrize("width", [100, 300])
+@pytest.mark.parametrize("kind", ["whole", "air filled with one value"])
+def test_standardised_values_are_refused(kind: str, width: int) -> None:
+    hu = KINDS[kind](chest())
+    with pytest.raises(IntensityError):
+        check_ct(study(width * (hu - hu.mean()) / hu.std()))
+
+
+def test_a_window_with_an_edge_at_a_half_is_one() -> None:
+    said = check_ct(study(chest().clip(-157.5, 242.5)))
+    assert said == ["Values are clipped to -157.5..242.5 HU."]
+
+
+def doubted(array: np.ndarray) -> bool:
+    """Whether numbers are refused, or a sentence asks for their unit."""
+    try:
+        return any("check that the values are Hounsfield units" in said for said in check_ct(study(array)))
+    except IntensityError:
+        return True
 
 
 def test_a_stretched_window_is_refused_or_told() -> None:
@@ -117,6 +150,25 @@ def test_signed_bytes_are_refused_whatever_pads_them(padding: int | None) -> Non
         grey[padded(chest()) == -2000] = padding
     with pytest.raises(IntensityError, match="8-bit"):
         check_ct(study(grey))
+
+
+@pytest.mark.parametrize("air", [900, 1000, 1024])
+def test_air_of_a_turned_sign_is_no_filling(air: int) -> None:
+    """One value around the patient, in all corners: bright, and beside skin."""
+    turned = np.where(chest() < -700, np.float32(air), -chest())
+    array, notes = air_outside(turned)
+    assert array is turned
+    assert not notes
+    with pytest.raises(IntensityError):
+        check_ct(study(turned))
+
+
+@pytest.mark.parametrize("filling", [0, 300, 1000, 3071])
+def test_filling_becomes_air_however_bright_it_is(filling: int) -> None:
+    hu = padded(chest())
+    array, notes = air_outside(np.where(hu == -2000, np.float32(filling), hu))
+    np.testing.assert_array_equal(array, np.where(hu == -2000, np.float32(-1024), hu))
+    assert f"were filled with {filling} HU" in notes[0]
 
 
 @pytest.mark.parametrize("padding", [None, -1024, -2000, 4095])
