@@ -28,6 +28,7 @@ from KLIPCore.io.histogram import (
     SliceShares,
     counted,
 )
+from KLIPCore.io.row_length import check_rows
 from KLIPCore.io.slice_order import check_order, named_slice
 from KLIPCore.volume.volume import Volume
 
@@ -108,6 +109,7 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     ------
     NotCTError : another modality or unit.
     IntensityError : constant, normalised, 8-bit, not rescaled or otherwise impossible values.
+    GeometryError : rows of another length than the header says.
     """
     source = volume.source
     if source.modality != "CT" or volume.unit != "HU":
@@ -145,6 +147,8 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     doubts = _check_points(counts, (lo, hi), span)
     _check_lost(sample, source.files, lo)
     _check_slices(shares, source.files)
+    yield
+    check_rows(volume)
     yield
     if "synthetic" in source.description.lower():
         doubts.insert(0, "The study calls itself synthetic: it shows no patient.")
