@@ -21,6 +21,9 @@ from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.volume import Orientation, Volume
 
+NO_BODY = 1.5
+"""A body by this factor wider or narrower than all those the prior knows is no adult's."""
+
 CHEST_AIR = 0.3
 """A slice with more than this part of its body below -300 HU shows lungs; their bases do so in abdominal scans too."""
 
@@ -230,6 +233,8 @@ def unsuited_slices(
             f"{hi * across:.0f} mm. "
             "Texture and organ sizes will look unusual to it, and the map may flag them."
         )
+        if not lo / NO_BODY < frame.pixel_mm < NO_BODY * hi:
+            out["size"] += " No adult is of that size: check the voxel size, which may be in cm or inches."
     out |= _unsuited_tissue(card, seen, float(grid.spacing[0]))
     spacing = grid.spacing
     if max(spacing[1], spacing[2]) > 1.5 * frame.pixel_mm:

@@ -47,6 +47,8 @@ def _halved(grid: Grid) -> Grid:
     [
         (lambda v: respaced(v, ji=2.0), "the prior knows bodies of"),
         (lambda v: respaced(v, ji=0.4), "the prior knows bodies of"),
+        (lambda v: respaced(v, ji=10.0), "check the voxel size"),
+        (lambda v: respaced(v, ji=0.1), "check the voxel size"),
         (lambda v: respaced(v, k=3.0), "small lesions may fall between"),
         (lambda v: respaced(v.with_array(np.where(v.array > 40, -800, v.array)), k=4.0), "lung or air"),
         (lambda v: v.with_array(np.where(v.array > 40, 600, v.array)), "bone-dense"),
@@ -72,3 +74,9 @@ def test_slices_that_are_not_axial() -> None:
 @pytest.mark.parametrize(("name", "words"), [("lung1-001_ct_256", "lung or air"), ("head-cranium_ct", "The body is")])
 def test_real_studies_of_other_anatomy(shared_data: Path, name: str, words: str) -> None:
     assert words in warnings_of(read_study(shared_data / "volumes" / f"{name}.nii.gz"))
+
+
+def test_a_stout_patient_is_not_asked_for_the_voxel_size() -> None:
+    said = warnings_of(respaced(small_study(), ji=1.6))
+    assert "the prior knows bodies of" in said
+    assert "check the voxel size" not in said
