@@ -165,15 +165,29 @@ def priors_reference(
         list[Path] | None,
         typer.Option("--unseen", help="Run folder of a healthy patient outside training; may be repeated."),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="A reference of the same prior whose laws are kept: only those over several centimetres are made,"
+            " for which runs of every second slice suffice (--slices ::2)."
+        ),
+    ] = None,
 ) -> None:
     """Make a prior's reference of health from runs of klip detect on its training patients."""
-    from KLIPCore.lab.reference import fit_reference
+    from KLIPCore.lab.reference import add_broad, fit_reference
+    from KLIPCore.maps.reference import Reference
 
-    made = fit_reference(train, unseen or [], tell=typer.echo)
+    if keep is None:
+        made = fit_reference(train, unseen or [], tell=typer.echo)
+    else:
+        made = add_broad(Reference.load(keep), train, unseen or [], tell=typer.echo)
     digest = made.save(out)
     for law in made.laws:
         told = [f"{' '.join(kind)} widened by {factor:.2f}" for kind, factor in law.widening.items()]
         typer.echo(f"blocks of {law.block_mm:g} mm: {', '.join(told)}")
+    if made.broad is not None:
+        told = [f"{sign} widened by {factor:.2f}" for sign, factor in made.broad.widening.items()]
+        typer.echo(f"over several centimetres: {', '.join(told)}")
     typer.echo(f"{made.litres:.0f} litres of {len(train)} training patients")
     typer.echo(f"Reference: {out} (sha256 {digest[:12]})")
 

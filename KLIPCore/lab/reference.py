@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
+from KLIPCore.lab.broad import HealthyMeans, fit_broad
 from KLIPCore.maps.block_laws import FLOOR, QUANTILES, BlockLaws, surprise_of
+from KLIPCore.maps.broad import BroadLaws
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.typicality import Typicality
@@ -105,19 +108,9 @@ def fit_reference(
     ConfigError : too few runs, or runs of different priors, measurements or schedules.
     TraceError : a run is not there, or recorded no pushes.
     """
-    if len(train) < FOLDS:
-        raise ConfigError(f"A reference needs runs of at least {FOLDS} training patients.", "Run klip detect on more.")
-    notes = [RunFolder(path).run() for path in (*train, *unseen)]
-    made_by = [
-        (note["prior"]["sha256"], dict(note["config"]["measurement"]), schedule_of(note["config"])) for note in notes
-    ]
-    if any(own != made_by[0] for own in made_by):
-        raise ConfigError(
-            "The runs are of different priors, measurements or schedules.", "Make all of them with one command."
-        )
-    tell(f"reading {len(notes)} runs")
+    sha256, measurement, schedule = _made_by(train, unseen)
+    tell(f"reading {len(train) + len(unseen)} runs")
     studies, others = [_Study.of(path) for path in train], [_Study.of(path) for path in unseen]
-    sha256, measurement, schedule = made_by[0]
     mean_push = mean_pushes([study.evidence for study in studies])
     laws, slices = _all_laws(studies, others, mean_push, blocks_mm, tell)
     return Reference(
@@ -133,7 +126,71 @@ def fit_reference(
             [(study.evidence.images, study.evidence.body) for study in others],
         ),
         slices,
+        _broad(studies, others, tell),
     )
+
+
+def add_broad(
+    reference: Reference, train: Sequence[Path], unseen: Sequence[Path], tell: Callable[[str], None] = print
+) -> Reference:
+    """Return a reference with laws over several centimetres made of some runs, and all else as it is.
+
+    Every second slice suffices for these (``--slices ::2``).
+
+    Parameters
+    ----------
+    reference : of the prior that made the runs.
+    train, unseen, tell : as of :func:`fit_reference`.
+
+    Raises
+    ------
+    ConfigError : too few runs, of another prior, measurement or schedule, or without a large noise level.
+    TraceError : a run is not there, or recorded no pushes.
+    """
+    if _made_by(train, unseen) != (reference.prior_sha256, reference.settings, reference.schedule):
+        raise ConfigError(
+            "The runs are of another prior, measurement or schedule than the reference.",
+            "Run klip detect with the prior and the preset that the reference was made with.",
+        )
+    tell(f"reading {len(train) + len(unseen)} runs")
+    broad = _broad([_Study.of(path) for path in train], [_Study.of(path) for path in unseen], tell)
+    if broad is None:
+        raise ConfigError("The runs recorded no large noise level.", "Run klip detect with a preset.")
+    role = "over several centimetres, {}".format
+    patients = {role("train"): [path.name for path in train], role("unseen"): [path.name for path in unseen]}
+    return replace(reference, broad=broad, patients=reference.patients | patients)
+
+
+def _broad(studies: Sequence[_Study], others: Sequence[_Study], tell: Callable[[str], None]) -> BroadLaws | None:
+    """Laws over several centimetres; None where a run recorded no large noise level."""
+    tell("laws over several centimetres")
+    train, unseen = ([HealthyMeans.of(study.evidence, study.tested) for study in some] for some in (studies, others))
+    if None in train or None in unseen:
+        return None
+    return fit_broad([own for own in train if own], [own for own in unseen if own], FOLDS)
+
+
+def _made_by(train: Sequence[Path], unseen: Sequence[Path]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Hash of the prior, measurement and schedule of all runs.
+
+    Raises
+    ------
+    ConfigError : they differ, or there are too few runs.
+    TraceError : a run is not there.
+    """
+    if len(train) < FOLDS:
+        raise ConfigError(f"A reference needs runs of at least {FOLDS} training patients.", "Run klip detect on more.")
+    made_by = []
+    for path in (*train, *unseen):
+        note = RunFolder(path).run()
+        made_by.append(
+            (str(note["prior"]["sha256"]), dict(note["config"]["measurement"]), schedule_of(note["config"]))
+        )
+    if any(own != made_by[0] for own in made_by):
+        raise ConfigError(
+            "The runs are of different priors, measurements or schedules.", "Make all of them with one command."
+        )
+    return made_by[0]
 
 
 def _all_laws(

@@ -47,13 +47,23 @@ class BlockLaws:
 
     def regions_as_strong(self, strength: NDArray[np.floating], kind: tuple[str, str]) -> NDArray[np.float64]:
         """Return how many regions of a kind, at least as strong, so much unseen healthy body would show."""
-        healthy = np.asarray(self.strengths[kind], np.float64)
-        strength = np.asarray(strength, np.float64)
-        at_least = np.searchsorted(-healthy, -strength, side="right").astype(np.float64)
-        tail = healthy[: min(N_TAIL, len(healthy))]
-        scale = max(float(np.mean(tail - tail[-1])), 1e-3)
-        beyond = len(tail) * np.exp(-(strength - tail[-1]) / scale)
-        return np.asarray(self.widening[kind] * np.where(strength > tail[-1], beyond, at_least))
+        return self.widening[kind] * regions_as_strong(strength, self.strengths[kind])
+
+
+def regions_as_strong(strength: NDArray[np.floating], healthy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return how many of some healthy regions are at least as strong; beyond the strongest ones, how many would be.
+
+    Parameters
+    ----------
+    strength : of regions.
+    healthy : strengths of healthy regions, falling.
+    """
+    healthy, strength = np.asarray(healthy, np.float64), np.asarray(strength, np.float64)
+    at_least = np.searchsorted(-healthy, -strength, side="right").astype(np.float64)
+    tail = healthy[: min(N_TAIL, len(healthy))]
+    scale = max(float(np.mean(tail - tail[-1])), 1e-3)
+    beyond = len(tail) * np.exp(-(strength - tail[-1]) / scale)
+    return np.where(strength > tail[-1], beyond, at_least)
 
 
 def rarity(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import OutputError, TraceError
 from KLIPCore.maps.block_laws import BlockLaws, surprise_of
+from KLIPCore.maps.broad import BroadLaws
 from KLIPCore.maps.typicality import Typicality
-from KLIPCore.maps.unexpected import KINDS, Evidence
+from KLIPCore.maps.unexpected import KINDS, SIGNS, Evidence
 from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
 from KLIPCore.volume.untrusted import json_object, load_npz
 
@@ -55,6 +56,7 @@ ARRAYS = (
     *("_".join(kind) for kind in KINDS),
     *("_".join(("slices", *kind)) for kind in KINDS),
 )
+BROAD = ("broad_quantiles", "broad_strengths")
 TYPICAL = ("typical_slices", "typical_owners", "typical_laws", "typical_patients")
 
 
@@ -73,6 +75,7 @@ class Reference:
     patients : names of the studies, and of those that set the widening.
     typicality : of whole studies.
     slices : laws of how unusual a slice is.
+    broad : laws of what is unusual over several centimetres; None in a file made without.
     """
 
     mean_push: NDArray[np.float32]
@@ -84,6 +87,7 @@ class Reference:
     patients: dict[str, list[str]]
     typicality: Typicality
     slices: SliceLaws
+    broad: BroadLaws | None = None
 
     def between(self, block_mm: float) -> list[tuple[float, BlockLaws]]:
         """Return the one or two laws next to a block size, with weights that are linear in ln size."""
@@ -141,9 +145,11 @@ class Reference:
             )
             for sign in signs
         }
+        broad = self.broad.widening if self.broad is not None and tissue == "soft" else {}
         told = [
-            f"{factor:.1f} times as many regions that are {sign}"
-            for sign, factor in factors.items()
+            f"{factor:.1f} times as many {size}regions that are {sign}"
+            for size, own in (("", factors), ("broad ", {sign: broad.get(sign, 1.0) for sign in signs}))
+            for sign, factor in own.items()
             if factor > WIDENED
         ]
         if not told:
@@ -192,6 +198,9 @@ class Reference:
             f"  holds for: {', '.join(own)}",
             f"  block sizes: {', '.join(f'{law.block_mm:g}' for law in self.laws)} mm",
         ]
+        if self.broad is not None:
+            factors = ", ".join(f"{sign} widened by {factor:.2f}" for sign, factor in self.broad.widening.items())
+            lines.append(f"  over several centimetres: {self.broad.litres:.0f} litres, rates of {factors}")
         for law in self.laws:
             told = [f"{' '.join(kind)} {factor:.2f}" for kind, factor in law.widening.items() if factor > 1]
             if told:
@@ -217,6 +226,15 @@ class Reference:
             "n_slices": self.slices.n_slices,
             "slice_widening": [self.slices.widening[kind] for kind in KINDS],
         }
+        broad: dict[str, NDArray[Any]] = {}
+        if self.broad is not None:
+            meta["broad"] = {
+                "widening": [self.broad.widening[sign] for sign in SIGNS],
+                "counts": [len(self.broad.strengths[sign]) for sign in SIGNS],
+                "litres": self.broad.litres,
+            }
+            strengths = np.concatenate([self.broad.strengths[sign] for sign in SIGNS])
+            broad = dict(zip(BROAD, (self.broad.quantiles, strengths), strict=True))
         arrays: dict[str, NDArray[Any]] = {
             "mean_push": self.mean_push.astype(np.float16),
             "quantiles": np.stack([law.quantiles for law in self.laws]).astype(np.float16),
@@ -224,6 +242,7 @@ class Reference:
             **{"_".join(kind): np.concatenate([law.strengths[kind] for law in self.laws]) for kind in KINDS},
             **{"_".join(("slices", *kind)): self.slices.strongest[kind] for kind in KINDS},
             **self.typicality.to_arrays(),
+            **broad,
         }
         part = path.with_name(path.name + ".part")
         try:
@@ -250,7 +269,7 @@ class Reference:
         TraceError : missing or damaged.
         """
         try:
-            stored = load_npz(path, (*ARRAYS, *TYPICAL))
+            stored = load_npz(path, (*ARRAYS, *TYPICAL, *BROAD))
             meta = json_object(str(stored["meta"]))
             parts = {
                 kind: np.split(stored["_".join(kind)], np.cumsum(counts)[:-1])
@@ -279,9 +298,24 @@ class Reference:
                     int(meta["n_slices"]),
                     {kind: float(v) for kind, v in zip(KINDS, meta["slice_widening"], strict=True)},
                 ),
+                _broad(stored, meta.get("broad")),
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise TraceError(
                 f"The reference of health {path.name} is missing or damaged ({type(error).__name__}).",
                 "Make it with klip priors reference, or choose another score with --score.",
             ) from error
+
+
+def _broad(stored: Mapping[str, NDArray[Any]], meta: dict[str, Any] | None) -> BroadLaws | None:
+    """The laws of what is unusual over several centimetres, where a file holds them."""
+    if meta is None:
+        return None
+    quantiles, strengths = (stored[name].astype(np.float32) for name in BROAD)
+    parts = np.split(strengths, np.cumsum(meta["counts"])[:-1])
+    return BroadLaws(
+        quantiles,
+        dict(zip(SIGNS, parts, strict=True)),
+        {sign: float(factor) for sign, factor in zip(SIGNS, meta["widening"], strict=True)},
+        float(meta["litres"]),
+    )

@@ -36,6 +36,9 @@ from KLIPCore.volume.units import Window
 NODES = (0.107, 0.239)
 """Noise levels that are asked: two Gauss–Legendre nodes of 0.08 to 0.32; the nearest recorded ones are taken."""
 
+LEVELS = (*NODES, 0.45)
+"""Those and a large one, which what is broad is asked at (:mod:`KLIPCore.maps.broad`)."""
+
 SCALE_PX = 2.0
 """Standard deviation of the in-plane Gaussian in frame pixels."""
 
@@ -83,7 +86,7 @@ class Evidence:
 
     Attributes
     ----------
-    pushes : (n, 2, H, W) float32, u at :data:`NODES`, intensity.
+    pushes : (n, 3, H, W) float32, u at :data:`LEVELS`, intensity.
     expectation : (n, H, W) float32.
     images : (n, H, W) float32, posterior mean, intensity.
     body : (n, H, W) bool.
@@ -91,7 +94,8 @@ class Evidence:
     places : (n,) slice numbers.
     pixel_mm, spacing_mm : edge of a frame pixel, and distance of slices.
     window : HU that intensities 0 and 1 stand for.
-    other_levels : whether the run recorded other noise levels than are asked for, so that the nearest are far off.
+    other_levels : whether the run recorded other noise levels than :data:`NODES`, so that the nearest are far off.
+    has_large : whether it recorded the last of :data:`LEVELS`.
     """
 
     pushes: NDArray[np.float32]
@@ -104,6 +108,7 @@ class Evidence:
     spacing_mm: float
     window: Window = ABDOMEN
     other_levels: bool = False
+    has_large: bool = True
 
     @property
     def cell_mm(self) -> float:
@@ -130,17 +135,18 @@ def evidence_of(trace: KLTrace, study: Framing, window: Window = ABDOMEN) -> Evi
     ------
     TraceError : pushes, or the chain's information, were not recorded.
     """
-    pushes, expectations, weights, other_levels = [], [], [], False
+    pushes, expectations, weights, other_levels, has_large = [], [], [], False, True
     for piece in trace.slices:
         if piece.pushes is None or "path" not in piece.layers:
             raise TraceError(
                 "This run did not record pushes, which the score 'unexpected' reads.",
                 "Run detect again, or choose another score.",
             )
-        pushes.append(piece.pushes.push[[piece.pushes.nearest(sigma) for sigma in NODES]])
+        pushes.append(piece.pushes.push[[piece.pushes.nearest(sigma) for sigma in LEVELS]])
         expectations.append(piece.pushes.expectation)
         weights.append(weight_of(piece))
         other_levels |= any(piece.pushes.distance(sigma) > NEAR_LEVEL for sigma in NODES)
+        has_large &= piece.pushes.distance(LEVELS[-1]) <= NEAR_LEVEL
     images, body = study_images(trace, study)
     return Evidence(
         np.stack(pushes),
@@ -153,6 +159,7 @@ def evidence_of(trace: KLTrace, study: Framing, window: Window = ABDOMEN) -> Evi
         float(study.lps_grid.spacing[0]),
         window,
         other_levels,
+        has_large,
     )
 
 
@@ -187,7 +194,7 @@ def centred_pushes(evidence: Evidence, mean_push: NDArray[np.floating], tissue: 
     """
     classes = pixel_classes(evidence.expectation)
     share = np.where(evidence.body, soft_share(evidence.images, evidence.window) if tissue == "soft" else 1.0, 0.0)
-    out = np.empty_like(evidence.pushes)
+    out = np.empty_like(evidence.pushes[:, : len(NODES)])
     depth = POOL_MM / evidence.spacing_mm
     for k in range(len(NODES)):
         own = _blurred(share * (evidence.pushes[:, k] - mean_push[k][classes]), SCALE_PX / STEP)
@@ -256,16 +263,21 @@ def block_statistics(
     return {kind: block_nats(own, block_mm / evidence.cell_mm) for kind, own in cells.items()}
 
 
-def own_pushes(evidence: Evidence) -> NDArray[np.float32]:
-    """Return (2, :data:`N_PIXEL_CLASSES`) median pushes of each class in the study itself.
+def own_pushes(evidence: Evidence, n_levels: int = len(NODES)) -> NDArray[np.float32]:
+    """Return (levels, :data:`N_PIXEL_CLASSES`) median pushes of each class in the study itself.
 
     They stand in for health where a prior has no reference; a lesion hardly moves a median.
+
+    Parameters
+    ----------
+    evidence : of the study.
+    n_levels : of :data:`LEVELS`, from the smallest.
     """
     classes = pixel_classes(evidence.expectation)[evidence.body]
     order = np.argsort(classes, kind="stable")
     bounds = np.searchsorted(classes[order], np.arange(N_PIXEL_CLASSES + 1))
-    out = np.zeros((len(NODES), N_PIXEL_CLASSES), np.float32)
-    for k in range(len(NODES)):
+    out = np.zeros((n_levels, N_PIXEL_CLASSES), np.float32)
+    for k in range(n_levels):
         values = evidence.pushes[:, k][evidence.body][order]
         for number, (start, stop) in enumerate(pairwise(bounds)):
             if stop - start >= LEAST_PIXELS:

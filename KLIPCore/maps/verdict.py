@@ -3,17 +3,24 @@
     region                    touching blocks of one sign with u ≥ :data:`FORMING`; strength = its largest u
     what is drawn of it       its blocks with u ≥ :data:`DRAWN` · strength, so that no web of weak blocks is outlined
 
+Two statistics are asked, blocks and what is unusual over several centimetres (:mod:`KLIPCore.maps.broad`); a place
+that both find is told once, by the one that is rarer in health.
+
 What is darker and what is brighter than expected are judged apart. A contrast phase that the training patients did not
 have makes healthy organs and vessels brighter, and litres of them; then nothing can be promised for the bright side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from KLIPCore.config import RegionConfig
+from KLIPCore.maps.broad import ACCEPTED
 from KLIPCore.maps.clusters import Clusters
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.unexpected import SIGNS, Evidence
@@ -47,6 +54,24 @@ def regions_of_sign(
     return labels, np.asarray(strength, np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A region that one statistic finds, before those of all are brought together.
+
+    Attributes
+    ----------
+    sign : of it.
+    cells : flat indices of the cells that are drawn of it.
+    strength : its largest u.
+    expected : regions as strong, by any statistic asked, that a healthy study like this one would show.
+    """
+
+    sign: str
+    cells: NDArray[np.intp]
+    strength: float
+    expected: float
+
+
 def judge(
     reference: Reference,
     fields: dict[tuple[str, str], NDArray[np.float32]],
@@ -54,6 +79,7 @@ def judge(
     tested: NDArray[np.bool_],
     config: RegionConfig,
     rate: float = 1.0,
+    broad: dict[str, NDArray[np.float32]] | None = None,
 ) -> tuple[NDArray[np.float32], Clusters]:
     """Return the surprise of every block (the larger of the signs asked for) and the regions with their E, p and q.
 
@@ -65,25 +91,82 @@ def judge(
     tested : (n, h, w) bool.
     config : block size, sign and tissue; a sign that is ``both`` is darker alone where the study is too bright.
     rate : how many more regions than average tissue the tested part shows in health.
+    broad : surprise over several centimetres, by sign (:mod:`KLIPCore.maps.broad`); where it is asked, too, each
+        statistic gets its part of the acceptable regions.
     """
     asked = list(SIGNS) if config.sign == "both" else [config.sign]
     litres = rate * litres_of(evidence, tested)
     shown = np.where(tested, np.maximum.reduce([fields[config.tissue, name] for name in asked]), np.float32(0))
-    labels, strengths, expected = np.zeros(tested.shape, np.int32), [np.zeros(0)], [np.zeros(0)]
+    laws, part = reference.broad, 0.0 if broad is None else ACCEPTED
+    found: list[Candidate] = []
     for name in asked:
-        field = fields[config.tissue, name]
-        own, strength = regions_of_sign(field, tested, evidence.places)
-        first = sum(len(values) for values in strengths)
-        drawn = np.concatenate([[np.inf], DRAWN * strength])[own]
-        winner = (own > 0) & (field >= drawn) & ((labels == 0) | (field >= shown))
-        labels[winner] = own[winner] + first
-        strengths.append(strength)
-        expected.append(len(asked) * reference.expected(strength, (config.tissue, name), litres, config.block_mm))
-    e = np.concatenate(expected)
+
+        def of_blocks(strength: NDArray[np.float64], sign: str = name) -> NDArray[np.float64]:
+            rates = reference.expected(strength, (config.tissue, sign), litres, config.block_mm)
+            return len(asked) / (1 - part) * rates
+
+        def of_broad(strength: NDArray[np.float64], sign: str = name) -> NDArray[np.float64]:
+            assert laws is not None
+            return len(asked) / part * laws.expected(strength, sign, litres)
+
+        found += candidates(fields[config.tissue, name], tested, evidence.places, name, of_blocks)
+        if broad is not None:
+            found += candidates(broad[name], tested, evidence.places, name, of_broad)
+    labels, kept = drawn(found, tested.shape)
+    if broad is not None:
+        largest = np.maximum.reduce([broad[name] for name in asked])
+        shown = np.where(labels > 0, np.maximum(shown, largest), shown)
+    strengths, e = np.array([own.strength for own in kept]), np.array([own.expected for own in kept])
     order = np.argsort(e)
     q = np.empty_like(e)
     q[order] = np.minimum.accumulate((e[order] / np.arange(1, len(e) + 1))[::-1])[::-1]
-    return shown, Clusters(labels, np.concatenate(strengths), -np.expm1(-e), np.minimum(q, 1.0), e)
+    return shown, Clusters(labels, strengths, -np.expm1(-e), np.minimum(q, 1.0), e)
+
+
+def candidates(
+    field: NDArray[np.float32],
+    tested: NDArray[np.bool_],
+    places: NDArray[np.intp],
+    sign: str,
+    expected: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> list[Candidate]:
+    """Return the regions of one statistic and sign.
+
+    Parameters
+    ----------
+    field : (n, h, w) its surprise.
+    tested, places : of :func:`regions_of_sign`.
+    sign : of the field.
+    expected : regions as strong in health, of strengths.
+    """
+    labels, strengths = regions_of_sign(field, tested, places)
+    drawn_of = np.concatenate([[np.inf], DRAWN * strengths])
+    cells = np.flatnonzero((labels > 0) & (field >= drawn_of[labels]))
+    order = np.argsort(labels.ravel()[cells], kind="stable")
+    bounds = np.searchsorted(labels.ravel()[cells][order], np.arange(1, len(strengths) + 2))
+    return [
+        Candidate(sign, cells[order[start:stop]], float(strength), float(e))
+        for start, stop, strength, e in zip(bounds[:-1], bounds[1:], strengths, expected(strengths), strict=True)
+    ]
+
+
+def drawn(found: Sequence[Candidate], shape: tuple[int, ...]) -> tuple[NDArray[np.int32], list[Candidate]]:
+    """Return labels (n, h, w) and their candidates: the rarest take their cells first.
+
+    What lies by half or more on rarer ones of its sign is the same finding under another statistic, and is not told
+    twice.
+    """
+    labels, signs, kept = np.zeros(int(np.prod(shape)), np.int32), [""], []
+    for own in sorted(found, key=lambda each: (each.expected, -each.strength)):
+        taken = labels[own.cells]
+        same = np.array([name == own.sign for name in signs])[taken]
+        free = own.cells[taken == 0]
+        if not len(free) or 2 * int(same.sum()) >= len(own.cells):
+            continue
+        kept.append(own)
+        signs.append(own.sign)
+        labels[free] = len(kept)
+    return labels.reshape(shape), kept
 
 
 def litres_of(evidence: Evidence, tested: NDArray[np.bool_]) -> float:

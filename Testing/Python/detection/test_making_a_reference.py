@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from KLIPCore.cli import app
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.reference import fit_reference
+from KLIPCore.lab.reference import add_broad, fit_reference
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.runs.folder import RunFolder
@@ -81,6 +81,25 @@ def test_rates_are_widened_by_what_unseen_patients_show_and_never_narrowed(patie
     assert factors[1].max() > factors[0].max()
     alone = fit_reference(patients[:3], [], (12.0,), lambda line: None)
     assert set(alone.laws[0].widening.values()) == {1.0}
+
+
+def test_laws_over_several_centimetres_are_added_and_all_else_is_kept(patients: list[Path], tmp_path: Path) -> None:
+    first, second = tmp_path / "first.reference.npz", tmp_path / "second.reference.npz"
+    made = replace(fit_reference(patients[:3], [], (12.0,), lambda line: None), broad=None)
+    made.save(first)
+    options = [word for path in patients[:3] for word in ("--train", str(path))]
+    options += ["--unseen", str(patients[4]), "--keep", str(first), "-o", str(second)]
+    done = CliRunner().invoke(app, ["priors", "reference", *options])
+    assert done.exit_code == 0, done.output
+    assert "over several centimetres: darker widened by" in done.output
+    back = Reference.load(second)
+    assert back.broad is not None
+    assert back.patients["over several centimetres, train"] == ["a", "b", "c"]
+    assert back.patients["train"] == made.patients["train"]
+    np.testing.assert_allclose(back.laws[0].quantiles, made.laws[0].quantiles, atol=5e-3)
+    assert max(back.broad.widening.values()) > 1  # the loud patient
+    with pytest.raises(ConfigError, match="of another prior, measurement or schedule"):
+        add_broad(replace(made, prior_sha256="another"), patients[:3], [], lambda line: None)
 
 
 def test_too_few_runs_and_runs_of_another_schedule_are_refused(patients: list[Path], tmp_path: Path) -> None:

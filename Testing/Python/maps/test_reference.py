@@ -17,6 +17,7 @@ from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import (
     ABDOMEN,
     KINDS,
+    LEVELS,
     N_BLOCK_CLASSES,
     N_PIXEL_CLASSES,
     NODES,
@@ -47,7 +48,7 @@ def evidence(n: int = 6, seed: int = 0, size: int = 64) -> Evidence:
     rng = RNG(seed)
     expectation = np.full((n, size, size), 0.5, np.float32)
     expectation[:, :, size // 2 :] = 0.7
-    noise = rng.normal(0, 0.01, (n, len(NODES), size, size))
+    noise = rng.normal(0, 0.01, (n, len(LEVELS), size, size))
     pushes = noise + 0.05 * (expectation[:, None] - 0.6)
     body = np.ones((n, size, size), bool)
     weight = np.ones((n, size // 2, size // 2), np.float32)
