@@ -155,7 +155,10 @@ def add_broad(
     tell(f"reading {len(train) + len(unseen)} runs")
     broad = _broad([_Study.of(path) for path in train], [_Study.of(path) for path in unseen], tell)
     if broad is None:
-        raise ConfigError("The runs recorded no large noise level.", "Run klip detect with a preset.")
+        raise ConfigError(
+            "A run recorded no large noise level, or shows too little of a body.",
+            "Run klip detect with a preset, on whole studies or on every second slice of them (--slices ::2).",
+        )
     role = "over several centimetres, {}".format
     patients = {role("train"): [path.name for path in train], role("unseen"): [path.name for path in unseen]}
     return replace(reference, broad=broad, patients=reference.patients | patients)

@@ -83,10 +83,15 @@ def test_rates_are_widened_by_what_unseen_patients_show_and_never_narrowed(patie
     assert set(alone.laws[0].widening.values()) == {1.0}
 
 
-def test_laws_over_several_centimetres_are_added_and_all_else_is_kept(patients: list[Path], tmp_path: Path) -> None:
+def test_laws_over_several_centimetres_are_added_and_all_else_is_kept(
+    patients: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = tmp_path / "first.reference.npz", tmp_path / "second.reference.npz"
     made = replace(fit_reference(patients[:3], [], (12.0,), lambda line: None), broad=None)
     made.save(first)
+    with pytest.raises(ConfigError, match="shows too little"):
+        add_broad(made, patients[:3], [], lambda line: None)
+    monkeypatch.setattr("KLIPCore.maps.broad.LEAST_MM", 0.0)  # these patients are a few slices
     options = [word for path in patients[:3] for word in ("--train", str(path))]
     options += ["--unseen", str(patients[4]), "--keep", str(first), "-o", str(second)]
     done = CliRunner().invoke(app, ["priors", "reference", *options])
