@@ -127,15 +127,7 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
         shares.append(SliceShares.of(of_slice))
         yield
     span = f"The values run from {lo:g} to {hi:g}"
-    if lo == hi:
-        raise IntensityError(f"All voxels have the value {lo:g}.", REMEDY)
-    if hi - lo < LEAST_RANGE_HU:
-        raise IntensityError(f"{span}: they were normalised and are not Hounsfield units.", REMEDY)
-    if lo >= 0:
-        kind = "8-bit grey values" if hi <= 255 else "stored values without the rescale to HU, or another modality"
-        raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", REMEDY)
-    if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
-        raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
+    _check_range(lo, hi, span)
     seen = Histogram.of(counts, lo, hi)
     if all(end in bounds for end, bounds in zip(seen.ends(), SIGNED_BYTES, strict=True)):
         raise IntensityError(f"{span}: these look like 8-bit grey values, not Hounsfield units.", REMEDY)
@@ -161,6 +153,19 @@ def _step(size: int) -> int:
     while size / step**2 > MOST_SAMPLES and step < 6:
         step += 1
     return step
+
+
+def _check_range(lo: float, hi: float, span: str) -> None:
+    """Raise where lowest and highest value alone tell that these are no Hounsfield units."""
+    if lo == hi:
+        raise IntensityError(f"All voxels have the value {lo:g}.", REMEDY)
+    if hi - lo < LEAST_RANGE_HU:
+        raise IntensityError(f"{span}: they were normalised and are not Hounsfield units.", REMEDY)
+    if lo >= 0:
+        kind = "8-bit grey values" if hi <= 255 else "stored values without the rescale to HU, or another modality"
+        raise IntensityError(f"{span}, none below 0: these look like {kind}, not Hounsfield units.", REMEDY)
+    if hi > HIGHEST_HU or hi < 0 or lo < -HIGHEST_HU:
+        raise IntensityError(f"{span}: no CT of a body has such values.", REMEDY)
 
 
 def _check_tissue(seen: Histogram, span: str) -> None:
