@@ -212,3 +212,12 @@ def test_a_reference_keeps_its_broad_laws(tmp_path: Path) -> None:
         np.testing.assert_array_equal(back.strengths[sign], law.strengths[sign])
     reference().save(tmp_path / "without.reference.npz")
     assert Reference.load(tmp_path / "without.reference.npz").broad is None
+
+
+def test_a_widened_rate_is_told_for_soft_tissue_alone() -> None:
+    law = laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3)))
+    made = replace(reference(), broad=replace(law, widening={"darker": 1.0, "brighter": 2.5}))
+    assert "2.5 times as many broad regions that are brighter than expected" in made.widened("soft", list(SIGNS), 12.0)
+    assert made.widened("soft", ["darker"], 12.0) == ""
+    assert made.widened("all", list(SIGNS), 12.0) == ""
+    assert "rates of darker widened by 1.00, brighter widened by 2.50" in made.text()
