@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -97,21 +98,16 @@ def judge(
     asked = list(SIGNS) if config.sign == "both" else [config.sign]
     litres = rate * litres_of(evidence, tested)
     shown = np.where(tested, np.maximum.reduce([fields[config.tissue, name] for name in asked]), np.float32(0))
-    laws, part = reference.broad, 0.0 if broad is None else ACCEPTED
+    part = 0.0 if broad is None or reference.broad is None else ACCEPTED
     found: list[Candidate] = []
     for name in asked:
-
-        def of_blocks(strength: NDArray[np.float64], sign: str = name) -> NDArray[np.float64]:
-            rates = reference.expected(strength, (config.tissue, sign), litres, config.block_mm)
-            return len(asked) / (1 - part) * rates
-
-        def of_broad(strength: NDArray[np.float64], sign: str = name) -> NDArray[np.float64]:
-            assert laws is not None
-            return len(asked) / part * laws.expected(strength, sign, litres)
-
-        found += candidates(fields[config.tissue, name], tested, evidence.places, name, of_blocks)
-        if broad is not None:
-            found += candidates(broad[name], tested, evidence.places, name, of_broad)
+        blocks = partial(reference.expected, kind=(config.tissue, name), litres=litres, block_mm=config.block_mm)
+        found += candidates(
+            fields[config.tissue, name], tested, evidence.places, name, blocks, len(asked) / (1 - part)
+        )
+        if broad is not None and reference.broad is not None:
+            means = partial(reference.broad.expected, sign=name, litres=litres)
+            found += candidates(broad[name], tested, evidence.places, name, means, len(asked) / part)
     labels, kept = drawn(found, tested.shape)
     if broad is not None:
         largest = np.maximum.reduce([broad[name] for name in asked])
@@ -129,6 +125,7 @@ def candidates(
     places: NDArray[np.intp],
     sign: str,
     expected: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    ways: float,
 ) -> list[Candidate]:
     """Return the regions of one statistic and sign.
 
@@ -137,16 +134,18 @@ def candidates(
     field : (n, h, w) its surprise.
     tested, places : of :func:`regions_of_sign`.
     sign : of the field.
-    expected : regions as strong in health, of strengths.
+    expected : regions of this sign and statistic, as strong, in health, of strengths.
+    ways : by how much it is widened because others are asked for, too.
     """
     labels, strengths = regions_of_sign(field, tested, places)
     drawn_of = np.concatenate([[np.inf], DRAWN * strengths])
     cells = np.flatnonzero((labels > 0) & (field >= drawn_of[labels]))
     order = np.argsort(labels.ravel()[cells], kind="stable")
     bounds = np.searchsorted(labels.ravel()[cells][order], np.arange(1, len(strengths) + 2))
+    rates = ways * expected(strengths)
     return [
         Candidate(sign, cells[order[start:stop]], float(strength), float(e))
-        for start, stop, strength, e in zip(bounds[:-1], bounds[1:], strengths, expected(strengths), strict=True)
+        for start, stop, strength, e in zip(bounds[:-1], bounds[1:], strengths, rates, strict=True)
     ]
 
 
