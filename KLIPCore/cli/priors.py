@@ -188,7 +188,7 @@ def priors_reference(
     if made.broad is not None:
         told = [f"{sign} widened by {factor:.2f}" for sign, factor in made.broad.widening.items()]
         typer.echo(f"over several centimetres: {', '.join(told)}")
-    typer.echo(f"{made.litres:.0f} litres of {len(train)} training patients")
+    typer.echo(f"{made.litres:.0f} litres of {len(made.patients['train'])} training patients")
     typer.echo(f"Reference: {out} (sha256 {digest[:12]})")
 
 
