@@ -31,7 +31,7 @@ SCALES_MM = (6.0, 10.0, 16.0)
 ASKED = (1, 2)
 """Noise levels that are asked, by their place in :data:`KLIPCore.maps.unexpected.LEVELS`."""
 
-ACCEPTED = 0.1
+ACCEPTED = 0.05
 """Part of the acceptable regions that this statistic may show; the rest is the blocks'."""
 
 LEAST_SHARE = 0.3
