@@ -85,6 +85,7 @@ class KLMap:
         near = _dilated(
             np.where(reported, self.clusters.labels, 0)
         )  # interpolation may still exceed the threshold there
+        near[(self.clusters.labels > 0) & ~reported] = 0  # not into a neighbour that is not reported
         threshold = -np.log10(self.forming_p)
         labels, labels_lps = landing.blank(np.int32)
         lows, highs = [], []

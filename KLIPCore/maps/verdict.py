@@ -4,7 +4,7 @@
     what is drawn of it       its blocks with u ≥ :data:`DRAWN` · strength, so that no web of weak blocks is outlined
 
 Two statistics are asked, blocks and what is unusual over several centimetres (:mod:`KLIPCore.maps.broad`); a place
-that both find is told once, by the one that is rarer in health.
+that both find is told once (:func:`drawn`).
 
 What is darker and what is brighter than expected are judged apart. A contrast phase that the training patients did not
 have makes healthy organs and vessels brighter, and litres of them; then nothing can be promised for the bright side.
@@ -13,7 +13,7 @@ have makes healthy organs and vessels brighter, and litres of them; then nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -31,6 +31,12 @@ FORMING = 6.0
 
 DRAWN = 0.6
 """Part of a region's strength down to which it is drawn."""
+
+
+SHARP, COVERED = 1.0, (0.5, 0.25)
+"""Regions in health up to which blocks are drawn first; part of a region of blocks, and of a broad one, that may lie
+on others of its sign.
+"""
 
 
 def regions_of_sign(
@@ -65,12 +71,14 @@ class Candidate:
     cells : flat indices of the cells that are drawn of it.
     strength : its largest u.
     expected : regions as strong, by any statistic asked, that a healthy study like this one would show.
+    broad : found over several centimetres, and drawn as coarsely.
     """
 
     sign: str
     cells: NDArray[np.intp]
     strength: float
     expected: float
+    broad: bool = False
 
 
 def judge(
@@ -107,11 +115,13 @@ def judge(
         )
         if broad is not None and reference.broad is not None:
             means = partial(reference.broad.expected, sign=name, litres=litres)
-            found += candidates(broad[name], tested, evidence.places, name, means, len(asked) / part)
+            wide = candidates(broad[name], tested, evidence.places, name, means, len(asked) / part)
+            found += [replace(own, broad=True) for own in wide]
     labels, kept = drawn(found, tested.shape)
     if broad is not None:
         largest = np.maximum.reduce([broad[name] for name in asked])
-        shown = np.where(labels > 0, np.maximum(shown, largest), shown)
+        coarse = np.array([False, *(own.broad for own in kept)])[labels]
+        shown = np.where(coarse, np.maximum(shown, largest), shown)
     strengths, e = np.array([own.strength for own in kept]), np.array([own.expected for own in kept])
     order = np.argsort(e)
     q = np.empty_like(e)
@@ -152,15 +162,16 @@ def candidates(
 def drawn(found: Sequence[Candidate], shape: tuple[int, ...]) -> tuple[NDArray[np.int32], list[Candidate]]:
     """Return labels (n, h, w) and their candidates: the rarest take their cells first.
 
-    What lies by half or more on rarer ones of its sign is the same finding under another statistic, and is not told
+    Regions of blocks are the sharper ones: those that are rarer than one in every study come before all others. What
+    lies on earlier ones of its sign by :data:`COVERED` is the same finding under another statistic, and is not told
     twice.
     """
     labels, signs, kept = np.zeros(int(np.prod(shape)), np.int32), [""], []
-    for own in sorted(found, key=lambda each: (each.expected, -each.strength)):
+    for own in sorted(found, key=lambda each: (each.broad or each.expected > SHARP, each.expected, -each.strength)):
         taken = labels[own.cells]
         same = np.array([name == own.sign for name in signs])[taken]
         free = own.cells[taken == 0]
-        if not len(free) or 2 * int(same.sum()) >= len(own.cells):
+        if not len(free) or int(same.sum()) >= COVERED[own.broad] * len(own.cells):
             continue
         kept.append(own)
         signs.append(own.sign)

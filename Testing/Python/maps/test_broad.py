@@ -183,19 +183,22 @@ def test_a_broad_faint_push_is_one_region_of_its_sign(sign: str) -> None:
     assert found.expected[best] == pytest.approx(expected * litres)
 
 
-def test_a_place_is_told_once_and_by_what_is_rarer() -> None:
+def test_a_place_is_told_once() -> None:
     cells = np.arange(20)
-    blocks, broad = Candidate("darker", cells[:6], 9.0, 0.5), Candidate("darker", cells[:12], 8.0, 0.1)
-    bright, apart = Candidate("brighter", cells[4:8], 9.0, 0.7), Candidate("darker", cells[11:20], 7.0, 2.0)
+    blocks, broad = Candidate("darker", cells[:6], 9.0, 1.5), Candidate("darker", cells[:12], 8.0, 0.1, broad=True)
+    bright, apart = Candidate("brighter", cells[4:8], 9.0, 1.7), Candidate("darker", cells[11:20], 7.0, 2.0)
     labels, kept = drawn([blocks, broad, bright, apart], (20,))
     assert [own.expected for own in kept] == [
         0.1,
         2.0,
     ]  # the other is within the first, the bright one has no cell left
     np.testing.assert_array_equal(labels, np.repeat([1, 2], [12, 8]))
-    labels, kept = drawn([replace(blocks, expected=0.01), broad], (20,))
-    assert [own.expected for own in kept] == [0.01]
+    labels, kept = drawn([replace(blocks, expected=0.9), broad], (20,))
+    assert [own.expected for own in kept] == [0.9]  # told by blocks, and drawn as sharply
     np.testing.assert_array_equal(labels > 0, cells < 6)
+    labels, kept = drawn([replace(blocks, expected=0.9, cells=cells[:2]), broad], (20,))
+    assert [own.expected for own in kept] == [0.9, 0.1]  # at the rim of something large
+    np.testing.assert_array_equal(labels, np.repeat([1, 2, 0], [2, 10, 8]))
 
 
 def test_a_reference_keeps_its_broad_laws(tmp_path: Path) -> None:
