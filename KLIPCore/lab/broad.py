@@ -18,10 +18,10 @@ from KLIPCore.maps.unexpected import SIGNS, Evidence
 from KLIPCore.maps.verdict import litres_of, regions_of_sign
 
 KEPT = 600
-"""Strongest regions of a sign that are kept."""
+"""Strongest regions of a sign that are kept: weaker ones are expected more than ten times in any study."""
 
 PROMISE = 3.0
-"""Expected regions, of both signs, at which the widening is read."""
+"""Expected regions, of both signs, at which a widening is read: fewer are too few to count in some patients."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.broad import HealthyMeans, fit_broad
+from KLIPCore.lab.broad import KEPT, PROMISE, HealthyMeans, fit_broad
 from KLIPCore.maps.block_laws import FLOOR, QUANTILES, BlockLaws, surprise_of
 from KLIPCore.maps.broad import BroadLaws
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
@@ -46,14 +46,8 @@ FOLDS = 3
 SHRINK = 500.0
 """Blocks by which the law of a class is drawn towards that of all."""
 
-KEPT = 600
-"""Strongest regions of a kind that are kept: weaker ones are expected more than ten times in any study."""
-
 SLICE_PROMISE = 0.05
 """Share of healthy slices at which the widening of the slices' law is read."""
-
-PROMISE = 3.0
-"""Expected regions at which the widening is read: fewer are too few to count in some patients."""
 
 Nats = dict[tuple[str, str], NDArray[np.float32]]
 

@@ -8,10 +8,8 @@ prints how many were refused and how many passed.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from KLIPCore.errors import GeometryError
 from KLIPCore.io.row_length import PLACES, check_rows
 from KLIPCore.lab.evaluation.table import lines_of
-from KLIPCore.lab.slice_order import Slices, volumes
+from KLIPCore.lab.slice_order import Slices, asked
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
@@ -58,11 +56,7 @@ def cases(slices: Slices, rng: np.random.Generator) -> Iterator[tuple[str, NDArr
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    rng, read = np.random.default_rng(arguments.seed), list(volumes(arguments.folders))
+    rng, read = asked(__doc__)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for _, slices in read:
         for what, changed in cases(slices, rng):

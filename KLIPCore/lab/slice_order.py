@@ -109,13 +109,18 @@ def fitted(image: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.flo
     return image[np.ix_(rows, columns)]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(description: str | None) -> tuple[np.random.Generator, list[tuple[str, Slices]]]:
+    """Return the generator and the volumes that the command line names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng, read = np.random.default_rng(arguments.seed), list(volumes(arguments.folders))
+    return np.random.default_rng(arguments.seed), list(volumes(arguments.folders))
+
+
+def main() -> None:
+    """Print the table."""
+    rng, read = asked(__doc__)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for n, (_, slices) in enumerate(read):
         other = read[(n + 1 + int(rng.integers(max(1, len(read) - 1)))) % len(read)][1]
