@@ -251,6 +251,13 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
     assert len(made.patients["train"]) == 11
     assert not set(made.patients["train"]) & set(made.patients["unseen"])
     assert all((np.diff(law.quantiles, axis=-1) >= 0).all() for law in made.laws)
+    assert made.broad is not None
+    assert (np.diff(made.broad.quantiles, axis=-1) >= 0).all()
+    assert min(made.broad.widening.values()) >= 1
+    assert all((np.diff(own) <= 0).all() for own in made.broad.strengths.values())
+    trained = made.patients["over several centimetres, train"]
+    assert set(trained) <= set(made.patients["train"])
+    assert not set(trained) & set(made.patients["over several centimetres, unseen"])
 
 
 def test_the_push_of_health_under_a_gaussian_prior_is_what_the_method_derives() -> None:
