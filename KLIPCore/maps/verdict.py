@@ -29,6 +29,9 @@ from KLIPCore.maps.unexpected import SIGNS, Evidence
 FORMING = 6.0
 """Blocks with at least this surprise form regions."""
 
+FAINT = 1.01 * FORMING
+"""Surprise that is shown, at most, of a broad region that healthy studies often have."""
+
 DRAWN = 0.6
 """Part of a region's strength down to which it is drawn."""
 
@@ -120,8 +123,9 @@ def judge(
     labels, kept = drawn(found, tested.shape)
     if broad is not None:
         largest = np.maximum.reduce([broad[name] for name in asked])
-        coarse = np.array([False, *(own.broad for own in kept)])[labels]
-        shown = np.where(coarse, np.maximum(shown, largest), shown)
+        # u of one statistic is not as rare as the other's: what health often shows is coloured as faintly as it forms
+        most = [0.0, *((np.inf if own.expected <= SHARP else FAINT) if own.broad else 0.0 for own in kept)]
+        shown = np.maximum(shown, np.minimum(largest, np.array(most, np.float32)[labels]))
     strengths, e = np.array([own.strength for own in kept]), np.array([own.expected for own in kept])
     order = np.argsort(e)
     q = np.empty_like(e)
