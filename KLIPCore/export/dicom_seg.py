@@ -160,6 +160,7 @@ def segment_description(
         display_color=hd.color.CIELabColor.from_rgb(*(round(255 * c) for c in region.colour)),
     )
     where = f"Organ: {ascii_text(region.organ)}. " if region.organ else ""
+    where += "Found over several centimetres; its outline is rough. " if region.broad else ""
     described.SegmentDescription = f"{where}{(texts or SegmentTexts()).of_region(region)}"
     return described
 

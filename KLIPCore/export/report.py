@@ -30,6 +30,8 @@ DISCLAIMER = (
     "it does not diagnose, and an unmarked place is not thereby healthy."
 )
 
+BROAD = " (broad)"
+"""After the strength of a region that was found over several centimetres."""
 
 UNKNOWN = "unknown"
 """What tables say of the organ of a region where nobody named the organs."""
@@ -55,6 +57,7 @@ class RegionRow:
     p_value, q_value : the region's, as :class:`KLIPCore.maps.regions.Region` explains.
     expected : regions as strong that a healthy study would show; None where no reference of health judged.
     organ : the organ the region lies in, ``"outside"`` of those that are known; None where none is known.
+    broad : found over several centimetres, and outlined roughly.
     units : what peak and total are in; nats only where they say so (:data:`KLIPCore.scores.Unit`).
     """
 
@@ -74,6 +77,7 @@ class RegionRow:
     q_value: float
     expected: float | None = None
     organ: str | None = None
+    broad: bool = False
     units: tuple[str, str] = ("nats", "nats")
 
     @classmethod
@@ -97,6 +101,7 @@ class RegionRow:
             q_value=region.q_value,
             expected=region.expected,
             organ=region.organ,
+            broad=region.broad,
             units=units,
         )
 
@@ -114,7 +119,7 @@ class RegionRow:
             **(
                 {"p": p_text(self.p_value), "q": p_text(self.q_value)}
                 if self.expected is None
-                else {"In health": expected_text(self.expected)}
+                else {"In health": expected_text(self.expected) + (BROAD if self.broad else "")}
             ),
         }
 

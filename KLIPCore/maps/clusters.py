@@ -59,6 +59,7 @@ class Clusters:
     q : (n_clusters,) false-discovery rate at which it is still reported.
     expected : (n_clusters,) regions as strong that a healthy study like this one would show
         (:mod:`KLIPCore.maps.reference`); None where no reference was asked.
+    broad : (n_clusters,) bool, found over several centimetres (:mod:`KLIPCore.maps.broad`); None likewise.
     """
 
     labels: NDArray[np.int32]
@@ -66,6 +67,7 @@ class Clusters:
     p: NDArray[np.float64]
     q: NDArray[np.float64]
     expected: NDArray[np.float64] | None = None
+    broad: NDArray[np.bool_] | None = None
 
     def spread(self, values: NDArray[np.float64], outside: float = 1.0) -> NDArray[np.float64]:
         """Return the (n, h, w): each cluster's value on its blocks, ``outside`` elsewhere."""

@@ -77,6 +77,7 @@ class Region:
     colour : RGB in 0..1.
     expected : regions as strong that a healthy study of this size would show; None where no reference judged.
     organ : the organ it lies in, ``"outside"`` of all that are known, or None where none is known.
+    broad : found over several centimetres (:mod:`KLIPCore.maps.broad`): its outline is rough.
     """
 
     label: int
@@ -96,6 +97,7 @@ class Region:
     colour: RGB
     expected: float | None = None
     organ: str | None = None
+    broad: bool = False
 
     @property
     def volume_ml(self) -> float:
@@ -129,7 +131,7 @@ class Region:
             "slices_from_feet": list(self.slices),
             "peak_slice_from_feet": self.peak_slice,
             "voxels": int(self.mask.sum()),
-            **({} if self.expected is None else {"expected_in_healthy_study": self.expected}),
+            **({} if self.expected is None else {"expected_in_healthy_study": self.expected, "broad": self.broad}),
             "colour": self.hex_colour,
             "organ": self.organ,
         }

@@ -130,7 +130,8 @@ def judge(
     order = np.argsort(e)
     q = np.empty_like(e)
     q[order] = np.minimum.accumulate((e[order] / np.arange(1, len(e) + 1))[::-1])[::-1]
-    return shown, Clusters(labels, strengths, -np.expm1(-e), np.minimum(q, 1.0), e)
+    of_means = np.array([own.broad for own in kept], bool)
+    return shown, Clusters(labels, strengths, -np.expm1(-e), np.minimum(q, 1.0), e, of_means)
 
 
 def candidates(

@@ -308,12 +308,12 @@ def regions_of(volumes: MapVolumes, settings: RegionConfig) -> list[Region]:
             settings.min_volume_mm3, settings.max_regions, "total" if clusters.expected is None else "rarity"
         ),
     )
-    if clusters.expected is None:
+    if clusters.expected is None or clusters.broad is None:
         return found
-    numbers = [int(volumes.labels[region.box][region.mask][0]) for region in found]
+    numbers = [int(volumes.labels[region.box][region.mask][0]) - 1 for region in found]
     return [
-        replace(region, expected=float(clusters.expected[number - 1]))
-        for region, number in zip(found, numbers, strict=True)
+        replace(region, expected=float(clusters.expected[n]), broad=bool(clusters.broad[n]))
+        for region, n in zip(found, numbers, strict=True)
     ]
 
 

@@ -95,10 +95,11 @@ def _sizes() -> list[tuple[str, str, Callable[[Region], Any], Callable[[Region],
             _("In health"),
             _(
                 "How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. "
-                "Empty where no reference of health judged; then see p and q."
+                "Empty where no reference of health judged; then see p and q. "
+                "~ marks what was found over several centimeters: its outline is rough."
             ),
             lambda r: math.inf if r.expected is None else r.expected,
-            lambda r: _inHealth(r.expected),
+            lambda r: ("~ " if r.broad else "") + _inHealth(r.expected),
         ),
     ]
 
@@ -225,7 +226,8 @@ class RegionTable:
             q=_probability(region.q_value),
         )
         words = self._said.get(region.label, ("", ""))[1]
-        lines = [numbers, *([region.organ] if region.organ else []), *([words] if words else [])]
+        rough = _("Found over several centimeters: its outline is rough.") if region.broad else ""
+        lines = [line for line in (numbers, region.organ, rough, words) if line]
         item.setToolTip("\n".join(lines))
         return item
 

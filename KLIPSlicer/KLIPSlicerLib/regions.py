@@ -37,11 +37,12 @@ DIGITS = 4
 
 COLUMNS = (
     *("Region", "Slices", "Volume [mL]", "Peak", "Total", "p", "q"),
-    *("Segment", "Reading", "Note", "Organ"),
+    *("Segment", "Reading", "Note", "Organ", "In health", "Outline"),
 )
 """Of the table. Peak and total are in the score's units, which are nats of some scores only. Slices are counted from
 the feet, starting at 0; Segment is the segment's identifier; Reading and Note are what the reader says; Organ is
-"unknown" where no segmentation was chosen."""
+"unknown" where no segmentation was chosen; In health is how many regions as strong a healthy study shows, empty where
+no reference of health judged; Outline is "rough" of what was found over several centimeters, else "blocks"."""
 
 
 def segmentId(region: Region) -> str:
@@ -250,6 +251,8 @@ def updateTable(node: Any, found: Sequence[Region], said: Mapping[int, Reading] 
         "Note": [said[region.label].note if region.label in said else "" for region in found],
         "Segment": [segmentId(region) for region in found],
         "Organ": [row.organ or UNKNOWN for row in rows],
+        "In health": ["" if row.expected is None else f"{row.expected:.{DIGITS}g}" for row in rows],
+        "Outline": ["rough" if row.broad else "blocks" for row in rows],
     }
     wasModifying = node.StartModify()
     node.RemoveAllColumns()

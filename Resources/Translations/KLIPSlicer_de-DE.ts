@@ -1498,8 +1498,12 @@ oder „Anderes Python“ leer lassen.</translation>
       <translation>Bei Gesunden</translation>
     </message>
     <message>
-      <source>How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. Empty where no reference of health judged; then see p and q.</source>
-      <translation>Wie viele so starke Bereiche eine gesunde Studie dieser Größe zeigt: 1:25 ist einer in 25 Studien. Leer, wo keine Referenz Gesunder geurteilt hat; dann gelten p und q.</translation>
+      <source>How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. Empty where no reference of health judged; then see p and q. ~ marks what was found over several centimeters: its outline is rough.</source>
+      <translation>Wie viele so starke Bereiche eine gesunde Studie dieser Größe zeigt: 1:25 ist einer in 25 Studien. Leer, wo keine Referenz Gesunder geurteilt hat; dann gelten p und q. ~ steht vor dem, was über mehrere Zentimeter gefunden wurde: Sein Umriss ist grob.</translation>
+    </message>
+    <message>
+      <source>Found over several centimeters: its outline is rough.</source>
+      <translation>Über mehrere Zentimeter gefunden: Der Umriss ist grob.</translation>
     </message>
     <message>
       <source>outside</source>

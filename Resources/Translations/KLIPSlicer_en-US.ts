@@ -1482,7 +1482,11 @@ or leave “Other Python” empty.</source>
       <translation type="unfinished" />
     </message>
     <message>
-      <source>How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. Empty where no reference of health judged; then see p and q.</source>
+      <source>How many regions as strong a healthy study of this size shows: 1:25 is one in 25 studies. Empty where no reference of health judged; then see p and q. ~ marks what was found over several centimeters: its outline is rough.</source>
+      <translation type="unfinished" />
+    </message>
+    <message>
+      <source>Found over several centimeters: its outline is rough.</source>
       <translation type="unfinished" />
     </message>
     <message>

@@ -122,9 +122,9 @@ def test_the_table_has_a_row_a_region(shown: SceneResults) -> None:
     assert table.GetNumberOfRows() == len(shown.regions) == 2
     columns = {
         table.GetColumnName(c): slicer.util.arrayFromTableColumn(table, table.GetColumnName(c))
-        if c not in (0, 1, 7, 8, 9, 10)
+        if c not in (0, 1, *range(7, 13))
         else None
-        for c in range(11)
+        for c in range(13)
     }
     assert list(columns) == [
         "Region",
@@ -138,12 +138,16 @@ def test_the_table_has_a_row_a_region(shown: SceneResults) -> None:
         "Reading",
         "Note",
         "Organ",
+        "In health",
+        "Outline",
     ]
     for i, region in enumerate(shown.regions):
         assert table.GetCellText(i, 0) == region.name
         assert table.GetCellText(i, 1) == f"{region.slices[0]}–{region.slices[1]}"
         assert table.GetCellText(i, 7) == segmentId(region)
         assert table.GetCellText(i, 10) == "unknown"
+        assert table.GetCellText(i, 11) == ("" if region.expected is None else f"{region.expected:.4g}")
+        assert table.GetCellText(i, 12) == "blocks"
         for title, value in {
             "Volume [mL]": region.volume_ml,
             "Peak": region.peak_nats,

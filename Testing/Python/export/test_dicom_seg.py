@@ -107,10 +107,14 @@ def test_what_the_segments_say(study: Volume) -> None:
         assert (algorithm.name, algorithm.version, algorithm.parameters) == ("KLIP", "0.1.0", {"block": "12 mm"})
         assert algorithm.family.meaning == "Artificial Intelligence"
         assert "not a diagnosis" in item.SegmentDescription
+        assert "outline is rough" not in item.SegmentDescription
         assert item.SegmentDescription.isascii()
         rgb = hd.color.CIELabColor.from_dicom_value(item.RecommendedDisplayCIELabValue).to_rgb(clip=True)
         np.testing.assert_allclose(rgb, 255 * np.array(region.colour), atol=3)
     assert len({s.tracking_uid for s in map(hd.seg.SegmentDescription.from_dataset, seg.SegmentSequence)}) == 2
+    broad = dicom_seg([replace(region, broad=True) for region in regions], study, version="0.1.0")
+    assert broad is not None
+    assert all("outline is rough" in item.SegmentDescription for item in broad.SegmentSequence)
 
 
 def test_no_regions_no_file(study: Volume, tmp_path: Path) -> None:

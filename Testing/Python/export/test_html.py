@@ -120,6 +120,18 @@ def test_it_says_everything(inputs: ReportInputs) -> None:
     assert "(20 values)" in page.text
 
 
+def test_broad_regions_are_told_apart(inputs: ReportInputs) -> None:
+    by_health = replace(
+        inputs.report, false_regions=1.0, regions=tuple(replace(r, expected=0.04) for r in inputs.report.regions)
+    )
+    assert "(broad)" not in (text := Page(render_html(replace(inputs, report=by_health))).text)
+    assert "their outlines are rough" not in text
+    rough = replace(by_health, regions=tuple(replace(r, broad=True) for r in by_health.regions))
+    text = Page(render_html(replace(inputs, report=rough))).text
+    assert "1 in 25 studies (broad)" in text
+    assert "their outlines are rough" in text
+
+
 def test_links_and_pictures_hold(inputs: ReportInputs) -> None:
     page = Page(render_html(inputs))
     ids = page.values("id")

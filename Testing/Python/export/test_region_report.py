@@ -75,6 +75,10 @@ def test_a_reference_of_health_speaks_of_healthy_studies() -> None:
     report = replace(example(), regions=regions, false_regions=1.0, false_discovery_rate=None)
     assert tuple(report.rows()[0].cells())[-1] == "In health"
     assert report.rows()[0].cells()["In health"] == "1 in 25 studies"
+    assert report.to_dict()["regions"][0]["broad"] is False
+    rough = replace(report, regions=tuple(replace(region, broad=True) for region in regions))
+    assert rough.rows()[0].cells()["In health"] == "1 in 25 studies (broad)"
+    assert rough.to_dict()["regions"][0]["broad"] is True
     assert "4 of 100 healthy studies" in report.verdict()
     assert "4 of 100 healthy studies" in report.summary()
     assert "false-discovery" not in report.summary()

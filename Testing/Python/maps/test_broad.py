@@ -168,8 +168,12 @@ def test_a_broad_faint_push_is_one_region_of_its_sign(sign: str) -> None:
     assert not (blocks.expected < 1).any()
     surprise, found = judge(made, fields, study, tested, RegionConfig(), broad=broad)
     assert found.expected is not None
+    assert found.broad is not None
+    assert blocks.broad is not None
     best = int(found.expected.argmin())
     assert found.expected[best] < 0.1
+    assert found.broad[best]
+    assert not blocks.broad.any()
     middle = np.setdiff1d(found.labels[10:15, 13:19, 13:19], [0])
     assert list(middle) == [best + 1]  # told once
     place = np.argwhere(found.labels == best + 1)
