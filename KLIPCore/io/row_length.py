@@ -1,5 +1,6 @@
-"""Whether rows are as long as the header says: a wrong one shears every slice, and no other number shows it.
+"""Whether rows are as long as the header says and begin where it says; no other number shows it.
 
+A wrong length shears every slice.
 The rows of a slice, one after the other, are most alike a row's length apart. With a(l) the correlation of these
 pixels with themselves, l pixels on,
 
@@ -7,6 +8,9 @@ pixels with themselves, l pixels on,
 
 and told where two of three slices agree on one that is not the header's: all three where it is one pixel off, which a
 broad patient who lies aslant may make of it, too (:mod:`KLIPCore.lab.row_length`).
+
+Where pixels are read from a wrong place on, as of a header of another size, a slice goes on at its other edge: the
+body lies on both, and goes on from one to the other as it does inside, while somewhere in between there is air alone.
 """
 
 from __future__ import annotations
@@ -28,12 +32,18 @@ LEAST_PIXELS, MOST_ROWS = 32, 128
 """Edge of the smallest slice that is asked, and rows in the middle that are: more tell no more."""
 LEAST_GAIN = 1e-3
 """By which the correlation is higher at another length."""
+BODY_HU, OVER_AIR_HU, LEAST_ON_EDGE, ALIKE_ON_EDGE = -500.0, 25.0, 0.1, 0.5
+"""HU above which there is body, and above the lowest value of slices that are cut off there; parts of an edge, and of
+the body on either edge, that lie on both at least.
+"""
+MOST_IN_AIR, MOST_STEP = 0.05, 2.5
+"""Part of a column of air that may be body (a table), and how far values may step over the edge, of those inside."""
 MOST_ASPECT = 2.0
 """Where pixels are longer than wide by this factor, what lies aslant moves by more than a pixel from row to row."""
 
 
 def check_rows(volume: Volume) -> None:
-    """Raise where the rows of a volume have another length than it says.
+    """Raise where the rows of a volume have another length than it says, or begin elsewhere.
 
     Parameters
     ----------
@@ -41,7 +51,7 @@ def check_rows(volume: Volume) -> None:
 
     Raises
     ------
-    GeometryError : they do.
+    GeometryError : they do, or begin at another pixel.
     """
     n, height, width = volume.array.shape
     _, row_mm, column_mm = volume.grid.spacing
@@ -50,6 +60,11 @@ def check_rows(volume: Volume) -> None:
         return
     found = Counter(row_length(volume.array[int(place * n)]) for place in PLACES)
     length, agree = found.most_common(1)[0]
+    if all(begins_inside(volume.array[int(place * n)]) for place in PLACES):
+        raise GeometryError(
+            "The body goes on from one edge of a slice to the opposite one: it was read from a wrong pixel on.",
+            "Export the study again, or correct where the pixels begin in the file (the size of its header).",
+        )
     if length != width and agree >= (len(PLACES) if abs(length - width) == 1 else 2):
         raise GeometryError(
             f"Rows hold {width} pixels by the header, and {length} by what they show: the slices are sheared.",
@@ -79,3 +94,36 @@ def row_length(image: NDArray[np.floating]) -> int:
     alike *= pixels.size / (alike[0] * (pixels.size - np.arange(longest)))
     best = width // 2 + int(alike[width // 2 :].argmax())
     return best if alike[best] > alike[width] + LEAST_GAIN else width
+
+
+def begins_inside(image: NDArray[np.floating]) -> bool:
+    """Return whether a slice seems to begin inside the body, and to go on at its opposite edge.
+
+    Parameters
+    ----------
+    image : (h, w) HU.
+    """
+    return _goes_round(image) or _goes_round(image.T)
+
+
+def _goes_round(image: NDArray[np.floating]) -> bool:
+    """Whether the last column goes on in the first, with air alone somewhere in between."""
+    hu = image.astype(np.float32).clip(*RANGE_HU)
+    body = hu > max(BODY_HU, float(hu.min()) + OVER_AIR_HU)
+    both = body[:, 0] & body[:, -1]
+    if both.sum() < max(LEAST_ON_EDGE * len(body), ALIKE_ON_EDGE * (body[:, 0] | body[:, -1]).sum()):
+        return False
+    if body.mean(0).min() > MOST_IN_AIR:
+        return False
+    inside = body[:, :-1] & body[:, 1:]
+    steps = np.abs(np.diff(hu, axis=1))
+    if np.abs(hu[:, 0] - hu[:, -1])[both].mean() > MOST_STEP * steps[inside].mean():
+        return False
+    return _smooth(body.argmax(0)) or _smooth(body[::-1].argmax(0))
+
+
+def _smooth(outline: NDArray[np.intp]) -> bool:
+    """Whether an outline, a row for each column, goes on over the edge as it came; that of two legs is mirrored."""
+    near = max(2, len(outline) // 16)
+    before, after = outline[-1] - outline[-1 - near], outline[near] - outline[0]
+    return bool(abs(after - before) <= 0.5 * (abs(before) + abs(after)) + 3)

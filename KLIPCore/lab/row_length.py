@@ -1,4 +1,4 @@
-"""Are rows of a wrong length told, and right ones left alone? (:mod:`KLIPCore.io.row_length`)
+"""Are rows of a wrong length or beginning told, and right ones left alone? (:mod:`KLIPCore.io.row_length`)
 
     python -m KLIPCore.lab.row_length FOLDER [FOLDER ...]
 
@@ -26,6 +26,9 @@ TURNED_DEGREES, NOISE_HU = (10.0, 45.0), 60.0
 OTHER_LENGTHS = (-20, -5, -2, -1, 1, 2, 5, 20)
 """Pixels more than a row has."""
 
+BEGINNINGS = (0.25, 0.4, 0.5, 0.6)
+"""Parts of a row, and of a slice, that are left out at the beginning of a file."""
+
 OUTCOMES = ("refused", "passed")
 
 
@@ -52,6 +55,9 @@ def cases(slices: Slices, rng: np.random.Generator) -> Iterator[tuple[str, NDArr
         n = slices.size // (height * (width + more))
         name = {-width // 4: "a quarter too short", width // 3: "a third too long"}.get(more, f"{more:+d} pixels")
         yield f"rows {name}", slices.ravel()[: n * height * (width + more)].reshape(n, height, width + more)
+    for part in BEGINNINGS:
+        for name, pixels in (("row", width), ("slice", height * width)):
+            yield f"read from {part:g} of a {name} on", np.roll(slices, -int(part * pixels))
 
 
 def main() -> None:

@@ -35,6 +35,31 @@ def test_a_wrong_number_of_columns_is_refused(width: int) -> None:
         check_ct(study(reshaped(chest(), width)))
 
 
+@pytest.mark.parametrize("part", [0.4, 0.5, 0.6])
+@pytest.mark.parametrize("window", [(-1000, 3000), (-160, 240)])
+def test_pixels_read_from_a_wrong_place_on_are_refused(part: float, window: tuple[int, int]) -> None:
+    """As where a header is longer or shorter than was assumed."""
+    whole = chest().clip(*window)
+    check_rows(study(whole))
+    _, height, width = whole.shape
+    for pixels in (part * width, part * height * width, (part + 3) * width):
+        with pytest.raises(GeometryError, match="goes on from one edge of a slice to the opposite one"):
+            check_rows(study(np.roll(whole, -int(pixels))))
+
+
+def test_a_body_on_both_edges_passes() -> None:
+    """A field of view inside the body, or that cuts off both its sides, or the outer sides of two legs."""
+    body = chest()
+    for part in (body[:, 45:80, 30:90], body[:, :, 25:95]):
+        check_rows(study(part))
+    leg = np.hypot(*np.indices((120, 120)) - 60)
+    one = np.where(leg < 50, np.where(leg < 38, 55.0, -100.0), -1000.0) + np.where(leg < 12, 700.0, 0.0)
+    both = np.hstack([one[:, 35:], one[:, :85]])
+    assert both[60, 0] > 0 < both[60, -1]
+    noise = np.random.default_rng(0).normal(0, 10, (8, *both.shape))
+    check_rows(study(both + noise))
+
+
 def test_rows_and_columns_exchanged_are_refused(tmp_path: Path) -> None:
     """As of an array whose axes were taken in the other order."""
     array = chest()[:, :90]  # 90 rows of 120
