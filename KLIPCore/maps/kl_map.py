@@ -41,6 +41,7 @@ class KLMap:
     null : name of the null.
     width : robust standard deviation of the transformed nats under the study null; None for the twin null.
     rests_on : a sentence on what the verdict rests on, where that is not what its score promises; else empty.
+    outline_p : (n, h, w) by which regions are drawn where that is not ``p``: broad ones are not made of single blocks.
     """
 
     indices: tuple[int, ...]
@@ -56,6 +57,7 @@ class KLMap:
     null: str
     width: float | None
     rests_on: str = ""
+    outline_p: NDArray[np.float64] | None = None
 
     def reported(self, config: RegionConfig) -> NDArray[np.bool_]:
         """Return (n_clusters,) which clusters are reported.
@@ -86,12 +88,12 @@ class KLMap:
             np.where(reported, self.clusters.labels, 0)
         )  # interpolation may still exceed the threshold there
         near[(self.clusters.labels > 0) & ~reported] = 0  # not into a neighbour that is not reported
-        threshold = -np.log10(self.forming_p)
+        drawn_by, threshold = self.p if self.outline_p is None else self.outline_p, -np.log10(self.forming_p)
         labels, labels_lps = landing.blank(np.int32)
         lows, highs = [], []
         parts = landing.around(near > 0)
         for part in parts:
-            log_p = -np.log10(np.maximum(self.p[part.n], 1e-300))
+            log_p = -np.log10(np.maximum(drawn_by[part.n], 1e-300))
             unusual = part.body & part.nearest(self.tested[part.n]) & (part.smooth(log_p) >= threshold)
             labels_lps[part.place] = np.where(unusual, part.nearest(near[part.n]), 0)
             k, rows, columns = part.place

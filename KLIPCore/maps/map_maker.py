@@ -67,7 +67,7 @@ class MapMaker:
         self.rate = 1.0
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
-        self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters]] | None = None
+        self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters], NDArray[np.float32]] | None = None
         self._broad_fields: dict[str, NDArray[np.float32]] | None = None
         self._centred: dict[str, dict[tuple[str, str], NDArray[np.float32]]] = {}
 
@@ -234,26 +234,30 @@ class MapMaker:
         reference = self._reference
         assert isinstance(reference, Reference)
         config, note = self._promised(config)
+        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        n_signs = len(signs)  # the larger surprise of so many is shown
         key = (config.block_mm, config.sign, config.tissue)
         if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
             fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
             broad = self._broad(config)
-            self._judged = (key, judge(reference, fields, self._evidence, self.sought, config, self.rate, broad))
-        surprise, clusters = self._judged[1]
+            judged = judge(reference, fields, self._evidence, self.sought, config, self.rate, broad)
+            self._judged = (key, judged, np.maximum.reduce([fields[config.tissue, sign] for sign in signs]))
+        (surprise, clusters), blocks = self._judged[1:]
         if on_nats is not None:
             on_nats(surprise)
-        signs = list(SIGNS) if config.sign == "both" else [config.sign]
-        n_signs = len(signs)  # the larger surprise of so many is shown
         alone = not_looked_for(reference.broad, self._mean_pushes) if config.tissue == "soft" else ""
         notes = (note, alone, reference.widened(config.tissue, signs, config.block_mm))
         note = " ".join(part for part in notes if part)
-        p = np.where(self.sought, np.minimum(n_signs * np.exp(-surprise.astype(np.float64)), 1.0), 1.0)
+        p, outline_p = (
+            np.where(self.sought, np.minimum(n_signs * np.exp(-own.astype(np.float64)), 1.0), 1.0)
+            for own in (blocks, surprise)
+        )
         cells = surprise / max(1.0, config.block_mm / self.landing.cell_mm) ** 2  # a block holds so many cells
         spacing = float(self.study.lps_grid.spacing[0])
         forming = float(n_signs * np.exp(-FORMING))
         return KLMap(
             tuple(self.trace.indices), surprise, np.asarray(cells, np.float32), self.sought, p, clusters, forming,
-            config.chosen, config.block_mm, spacing, "reference", None, note,
+            config.chosen, config.block_mm, spacing, "reference", None, note, outline_p,
         )  # fmt: skip
 
     def unusual_slices(self, config: RegionConfig) -> dict[int, float] | None:

@@ -16,9 +16,11 @@ from KLIPCore.cli import app
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.reference import add_broad, fit_reference
+from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.runs.folder import RunFolder
+from KLIPCore.runs.health import window_of
 from KLIPCore.runs.live import LiveMap
 from KLIPCore.runs.rerun import Detection
 
@@ -105,6 +107,24 @@ def test_laws_over_several_centimetres_are_added_and_all_else_is_kept(
     assert max(back.broad.widening.values()) > 1  # the loud patient
     with pytest.raises(ConfigError, match="of another prior, measurement or schedule"):
         add_broad(replace(made, prior_sha256="another"), patients[:3], [], lambda line: None)
+
+
+def test_a_blocks_p_value_is_of_the_block_alone(patients: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broad regions are drawn by a surprise of their own, which says nothing of single blocks."""
+    monkeypatch.setattr("KLIPCore.maps.broad.LEAST_MM", 0.0)  # these patients are a few slices
+    made = fit_reference(patients[:3], [], (12.0,), lambda line: None)
+    folder = RunFolder(patients[4])
+    note = folder.run()
+    trace, framing = folder.trace(note["slices"], note["fingerprint"], ("path", "pushes")), folder.read_framing()
+    alone, both = (
+        MapMaker(trace, framing, None, lambda own=own: own, window_of(note)).make(RegionConfig(score="unexpected"))
+        for own in (replace(made, broad=None), made)
+    )
+    np.testing.assert_array_equal(both.p, alone.p)
+    assert both.outline_p is not None
+    assert (both.outline_p <= both.p).all()
+    assert (both.outline_p < both.p).any()
+    np.testing.assert_array_equal(both.outline_p < both.p, both.nats > alone.nats)
 
 
 def test_too_few_runs_and_runs_of_another_schedule_are_refused(patients: list[Path], tmp_path: Path) -> None:
