@@ -235,11 +235,12 @@ def test_what_it_was_not_made_for_is_said() -> None:
     assert "samples 2 (here 8)" in str(made.approximation({"n_samples": 8}))
 
 
-def test_the_shipped_reference_belongs_to_the_shipped_weights() -> None:
-    path = ZOO / f"{DEFAULT_PRIOR}.reference.npz"
+@pytest.mark.parametrize("prior", [DEFAULT_PRIOR, "abdomen-ct-256-small"])
+def test_the_shipped_reference_belongs_to_the_shipped_weights(prior: str) -> None:
+    path = ZOO / f"{prior}.reference.npz"
     assert path.stat().st_size <= 300_000
     made = Reference.load(path)
-    assert made.refusal(load_prior().card.sha256, Config().to_dict()["measurement"]) is None
+    assert made.refusal(load_prior(prior).card.sha256, Config().to_dict()["measurement"]) is None
     assert made.approximation(schedule_of(Config.from_preset("quick").to_dict())) is None
     default = schedule_of(Config.from_preset("default").to_dict())
     assert made.approximation(default) is None
