@@ -123,6 +123,7 @@ def main() -> None:
     """Run all donors and contrasts, and write ``ball_sizes.json`` and ``ball_sizes.md``."""
     config, data, out = asked(__doc__)
     settings, radii = Config.from_preset(config["preset"]), sorted(config["radii_mm"], reverse=True)
+    settings = replace(settings, prior=config.get("prior", settings.prior))
     rows: list[dict[str, Any]] = []
     for entry in config["donors"]:
         volume, organs = read_donor(entry, data)
