@@ -32,12 +32,12 @@ LEAST_PIXELS, MOST_ROWS = 32, 128
 """Edge of the smallest slice that is asked, and rows in the middle that are: more tell no more."""
 LEAST_GAIN = 1e-3
 """By which the correlation is higher at another length."""
-BODY_HU, OVER_AIR_HU, LEAST_ON_EDGE, ALIKE_ON_EDGE = -500.0, 25.0, 0.1, 0.5
-"""HU above which there is body, and above the lowest value of slices that are cut off there; parts of an edge, and of
-the body on either edge, that lie on both at least.
+BODY_HU, LEAST_ON_EDGE, ALIKE_ON_EDGE = -500.0, 0.1, 0.5
+"""HU above which there is body; parts of an edge, and of the body on either edge, that lie on both at least."""
+AIR_HU, MOST_IN_AIR, MOST_STEP = -930.0, 0.05, 2.5
+"""HU up to which a column is air and no lung, of slices that are cut off above nothing is asked; part of a column of
+air that may be body (a table); how far values may step over the edge, of those inside.
 """
-MOST_IN_AIR, MOST_STEP = 0.05, 2.5
-"""Part of a column of air that may be body (a table), and how far values may step over the edge, of those inside."""
 MOST_ASPECT = 2.0
 """Where pixels are longer than wide by this factor, what lies aslant moves by more than a pixel from row to row."""
 
@@ -109,11 +109,12 @@ def begins_inside(image: NDArray[np.floating]) -> bool:
 def _goes_round(image: NDArray[np.floating]) -> bool:
     """Whether the last column goes on in the first, with air alone somewhere in between."""
     hu = image.astype(np.float32).clip(*RANGE_HU)
-    body = hu > max(BODY_HU, float(hu.min()) + OVER_AIR_HU)
+    body = hu > BODY_HU
     both = body[:, 0] & body[:, -1]
     if both.sum() < max(LEAST_ON_EDGE * len(body), ALIKE_ON_EDGE * (body[:, 0] | body[:, -1]).sum()):
         return False
-    if body.mean(0).min() > MOST_IN_AIR:
+    across = body.mean(0)
+    if across.min() > MOST_IN_AIR or hu[:, across.argmin()].mean() > AIR_HU:
         return False
     inside = body[:, :-1] & body[:, 1:]
     steps = np.abs(np.diff(hu, axis=1))

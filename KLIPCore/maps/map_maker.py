@@ -246,7 +246,7 @@ class MapMaker:
         if on_nats is not None:
             on_nats(surprise)
         alone = not_looked_for(reference.broad, self._mean_pushes) if config.tissue == "soft" else ""
-        notes = (note, alone, reference.widened(config.tissue, signs, config.block_mm))
+        notes = (note, alone, reference.widened(config.tissue, signs, config.block_mm, self._mean_pushes is not None))
         note = " ".join(part for part in notes if part)
         p, outline_p = (
             np.where(self.sought, np.minimum(n_signs * np.exp(-own.astype(np.float64)), 1.0), 1.0)

@@ -130,7 +130,7 @@ class Reference:
         )
         return np.asarray(np.exp(logs) * litres / self.litres)
 
-    def widened(self, tissue: str, signs: Sequence[str], block_mm: float) -> str:
+    def widened(self, tissue: str, signs: Sequence[str], block_mm: float, with_broad: bool = True) -> str:
         """Return the sentence that rates need which were widened until they hold; empty where none was.
 
         Parameters
@@ -138,6 +138,7 @@ class Reference:
         tissue : one of :data:`KLIPCore.maps.unexpected.TISSUES`.
         signs : that are asked for.
         block_mm : edge of the blocks.
+        with_broad : whether what is unusual over several centimetres is asked, too, where there are laws of it.
         """
         factors = {
             sign: float(
@@ -145,7 +146,7 @@ class Reference:
             )
             for sign in signs
         }
-        broad = self.broad.widening if self.broad is not None and tissue == "soft" else {}
+        broad = self.broad.widening if with_broad and self.broad is not None and tissue == "soft" else {}
         told = [
             f"{factor:.1f} times as many {size}regions that are {sign}"
             for size, own in (("", factors), ("broad ", {sign: broad.get(sign, 1.0) for sign in signs}))

@@ -36,10 +36,9 @@ def test_a_wrong_number_of_columns_is_refused(width: int) -> None:
 
 
 @pytest.mark.parametrize("part", [0.4, 0.5, 0.6])
-@pytest.mark.parametrize("window", [(-1000, 3000), (-160, 240)])
-def test_pixels_read_from_a_wrong_place_on_are_refused(part: float, window: tuple[int, int]) -> None:
+def test_pixels_read_from_a_wrong_place_on_are_refused(part: float) -> None:
     """As where a header is longer or shorter than was assumed."""
-    whole = chest().clip(*window)
+    whole = chest()
     check_rows(study(whole))
     _, height, width = whole.shape
     for pixels in (part * width, part * height * width, (part + 3) * width):
@@ -50,8 +49,9 @@ def test_pixels_read_from_a_wrong_place_on_are_refused(part: float, window: tupl
 def test_a_body_on_both_edges_passes() -> None:
     """A field of view inside the body, or that cuts off both its sides, or the outer sides of two legs."""
     body = chest()
-    for part in (body[:, 45:80, 30:90], body[:, :, 25:95]):
+    for part in (body[:, 45:80, 30:90], body[:, :, 25:95], body[:, 28:92, 20:100]):
         check_rows(study(part))
+        check_rows(study(part.clip(-160, 240)))
     leg = np.hypot(*np.indices((120, 120)) - 60)
     one = np.where(leg < 50, np.where(leg < 38, 55.0, -100.0), -1000.0) + np.where(leg < 12, 700.0, 0.0)
     both = np.hstack([one[:, 35:], one[:, :85]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from KLIPCore.io.images import write_image
-from KLIPCore.lab.row_length import OTHER_LENGTHS, cases, main, outcome
+from KLIPCore.lab.row_length import BEGINNINGS, OTHER_LENGTHS, cases, main, outcome
 from KLIPCore.volume.grid import Grid
 from KLIPCore.volume.volume import Volume
 
@@ -29,8 +29,9 @@ def test_its_own_rows_pass_and_others_do_not(
     own = {what: told for what, told in said.items() if what.startswith("turned")}
     assert set(own.values()) == {"passed"}
     others = {what: told for what, told in said.items() if what not in own}
-    assert len(others) == len(OTHER_LENGTHS) + 2
-    assert set(others.values()) == {"refused"}
+    assert len(others) == len(OTHER_LENGTHS) + 2 + 2 * len(BEGINNINGS)
+    assert {told for what, told in others.items() if what.startswith("rows")} == {"refused"}
+    assert others["read from 0.5 of a row on"] == others["read from 0.5 of a slice on"] == "refused"
     grid = Grid.from_itk(slices.shape, (3.0, 3.0, 5.0), (0.0, 0.0, 0.0), np.eye(3))
     write_image(Volume(slices, grid), tmp_path / "x.nrrd")
     monkeypatch.setattr("sys.argv", ["row_length", str(tmp_path)])

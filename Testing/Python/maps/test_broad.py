@@ -226,5 +226,6 @@ def test_a_widened_rate_is_told_for_soft_tissue_alone() -> None:
     made = replace(reference(), broad=replace(law, widening={"darker": 1.0, "brighter": 2.5}))
     assert "2.5 times as many broad regions that are brighter than expected" in made.widened("soft", list(SIGNS), 12.0)
     assert made.widened("soft", ["darker"], 12.0) == ""
+    assert made.widened("soft", list(SIGNS), 12.0, with_broad=False) == ""
     assert made.widened("all", list(SIGNS), 12.0) == ""
     assert "rates of darker widened by 1.00, brighter widened by 2.50" in made.text()
