@@ -1,8 +1,7 @@
 """Whether rows are as long as the header says and begin where it says; no other number shows it.
 
-A wrong length shears every slice.
-The rows of a slice, one after the other, are most alike a row's length apart. With a(l) the correlation of these
-pixels with themselves, l pixels on,
+A wrong length shears every slice. The rows of a slice, one after the other, are most alike a row's length apart. With
+a(l) the correlation of these pixels with themselves, l pixels on,
 
     length = argmax a(l)
 
@@ -35,8 +34,8 @@ LEAST_GAIN = 1e-3
 BODY_HU, LEAST_ON_EDGE, ALIKE_ON_EDGE = -500.0, 0.1, 0.5
 """HU above which there is body; parts of an edge, and of the body on either edge, that lie on both at least."""
 AIR_HU, MOST_IN_AIR, MOST_STEP = -930.0, 0.05, 2.5
-"""HU up to which a column is air and no lung, of slices that are cut off above nothing is asked; part of a column of
-air that may be body (a table); how far values may step over the edge, of those inside.
+"""HU up to which a column is air and no lung (nothing is asked of slices whose values are cut off above it); part of a
+column of air that may be body (a table); how far values may step over the edge, as a multiple of steps inside.
 """
 MOST_ASPECT = 2.0
 """Where pixels are longer than wide by this factor, what lies aslant moves by more than a pixel from row to row."""

@@ -23,7 +23,7 @@ from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.trace import KLTrace
 from KLIPCore.maps.unexpected import ABDOMEN, SIGNS, Evidence, cell_nats, evidence_of, own_pushes
-from KLIPCore.maps.verdict import FORMING, judge
+from KLIPCore.maps.verdict import FORMING, judge, signs_of
 from KLIPCore.scores import Score
 from KLIPCore.volume.framed_study import Framing
 from KLIPCore.volume.units import Window
@@ -234,7 +234,7 @@ class MapMaker:
         reference = self._reference
         assert isinstance(reference, Reference)
         config, note = self._promised(config)
-        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        signs = signs_of(config)
         n_signs = len(signs)  # the larger surprise of so many is shown
         key = (config.block_mm, config.sign, config.tissue)
         if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
@@ -274,7 +274,7 @@ class MapMaker:
         reference = self._reference
         assert isinstance(reference, Reference)
         config, _ = self._promised(config)
-        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        signs = signs_of(config)
         strengths = reference.slice_strengths(self._centred_cells(config.tissue), self._evidence, self.sought)
         shares = reference.slices.share(strengths, config.tissue, signs)
         return dict(zip(self.trace.indices, shares.tolist(), strict=True))
@@ -351,7 +351,7 @@ class MapMaker:
 
     def _own_nats(self, config: RegionConfig) -> list[NDArray[np.float32]]:
         """Nats of centred pushes, of the signs asked for together."""
-        signs = list(SIGNS) if config.sign == "both" else [config.sign]
+        signs = signs_of(config)
         cells = self._centred_cells(config.tissue)
         return [np.asarray(np.sum([cells[config.tissue, sign] for sign in signs], 0), np.float32)]
 

@@ -106,7 +106,7 @@ def judge(
     broad : surprise over several centimetres, by sign (:mod:`KLIPCore.maps.broad`); where it is asked, too, each
         statistic gets its part of the acceptable regions.
     """
-    asked = list(SIGNS) if config.sign == "both" else [config.sign]
+    asked = signs_of(config)
     litres = rate * litres_of(evidence, tested)
     shown = np.where(tested, np.maximum.reduce([fields[config.tissue, name] for name in asked]), np.float32(0))
     part = 0.0 if broad is None or reference.broad is None else ACCEPTED
@@ -132,6 +132,11 @@ def judge(
     q[order] = np.minimum.accumulate((e[order] / np.arange(1, len(e) + 1))[::-1])[::-1]
     of_means = np.array([own.broad for own in kept], bool)
     return shown, Clusters(labels, strengths, -np.expm1(-e), np.minimum(q, 1.0), e, of_means)
+
+
+def signs_of(config: RegionConfig) -> list[str]:
+    """Return the signs that are asked for."""
+    return list(SIGNS) if config.sign == "both" else [config.sign]
 
 
 def candidates(
