@@ -53,7 +53,7 @@ def kills(stand: Stand, n: int, seed: int) -> Fault:
                 said, errors = process.communicate()
             done = subprocess.CompletedProcess(process.args, process.returncode, said, errors)
             stand.judge(fault, out, kept, done, again=turn == 2 or fault.runs == n - 1)
-        shutil.rmtree(out)
+        shutil.rmtree(out, ignore_errors=True)
     return fault
 
 
@@ -120,7 +120,7 @@ def lost_permission(stand: Stand) -> Fault:
         (out / name).chmod(0o755)
         (out / LOCK).unlink(missing_ok=True)  # the run had no right to
         stand.judge(fault, out, kept, done)
-        shutil.rmtree(out)
+        shutil.rmtree(out, ignore_errors=True)
     return fault
 
 
@@ -187,7 +187,7 @@ def damaged_traces(stand: Stand) -> Fault:
         if any((out / name).read_bytes() != content for name, content in stand.whole.items()):
             fault.differing += 1
             fault.notes.append(f"change {number} shows in the result")
-        shutil.rmtree(out)
+        shutil.rmtree(out, ignore_errors=True)
     return fault
 
 

@@ -229,4 +229,4 @@ def _processor_s() -> float:
 
 
 def _root() -> Path:
-    return Path(__file__).resolve().parents[2]
+    return Path(__file__).resolve().parents[3]
