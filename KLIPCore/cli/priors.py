@@ -168,26 +168,25 @@ def priors_reference(
     keep: Annotated[
         Path | None,
         typer.Option(
-            help="A reference of the same prior whose laws are kept: only those over several centimetres are made,"
-            " for which runs of every second slice suffice (--slices ::2)."
+            help="A reference of the same prior whose laws are kept: only those of averages over one to several"
+            " centimetres are made. For the largest, runs of every second slice suffice (--slices ::2)."
         ),
     ] = None,
 ) -> None:
     """Make a prior's reference of health from runs of klip detect on its training patients."""
-    from KLIPCore.lab.reference import add_broad, fit_reference
+    from KLIPCore.lab.reference import add_averages, fit_reference
     from KLIPCore.maps.reference import Reference
 
     if keep is None:
         made = fit_reference(train, unseen or [], tell=typer.echo)
     else:
-        made = add_broad(Reference.load(keep), train, unseen or [], tell=typer.echo)
+        made = add_averages(Reference.load(keep), train, unseen or [], tell=typer.echo)
     digest = made.save(out)
     for law in made.laws:
         told = [f"{' '.join(kind)} widened by {factor:.2f}" for kind, factor in law.widening.items()]
         typer.echo(f"blocks of {law.block_mm:g} mm: {', '.join(told)}")
-    if made.broad is not None:
-        told = [f"{sign} widened by {factor:.2f}" for sign, factor in made.broad.widening.items()]
-        typer.echo(f"over several centimetres: {', '.join(told)}")
+    for name, own in made.averages.items():
+        typer.echo(f"{name}: {own.factors()}")
     typer.echo(f"{made.litres:.0f} litres of {len(made.patients['train'])} training patients")
     typer.echo(f"Reference: {out} (sha256 {digest[:12]})")
 

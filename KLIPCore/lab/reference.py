@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.broad import KEPT, PROMISE, HealthyMeans, fit_broad
+from KLIPCore.lab.averages import KEPT, PROMISE, HealthyMeans, fit_average
+from KLIPCore.maps.averages import AVERAGES, AverageLaws
 from KLIPCore.maps.block_laws import FLOOR, QUANTILES, BlockLaws, surprise_of
-from KLIPCore.maps.broad import BroadLaws
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.typicality import Typicality
@@ -120,16 +120,17 @@ def fit_reference(
             [(study.evidence.images, study.evidence.body) for study in others],
         ),
         slices,
-        _broad(studies, others, tell),
+        _averages(studies, others, tell),
     )
 
 
-def add_broad(
+def add_averages(
     reference: Reference, train: Sequence[Path], unseen: Sequence[Path], tell: Callable[[str], None] = print
 ) -> Reference:
-    """Return a reference with laws over several centimetres made of some runs, and all else as it is.
+    """Return a reference with laws of averages over a neighbourhood made of some runs, and all else as it is.
 
-    Every second slice suffices for these (``--slices ::2``).
+    Laws that the runs do not allow stay as they were: every second slice (``--slices ::2``) suffices for what is
+    broad, and is too little for what is smaller.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def add_broad(
 
     Raises
     ------
-    ConfigError : too few runs, of another prior, measurement or schedule, or without a large noise level.
+    ConfigError : too few runs, of another prior, measurement or schedule, or none of the laws can be made of them.
     TraceError : a run is not there, or recorded no pushes.
     """
     if _made_by(train, unseen) != (reference.prior_sha256, reference.settings, reference.schedule):
@@ -147,24 +148,33 @@ def add_broad(
             "Run klip detect with the prior and the preset that the reference was made with.",
         )
     tell(f"reading {len(train) + len(unseen)} runs")
-    broad = _broad([_Study.of(path) for path in train], [_Study.of(path) for path in unseen], tell)
-    if broad is None:
+    studies, others = [_Study.of(path) for path in train], [_Study.of(path) for path in unseen]
+    made = _averages(studies, others, tell)
+    if not made:
         raise ConfigError(
             "A run recorded no large noise level, or shows too little of a body.",
-            "Run klip detect with a preset, on whole studies or on every second slice of them (--slices ::2).",
+            "Run klip detect with a preset, on whole studies.",
         )
-    role = "over several centimetres, {}".format
-    patients = {role("train"): [path.name for path in train], role("unseen"): [path.name for path in unseen]}
-    return replace(reference, broad=broad, patients=reference.patients | patients)
+    patients = dict(reference.patients)
+    for own in (each for each in AVERAGES if each.name in made):
+        patients[f"{own.words}, train"] = [path.name for path in train]
+        patients[f"{own.words}, unseen"] = [path.name for path in unseen]
+    return replace(reference, averages=reference.averages | made, patients=patients)
 
 
-def _broad(studies: Sequence[_Study], others: Sequence[_Study], tell: Callable[[str], None]) -> BroadLaws | None:
-    """Laws over several centimetres; None where a run recorded no large noise level."""
-    tell("laws over several centimetres")
-    train, unseen = ([HealthyMeans.of(study.evidence, study.tested) for study in some] for some in (studies, others))
-    if None in train or None in unseen:
-        return None
-    return fit_broad([own for own in train if own], [own for own in unseen if own], FOLDS)
+def _averages(
+    studies: Sequence[_Study], others: Sequence[_Study], tell: Callable[[str], None]
+) -> dict[str, AverageLaws]:
+    """Laws of averages, by name, as far as the runs allow."""
+    out = {}
+    for own in AVERAGES:
+        tell(f"laws {own.words}")
+        train, unseen = (
+            [HealthyMeans.of(own, study.evidence, study.tested) for study in some] for some in (studies, others)
+        )
+        if None not in train and None not in unseen:
+            out[own.name] = fit_average([each for each in train if each], [each for each in unseen if each], FOLDS)
+    return out
 
 
 def _made_by(train: Sequence[Path], unseen: Sequence[Path]) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -59,7 +59,7 @@ class Clusters:
     q : (n_clusters,) false-discovery rate at which it is still reported.
     expected : (n_clusters,) regions as strong that a healthy study like this one would show
         (:mod:`KLIPCore.maps.reference`); None where no reference was asked.
-    broad : (n_clusters,) bool, found over several centimetres (:mod:`KLIPCore.maps.broad`); None likewise.
+    broad : (n_clusters,) bool, found over several centimetres (:mod:`KLIPCore.maps.averages`); None likewise.
     """
 
     labels: NDArray[np.int32]

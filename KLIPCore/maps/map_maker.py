@@ -13,8 +13,8 @@ from scipy.special import ndtr
 
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import ConfigError, TraceError
+from KLIPCore.maps.averages import AVERAGES, means_of, not_looked_for
 from KLIPCore.maps.blocks import block_nats
-from KLIPCore.maps.broad import mean_pushes_of, not_looked_for
 from KLIPCore.maps.clusters import Clusters, WhiteSpectra, find_clusters, z_of_p
 from KLIPCore.maps.combine import combine
 from KLIPCore.maps.kl_map import KLMap, MapVolumes, on_study
@@ -68,7 +68,6 @@ class MapMaker:
         self._noise = WhiteSpectra()
         self._cells: dict[str, tuple[tuple, list[NDArray[np.float32]]]] = {}
         self._judged: tuple[tuple, tuple[NDArray[np.float32], Clusters], NDArray[np.float32]] | None = None
-        self._broad_fields: dict[str, NDArray[np.float32]] | None = None
         self._centred: dict[str, dict[tuple[str, str], NDArray[np.float32]]] = {}
 
     @cached_property
@@ -239,15 +238,16 @@ class MapMaker:
         key = (config.block_mm, config.sign, config.tissue)
         if self._judged is None or self._judged[0] != key:  # the acceptable number is moved most often
             fields = reference.surprise(self._centred_cells(config.tissue), self._evidence, config.block_mm)
-            broad = self._broad(config)
-            judged = judge(reference, fields, self._evidence, self.sought, config, self.rate, broad)
+            averages = self._averages if config.tissue == "soft" else {}
+            judged = judge(reference, fields, self._evidence, self.sought, config, self.rate, averages)
             self._judged = (key, judged, np.maximum.reduce([fields[config.tissue, sign] for sign in signs]))
         (surprise, clusters), blocks = self._judged[1:]
         if on_nats is not None:
             on_nats(surprise)
-        alone = not_looked_for(reference.broad, self._mean_pushes) if config.tissue == "soft" else ""
-        notes = (note, alone, reference.widened(config.tissue, signs, config.block_mm, self._mean_pushes is not None))
-        note = " ".join(part for part in notes if part)
+        soft = config.tissue == "soft"
+        alone = not_looked_for(reference.averages, self._averages) if soft else ""
+        widened = reference.widened(config.tissue, signs, config.block_mm, list(self._averages) if soft else [])
+        note = " ".join(part for part in (note, alone, widened) if part)
         p, outline_p = (
             np.where(self.sought, np.minimum(n_signs * np.exp(-own.astype(np.float64)), 1.0), 1.0)
             for own in (blocks, surprise)
@@ -300,21 +300,16 @@ class MapMaker:
     def _evidence(self) -> Evidence:
         return evidence_of(self.trace, self.study, self.window)
 
-    def _broad(self, config: RegionConfig) -> dict[str, NDArray[np.float32]] | None:
-        """Surprise over several centimetres, by sign; None where it is not asked: in all tissues, without laws of it,
-        and where too little was examined or recorded.
-        """
-        assert isinstance(self._reference, Reference)
-        laws = self._reference.broad
-        if laws is None or config.tissue != "soft" or self._mean_pushes is None:
-            return None
-        if self._broad_fields is None:
-            self._broad_fields = {sign: laws.surprise(*self._mean_pushes, sign) for sign in SIGNS}
-        return self._broad_fields
-
     @cached_property
-    def _mean_pushes(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        return mean_pushes_of(self._evidence)
+    def _averages(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Surprise of averages, by name and sign, as far as there are laws and enough was recorded."""
+        known, out = self._reference, {}
+        assert isinstance(known, Reference)
+        for own in AVERAGES:
+            means = means_of(own, self._evidence) if own.name in known.averages else None
+            if means is not None:
+                out[own.name] = {sign: known.averages[own.name].surprise(*means, sign) for sign in SIGNS}
+        return out
 
     def _centred_cells(self, tissue: str) -> dict[tuple[str, str], NDArray[np.float32]]:
         """Nats of pushes centred on the reference's, or where there is none on the study's own; kept by tissue."""

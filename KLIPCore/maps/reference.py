@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import OutputError, TraceError
+from KLIPCore.maps.averages import AVERAGES, AverageLaws
 from KLIPCore.maps.block_laws import BlockLaws, surprise_of
-from KLIPCore.maps.broad import BroadLaws
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import KINDS, SIGNS, Evidence
 from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
@@ -56,7 +56,7 @@ ARRAYS = (
     *("_".join(kind) for kind in KINDS),
     *("_".join(("slices", *kind)) for kind in KINDS),
 )
-BROAD = ("broad_quantiles", "broad_strengths")
+AVERAGED = tuple(f"{own.name}_{part}" for own in AVERAGES for part in ("quantiles", "strengths"))
 TYPICAL = ("typical_slices", "typical_owners", "typical_laws", "typical_patients")
 
 
@@ -75,7 +75,7 @@ class Reference:
     patients : names of the studies, and of those that set the widening.
     typicality : of whole studies.
     slices : laws of how unusual a slice is.
-    broad : laws of what is unusual over several centimetres; None in a file made without.
+    averages : laws of averages over a neighbourhood, by name of :data:`KLIPCore.maps.averages.AVERAGES`.
     """
 
     mean_push: NDArray[np.float32]
@@ -87,7 +87,7 @@ class Reference:
     patients: dict[str, list[str]]
     typicality: Typicality
     slices: SliceLaws
-    broad: BroadLaws | None = None
+    averages: dict[str, AverageLaws] = field(default_factory=dict)
 
     def between(self, block_mm: float) -> list[tuple[float, BlockLaws]]:
         """Return the one or two laws next to a block size, with weights that are linear in ln size."""
@@ -130,7 +130,7 @@ class Reference:
         )
         return np.asarray(np.exp(logs) * litres / self.litres)
 
-    def widened(self, tissue: str, signs: Sequence[str], block_mm: float, with_broad: bool = True) -> str:
+    def widened(self, tissue: str, signs: Sequence[str], block_mm: float, averages: Sequence[str] = ()) -> str:
         """Return the sentence that rates need which were widened until they hold; empty where none was.
 
         Parameters
@@ -138,20 +138,20 @@ class Reference:
         tissue : one of :data:`KLIPCore.maps.unexpected.TISSUES`.
         signs : that are asked for.
         block_mm : edge of the blocks.
-        with_broad : whether what is unusual over several centimetres is asked, too, where there are laws of it.
+        averages : names of those that are asked, too.
         """
-        factors = {
+        blocks = {
             sign: float(
                 np.exp(sum(weight * np.log(law.widening[tissue, sign]) for weight, law in self.between(block_mm)))
             )
             for sign in signs
         }
-        broad = self.broad.widening if with_broad and self.broad is not None and tissue == "soft" else {}
+        factors = {"": blocks, **{f"{name} ": self.averages[name].widening for name in averages}}
         told = [
-            f"{factor:.1f} times as many {size}regions that are {sign}"
-            for size, own in (("", factors), ("broad ", {sign: broad.get(sign, 1.0) for sign in signs}))
+            f"{factor:.1f} times as many {which}regions that are {sign}"
+            for which, own in factors.items()
             for sign, factor in own.items()
-            if factor > WIDENED
+            if factor > WIDENED and sign in signs
         ]
         if not told:
             return ""
@@ -199,9 +199,9 @@ class Reference:
             f"  holds for: {', '.join(own)}",
             f"  block sizes: {', '.join(f'{law.block_mm:g}' for law in self.laws)} mm",
         ]
-        if self.broad is not None:
-            factors = ", ".join(f"{sign} widened by {factor:.2f}" for sign, factor in self.broad.widening.items())
-            lines.append(f"  over several centimetres: {self.broad.litres:.0f} litres, rates of {factors}")
+        for average in (each for each in AVERAGES if each.name in self.averages):
+            made = self.averages[average.name]
+            lines.append(f"  {average.words}: {made.litres:.0f} litres, rates of {made.factors()}")
         for law in self.laws:
             told = [f"{' '.join(kind)} {factor:.2f}" for kind, factor in law.widening.items() if factor > 1]
             if told:
@@ -227,15 +227,15 @@ class Reference:
             "n_slices": self.slices.n_slices,
             "slice_widening": [self.slices.widening[kind] for kind in KINDS],
         }
-        broad: dict[str, NDArray[Any]] = {}
-        if self.broad is not None:
-            meta["broad"] = {
-                "widening": [self.broad.widening[sign] for sign in SIGNS],
-                "counts": [len(self.broad.strengths[sign]) for sign in SIGNS],
-                "litres": self.broad.litres,
+        averaged: dict[str, NDArray[Any]] = {}
+        for name, own in self.averages.items():
+            meta[name] = {
+                "widening": [own.widening[sign] for sign in SIGNS],
+                "counts": [len(own.strengths[sign]) for sign in SIGNS],
+                "litres": own.litres,
             }
-            strengths = np.concatenate([self.broad.strengths[sign] for sign in SIGNS])
-            broad = dict(zip(BROAD, (self.broad.quantiles, strengths), strict=True))
+            averaged[f"{name}_quantiles"] = own.quantiles
+            averaged[f"{name}_strengths"] = np.concatenate([own.strengths[sign] for sign in SIGNS])
         arrays: dict[str, NDArray[Any]] = {
             "mean_push": self.mean_push.astype(np.float16),
             "quantiles": np.stack([law.quantiles for law in self.laws]).astype(np.float16),
@@ -243,7 +243,7 @@ class Reference:
             **{"_".join(kind): np.concatenate([law.strengths[kind] for law in self.laws]) for kind in KINDS},
             **{"_".join(("slices", *kind)): self.slices.strongest[kind] for kind in KINDS},
             **self.typicality.to_arrays(),
-            **broad,
+            **averaged,
         }
         part = path.with_name(path.name + ".part")
         try:
@@ -270,7 +270,7 @@ class Reference:
         TraceError : missing or damaged.
         """
         try:
-            stored = load_npz(path, (*ARRAYS, *TYPICAL, *BROAD))
+            stored = load_npz(path, (*ARRAYS, *TYPICAL, *AVERAGED))
             meta = json_object(str(stored["meta"]))
             parts = {
                 kind: np.split(stored["_".join(kind)], np.cumsum(counts)[:-1])
@@ -299,7 +299,7 @@ class Reference:
                     int(meta["n_slices"]),
                     {kind: float(v) for kind, v in zip(KINDS, meta["slice_widening"], strict=True)},
                 ),
-                _broad(stored, meta.get("broad")),
+                {own.name: _averaged(stored, own.name, meta[own.name]) for own in AVERAGES if own.name in meta},
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise TraceError(
@@ -308,13 +308,11 @@ class Reference:
             ) from error
 
 
-def _broad(stored: Mapping[str, NDArray[Any]], meta: dict[str, Any] | None) -> BroadLaws | None:
-    """The laws of what is unusual over several centimetres, where a file holds them."""
-    if meta is None:
-        return None
-    quantiles, strengths = (stored[name].astype(np.float32) for name in BROAD)
+def _averaged(stored: Mapping[str, NDArray[Any]], name: str, meta: dict[str, Any]) -> AverageLaws:
+    """The laws of one average in a file."""
+    quantiles, strengths = (stored[f"{name}_{part}"].astype(np.float32) for part in ("quantiles", "strengths"))
     parts = np.split(strengths, np.cumsum(meta["counts"])[:-1])
-    return BroadLaws(
+    return AverageLaws(
         quantiles,
         dict(zip(SIGNS, parts, strict=True)),
         {sign: float(factor) for sign, factor in zip(SIGNS, meta["widening"], strict=True)},

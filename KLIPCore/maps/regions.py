@@ -77,7 +77,7 @@ class Region:
     colour : RGB in 0..1.
     expected : regions as strong that a healthy study of this size would show; None where no reference judged.
     organ : the organ it lies in, ``"outside"`` of all that are known, or None where none is known.
-    broad : found over several centimetres (:mod:`KLIPCore.maps.broad`): its outline is rough.
+    broad : found over several centimetres (:mod:`KLIPCore.maps.averages`): its outline is rough.
     """
 
     label: int

@@ -37,7 +37,7 @@ NODES = (0.107, 0.239)
 """Noise levels that are asked: two Gauss–Legendre nodes of 0.08 to 0.32; the nearest recorded ones are taken."""
 
 LEVELS = (*NODES, 0.45)
-"""Those and a large one, which what is broad is asked at (:mod:`KLIPCore.maps.broad`)."""
+"""Those and a large one, which what is broad is asked at (:mod:`KLIPCore.maps.averages`)."""
 
 SCALE_PX = 2.0
 """Standard deviation of the in-plane Gaussian in frame pixels."""

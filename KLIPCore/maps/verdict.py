@@ -3,8 +3,8 @@
     region                    touching blocks of one sign with u ≥ :data:`FORMING`; strength = its largest u
     what is drawn of it       its blocks with u ≥ :data:`DRAWN` · strength, so that no web of weak blocks is outlined
 
-Two statistics are asked, blocks and what is unusual over several centimetres (:mod:`KLIPCore.maps.broad`); a place
-that both find is told once (:func:`drawn`).
+Besides blocks, averages are asked (:mod:`KLIPCore.maps.averages`), each with its part of the acceptable regions; a
+place that several find is told once (:func:`drawn`).
 
 What is darker and what is brighter than expected are judged apart. A contrast phase that the training patients did not
 have makes healthy organs and vessels brighter, and litres of them; then nothing can be promised for the bright side.
@@ -12,6 +12,7 @@ have makes healthy organs and vessels brighter, and litres of them; then nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from KLIPCore.config import RegionConfig
-from KLIPCore.maps.broad import ACCEPTED
+from KLIPCore.maps.averages import AVERAGES, BROAD
 from KLIPCore.maps.clusters import Clusters
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.unexpected import SIGNS, Evidence
@@ -30,14 +31,16 @@ FORMING = 6.0
 """Blocks with at least this surprise form regions."""
 
 FAINT = 1.01 * FORMING
-"""Surprise that is shown, at most, of a broad region that healthy studies often have."""
+"""Surprise that is shown, at most, of a region of an average that healthy studies often have."""
+
+BLOCKS = "blocks"
 
 DRAWN = 0.6
 """Part of a region's strength down to which it is drawn."""
 
 
 SHARP, COVERED = 1.0, (0.5, 0.25)
-"""Regions in health up to which blocks are drawn first; part of a region of blocks, and of a broad one, that may lie
+"""Regions in health up to which sharp ones are drawn first; part of a sharp region, and of a broad one, that may lie
 on others of its sign.
 """
 
@@ -74,14 +77,14 @@ class Candidate:
     cells : flat indices of the cells that are drawn of it.
     strength : its largest u.
     expected : regions as strong, by any statistic asked, that a healthy study like this one would show.
-    broad : found over several centimetres, and drawn as coarsely.
+    statistic : that finds it: blocks, or the name of an average.
     """
 
     sign: str
     cells: NDArray[np.intp]
     strength: float
     expected: float
-    broad: bool = False
+    statistic: str = BLOCKS
 
 
 def judge(
@@ -91,7 +94,7 @@ def judge(
     tested: NDArray[np.bool_],
     config: RegionConfig,
     rate: float = 1.0,
-    broad: dict[str, NDArray[np.float32]] | None = None,
+    averages: dict[str, dict[str, NDArray[np.float32]]] | None = None,
 ) -> tuple[NDArray[np.float32], Clusters]:
     """Return the surprise of every block (the larger of the signs asked for) and the regions with their E, p and q.
 
@@ -103,34 +106,32 @@ def judge(
     tested : (n, h, w) bool.
     config : block size, sign and tissue; a sign that is ``both`` is darker alone where the study is too bright.
     rate : how many more regions than average tissue the tested part shows in health.
-    broad : surprise over several centimetres, by sign (:mod:`KLIPCore.maps.broad`); where it is asked, too, each
-        statistic gets its part of the acceptable regions.
+    averages : by name, surprise of the averages that are asked, too, by sign (:mod:`KLIPCore.maps.averages`).
     """
     asked = signs_of(config)
     litres = rate * litres_of(evidence, tested)
     shown = np.where(tested, np.maximum.reduce([fields[config.tissue, name] for name in asked]), np.float32(0))
-    part = 0.0 if broad is None or reference.broad is None else ACCEPTED
+    asked_too = [(own, averages[own.name]) for own in AVERAGES if averages and own.name in averages]
+    rest = math.prod(own.rest for own, _ in asked_too)
     found: list[Candidate] = []
     for name in asked:
         blocks = partial(reference.expected, kind=(config.tissue, name), litres=litres, block_mm=config.block_mm)
-        found += candidates(
-            fields[config.tissue, name], tested, evidence.places, name, blocks, len(asked) / (1 - part)
-        )
-        if broad is not None and reference.broad is not None:
-            means = partial(reference.broad.expected, sign=name, litres=litres)
-            wide = candidates(broad[name], tested, evidence.places, name, means, len(asked) / part)
-            found += [replace(own, broad=True) for own in wide]
+        found += candidates(fields[config.tissue, name], tested, evidence.places, name, blocks, len(asked) / rest)
+        for own, surprise in asked_too:
+            means = partial(reference.averages[own.name].expected, sign=name, litres=litres)
+            made = candidates(surprise[name], tested, evidence.places, name, means, len(asked) / own.accepted)
+            found += [replace(each, statistic=own.name) for each in made]
     labels, kept = drawn(found, tested.shape)
-    if broad is not None:
-        largest = np.maximum.reduce([broad[name] for name in asked])
-        # u of one statistic is not as rare as the other's: what health often shows is coloured as faintly as it forms
-        most = [0.0, *((np.inf if own.expected <= SHARP else FAINT) if own.broad else 0.0 for own in kept)]
+    for own, surprise in asked_too:
+        largest = np.maximum.reduce([surprise[name] for name in asked])
+        # u of one statistic is not as rare as another's: what health often shows is coloured as faintly as it forms
+        most = [0.0, *((np.inf if e.expected <= SHARP else FAINT) if e.statistic == own.name else 0.0 for e in kept)]
         shown = np.maximum(shown, np.minimum(largest, np.array(most, np.float32)[labels]))
     strengths, e = np.array([own.strength for own in kept]), np.array([own.expected for own in kept])
     order = np.argsort(e)
     q = np.empty_like(e)
     q[order] = np.minimum.accumulate((e[order] / np.arange(1, len(e) + 1))[::-1])[::-1]
-    of_means = np.array([own.broad for own in kept], bool)
+    of_means = np.array([own.statistic == BROAD.name for own in kept], bool)
     return shown, Clusters(labels, strengths, -np.expm1(-e), np.minimum(q, 1.0), e, of_means)
 
 
@@ -172,20 +173,24 @@ def candidates(
 def drawn(found: Sequence[Candidate], shape: tuple[int, ...]) -> tuple[NDArray[np.int32], list[Candidate]]:
     """Return labels (n, h, w) and their candidates: the rarest take their cells first.
 
-    Regions of blocks are the sharper ones: those that are rarer than one in every study come before all others. What
-    lies on earlier ones of its sign by :data:`COVERED` is the same finding under another statistic, and is not told
-    twice.
+    All but broad regions are sharp: those that are rarer than one in every study come before all others. What lies on
+    earlier ones of its sign by :data:`COVERED` is the same finding under another statistic: it is not told twice, and
+    where it is rarer, the one that it lies on most is as rare.
     """
-    labels, signs, kept = np.zeros(int(np.prod(shape)), np.int32), [""], []
-    for own in sorted(found, key=lambda each: (each.broad or each.expected > SHARP, each.expected, -each.strength)):
+    labels, signs = np.zeros(int(np.prod(shape)), np.int32), [""]
+    kept: list[Candidate] = []
+    rough = BROAD.name
+    for own in sorted(found, key=lambda e: (e.statistic == rough or e.expected > SHARP, e.expected, -e.strength)):
         taken = labels[own.cells]
         same = np.array([name == own.sign for name in signs])[taken]
         free = own.cells[taken == 0]
-        if not len(free) or int(same.sum()) >= COVERED[own.broad] * len(own.cells):
-            continue
-        kept.append(own)
-        signs.append(own.sign)
-        labels[free] = len(kept)
+        if same.any() and int(same.sum()) >= COVERED[own.statistic == rough] * len(own.cells):
+            most = int(np.bincount(taken[same]).argmax()) - 1
+            kept[most] = replace(kept[most], expected=min(kept[most].expected, own.expected))
+        elif len(free):
+            kept.append(own)
+            signs.append(own.sign)
+            labels[free] = len(kept)
     return labels.reshape(shape), kept
 
 

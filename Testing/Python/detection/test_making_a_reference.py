@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from KLIPCore.cli import app
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.reference import add_broad, fit_reference
+from KLIPCore.lab.reference import add_averages, fit_reference
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
@@ -85,40 +85,40 @@ def test_rates_are_widened_by_what_unseen_patients_show_and_never_narrowed(patie
     assert set(alone.laws[0].widening.values()) == {1.0}
 
 
-def test_laws_over_several_centimetres_are_added_and_all_else_is_kept(
+def test_laws_of_averages_are_added_and_all_else_is_kept(
     patients: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = tmp_path / "first.reference.npz", tmp_path / "second.reference.npz"
-    made = replace(fit_reference(patients[:3], [], (12.0,), lambda line: None), broad=None)
+    made = replace(fit_reference(patients[:3], [], (12.0,), lambda line: None), averages={})
     made.save(first)
     with pytest.raises(ConfigError, match="shows too little"):
-        add_broad(made, patients[:3], [], lambda line: None)
-    monkeypatch.setattr("KLIPCore.maps.broad.LEAST_MM", 0.0)  # these patients are a few slices
+        add_averages(made, patients[:3], [], lambda line: None)
+    monkeypatch.setattr("KLIPCore.maps.averages.LEAST_MM", 0.0)  # these patients are a few slices
     options = [word for path in patients[:3] for word in ("--train", str(path))]
     options += ["--unseen", str(patients[4]), "--keep", str(first), "-o", str(second)]
     done = CliRunner().invoke(app, ["priors", "reference", *options])
     assert done.exit_code == 0, done.output
-    assert "over several centimetres: darker widened by" in done.output
+    assert "broad: darker widened by" in done.output
     back = Reference.load(second)
-    assert back.broad is not None
+    assert set(back.averages) == {"focal", "broad"}
     assert back.patients["over several centimetres, train"] == ["a", "b", "c"]
     assert back.patients["train"] == made.patients["train"]
     np.testing.assert_allclose(back.laws[0].quantiles, made.laws[0].quantiles, atol=5e-3)
-    assert max(back.broad.widening.values()) > 1  # the loud patient
+    assert max(back.averages["broad"].widening.values()) > 1  # the loud patient
     with pytest.raises(ConfigError, match="of another prior, measurement or schedule"):
-        add_broad(replace(made, prior_sha256="another"), patients[:3], [], lambda line: None)
+        add_averages(replace(made, prior_sha256="another"), patients[:3], [], lambda line: None)
 
 
 def test_a_blocks_p_value_is_of_the_block_alone(patients: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broad regions are drawn by a surprise of their own, which says nothing of single blocks."""
-    monkeypatch.setattr("KLIPCore.maps.broad.LEAST_MM", 0.0)  # these patients are a few slices
+    """Regions of averages are drawn by a surprise of their own, which says nothing of single blocks."""
+    monkeypatch.setattr("KLIPCore.maps.averages.LEAST_MM", 0.0)  # these patients are a few slices
     made = fit_reference(patients[:3], [], (12.0,), lambda line: None)
     folder = RunFolder(patients[4])
     note = folder.run()
     trace, framing = folder.trace(note["slices"], note["fingerprint"], ("path", "pushes")), folder.read_framing()
     alone, both = (
         MapMaker(trace, framing, None, lambda own=own: own, window_of(note)).make(RegionConfig(score="unexpected"))
-        for own in (replace(made, broad=None), made)
+        for own in (replace(made, averages={}), made)
     )
     np.testing.assert_array_equal(both.p, alone.p)
     assert both.outline_p is not None

@@ -252,13 +252,14 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights(prior: str) -> Non
     assert len(made.patients["train"]) == 11
     assert not set(made.patients["train"]) & set(made.patients["unseen"])
     assert all((np.diff(law.quantiles, axis=-1) >= 0).all() for law in made.laws)
-    assert made.broad is not None
-    assert (np.diff(made.broad.quantiles, axis=-1) >= 0).all()
-    assert min(made.broad.widening.values()) >= 1
-    assert all((np.diff(own) <= 0).all() for own in made.broad.strengths.values())
-    trained = made.patients["over several centimetres, train"]
-    assert set(trained) <= set(made.patients["train"])
-    assert not set(trained) & set(made.patients["over several centimetres, unseen"])
+    assert set(made.averages) == {"focal", "broad"}
+    for own in made.averages.values():
+        assert (np.diff(own.quantiles, axis=-1) >= 0).all()
+        assert min(own.widening.values()) >= 1
+        assert all((np.diff(strengths) <= 0).all() for strengths in own.strengths.values())
+    for words in ("over one to two centimetres", "over several centimetres"):
+        assert set(made.patients[f"{words}, train"]) <= set(made.patients["train"])
+        assert not set(made.patients[f"{words}, train"]) & set(made.patients[f"{words}, unseen"])
 
 
 def test_the_push_of_health_under_a_gaussian_prior_is_what_the_method_derives() -> None:

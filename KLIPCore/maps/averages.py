@@ -1,21 +1,23 @@
-"""What is unusual over several centimetres: the second statistic of the score ``unexpected``.
+"""What an average over a neighbourhood sees and blocks do not: two more statistics of the score ``unexpected``.
 
-At small noise levels a denoiser keeps what is large, so that a lesion of several centimetres is a weak push over many
-blocks, no stronger than what blocks of other patients show. At a larger one it is pushed as a whole; but there a liver
-is, too, by what it has more or less of contrast medium than others. Centred on the study's own tissue of the same
-class, and averaged before anything is squared, the lesion stands out:
+Blocks add up squares of pushes, mostly of a small noise level. At a larger one a lesion is pushed as a whole, and an
+average with its sign, taken before anything is squared, is the matched filter of something of its size. But at such a
+level a liver is pushed, too, by what it has more or less of contrast medium than others. So pushes are centred on the
+study's own tissue of the same class:
 
     centred      v_σ = g · (u_σ − median of u_σ | c in the study)
     mean push    m_s = Σ_σ G_s v_σ / G_s g        G_s Gaussian of s mm in all directions, over the slices there are
     surprise     u = max over s of −ln P_health(± M_s ≥ ± m_s)
 
-g, c and u_σ are those of :mod:`KLIPCore.maps.unexpected`, σ the last two of its ``LEVELS``, s of :data:`SCALES_MM`.
-Regions are counted in health like those of blocks.
+g, c and u_σ are those of :mod:`KLIPCore.maps.unexpected`. :data:`FOCAL` looks for lesions of one to two centimetres,
+at σ = .239 alone, and is weighed by what the scan informs, by the root of the blocks' weight, for nothing is squared.
+:data:`BROAD` looks for lesions of several centimetres, which a denoiser keeps at small noise levels. Regions are
+counted in health like those of blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,14 +27,39 @@ from numpy.typing import NDArray
 from KLIPCore.maps.block_laws import QUANTILES, regions_as_strong
 from KLIPCore.maps.unexpected import LEVELS, SIGNS, Evidence, own_pushes, pixel_classes, soft_share
 
-SCALES_MM = (6.0, 10.0, 16.0)
-"""Standard deviations of the Gaussians: lesions of 3 cm and more."""
 
-ASKED = (1, 2)
-"""Noise levels that are asked, by their place in :data:`KLIPCore.maps.unexpected.LEVELS`."""
+@dataclass(frozen=True)
+class Average:
+    """One statistic.
 
-ACCEPTED = 0.05
-"""Part of the acceptable regions that this statistic may show; the rest is the blocks'."""
+    Attributes
+    ----------
+    name : of it, in files, too.
+    levels : noise levels that are asked, by their place in :data:`KLIPCore.maps.unexpected.LEVELS`.
+    scales_mm : standard deviations of the Gaussians.
+    accepted : part of the acceptable regions that it may show.
+    rest : part that is left to blocks of what they could show without it. What several statistics find is told once,
+        so that these parts may add up to more than 1: in healthy patients no more is found than was promised.
+    weighed : means are weighed by the root of how little the scan informs.
+    apart_mm : slices that are farther apart are averaged less than those of the laws, and are not asked.
+    words : what it sees, for a person.
+    """
+
+    name: str
+    levels: tuple[int, ...]
+    scales_mm: tuple[float, ...]
+    accepted: float
+    rest: float
+    weighed: bool
+    apart_mm: float
+    words: str
+
+
+FOCAL = Average("focal", (1,), (4.0,), 0.7, 0.75, weighed=True, apart_mm=6.0, words="over one to two centimetres")
+BROAD = Average(
+    "broad", (1, 2), (6.0, 10.0, 16.0), 0.1, 0.95, weighed=False, apart_mm=np.inf, words="over several centimetres"
+)
+AVERAGES = (FOCAL, BROAD)
 
 LEAST_SHARE = 0.3
 """Part of soft tissue under a Gaussian below which its average is drawn towards 0."""
@@ -49,8 +76,8 @@ TAIL = QUANTILES.index(0.95)
 
 
 @dataclass(frozen=True, eq=False)
-class BroadLaws:
-    """What healthy studies show over several centimetres.
+class AverageLaws:
+    """What healthy studies show of an average.
 
     Attributes
     ----------
@@ -70,7 +97,7 @@ class BroadLaws:
 
         Parameters
         ----------
-        means, asked : of :func:`mean_pushes_of`.
+        means, asked : of :func:`means_of`.
         sign : one of :data:`KLIPCore.maps.unexpected.SIGNS`.
         """
         return largest_rarity(means, asked, sign, self.quantiles[list(SIGNS).index(sign)])
@@ -80,49 +107,69 @@ class BroadLaws:
         rate = regions_as_strong(strength, self.strengths[sign]) * self.widening[sign]
         return np.asarray(rate * litres / self.litres)
 
+    def factors(self) -> str:
+        """Return how far each sign's rate was widened, for a person."""
+        return ", ".join(f"{sign} widened by {factor:.2f}" for sign, factor in self.widening.items())
 
-def mean_pushes_of(evidence: Evidence) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+
+def means_of(average: Average, evidence: Evidence) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
     """Return m of every base cell at each scale, and which cells are soft tissue.
 
     Parameters
     ----------
+    average : which one.
     evidence : of the study.
 
     Returns
     -------
     means : (scales, n, h, w), intensity.
     asked : (n, h, w) bool.
-    None where the run recorded no large noise level, or the study shows too little soft tissue, or too few slices.
+    None where the run recorded no large noise level and it is asked, or the study shows too little soft tissue, or too
+    few slices.
     """
     n_cells = evidence.weight.shape[-1]
     share = np.where(evidence.body, soft_share(evidence.images, evidence.window), np.float32(0))
     soft = _on_cells(share, n_cells)
     asked = soft > SOFT
     gaps = np.diff(evidence.places, append=evidence.places[-1] + 1) * evidence.spacing_mm
-    if not evidence.has_large or asked.sum() < LEAST_CELLS or np.minimum(gaps, APART_MM).sum() < LEAST_MM:
+    recorded = evidence.has_large or max(average.levels) < len(LEVELS) - 1
+    if (
+        not recorded
+        or np.median(gaps) > average.apart_mm
+        or asked.sum() < LEAST_CELLS
+        or np.minimum(gaps, APART_MM).sum() < LEAST_MM
+    ):
         return None
     classes, median = pixel_classes(evidence.expectation), own_pushes(evidence, len(LEVELS))
-    centred = sum(share * (evidence.pushes[:, k] - median[k][classes]) for k in ASKED)
+    centred = sum(share * (evidence.pushes[:, k] - median[k][classes]) for k in average.levels)
     cells = _on_cells(np.asarray(centred), n_cells)
-    out = np.empty((len(SCALES_MM), *asked.shape), np.float32)
-    for place, scale in enumerate(SCALES_MM):
-        out[place] = _averaged(cells, evidence, scale) / np.maximum(_averaged(soft, evidence, scale), LEAST_SHARE)
+    weight = np.sqrt(evidence.weight) if average.weighed else np.float32(1)
+    out = np.empty((len(average.scales_mm), *asked.shape), np.float32)
+    for place, scale in enumerate(average.scales_mm):
+        around = np.maximum(_averaged(soft, evidence, scale), LEAST_SHARE)
+        out[place] = weight * _averaged(cells, evidence, scale) / around
     return out, asked
 
 
-def not_looked_for(laws: BroadLaws | None, means: object | None) -> str:
-    """Return the sentence that a map needs in which nothing over several centimetres is looked for; empty where it is.
+def not_looked_for(laws: Mapping[str, AverageLaws], asked: Mapping[str, object]) -> str:
+    """Return the sentence that a map needs in which an average is not looked at; empty where all are.
 
     Parameters
     ----------
-    laws : of the reference.
-    means : what :func:`mean_pushes_of` gives for the study.
+    laws : of the reference, by name.
+    asked : by name, those that are looked at in the study.
     """
-    if laws is not None and means is not None:
-        return ""
-    of_laws, of_study = "the prior's reference of health has no laws of it", "too little was recorded or examined"
-    why = of_laws if laws is None else of_study
-    return f"What is unusual over several centimetres is not looked for: {why}."
+    without = [own.words for own in AVERAGES if own.name not in laws]
+    little = [own.words for own in AVERAGES if own.name in laws and own.name not in asked]
+    told = [
+        f"What is unusual {' or '.join(words)} is not looked for: {why}."
+        for words, why in (
+            (without, "the prior's reference of health has no laws of it"),
+            (little, "too little was recorded or examined"),
+        )
+        if words
+    ]
+    return " ".join(told)
 
 
 def largest_rarity(
@@ -132,7 +179,7 @@ def largest_rarity(
 
     Parameters
     ----------
-    means, asked : of :func:`mean_pushes_of`.
+    means, asked : of :func:`means_of`.
     sign : one of :data:`KLIPCore.maps.unexpected.SIGNS`.
     quantiles : (scales, quantiles) of ± m in health, rising.
     """
@@ -151,10 +198,11 @@ def quantiles_of(studies: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]
 
     Parameters
     ----------
-    studies : what :func:`mean_pushes_of` gives for each.
+    studies : what :func:`means_of` gives for each.
     """
-    out = np.empty((len(SIGNS), len(SCALES_MM), len(QUANTILES)), np.float32)
-    for place in range(len(SCALES_MM)):
+    n_scales = len(studies[0][0])
+    out = np.empty((len(SIGNS), n_scales, len(QUANTILES)), np.float32)
+    for place in range(n_scales):
         values = np.concatenate([means[place][asked] for means, asked in studies])
         for number, factor in enumerate(SIGNS.values()):
             out[number, place] = np.quantile(factor * values, QUANTILES)

@@ -1,8 +1,8 @@
-"""Making the laws of what is unusual over several centimetres, from finished runs on healthy patients.
+"""Making the laws of averages over a neighbourhood (:mod:`KLIPCore.maps.averages`), from finished runs in health.
 
 As in :mod:`KLIPCore.lab.reference`: regions of a training patient are counted with laws that the patient had no part
 in, and healthy patients outside training decide how far a rate is widened. Slices that were left out of the runs, as
-every second, do not matter: averages are taken over the slices that are there.
+every second, do not matter for what is broad: averages are taken over the slices that are there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.maps.broad import BroadLaws, largest_rarity, mean_pushes_of, quantiles_of
+from KLIPCore.maps.averages import Average, AverageLaws, largest_rarity, means_of, quantiles_of
 from KLIPCore.maps.unexpected import SIGNS, Evidence
 from KLIPCore.maps.verdict import litres_of, regions_of_sign
 
@@ -30,7 +30,7 @@ class HealthyMeans:
 
     Attributes
     ----------
-    means, asked : of :func:`KLIPCore.maps.broad.mean_pushes_of`.
+    means, asked : of :func:`KLIPCore.maps.averages.means_of`.
     tested : (n, h, w) bool, cells in the body.
     places : (n,) numbers of its slices, neighbours one apart.
     litres : body examined.
@@ -43,9 +43,9 @@ class HealthyMeans:
     litres: float
 
     @classmethod
-    def of(cls, evidence: Evidence, tested: NDArray[np.bool_]) -> HealthyMeans | None:
-        """Return them; None where the run recorded no large noise level, or shows too little."""
-        found = mean_pushes_of(evidence)
+    def of(cls, average: Average, evidence: Evidence, tested: NDArray[np.bool_]) -> HealthyMeans | None:
+        """Return them; None where :func:`KLIPCore.maps.averages.means_of` gives none."""
+        found = means_of(average, evidence)
         if found is None:
             return None
         step = max(1, int(np.median(np.diff(evidence.places)))) if len(evidence.places) > 1 else 1
@@ -60,7 +60,7 @@ class HealthyMeans:
         return out
 
 
-def fit_broad(train: Sequence[HealthyMeans], unseen: Sequence[HealthyMeans], folds: int) -> BroadLaws:
+def fit_average(train: Sequence[HealthyMeans], unseen: Sequence[HealthyMeans], folds: int) -> AverageLaws:
     """Return the laws.
 
     Parameters
@@ -75,7 +75,7 @@ def fit_broad(train: Sequence[HealthyMeans], unseen: Sequence[HealthyMeans], fol
         for study in train[fold::folds]:
             for sign, values in study.strengths(quantiles).items():
                 strengths[sign].append(values)
-    made = BroadLaws(
+    made = AverageLaws(
         quantiles_of([(s.means, s.asked) for s in train]),
         {sign: np.sort(np.concatenate(own))[::-1][:KEPT].astype(np.float32) for sign, own in strengths.items()},
         dict.fromkeys(SIGNS, 1.0),
