@@ -24,7 +24,7 @@ from KLIPCore.errors import AmbiguousSeriesError, GeometryError, IntensityError,
 from KLIPCore.io.derived_images import derived_notes
 from KLIPCore.io.enhanced import frame_headers
 from KLIPCore.io.fields import AGAIN, DAMAGE, STORED_TAGS, has_decimal_comma, number, quiet_pydicom, text
-from KLIPCore.io.listing import ENHANCED_CLASSES, SeriesInfo, choose_series, list_series
+from KLIPCore.io.listing import CT_CLASSES, ENHANCED_CLASSES, SeriesInfo, choose_series, list_series, sop_class_of
 from KLIPCore.io.pixels import is_lossy, left_empty, only_stored_bits, stored_pixels
 from KLIPCore.io.rescales import Rescale
 from KLIPCore.io.stack import Plane, main_stack, stack
@@ -145,8 +145,9 @@ def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], l
         try:
             planes.append(_plane(header, file))
             kept.append(index)
-        except GeometryError:  # a picture of another size that has no place is no slice
-            if sizes[index] == usual or n_usual <= len(info.files) / 2:
+        except GeometryError:  # a picture of another size or kind that has no place is no slice
+            no_slice = sop_class_of(header) not in CT_CLASSES or sizes[index] != usual
+            if not no_slice or n_usual <= len(info.files) / 2:
                 raise
             strays.append(index)
     large, beside = main_stack(planes)
@@ -155,7 +156,7 @@ def _planes(info: SeriesInfo) -> tuple[list[Plane], list[Path], list[Dataset], l
         names = ", ".join(info.files[i].name for i in strays[:3]) + (", …" if len(strays) > 3 else "")
         images = "1 image is" if len(strays) == 1 else f"{len(strays)} images are"
         notes.append(
-            f"{images} left out ({names}): of another orientation or size than the stack of {len(large)} slices,"
+            f"{images} left out ({names}): of another orientation, size or kind than the stack of {len(large)} slices,"
             " as localizers are."
         )
     chosen = [kept[i] for i in large]

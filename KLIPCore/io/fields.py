@@ -124,10 +124,9 @@ def thickness_mm(header: Dataset) -> float | None:
     return None
 
 
-def half_unit(header: Dataset, keyword: str) -> float:
-    """Return half a unit of the last decimal that a field's numbers are written with; 0 where that is not known."""
-    places = decimals(header, keyword)
-    return 0.0 if places is None else 0.5 * 10.0**-places
+def half_units(header: Dataset, keyword: str) -> list[float]:
+    """Return half a unit of the last decimal of each number of a field; 0 where that is not known."""
+    return [0.0 if places is None else 0.5 * 10.0**-places for places in decimals(header, keyword)]
 
 
 def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:
@@ -158,15 +157,13 @@ def has_decimal_comma(header: Dataset, keyword: str) -> bool:
     return any(isinstance(item, str) and (_with_point(item) != item or item.count(",") > 1) for item in items)
 
 
-def decimals(header: Dataset, keyword: str) -> int | None:
-    """Return the most decimal places that a field's numbers are written with; None where that is not known."""
-    places = []
+def decimals(header: Dataset, keyword: str) -> list[int | None]:
+    """Return the decimal places that each of a field's numbers is written with; None where that is not known."""
+    places: list[int | None] = []
     for item in _items(header, keyword):
         written = _with_point(str(getattr(item, "original_string", item)).strip())
-        if "e" in written.lower():
-            return None
-        places.append(len(written.partition(".")[2].rstrip("0")))
-    return max(places, default=None)
+        places.append(None if "e" in written.lower() else len(written.partition(".")[2].rstrip("0")))
+    return places
 
 
 def _items(header: Dataset, keyword: str) -> list[Any]:

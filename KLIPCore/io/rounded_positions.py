@@ -26,6 +26,19 @@ were numbered in turn share all of theirs.
 """
 
 
+def rounding_along(normal: NDArray[np.float64], half_units: Sequence[Sequence[float]]) -> float:
+    """Return half a unit of the last decimal along the slices' normal, mm.
+
+    Each number of a position counts for itself: a table's height is rounded, and the field of view's corner is not.
+
+    Parameters
+    ----------
+    normal : (3,) unit vector.
+    half_units : of each slice, half a unit of the last decimal of the three numbers of its position, mm.
+    """
+    return float(np.abs(normal) @ np.min(half_units, axis=0))
+
+
 def stated_step(stated: Sequence[float | None], heights: NDArray[np.float64], rounding: float) -> float | None:
     """Return the header's slice spacing, where each position, rounded as it is, can be that of an even grid of it.
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KLIPCore.errors import GeometryError
-from KLIPCore.io.fields import half_unit, has_decimal_comma, number, numbers, text, thickness_mm, whole_number
-from KLIPCore.io.rounded_positions import STEP_TOLERANCE, fitted_step, order_by_number, stated_step
+from KLIPCore.io.fields import half_units, has_decimal_comma, number, numbers, text, thickness_mm, whole_number
+from KLIPCore.io.rounded_positions import STEP_TOLERANCE, fitted_step, order_by_number, rounding_along, stated_step
 from KLIPCore.volume.grid import Grid
 
 DIRECTION_TOLERANCE = 1e-3
@@ -59,7 +59,7 @@ class Plane:
     thickness : mm between slices by the header's word; None when absent.
     frame_uid : frame of reference UID.
     tilt_deg : gantry tilt by the header's word, None when absent.
-    rounding_mm : half a unit of the last decimal of the position; 0 when not known.
+    rounding_mm : (3,) half a unit of the last decimal of each number of the position; 0 when not known.
     rounding : the same for direction cosines that are not exactly along an axis.
     oddities : what was unusual about the header, one sentence each.
     number : instance number; None when absent.
@@ -74,7 +74,7 @@ class Plane:
     thickness: float | None = None
     frame_uid: str = ""
     tilt_deg: float | None = None
-    rounding_mm: float = 0.0
+    rounding_mm: tuple[float, ...] = (0.0, 0.0, 0.0)
     rounding: float = 0.0
     oddities: tuple[str, ...] = field(default=())
     number: int | None = None
@@ -120,8 +120,8 @@ class Plane:
             thickness_mm(header),
             text(header, "FrameOfReferenceUID"),
             number(header, "GantryDetectorTilt"),
-            half_unit(header, "ImagePositionPatient"),
-            0.0 if along_an_axis else half_unit(header, "ImageOrientationPatient"),
+            tuple(half_units(header, "ImagePositionPatient")),
+            0.0 if along_an_axis else min(half_units(header, "ImageOrientationPatient")),
             tuple(oddities),
             whole_number(header, "InstanceNumber"),
         )
@@ -151,8 +151,9 @@ def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
     """Return indices of the slices that form one large stack, and of the few images beside it.
 
     Localizers do not always call themselves so. An image that is turned otherwise than the stack, or that differs both
-    in size and in pixel spacing, is none of its slices. Where there is no one large stack, all belong to it, and
-    :func:`stack` says what is wrong.
+    in size and in pixel spacing, is none of its slices; one that differs in pixel spacing alone, as the images that
+    wait for a contrast medium do, is none if the others are complete without it. Where there is no one large stack,
+    all belong to it, and :func:`stack` says what is wrong.
     """
     kinds: dict[int, list[int]] = defaultdict(list)
     examples: list[Plane] = []
@@ -164,9 +165,24 @@ def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
     large = max(kinds.values(), key=len)
     strays = sorted(set(range(len(planes))) - set(large))
     most = max((len(kind) for kind in kinds.values() if kind is not large), default=0)
-    if len(large) >= max(LEAST_STACK, STACK_TO_STRAYS * most, STACK_TO_ALL_STRAYS * len(strays)):
-        return large, strays
-    return list(range(len(planes))), []
+    if len(large) < max(LEAST_STACK, STACK_TO_STRAYS * most, STACK_TO_ALL_STRAYS * len(strays)):
+        return list(range(len(planes))), []
+    closer = [i for i in large if not _resized(planes[i], planes[large[0]])]
+    others = [i for i in large if i not in set(closer)]
+    if len(others) > len(closer):
+        closer, others = others, closer
+    if others and len(closer) >= max(LEAST_STACK, STACK_TO_STRAYS * len(others)) and _complete(planes, closer):
+        return closer, sorted([*strays, *others])
+    return large, strays
+
+
+def _complete(planes: Sequence[Plane], indices: Sequence[int]) -> bool:
+    """Return whether some of the slices form a stack of their own."""
+    try:
+        stack([planes[i] for i in indices])
+    except GeometryError:
+        return False
+    return True
 
 
 def _turn(one: Plane, other: Plane) -> float:
@@ -177,7 +193,11 @@ def _turn(one: Plane, other: Plane) -> float:
 def _foreign(one: Plane, other: Plane) -> bool:
     if _turn(one, other) > 0.1:
         return True
-    return one.shape != other.shape and not np.allclose(one.spacing, other.spacing, rtol=0.01, atol=0)
+    return one.shape != other.shape and _resized(one, other)
+
+
+def _resized(one: Plane, other: Plane) -> bool:
+    return not np.allclose(one.spacing, other.spacing, rtol=0.01, atol=0)
 
 
 def stack(planes: Sequence[Plane]) -> Stack:
@@ -201,7 +221,7 @@ def stack(planes: Sequence[Plane]) -> Stack:
     normal = np.cross(first.along_row, first.along_column)
     normal /= np.linalg.norm(normal)
     heights = np.array([p.position @ normal for p in planes])
-    rounding = float(np.abs(normal).sum()) * min(p.rounding_mm for p in planes)
+    rounding = rounding_along(normal, [p.rounding_mm for p in planes])
     by_number = order_by_number([p.thickness for p in planes], heights, rounding, [p.number for p in planes])
     order = by_number[0] if by_number else [int(i) for i in np.argsort(heights, kind="stable")]
     planes, heights = [planes[i] for i in order], heights[order]
@@ -305,7 +325,7 @@ def _check_line(planes: Sequence[Plane], heights: NDArray[np.float64], normal: N
     rise = heights - heights[0]
     off = positions - positions[0] - np.outer(rise, normal)
     wander = np.linalg.norm(off, axis=1)
-    rounding_mm = min(*(p.rounding_mm for p in planes), 0.05)
+    rounding_mm = min(*(min(p.rounding_mm) for p in planes), 0.05)
     explained = np.sqrt(3) * (2 * rounding_mm + min(p.rounding for p in planes) * rise)
     allowed = np.maximum(LATERAL_TOLERANCE_PIXELS * planes[0].spacing.min(), explained)
     if (wander > allowed).any():

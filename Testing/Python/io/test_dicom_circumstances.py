@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import JPEGLSLossless, generate_uid
+from pydicom.uid import JPEGLSLossless, SecondaryCaptureImageStorage, generate_uid
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.study import check_ct, read_study
@@ -50,8 +50,8 @@ def second_phase(series: list[Path], edit: Edit, change: Callable[[int, Dataset]
     return series[0].parent
 
 
-def placed(k: int, step: float, places: int) -> list[str]:
-    return ["-50.0", "-60.0", f"{-100 + k * step:.{places}f}"]
+def placed(k: int, step: float, places: int, corner: str = "-60.0") -> list[str]:
+    return ["-50.0", corner, f"{-100 + k * step:.{places}f}"]
 
 
 @pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir", "DICOMDIR;1", "DIRFILE", "dirfile", "DicomDir.dcm"])
@@ -109,10 +109,13 @@ def jpeg_lossless(image: np.ndarray) -> bytes:
     return b"\xff\xd8" + frame + table + b"\xff\xda\0\x08\1\1\0\1\0\0" + scan + b"\xff\xd9"
 
 
+@pytest.mark.parametrize("corner", ["-60.0", "-60.199997"])
 @pytest.mark.parametrize(("step", "places"), [(0.625, 1), (0.75, 1), (1.25, 1), (0.33, 1), (2.5, 0)])
-def test_positions_that_were_rounded(step: float, places: int, series: list[Path], edit: Edit) -> None:
+def test_positions_that_were_rounded(step: float, places: int, corner: str, series: list[Path], edit: Edit) -> None:
+    """The table's height alone, or all three numbers."""
+
     def rounded(d: Dataset, k: int) -> None:
-        written(d, "ImagePositionPatient", "\\".join(placed(k, step, places)))
+        written(d, "ImagePositionPatient", "\\".join(placed(k, step, places, corner)))
         d.SliceThickness = step
         d.pop("SpacingBetweenSlices", None)
 
@@ -123,10 +126,13 @@ def test_positions_that_were_rounded(step: float, places: int, series: list[Path
     assert "rounded" in said or step * 10**places % 1 in (0, 0.5)  # 1.2, 1.3, 1.2 … are even enough
 
 
+@pytest.mark.parametrize("corner", ["-60.0", "-60.199997"])
 @pytest.mark.parametrize("missing", [1, 3, 5])
-def test_a_gap_between_rounded_positions_is_still_a_gap(missing: int, series: list[Path], edit: Edit) -> None:
+def test_a_gap_between_rounded_positions_is_still_a_gap(
+    missing: int, corner: str, series: list[Path], edit: Edit
+) -> None:
     for k, file in enumerate(series):
-        edit(file, lambda d, k=k: setattr(d, "ImagePositionPatient", placed(k, 0.625, 1)))  # type: ignore[misc]
+        edit(file, lambda d, k=k: setattr(d, "ImagePositionPatient", placed(k, 0.625, 1, corner)))  # type: ignore[misc]
     series[missing].unlink()
     with pytest.raises(GeometryError, match="1 slices are missing"):
         read_study(series[0].parent)
@@ -210,6 +216,38 @@ def test_localizers_that_call_themselves_axial(n: int, series: list[Path], edit:
     np.testing.assert_array_equal(found.array, volume.array)
     names = ", ".join(f"scout{i}.dcm" for i in range(1, n + 1))
     assert f"{n} image{' is' if n == 1 else 's are'} left out ({names})" in said
+
+
+def test_an_image_that_waits_for_the_contrast_medium(series: list[Path], edit: Edit, volume: Volume) -> None:
+    """Of another field of view, far from the stack or at one of its places: the stack is complete without it."""
+    shutil.copy(series[0], series[0].parent / "wait.dcm")
+    for height in (-400.0, -51.0):
+
+        def waiting(d: Dataset, height: float = height) -> None:
+            other_pixels(d)
+            d.PixelSpacing, d.ImagePositionPatient = [1.9, 1.9], [*d.ImagePositionPatient[:2], height]
+
+        edit(series[0].parent / "wait.dcm", waiting)
+        found, said = read(series[0].parent)
+        np.testing.assert_array_equal(found.array, volume.array)
+        assert "1 image is left out (wait.dcm): of another orientation, size or kind" in said
+    series[3].unlink()
+    with pytest.raises(GeometryError, match="differ in pixel spacing"):
+        read_study(series[0].parent)
+
+
+def test_a_captured_screen_under_the_series_uid(series: list[Path], edit: Edit, volume: Volume) -> None:
+    shutil.copy(series[0], series[0].parent / "screen.dcm")
+
+    def captured(d: Dataset) -> None:
+        other_pixels(d)
+        d.SOPClassUID = SecondaryCaptureImageStorage
+        del d.ImagePositionPatient
+
+    edit(series[0].parent / "screen.dcm", captured)
+    found, said = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert "1 image is left out (screen.dcm)" in said
 
 
 def test_classic_files_of_several_frames(series: list[Path], edit: Edit) -> None:
