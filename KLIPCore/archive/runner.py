@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from KLIPCore.archive.child import any_ended, die_with_parent, end
+from KLIPCore.archive.entries import read_entries
 from KLIPCore.archive.importing import Shard, import_index
 from KLIPCore.archive.plan import ArchiveFolder, Plan
 from KLIPCore.archive.state import LEASE_S, Counts, State
@@ -64,6 +65,7 @@ def run_archive(index: Path, out: Path, plan: Plan, crew: Crew, tell: Tell) -> C
     OutputError : the folder cannot be written, or holds other results, or was begun in another number of shards.
     ResourceError : study after study fails for the computer's sake, or workers keep dying.
     """
+    next(read_entries(index), None)  # nothing is made for an index that is none
     folder = ArchiveFolder(out)
     folder.open(plan)
     _check_shards(folder, crew.shard)

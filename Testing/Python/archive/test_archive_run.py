@@ -66,6 +66,14 @@ def index(out: Path, studies: Path, *more: dict[str, Any]) -> Path:
     return path
 
 
+def test_nothing_is_made_for_an_index_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"path": 3}\n')
+    for name, said in (("nowhere.jsonl", "cannot be read"), ("bad.jsonl", "Line 1 of bad.jsonl")):
+        done = klip("run", tmp_path / name, "-o", tmp_path / "out", code=2)
+        assert said in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_every_line_of_an_index_gets_its_outcome(studies: Path, tmp_path: Path) -> None:
     again, gone = {"path": str(studies / "ct1")}, {"path": str(studies / "gone")}
     source, out = index(tmp_path, studies, again, gone), tmp_path / "out"
