@@ -159,17 +159,13 @@ def not_looked_for(laws: Mapping[str, AverageLaws], asked: Mapping[str, object])
     laws : of the reference, by name.
     asked : by name, those that are looked at in the study.
     """
-    without = [own.words for own in AVERAGES if own.name not in laws]
-    little = [own.words for own in AVERAGES if own.name in laws and own.name not in asked]
-    told = [
-        f"What is unusual {' or '.join(words)} is not looked for: {why}."
-        for words, why in (
-            (without, "the prior's reference of health has no laws of it"),
-            (little, "too little was recorded or examined"),
-        )
-        if words
-    ]
-    return " ".join(told)
+    why: dict[str, list[str]] = {}
+    for own in (each for each in AVERAGES if each.name not in asked):
+        apart = f", or its slices are more than {own.apart_mm:g} mm apart" if np.isfinite(own.apart_mm) else ""
+        of_laws = "the prior's reference of health has no laws of it"
+        reason = f"too little was recorded or examined{apart}" if own.name in laws else of_laws
+        why.setdefault(reason, []).append(own.words)
+    return " ".join(f"What is unusual {' or '.join(of)} is not looked for: {reason}." for reason, of in why.items())
 
 
 def largest_rarity(

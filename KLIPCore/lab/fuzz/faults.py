@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -198,17 +199,23 @@ def _flip(file: Path) -> None:
 
 
 def two_processes(stand: Stand) -> Fault:
-    """Start a second run in the folder of the first."""
+    """Start a second run in the folder of the first, which stands still meanwhile: it must not end before."""
     fault, out = Fault("two processes in one folder"), stand.folder / "two"
-    second: list[subprocess.CompletedProcess[str]] = []
-    kept, done = _interrupted(stand, out, lambda: second.append(stand.klip(out)))
-    if second[0].returncode != 3 or "Another process" not in second[0].stderr:
-        fault.notes.append("the second was not refused: " + second[0].stderr[-200:])
+    with stand.start(out) as process:
+        while process.poll() is None and len(finished(out)) < 3:
+            time.sleep(0.02)
+        kept = finished(out)
+        process.send_signal(signal.SIGSTOP)
+        second = stand.klip(out)
+        process.send_signal(signal.SIGCONT)
+        said, errors = end(process, stand.longest_s)
+    if second.returncode != 3 or "Another process" not in second.stderr:
+        fault.notes.append("the second was not refused: " + second.stderr[-200:])
         fault.differing += 1
     fault.runs += 1
-    fault.told += len(second[0].stderr.strip().splitlines()) == 2
-    stand.judge(fault, out, kept, done)
-    shutil.rmtree(out)
+    fault.told += len(second.stderr.strip().splitlines()) == 2
+    stand.judge(fault, out, kept, subprocess.CompletedProcess(process.args, process.returncode, said, errors))
+    shutil.rmtree(out, ignore_errors=True)
     return fault
 
 

@@ -126,6 +126,7 @@ def test_too_little_is_not_asked() -> None:
     told = not_looked_for({"broad": law}, {})
     assert "one to two centimetres is not looked for: the prior's reference of health has no laws of it." in told
     assert "several centimetres is not looked for: too little was recorded" in told
+    assert "examined, or its slices are more than 6 mm apart." in not_looked_for({"focal": law}, {"broad": 1})
     assert not not_looked_for({"broad": law, "focal": law}, {"broad": 1, "focal": 1})
 
 
