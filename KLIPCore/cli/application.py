@@ -42,6 +42,15 @@ app = typer.Typer(
 )
 
 
+LEAST_ADDRESSES = 1 << 30
+"""Bytes of addresses that loading PyTorch takes."""
+
+NO_MEMORY = ResourceError(
+    "The memory of this computer does not suffice.",
+    "Close other programs, take fewer --workers or a smaller --batch, or fewer slices.",
+)
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"klip {__version__}")
@@ -54,7 +63,19 @@ def _common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass  # its option does the work; the help text is the app's
+    # the help text is the app's
+    _check_address_space()
+
+
+def _check_address_space() -> None:
+    """Raise under a limit within which PyTorch cannot be loaded: it would end the process while it is."""
+    try:
+        import resource
+    except ImportError:  # Windows knows no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if 0 <= limit < LEAST_ADDRESSES:
+        raise NO_MEMORY
 
 
 for _command in (
@@ -139,10 +160,7 @@ def _of_the_machine(error: BaseException) -> KlipError | None:
         chain.append(link)
         link = link.__cause__ or link.__context__
     if any(isinstance(one, MemoryError) or _speaks_of_memory(one) for one in chain):
-        return ResourceError(
-            "The memory of this computer does not suffice.",
-            "Close other programs, take fewer --workers or a smaller --batch, or fewer slices.",
-        )
+        return NO_MEMORY
     if isinstance(error, OSError) and error.errno is not None:
         name = f" ({error.filename})" if error.filename else ""
         return OutputError(

@@ -169,7 +169,7 @@ def priors_reference(
         Path | None,
         typer.Option(
             help="A reference of the same prior whose laws are kept: only those of averages over one to several"
-            " centimetres are made. For the largest, runs of every second slice suffice (--slices ::2)."
+            " centimetres are made, of runs of whole studies."
         ),
     ] = None,
 ) -> None:

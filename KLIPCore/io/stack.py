@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +152,8 @@ def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
 
     Localizers do not always call themselves so. An image that is turned otherwise than the stack, or that differs both
     in size and in pixel spacing, is none of its slices; one that differs in pixel spacing alone, as the images that
-    wait for a contrast medium do, is none if the others are complete without it. Where there is no one large stack,
-    all belong to it, and :func:`stack` says what is wrong.
+    wait for a contrast medium do, is none if the others are complete without it, and not with it. Where there is no
+    one large stack, all belong to it, and :func:`stack` says what is wrong.
     """
     kinds: dict[int, list[int]] = defaultdict(list)
     examples: list[Plane] = []
@@ -171,15 +171,16 @@ def main_stack(planes: Sequence[Plane]) -> tuple[list[int], list[int]]:
     others = [i for i in large if i not in set(closer)]
     if len(others) > len(closer):
         closer, others = others, closer
-    if others and len(closer) >= max(LEAST_STACK, STACK_TO_STRAYS * len(others)) and _complete(planes, closer):
-        return closer, sorted([*strays, *others])
+    if others and len(closer) >= max(LEAST_STACK, STACK_TO_STRAYS * len(others)):
+        alike = [replace(planes[i], spacing=planes[closer[0]].spacing) for i in large]  # were their spacing a mistake
+        if _complete([planes[i] for i in closer]) and not _complete(alike):
+            return closer, sorted([*strays, *others])
     return large, strays
 
 
-def _complete(planes: Sequence[Plane], indices: Sequence[int]) -> bool:
-    """Return whether some of the slices form a stack of their own."""
+def _complete(planes: Sequence[Plane]) -> bool:
     try:
-        stack([planes[i] for i in indices])
+        stack(planes)
     except GeometryError:
         return False
     return True

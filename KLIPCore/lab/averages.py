@@ -1,8 +1,8 @@
 """Making the laws of averages over a neighbourhood (:mod:`KLIPCore.maps.averages`), from finished runs in health.
 
 As in :mod:`KLIPCore.lab.reference`: regions of a training patient are counted with laws that the patient had no part
-in, and healthy patients outside training decide how far a rate is widened. Slices that were left out of the runs, as
-every second, do not matter for what is broad: averages are taken over the slices that are there.
+in, and healthy patients outside training decide how far a rate is widened. Where slices were left out of the runs,
+averages are taken over those that are there, and litres are of all: such laws are a little too kind.
 """
 
 from __future__ import annotations

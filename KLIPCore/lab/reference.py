@@ -129,8 +129,8 @@ def add_averages(
 ) -> Reference:
     """Return a reference with laws of averages over a neighbourhood made of some runs, and all else as it is.
 
-    Laws that the runs do not allow stay as they were: every second slice (``--slices ::2``) suffices for what is
-    broad, and is too little for what is smaller.
+    Laws that the runs do not allow stay as they were. Runs should be of whole studies: of every second slice
+    (``--slices ::2``) only what is broad gets laws, and those are a little too kind.
 
     Parameters
     ----------

@@ -37,6 +37,19 @@ def test_the_door_itself_loads_nothing() -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit addresses otherwise")
+def test_addresses_too_few_to_load_anything_are_told() -> None:
+    """Loading PyTorch within 900 MiB ended the process, and not in words."""
+    limit = "resource.setrlimit(resource.RLIMIT_AS, (900 << 20,) * 2)"
+    limited = f"import os, resource, sys; {limit}; os.execv(sys.argv[1], sys.argv[1:])"
+    klip = [sys.executable, "-m", "KLIPCore.cli"]
+    for words, code in ((["regions", "nowhere"], 4), (["--version"], 0)):
+        command = [sys.executable, "-c", limited, *klip, *words]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert done.stderr.startswith("The memory of this computer does not suffice." if code else "")
+
+
 @pytest.mark.slow
 def test_from_a_study_to_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dicom_series(small_study(2), tmp_path / "STUDY", seed=1)
