@@ -115,7 +115,10 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     if source.modality != "CT" or volume.unit != "HU":
         problem = f"The volume holds {source.modality} values in {volume.unit}, not CT in HU."
         raise NotCTError(problem, "Give a CT volume in Hounsfield units.")
-    array, step = volume.array, _step(volume.array.size)
+    array, files, step = volume.array, source.files, _step(volume.array.size)
+    order = volume.grid.lps_axes()[0]
+    if order[0] != 0:  # stored as coronal or sagittal slices, some of which hold nothing but air
+        array, files = array.transpose(order), ()
     lo, hi, counts = np.inf, -np.inf, np.zeros(HIGHEST_BIN - LOWEST_BIN + 1, np.int64)
     sample = np.empty(array[:, ::step, ::step].shape, np.float32)  # looked at many times: a view would cost the whole
     shares: list[SliceShares] = []
@@ -137,14 +140,14 @@ def checking(volume: Volume) -> Generator[None, None, list[str]]:
     yield
     _check_clipping(seen, sample, (lo, hi), span)
     doubts = _check_points(counts, (lo, hi), span)
-    _check_lost(sample, source.files, lo)
-    _check_slices(shares, source.files)
+    _check_lost(sample, files, lo)
+    _check_slices(shares, files)
     yield
     check_rows(volume)
     yield
     if "synthetic" in source.description.lower():
         doubts.insert(0, "The study calls itself synthetic: it shows no patient.")
-    return [*doubts, *check_order(sample, source.files), *source.notes, *_warnings(counts, sample, (lo, hi))]
+    return [*doubts, *check_order(sample, files), *source.notes, *_warnings(counts, sample, (lo, hi))]
 
 
 def _step(size: int) -> int:

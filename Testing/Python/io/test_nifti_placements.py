@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from test_file_circumstances import AFFINE, nifti, read
 
-from KLIPCore.errors import GeometryError, UnreadableFileError
+from KLIPCore.errors import GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.study import read_study
 from KLIPCore.volume.volume import Volume
 
@@ -50,6 +51,24 @@ def test_a_nifti_2_header_that_ends_early(volume: Volume, tmp_path: Path) -> Non
         (tmp_path / "x.nii").write_bytes(data[:n])
         with pytest.raises(UnreadableFileError, match="damaged"):
             read_study(tmp_path / "x.nii")
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_slices_that_were_stored_otherwise_than_axial(
+    order: tuple[int, int, int], volume: Volume, tmp_path: Path
+) -> None:
+    """Coronal and sagittal slices beside the patient hold nothing but air, and nothing was lost."""
+    array = np.where(volume.array < -500, np.float32(-1000), volume.array)
+    turned = AFFINE.copy()
+    turned[:3, :3] = AFFINE[:3, list(order)]
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(array.T.transpose(order)), turned), tmp_path / "x.nii")
+    found, said = read(tmp_path / "x.nii")
+    np.testing.assert_array_equal(found.oriented_lps()[0].array, array)
+    assert said == ""
+    array[3] = -1000.0  # an axial slice was
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(array.T.transpose(order)), turned), tmp_path / "x.nii")
+    with pytest.raises(IntensityError, match="1 slice holds nothing but one value"):
+        read(tmp_path / "x.nii")
 
 
 @pytest.mark.parametrize(("qform", "words"), [(TURNED, "the patient is turned"), (MIRRORED, "left and right")])
