@@ -6,11 +6,12 @@ level a liver is pushed, too, by what it has more or less of contrast medium tha
 study's own tissue of the same class:
 
     centred      v_σ = g · (u_σ − median of u_σ | c in the study)
-    mean push    m_s = Σ_σ G_s v_σ / G_s g        G_s Gaussian of s mm in all directions, over the slices there are
+    mean push    m_s = Σ_σ G_s v_σ / G_s g        G_s Gaussian of s mm in all directions, over the slices there are;
+                                                  times √w, w the blocks' weight, where it is weighed
     surprise     u = max over s of −ln P_health(± M_s ≥ ± m_s)
 
 g, c and u_σ are those of :mod:`KLIPCore.maps.unexpected`. :data:`FOCAL` looks for lesions of one to two centimetres,
-at σ = .239 alone, and is weighed by what the scan informs, by the root of the blocks' weight, for nothing is squared.
+at σ = .239 alone, and is weighed by what the scan informs, by the root of it, for nothing is squared.
 :data:`BROAD` looks for lesions of several centimetres, which a denoiser keeps at small noise levels. Regions are
 counted in health like those of blocks.
 """
@@ -125,7 +126,7 @@ def means_of(average: Average, evidence: Evidence) -> tuple[NDArray[np.float32],
     means : (scales, n, h, w), intensity.
     asked : (n, h, w) bool.
     None where the run recorded no large noise level and it is asked, or the study shows too little soft tissue, or too
-    few slices.
+    few slices, or those are too far apart.
     """
     n_cells = evidence.weight.shape[-1]
     share = np.where(evidence.body, soft_share(evidence.images, evidence.window), np.float32(0))
