@@ -182,7 +182,7 @@ def _only_rounded(members: Members) -> bool:
     axes = np.array(numbers(headers[0], "ImageOrientationPatient", 6), np.float64).reshape(2, 3)
     normal = np.cross(axes[0], axes[1])
     heights = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers]) @ normal
-    rounding = rounding_along(normal, [half_units(header, "ImagePositionPatient") for header in headers])
+    rounding = rounding_along(normal, [half_units(header, "ImagePositionPatient", 3) for header in headers])
     numbered = [whole_number(header, "InstanceNumber") for header in headers]
     return order_by_number([thickness_mm(header) for header in headers], heights, rounding, numbered) is not None
 

@@ -124,9 +124,12 @@ def thickness_mm(header: Dataset) -> float | None:
     return None
 
 
-def half_units(header: Dataset, keyword: str) -> list[float]:
-    """Return half a unit of the last decimal of each number of a field; 0 where that is not known."""
-    return [0.0 if places is None else 0.5 * 10.0**-places for places in decimals(header, keyword)]
+def half_units(header: Dataset, keyword: str, count: int) -> list[float]:
+    """Return half a unit of the last decimal of each of a field's ``count`` numbers; 0 where that is not known."""
+    known = decimals(header, keyword)
+    if len(known) != count:  # several numbers in one text
+        return [0.0] * count
+    return [0.0 if places is None else 0.5 * 10.0**-places for places in known]
 
 
 def numbers(header: Dataset, keyword: str, count: int | None = None) -> list[float] | None:

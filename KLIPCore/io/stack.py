@@ -120,8 +120,8 @@ class Plane:
             thickness_mm(header),
             text(header, "FrameOfReferenceUID"),
             number(header, "GantryDetectorTilt"),
-            tuple(half_units(header, "ImagePositionPatient")),
-            0.0 if along_an_axis else min(half_units(header, "ImageOrientationPatient")),
+            tuple(half_units(header, "ImagePositionPatient", 3)),
+            0.0 if along_an_axis else min(half_units(header, "ImageOrientationPatient", 6)),
             tuple(oddities),
             whole_number(header, "InstanceNumber"),
         )

@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import JPEGLSLossless, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import JPEGLSLossless, generate_uid
 
 from KLIPCore.errors import AmbiguousSeriesError, EmptyInputError, GeometryError, IntensityError, UnreadableFileError
 from KLIPCore.io.study import check_ct, read_study
@@ -197,57 +197,24 @@ def test_decimal_commas(spacing: str, series: list[Path], edit: Edit, volume: Vo
     assert "decimal comma" in said
 
 
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_position_whose_numbers_are_separated_by_commas(
+    decimal: str, series: list[Path], edit: Edit, volume: Volume
+) -> None:
+    for k, file in enumerate(series):
+        place = ",".join(placed(k, 2.5, 1)).replace(".", decimal)
+        edit(file, lambda d, place=place: written(d, "ImagePositionPatient", place))  # type: ignore[misc]
+    found, _ = read(series[0].parent)
+    np.testing.assert_array_equal(found.array, volume.array)
+    np.testing.assert_allclose(found.grid.spacing, [2.5, 0.8, 0.7])
+
+
 def test_a_thousands_separator_is_no_decimal_comma(series: list[Path], edit: Edit) -> None:
     """−1,024 read as −1.024 would leave stored values; their tissue gives them away."""
     for file in series:
         edit(file, lambda d: written(d, "RescaleIntercept", "-1,024"))
     with pytest.raises(IntensityError, match="Hounsfield"):
         read(series[0].parent)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_localizers_that_call_themselves_axial(n: int, series: list[Path], edit: Edit, volume: Volume) -> None:
-    turns = ([1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1], [0.8, 0.6, 0, 0, 0, -1])
-    for name, turned in [(f"scout{i}.dcm", turn) for i, turn in enumerate(turns, 1)][:n]:
-        scout = series[0].parent / name
-        shutil.copy(series[0], scout)
-        edit(scout, lambda d, turned=turned: [other_pixels(d), setattr(d, "ImageOrientationPatient", turned)])  # type: ignore[misc]
-    found, said = read(series[0].parent)
-    np.testing.assert_array_equal(found.array, volume.array)
-    names = ", ".join(f"scout{i}.dcm" for i in range(1, n + 1))
-    assert f"{n} image{' is' if n == 1 else 's are'} left out ({names})" in said
-
-
-def test_an_image_that_waits_for_the_contrast_medium(series: list[Path], edit: Edit, volume: Volume) -> None:
-    """Of another field of view, far from the stack or at one of its places: the stack is complete without it."""
-    shutil.copy(series[0], series[0].parent / "wait.dcm")
-    for height in (-400.0, -51.0):
-
-        def waiting(d: Dataset, height: float = height) -> None:
-            other_pixels(d)
-            d.PixelSpacing, d.ImagePositionPatient = [1.9, 1.9], [*d.ImagePositionPatient[:2], height]
-
-        edit(series[0].parent / "wait.dcm", waiting)
-        found, said = read(series[0].parent)
-        np.testing.assert_array_equal(found.array, volume.array)
-        assert "1 image is left out (wait.dcm): of another orientation, size or kind" in said
-    series[3].unlink()
-    with pytest.raises(GeometryError, match="differ in pixel spacing"):
-        read_study(series[0].parent)
-
-
-def test_a_captured_screen_under_the_series_uid(series: list[Path], edit: Edit, volume: Volume) -> None:
-    shutil.copy(series[0], series[0].parent / "screen.dcm")
-
-    def captured(d: Dataset) -> None:
-        other_pixels(d)
-        d.SOPClassUID = SecondaryCaptureImageStorage
-        del d.ImagePositionPatient
-
-    edit(series[0].parent / "screen.dcm", captured)
-    found, said = read(series[0].parent)
-    np.testing.assert_array_equal(found.array, volume.array)
-    assert "1 image is left out (screen.dcm)" in said
 
 
 def test_classic_files_of_several_frames(series: list[Path], edit: Edit) -> None:
