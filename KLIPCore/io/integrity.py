@@ -65,11 +65,24 @@ def _packed_numbers(path: Path) -> tuple[Path, int] | None:
     local = re.search(rb"^ElementDataFile *= *([^\r\n]+?) *\r?\n", start, re.M)
     if local is None:
         return None
-    packed = re.search(rb"^CompressedData *= *True", start[: local.start()], re.M) is not None
-    if local[1] == b"LOCAL":
-        return (path, local.end()) if packed else None
-    beside = _beside(path, local[1])
-    return (beside, 0) if beside and packed else None
+    packed = re.search(rb"^CompressedData *= *[Tt1]", start[: local.start()], re.M) is not None
+    beside = path if local[1] == b"LOCAL" else _beside(path, local[1])
+    if not packed or beside is None:
+        return None
+    offset = local.end() if beside is path else 0
+    _check_stated_size(start[: local.start()], beside.stat().st_size - offset, path)
+    return beside, offset
+
+
+def _check_stated_size(header: bytes, held: int, path: Path) -> None:
+    """Raise where a MetaImage header does not say how long its compressed numbers are: ITK unpacks as much as it says.
+
+    What it does not unpack would be what the memory held before.
+    """
+    stated = re.findall(rb"^CompressedDataSize *=([^\r\n]*)", header, re.M)
+    sizes = [int(own) if own.strip().isdigit() else -1 for own in stated]
+    if not sizes or any(abs(size - held) > SLACK for size in sizes):
+        raise damaged(path)
 
 
 def _beside(path: Path, named: bytes) -> Path | None:

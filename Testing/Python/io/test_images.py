@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_volumes import kl_map, oblique
+from made_volumes import ct_like, kl_map, oblique
 
 from KLIPCore.errors import GeometryError, InputError, IntensityError, NotCTError, OutputError, UnreadableFileError
 from KLIPCore.io.images import FORMATS, read_image, write_image
@@ -190,6 +191,25 @@ def test_one_wrong_byte_in_compressed_numbers(tmp_path: Path, suffix: str) -> No
         refused(path, UnreadableFileError, remedy="again")
     body.write_bytes(data)
     assert read_image(path).array.shape == (9, 20, 20)
+
+
+@pytest.mark.parametrize("size", [b"", b"0", b"7", b"x"])
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+def test_a_length_of_compressed_numbers_that_is_not_theirs(tmp_path: Path, suffix: str, size: bytes) -> None:
+    """ITK unpacks no more than the header says, and leaves the rest as the memory was, of another patient perhaps."""
+    array = ct_like((6, 16, 16))
+    image = sitk.GetImageFromArray(array.astype(np.int16))
+    image.SetSpacing((0.8, 0.7, 2.5))
+    path = tmp_path / f"ct{suffix}"
+    sitk.WriteImage(image, str(path), useCompression=True)
+    np.testing.assert_array_equal(read_image(path).array, array)
+    data = path.read_bytes()
+    stated = b"CompressedDataSize = %b\n" % size if size else b""
+    changed = re.sub(rb"CompressedDataSize = \d+\n", stated, data, count=1)
+    assert changed != data
+    path.write_bytes(changed)
+    with pytest.raises(UnreadableFileError, match="damaged"):
+        read_image(path)
 
 
 def test_uncompressed_files_of_others(tmp_path: Path) -> None:
