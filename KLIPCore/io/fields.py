@@ -125,7 +125,14 @@ def thickness_mm(header: Dataset) -> float | None:
 
 
 def half_units(header: Dataset, keyword: str, count: int) -> list[float]:
-    """Return half a unit of the last decimal of each of a field's ``count`` numbers; 0 where that is not known."""
+    """Return half a unit of the last decimal of each of a field's numbers, in the field's unit; 0 where not known.
+
+    Parameters
+    ----------
+    header : the header.
+    keyword : the field.
+    count : how many numbers it should hold, and are returned; of several in one text nothing is known.
+    """
     known = decimals(header, keyword)
     if len(known) != count:  # several numbers in one text
         return [0.0] * count

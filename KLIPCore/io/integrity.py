@@ -65,7 +65,7 @@ def _packed_numbers(path: Path) -> tuple[Path, int] | None:
     local = re.search(rb"^ElementDataFile *= *([^\r\n]+?) *\r?\n", start, re.M)
     if local is None:
         return None
-    packed = re.search(rb"^CompressedData *= *[Tt1]", start[: local.start()], re.M) is not None
+    packed = re.search(rb"^[ \t]*CompressedData[ \t]*=[ \t]*[Tt1]", start[: local.start()], re.M) is not None
     beside = path if local[1] == b"LOCAL" else _beside(path, local[1])
     if not packed or beside is None:
         return None

@@ -34,6 +34,7 @@ FAINT = 1.01 * FORMING
 """Surprise that is shown, at most, of a region of an average that healthy studies often have."""
 
 BLOCKS = "blocks"
+"""The statistic that is no average."""
 
 DRAWN = 0.6
 """Part of a region's strength down to which it is drawn."""

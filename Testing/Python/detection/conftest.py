@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_study import small_study
+from tiny_precision import measured, prior, weights  # noqa: F401 (fixtures of whoever asks for them)
 
 from KLIPCore.config import Config, RecordConfig, RegionConfig, SamplingConfig
 from KLIPCore.detection.detect import detect

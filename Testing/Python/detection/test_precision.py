@@ -1,4 +1,4 @@
-"""The precision of the network: what is believed of a measurement, what is remembered, and what a run keeps to."""
+"""The precision of the network: what is believed of a measurement, and what is remembered."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 from torch import Tensor
 
 from KLIPCore.config import Config
 from KLIPCore.detection import precision as chosen
-from KLIPCore.detection.detect import detect
 from KLIPCore.detection.precision import (
     TOLERANCE,
     Choice,
@@ -29,63 +26,12 @@ from KLIPCore.detection.precision import (
     noisy_body,
     race,
 )
-from KLIPCore.detection.run_precision import precision_mark
 from KLIPCore.detection.user_cache import SWITCH
-from KLIPCore.errors import Cancelled, ConfigError, OutputError, PriorError, ResourceError
-from KLIPCore.priors.checkpoint import load_prior, save_prior
-from KLIPCore.priors.networks import build_network, network_fields
-from KLIPCore.priors.unet import DTYPES, UNetConfig, UNetPrior, usual_precision
-from KLIPCore.runs.rerun import precision_told
-from KLIPCore.volume.model_card import ModelCard
-from KLIPCore.volume.units import Window
+from KLIPCore.errors import ConfigError, PriorError, ResourceError
+from KLIPCore.priors.checkpoint import load_prior
+from KLIPCore.priors.unet import DTYPES, UNetPrior, usual_precision
 
 CPU = torch.device("cpu")
-MADE = {"float32": 0.5, "bfloat16": 0.2, "float16": None, "bfloat16, channels apart": 0.19}
-"""Seconds that somebody measured."""
-
-CONFIG = Config(preset="quick").updated(
-    {"sampling": {"n_samples": 1, "n_steps": 2}, "regions": {"score": "one-shot", "min_volume_mm3": 10.0}}
-)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An untrained prior of 32² on disk that answers something."""
-    torch.manual_seed(0)
-    shape = UNetConfig(channels=(16, 16))
-    network = build_network(shape)
-    with torch.no_grad():
-        for p in network.parameters():  # MONAI starts its last convolution at zero
-            p.add_(0.05 * torch.randn_like(p))
-    card = ModelCard("tiny", "nothing", Window(-160, 240), size=32, network=network_fields(shape))
-    return str(save_prior(network, card, tmp_path_factory.mktemp("prior")))
-
-
-@pytest.fixture
-def prior(weights: str) -> UNetPrior:
-    """The tiny prior in float32."""
-    return load_prior(weights, "cpu", "float32")
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """A cache of its own, and a measurement that notes that it was made."""
-    calls: list[str] = []
-
-    def fake(prior: UNetPrior) -> dict[str, float | None]:
-        calls.append(prior.card.sha256)
-        return dict(MADE)
-
-    monkeypatch.setattr(chosen, "measure", fake)
-    monkeypatch.setattr(chosen, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.delenv(SWITCH, raising=False)
-    return calls
-
-
-def remember(folder: Path, prior: UNetPrior, choice: Choice) -> None:
-    """Write what this computer is to have chosen."""
-    folder.mkdir(exist_ok=True)
-    (folder / "precision.json").write_text(json.dumps({chosen._key(prior): choice.to_dict()}))
 
 
 def test_the_fastest_is_taken_and_a_tie_goes_to_the_more_exact() -> None:
@@ -290,118 +236,6 @@ def test_converted_afterwards_is_loaded_so(weights: str) -> None:
     assert load_prior(weights).precision == usual_precision(CPU)
     with pytest.raises(PriorError, match="no precision"):
         load_prior(weights, "cpu", "float8")
-
-
-def test_fingerprints_name_a_precision_that_is_not_the_networks_own(weights: str) -> None:
-    assert precision_mark(load_prior(weights, "cpu", "bfloat16")) == ()
-    assert precision_mark(load_prior(weights, "cpu", "float32")) == ("precision float32",)
-    assert precision_mark(object()) == ()
-    assert Config(precision="float16").fingerprint("x") == Config().fingerprint("x")
-
-
-def test_a_run_is_recognised_whatever_precision_it_began_in(weights: str) -> None:
-    prior = load_prior(weights, CPU, "float32")
-    identity = (prior.card.sha256, "study")
-    expected = CONFIG.fingerprints(*identity)
-    for name in DTYPES:
-        assert CONFIG.fingerprint(*identity, *precision_mark(prior, name)) in expected
-    assert CONFIG.fingerprint(prior.card.sha256, "another study") not in expected
-
-
-def test_a_run_says_its_precision(dicom_study: Path, weights: str, measured: list[str], tmp_path: Path) -> None:
-    found = detect(dicom_study, tmp_path / "out", replace(CONFIG, prior=weights))
-    told = "bfloat16: fastest of float32, bfloat16 and float16 on this processor, measured"
-    assert found.report.provenance["precision"] == told
-    assert told in found.folder.file("report.html").read_text(encoding="utf-8")
-    noted = found.folder.run()["precision"]
-    assert (noted["precision"], noted["channels_last"], noted["seconds"]) == ("bfloat16", True, MADE)
-    for damaged in (3, [], {}, {"precision": 4}, {"precision": []}):
-        assert precision_told({"precision": damaged}) == "as the network was trained"
-    assert precision_told({}) == "as the network was trained"
-
-
-def stopped(study: Path, out: Path, config: Config) -> list[int]:
-    """A run that is stopped when its third slice begins; times of the files that are kept."""
-
-    def stop(stage: str, fraction: float, detail: str) -> None:
-        if "(3 of 4)" in detail:
-            raise KeyboardInterrupt
-
-    with pytest.raises(Cancelled):
-        detect(study, out, config, progress=stop)
-    return [p.stat().st_mtime_ns for p in sorted((out / "trace").iterdir())]
-
-
-def test_a_stopped_run_continues_in_its_precision_whatever_is_fastest_now(
-    dicom_study: Path, weights: str, prior: UNetPrior, measured: list[str], tmp_path: Path
-) -> None:
-    config, out = replace(CONFIG, prior=weights), tmp_path / "out"
-    remember(tmp_path / "cache", prior, Choice("float32", False, "fastest then"))
-    kept = stopped(dicom_study, out, config)
-    assert len(kept) == 2
-    remember(tmp_path / "cache", prior, Choice("bfloat16", True, "fastest now"))
-    assert choose(prior).precision == "bfloat16"
-    found = detect(dicom_study, out, config)
-    assert not measured
-    assert found.folder.run()["precision"] == Choice("float32", False, "fastest then").to_dict()
-    assert found.report.provenance["precision"] == "float32: fastest then"
-    assert [p.stat().st_mtime_ns for p in sorted((out / "trace").iterdir())][:2] == kept
-    remember(tmp_path / "cache", prior, Choice("float32", False, "fastest then"))
-    undisturbed = detect(dicom_study, tmp_path / "undisturbed", config)
-    a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(f.folder.file("kl_map.nrrd")))) for f in (found, undisturbed))
-    np.testing.assert_array_equal(a, b)
-
-
-def test_another_precision_is_asked_of_a_run_that_began(
-    dicom_study: Path, weights: str, measured: list[str], tmp_path: Path
-) -> None:
-    config, out = replace(CONFIG, prior=weights), tmp_path / "out"
-    found = detect(dicom_study, out, config)
-    first = found.folder.run()
-    same = detect(dicom_study, out, config.updated({"precision": "bfloat16"}))
-    assert same.folder.run()["fingerprint"] == first["fingerprint"], "what auto chose, said aloud"
-    with pytest.raises(OutputError, match=r"began in bfloat16, not in float32") as refused:
-        detect(dicom_study, out, config.updated({"precision": "float32"}))
-    assert "--overwrite" in refused.value.remedy
-    other = detect(dicom_study, out, config.updated({"precision": "float32"}), overwrite=True)
-    assert other.folder.run()["precision"]["precision"] == "float32"
-    assert other.folder.run()["fingerprint"] != first["fingerprint"]
-
-
-def test_a_run_without_a_sound_record_continues_as_its_fingerprint_says(
-    dicom_study: Path, weights: str, prior: UNetPrior, measured: list[str], tmp_path: Path
-) -> None:
-    """Earlier versions noted nothing, and always took the precision that the network was trained in."""
-    config, out = replace(CONFIG, prior=weights), tmp_path / "out"
-    folder = detect(dicom_study, out, config).folder
-    kept = folder.slice_file(0).stat().st_mtime_ns
-    remember(tmp_path / "cache", prior, Choice("float32"))
-    for noted in (None, 3, {"precision": "float16", "seconds": {}}):
-        (out / "run.json").write_text(json.dumps({**folder.run(), "precision": noted}))
-        again = detect(dicom_study, out, config)
-        assert again.report.provenance["precision"] == "bfloat16: as the run began"
-        assert folder.slice_file(0).stat().st_mtime_ns == kept
-
-
-def test_every_device_computes_alike(
-    dicom_study: Path,
-    weights: str,
-    prior: UNetPrior,
-    measured: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    asked: list[tuple[object, ...]] = []
-
-    def noted(name: str, device: torch.device, *way: object) -> UNetPrior:
-        asked.append(way)
-        return load_prior(name, device, *way)  # type: ignore[arg-type]
-
-    remember(tmp_path / "cache", prior, Choice("float32", False))
-    monkeypatch.setattr("KLIPCore.detection.detect.load_prior", noted)
-    monkeypatch.setattr("KLIPCore.detection.detect.choose_devices", lambda name: [CPU, CPU, CPU])
-    detect(dicom_study, tmp_path / "out", replace(CONFIG, prior=weights))
-    assert asked == [("float32",), ("float32", False), ("float32", False)]
 
 
 def test_loaded_as_it_is_fastest(weights: str, measured: list[str]) -> None:

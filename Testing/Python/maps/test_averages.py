@@ -68,6 +68,17 @@ def healthy(study: Evidence, average: Average = BROAD) -> HealthyMeans:
     return made
 
 
+def asked(
+    study: Evidence, average: Average, law: AverageLaws
+) -> tuple[Reference, dict[tuple[str, str], np.ndarray], dict[str, dict[str, np.ndarray]]]:
+    """A reference with one average's laws, and what it says of a study's blocks and of that average."""
+    made = replace(reference(), averages={average.name: law}, mean_push=np.zeros_like(reference().mean_push))
+    means = means_of(average, study)
+    assert means is not None
+    fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
+    return made, fields, {average.name: {name: law.surprise(*means, name) for name in SIGNS}}
+
+
 @pytest.mark.parametrize("average", AVERAGES, ids=lambda own: own.name)
 @pytest.mark.parametrize("radius_mm", [8.0, 15.0, 22.0])
 def test_the_mean_push_of_a_ball_is_its_part_of_the_gaussian(radius_mm: float, average: Average) -> None:
@@ -181,12 +192,8 @@ def test_louder_patients_outside_training_widen_a_rate_and_quiet_ones_do_not() -
 @pytest.mark.parametrize("sign", list(SIGNS))
 def test_a_broad_faint_push_is_one_region_of_its_sign(sign: str) -> None:
     law = laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3)))
-    made = replace(reference(), averages={"broad": law}, mean_push=np.zeros_like(reference().mean_push))
     study = with_ball(patient(seed=7, noise=0.02), 22.0, 0.03 * SIGNS[sign])
-    means = means_of(BROAD, study)
-    assert means is not None
-    fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
-    averages = {"broad": {name: law.surprise(*means, name) for name in SIGNS}}
+    made, fields, averages = asked(study, BROAD, law)
     tested = np.ones(study.weight.shape, bool)
     blocks = judge(made, fields, study, tested, RegionConfig())[1]
     assert blocks.expected is not None
@@ -235,12 +242,8 @@ def test_a_place_is_told_once() -> None:
 def test_a_small_faint_push_is_seen_by_the_focal_mean(sign: str) -> None:
     """Of 14 mm, and of nothing that blocks see under these laws."""
     law = laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3)), average=FOCAL)
-    made = replace(reference(), averages={"focal": law}, mean_push=np.zeros_like(reference().mean_push))
     study = with_ball(patient(seed=7, noise=0.02), 7.0, 0.05 * SIGNS[sign])
-    means = means_of(FOCAL, study)
-    assert means is not None
-    fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
-    averages = {"focal": {name: law.surprise(*means, name) for name in SIGNS}}
+    made, fields, averages = asked(study, FOCAL, law)
     tested = np.ones(study.weight.shape, bool)
     blocks, found = (judge(made, fields, study, tested, RegionConfig(), averages=own)[1] for own in ({}, averages))
     assert blocks.expected is not None
