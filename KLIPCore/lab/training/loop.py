@@ -37,7 +37,7 @@ from KLIPCore.lab.training.data import load_training_set
 from KLIPCore.lab.training.devices import OneProcess, processes
 from KLIPCore.lab.training.distil import Teacher, taught
 from KLIPCore.lab.training.halfway import halfway_fields
-from KLIPCore.lab.training.loss import Objective, validation_rmse
+from KLIPCore.lab.training.loss import Objective, training_layout, validation_rmse
 from KLIPCore.lab.training.muon import BETAS, Muon
 from KLIPCore.lab.training.pictures import denoised_grid, drawn_grid, save_curve, save_picture
 from KLIPCore.lab.training.start import start_from
@@ -166,7 +166,7 @@ class _Run:
             )
         resuming = has_state(out)
         started_from = start_from(network, init) if init is not None and not resuming else ""
-        network = network.to(device=team.device, memory_format=torch.channels_last)
+        network = network.to(device=team.device, memory_format=training_layout(team.device))
         average = build_network(config.network).to(team.device)
         average.load_state_dict(network.state_dict())
         optimiser = (

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from KLIPCore.priors.ddpm import DDPMUNet
 from KLIPCore.priors.precond import loss_weight
+from KLIPCore.priors.unet import usual_precision
 
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Noise levels at which the validation error is reported (intensity units)."""
+
+
+def training_layout(device: torch.device) -> torch.memory_format:
+    """Return how images and weights lie in memory where they are learned fastest on a device.
+
+    The channels of a pixel beside each other for bfloat16, apart for float32.
+    """
+    return torch.channels_last if usual_precision(device) == "bfloat16" else torch.contiguous_format
+
+
+def answers(ask: Callable[..., Tensor], noisy: Tensor, level: Tensor, position: Tensor) -> Tensor:
+    """Return a network's answers in float32, computed in bfloat16 where the device has instructions for it.
+
+    A processor without them takes several times as long in bfloat16 as in float32.
+
+    Parameters
+    ----------
+    ask : the network, or a method of it.
+    noisy, level, position : (B, 1, H, W), (B,) and (B, 2, H, W), what it is asked.
+    """
+    device = noisy.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=usual_precision(device) == "bfloat16"):
+        return ask(noisy.contiguous(memory_format=training_layout(device)), level, position).float()
 
 
 def draw_sigma(n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator) -> Tensor:
@@ -66,9 +92,8 @@ def denoising_loss(
     """
     s = sigma.view(-1, 1, 1, 1)
     noisy = clean + s * noise
-    with torch.autocast(clean.device.type, torch.bfloat16):
-        denoised = network(noisy.contiguous(memory_format=torch.channels_last), sigma, position)
-    return (loss_weight(s) * (denoised.float() - (clean if target is None else target)) ** 2).mean()
+    denoised = answers(network, noisy, sigma, position)
+    return (loss_weight(s) * (denoised - (clean if target is None else target)) ** 2).mean()
 
 
 def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
@@ -80,9 +105,8 @@ def step_loss(network: DDPMUNet, clean: Tensor, position: Tensor, steps: Tensor,
     u = config.scale * clean + config.shift
     noised = scheduler.add_noise(u, noise, steps)
     wanted = noise if config.prediction == "epsilon" else scheduler.get_velocity(u, noise, steps)
-    with torch.autocast(clean.device.type, torch.bfloat16):
-        guess = network.predict(noised.contiguous(memory_format=torch.channels_last), steps.float(), position)
-    return ((guess.float() - wanted) ** 2).mean()
+    guess = answers(network.predict, noised, steps.float(), position)
+    return ((guess - wanted) ** 2).mean()
 
 
 @torch.inference_mode()
@@ -103,12 +127,7 @@ def validation_rmse(network: nn.Module, clean: Tensor, position: Tensor, seed: i
         for image in clean.split(4):
             noisy = image + sigma * torch.randn(image.shape, generator=generator).to(image.device)
             levels = torch.full((len(image),), sigma, device=image.device)
-            with torch.autocast(clean.device.type, torch.bfloat16):
-                denoised = network(
-                    noisy.contiguous(memory_format=torch.channels_last),
-                    levels,
-                    position.expand(len(image), -1, -1, -1),
-                )
-            error += float(((denoised.float() - image) ** 2).sum())
+            denoised = answers(network, noisy, levels, position.expand(len(image), -1, -1, -1))
+            error += float(((denoised - image) ** 2).sum())
         out[sigma] = (error / clean.numel()) ** 0.5
     return out

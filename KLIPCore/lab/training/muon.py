@@ -16,6 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from KLIPCore.priors.unet import DTYPES, usual_precision
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration, chosen for a steep slope at zero (Jordan et al.)."""
 
@@ -24,9 +26,6 @@ MOMENTUM = 0.95
 
 BETAS = (0.9, 0.99)
 """Of AdamW, alone or for what is no hidden matrix."""
-
-WORKING = torch.bfloat16
-"""Precision of the iteration, which needs none; much faster for wide layers."""
 
 STEP_RMS = 0.2
 """Root mean square of a step's entries before the learning rate: that of AdamW's, so that one rate fits both."""
@@ -40,7 +39,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     matrix : (m, n).
     """
     a, b, c = NEWTON_SCHULZ
-    x = (matrix / (matrix.norm() + 1e-7)).to(WORKING)
+    working = DTYPES[usual_precision(matrix.device)]  # it needs no digits, and is much faster for wide layers
+    x = (matrix / (matrix.norm() + 1e-7)).to(working)
     wide = x if x.shape[0] <= x.shape[1] else x.T
     for _ in range(ITERATIONS):
         gram = wide @ wide.T

@@ -1,7 +1,10 @@
-"""Starting from weights that another network of the same shape has learned.
+"""Starting from weights that another network has learned.
 
-A prior need not be learned from nothing. Three things can differ between the network that gives and the one
+A prior need not be learned from nothing. Four things can differ between the network that gives and the one
 that takes, and each has an answer:
+
+width
+    the taker has twice the channels: each becomes two (:mod:`KLIPCore.lab.training.widen`).
 
 positions
     the taker has no position channels: the columns of the first convolution that read them are left out. What
@@ -27,10 +30,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from KLIPCore.errors import PriorError
+from KLIPCore.lab.training.widen import is_twice, widened
 from KLIPCore.priors.ddpm import DDPMConfig, DDPMUNet
 from KLIPCore.priors.networks import build_network, network_config
 from KLIPCore.priors.precond import SIGMA_DATA, c_noise
-from KLIPCore.priors.unet import EDMUNet
+from KLIPCore.priors.unet import EDMUNet, UNetConfig
 
 FIRST, LAST = "net.conv_in.conv.weight", "net.out.2.conv."
 """Names of the convolutions that read the image and write the answer."""
@@ -58,11 +62,14 @@ def start_from(network: EDMUNet | DDPMUNet, weights: Path) -> str:
         card_path = weights.with_suffix(".json")
         fields = json.loads(card_path.read_text(encoding="utf-8"))["network"] if card_path.is_file() else None
         done = [weights.name]
+        giver = network_config(fields) if fields is not None else None
+        if isinstance(giver, UNetConfig) and isinstance(network, EDMUNet) and is_twice(network.config, giver):
+            tensors = widened(tensors)
+            done.append("every channel made two")
         surplus = tensors[FIRST].shape[1] - network.get_parameter(FIRST).shape[1]
         if surplus == 2 and not network.config.positions:
             tensors[FIRST] = tensors[FIRST][:, :-2]
             done.append("without its position channels")
-        giver = network_config(fields) if fields is not None else None
         if giver is not None and not isinstance(giver, DDPMConfig) and isinstance(network, DDPMUNet):
             done.append(_edm_to_ddpm(network, tensors, giver))
         elif giver is not None and isinstance(giver, DDPMConfig) != isinstance(network, DDPMUNet):
