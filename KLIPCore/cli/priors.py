@@ -165,28 +165,17 @@ def priors_reference(
         list[Path] | None,
         typer.Option("--unseen", help="Run folder of a healthy patient outside training; may be repeated."),
     ] = None,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            help="A reference of the same prior whose laws are kept: only those of averages over one to several"
-            " centimetres are made, of runs of whole studies."
-        ),
-    ] = None,
 ) -> None:
     """Make a prior's reference of health from runs of klip detect on its training patients."""
-    from KLIPCore.lab.reference import add_averages, fit_reference
-    from KLIPCore.maps.reference import Reference
+    from KLIPCore.lab.reference import fit_reference
 
-    if keep is None:
-        made = fit_reference(train, unseen or [], tell=typer.echo)
-    else:
-        made = add_averages(Reference.load(keep), train, unseen or [], tell=typer.echo)
+    made = fit_reference(train, unseen or [], tell=typer.echo)
     digest = made.save(out)
     for law in made.laws:
         told = [f"{' '.join(kind)} widened by {factor:.2f}" for kind, factor in law.widening.items()]
         typer.echo(f"blocks of {law.block_mm:g} mm: {', '.join(told)}")
     for name, own in made.averages.items():
-        typer.echo(f"{name}: {own.factors()}")
+        typer.echo(f"{name}: {own.factors() or 'added to blocks'}")
     typer.echo(f"{made.litres:.0f} litres of {len(made.patients['train'])} training patients")
     typer.echo(f"Reference: {out} (sha256 {digest[:12]})")
 

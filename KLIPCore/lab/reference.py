@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.averages import KEPT, PROMISE, HealthyMeans, fit_average
-from KLIPCore.maps.averages import AVERAGES, AverageLaws
-from KLIPCore.maps.block_laws import FLOOR, QUANTILES, BlockLaws, surprise_of
+from KLIPCore.maps.averages import BROAD, FOCAL, AverageLaws, largest_rarity, means_of, quantiles_of
+from KLIPCore.maps.block_laws import FLOOR, JOINT_KINDS, QUANTILES, BlockLaws, surprise_of
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.resample import Landing
 from KLIPCore.maps.typicality import Typicality
@@ -36,7 +36,7 @@ from KLIPCore.maps.unexpected import (
     mean_pushes,
 )
 from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
-from KLIPCore.maps.verdict import litres_of, regions_of_sign
+from KLIPCore.maps.verdict import JOINT_FORMING, litres_of, regions_of_sign
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import schedule_of, window_of
 
@@ -58,6 +58,7 @@ class _Study:
 
     evidence: Evidence
     tested: NDArray[np.bool_]
+    focal: tuple[NDArray[np.float32], NDArray[np.bool_]] | None
 
     @classmethod
     def of(cls, path: Path) -> _Study:
@@ -66,15 +67,22 @@ class _Study:
         run = folder.run()
         trace, framing = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes")), folder.read_framing()
         evidence = evidence_of(trace, framing, window_of(run))
-        return cls(evidence, Landing(framing, tuple(trace.indices), evidence.weight.shape[-1]).tested())
+        tested = Landing(framing, tuple(trace.indices), evidence.weight.shape[-1]).tested()
+        return cls(evidence, tested, means_of(FOCAL, evidence))
 
     def cells(self, mean_push: NDArray[np.float32]) -> Nats:
         """Terms of the statistics of all kinds."""
         return {kind: own for tissue in TISSUES for kind, own in cell_nats(self.evidence, mean_push, tissue).items()}
 
-    def strengths(self, fields: Nats) -> dict[tuple[str, str], NDArray[np.float64]]:
-        """Strengths of the regions of each kind."""
-        return {kind: regions_of_sign(own, self.tested, self.evidence.places)[1] for kind, own in fields.items()}
+    def strengths(self, fields: Nats, focal: NDArray[np.float32] | None) -> dict[tuple[str, str], NDArray[np.float64]]:
+        """Strengths of the regions of each kind; of blocks and the focal average together under its law, if any."""
+        where = (self.tested, self.evidence.places)
+        out = {kind: regions_of_sign(own, *where)[1] for kind, own in fields.items()}
+        if focal is not None and self.focal is not None:
+            for law, (sign, kind) in zip(focal, zip(SIGNS, JOINT_KINDS, strict=True), strict=True):
+                both = fields["soft", sign] + largest_rarity(*self.focal, sign, law)
+                out[kind] = regions_of_sign(both, *where, JOINT_FORMING)[1]
+        return out
 
     @property
     def litres(self) -> float:
@@ -105,8 +113,8 @@ def fit_reference(
     sha256, measurement, schedule = _made_by(train, unseen)
     tell(f"reading {len(train) + len(unseen)} runs")
     studies, others = [_Study.of(path) for path in train], [_Study.of(path) for path in unseen]
-    mean_push = mean_pushes([study.evidence for study in studies])
-    laws, slices = _all_laws(studies, others, mean_push, blocks_mm, tell)
+    mean_push, averages = mean_pushes([study.evidence for study in studies]), _averages(studies, others, tell)
+    laws, slices = _all_laws(studies, others, mean_push, blocks_mm, FOCAL.name in averages, tell)
     return Reference(
         mean_push,
         laws,
@@ -120,61 +128,29 @@ def fit_reference(
             [(study.evidence.images, study.evidence.body) for study in others],
         ),
         slices,
-        _averages(studies, others, tell),
+        averages,
     )
-
-
-def add_averages(
-    reference: Reference, train: Sequence[Path], unseen: Sequence[Path], tell: Callable[[str], None] = print
-) -> Reference:
-    """Return a reference with laws of averages over a neighbourhood made of some runs, and all else as it is.
-
-    Laws that the runs do not allow stay as they were. Runs should be of whole studies: of every second slice
-    (``--slices ::2``) only what is broad gets laws, and those are a little too kind.
-
-    Parameters
-    ----------
-    reference : of the prior that made the runs.
-    train, unseen, tell : as of :func:`fit_reference`.
-
-    Raises
-    ------
-    ConfigError : too few runs, of another prior, measurement or schedule, or none of the laws can be made of them.
-    TraceError : a run is not there, or recorded no pushes.
-    """
-    if _made_by(train, unseen) != (reference.prior_sha256, reference.settings, reference.schedule):
-        raise ConfigError(
-            "The runs are of another prior, measurement or schedule than the reference.",
-            "Run klip detect with the prior and the preset that the reference was made with.",
-        )
-    tell(f"reading {len(train) + len(unseen)} runs")
-    studies, others = [_Study.of(path) for path in train], [_Study.of(path) for path in unseen]
-    made = _averages(studies, others, tell)
-    if not made:
-        raise ConfigError(
-            "A run recorded no large noise level, or shows too little of a body.",
-            "Run klip detect with a preset, on whole studies.",
-        )
-    patients = dict(reference.patients)
-    for own in (each for each in AVERAGES if each.name in made):
-        patients[f"{own.words}, train"] = [path.name for path in train]
-        patients[f"{own.words}, unseen"] = [path.name for path in unseen]
-    return replace(reference, averages=reference.averages | made, patients=patients)
 
 
 def _averages(
     studies: Sequence[_Study], others: Sequence[_Study], tell: Callable[[str], None]
 ) -> dict[str, AverageLaws]:
-    """Laws of averages, by name, as far as the runs allow."""
+    """Laws of averages, by name, as far as the runs allow; the focal one's are quantiles alone."""
     out = {}
-    for own in AVERAGES:
-        tell(f"laws {own.words}")
-        train, unseen = (
-            [HealthyMeans.of(own, study.evidence, study.tested) for study in some] for some in (studies, others)
-        )
-        if None not in train and None not in unseen:
-            out[own.name] = fit_average([each for each in train if each], [each for each in unseen if each], FOLDS)
+    if all(study.focal is not None for study in (*studies, *others)):
+        out[FOCAL.name] = AverageLaws(_focal_quantiles(studies), {}, {}, sum(study.litres for study in studies))
+    tell(f"laws {BROAD.words}")
+    train, unseen = (
+        [HealthyMeans.of(BROAD, study.evidence, study.tested) for study in some] for some in (studies, others)
+    )
+    if None not in train and None not in unseen:
+        out[BROAD.name] = fit_average([each for each in train if each], [each for each in unseen if each], FOLDS)
     return out
+
+
+def _focal_quantiles(studies: Sequence[_Study]) -> NDArray[np.float32]:
+    """Law of the focal average in some studies."""
+    return quantiles_of([study.focal for study in studies if study.focal is not None])
 
 
 def _made_by(train: Sequence[Path], unseen: Sequence[Path]) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -205,10 +181,12 @@ def _all_laws(
     others: Sequence[_Study],
     mean_push: NDArray[np.float32],
     blocks_mm: Sequence[float],
+    joint: bool,
     tell: Callable[[str], None],
 ) -> tuple[tuple[BlockLaws, ...], SliceLaws]:
-    """The laws of each block size, and of slices, cross-fitted and widened."""
-    strengths: list[dict[tuple[str, str], list[NDArray[np.float64]]]] = [{k: [] for k in KINDS} for _ in blocks_mm]
+    """The laws of each block size, with the focal average, too, if asked for, and of slices; cross-fitted, widened."""
+    kinds = (*KINDS, *JOINT_KINDS) if joint else KINDS
+    strengths: list[dict[tuple[str, str], list[NDArray[np.float64]]]] = [{k: [] for k in kinds} for _ in blocks_mm]
     of_slices: list[dict[tuple[str, str], NDArray[np.float64]]] = []
     for fold in range(FOLDS):
         tell(f"cross-fit {fold + 1} of {FOLDS}")
@@ -217,20 +195,21 @@ def _all_laws(
         cells = [study.cells(pushes) for study in studies]
         fitted_cells = [own for n, own in enumerate(cells) if n % FOLDS != fold]
         quantiles = {block_mm: _quantiles_of(fitted, fitted_cells, block_mm) for block_mm in {*blocks_mm, *SCAN_MM}}
+        focal = _focal_quantiles(fitted) if joint else None
         for study, own in zip(studies[fold::FOLDS], cells[fold::FOLDS], strict=True):
             of_slices.append(_slices_of(study, own, quantiles))
             for size, block_mm in enumerate(blocks_mm):
                 fields = surprise_of(own, study.evidence, quantiles[block_mm], block_mm)
-                for kind, values in study.strengths(fields).items():
+                for kind, values in study.strengths(fields, focal).items():
                     strengths[size][kind].append(values)
     tell("laws of all")
     cells = [study.cells(mean_push) for study in studies]
     others_cells = [study.cells(mean_push) for study in others]
-    litres, out = sum(study.litres for study in studies), []
+    litres, focal, out = sum(study.litres for study in studies), _focal_quantiles(studies) if joint else None, []
     for size, block_mm in enumerate(blocks_mm):
         falling = {k: np.sort(np.concatenate(v))[::-1][:KEPT].astype(np.float32) for k, v in strengths[size].items()}
-        made = BlockLaws(block_mm, _quantiles_of(studies, cells, block_mm), falling, dict.fromkeys(KINDS, 1.0))
-        out.append(replace(made, widening=_widening(made, others, others_cells, litres)) if others else made)
+        made = BlockLaws(block_mm, _quantiles_of(studies, cells, block_mm), falling, dict.fromkeys(kinds, 1.0))
+        out.append(replace(made, widening=_widening(made, others, others_cells, focal, litres)) if others else made)
     slices = SliceLaws.fit(of_slices)
     if others:
         quantiles = {block_mm: _quantiles_of(studies, cells, block_mm) for block_mm in SCAN_MM}
@@ -275,14 +254,18 @@ def _quantiles_of(studies: Sequence[_Study], cells: Sequence[Nats], block_mm: fl
 
 
 def _widening(
-    made: BlockLaws, others: Sequence[_Study], cells: Sequence[Nats], litres: float
+    made: BlockLaws,
+    others: Sequence[_Study],
+    cells: Sequence[Nats],
+    focal: NDArray[np.float32] | None,
+    litres: float,
 ) -> dict[tuple[str, str], float]:
     """By kind: found over promised regions in healthy patients outside training, at least 1."""
-    found, promised = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0.0)
+    found, promised = dict.fromkeys(made.widening, 0), dict.fromkeys(made.widening, 0.0)
     for study, own in zip(others, cells, strict=True):
         fields = surprise_of(own, study.evidence, made.quantiles, made.block_mm)
-        for kind, strength in study.strengths(fields).items():
+        for kind, strength in study.strengths(fields, focal).items():
             expected = made.regions_as_strong(strength, kind) * study.litres / litres
             found[kind] += int((expected <= PROMISE / len(SIGNS)).sum())
             promised[kind] += PROMISE / len(SIGNS)
-    return {kind: max(1.0, found[kind] / promised[kind]) for kind in KINDS}
+    return {kind: max(1.0, found[kind] / promised[kind]) for kind in made.widening}

@@ -1,4 +1,4 @@
-"""What an average over a neighbourhood sees and blocks do not: two more statistics of the score ``unexpected``.
+"""What an average over a neighbourhood sees and blocks do not: two averages that the score ``unexpected`` asks.
 
 Blocks add up squares of pushes, mostly of a small noise level. At a larger one a lesion is pushed as a whole, and an
 average with its sign, taken before anything is squared, is the matched filter of something of its size. But at such a
@@ -11,9 +11,9 @@ study's own tissue of the same class:
     surprise     u = max over s of −ln P_health(± M_s ≥ ± m_s)
 
 g, c and u_σ are those of :mod:`KLIPCore.maps.unexpected`. :data:`FOCAL` looks for lesions of one to two centimetres,
-at σ = .239 alone, and is weighed by what the scan informs, by the root of it, for nothing is squared.
-:data:`BROAD` looks for lesions of several centimetres, which a denoiser keeps at small noise levels. Regions are
-counted in health like those of blocks.
+at σ = .239 alone, and is weighed by what the scan informs, by the root of it, for nothing is squared. Its surprise is
+added to that of the block at the place (:mod:`KLIPCore.maps.verdict`). :data:`BROAD` looks for lesions of several
+centimetres, which a denoiser keeps at small noise levels; its regions are counted in health by themselves.
 """
 
 from __future__ import annotations
@@ -38,9 +38,6 @@ class Average:
     name : of it, in files, too.
     levels : noise levels that are asked, by their place in :data:`KLIPCore.maps.unexpected.LEVELS`.
     scales_mm : standard deviations of the Gaussians.
-    accepted : part of the acceptable regions that it may show.
-    rest : part that is left to blocks of what they could show without it. What several statistics find is told once,
-        so that these parts may add up to more than 1: in healthy patients no more is found than was promised.
     weighed : means are weighed by the root of how little the scan informs.
     apart_mm : slices that are farther apart are averaged less than those of the laws, and are not asked.
     words : what it sees, for a person.
@@ -49,17 +46,13 @@ class Average:
     name: str
     levels: tuple[int, ...]
     scales_mm: tuple[float, ...]
-    accepted: float
-    rest: float
     weighed: bool
     apart_mm: float
     words: str
 
 
-FOCAL = Average("focal", (1,), (4.0,), 0.7, 0.75, weighed=True, apart_mm=6.0, words="over one to two centimetres")
-BROAD = Average(
-    "broad", (1, 2), (6.0, 10.0, 16.0), 0.1, 0.95, weighed=False, apart_mm=np.inf, words="over several centimetres"
-)
+FOCAL = Average("focal", (1,), (4.0,), weighed=True, apart_mm=6.0, words="over one to two centimetres")
+BROAD = Average("broad", (1, 2), (6.0, 10.0, 16.0), weighed=False, apart_mm=np.inf, words="over several centimetres")
 AVERAGES = (FOCAL, BROAD)
 
 LEAST_SHARE = 0.3
@@ -83,8 +76,9 @@ class AverageLaws:
     Attributes
     ----------
     quantiles : (signs, scales, quantiles) of ± m, rising.
-    strengths : by sign, strengths of the strongest regions in the healthy studies, falling.
-    widening : by sign, factor of the rate that makes its promise true on healthy patients outside training.
+    strengths : by sign, strengths of the strongest regions in the healthy studies, falling; none for an average whose
+        surprise is added to that of blocks.
+    widening : by sign, factor of the rate that makes its promise true on healthy patients outside training; likewise.
     litres : body examined in those studies.
     """
 

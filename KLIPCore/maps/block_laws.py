@@ -16,13 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KLIPCore.maps.unexpected import KINDS, Evidence, block_classes, block_statistics
+from KLIPCore.maps.unexpected import KINDS, SIGNS, Evidence, block_classes, block_statistics
 
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 """Of the law of a class."""
 
 FLOOR = 1e-4
 """Added to S before its logarithm."""
+
+JOINT_KINDS = tuple(("joint", sign) for sign in SIGNS)
+"""Kinds of regions of the sum of a block's surprise in soft tissue and the focal average's
+(:mod:`KLIPCore.maps.averages`), as far as there are laws of them."""
 
 N_TAIL = 30
 """Strongest healthy regions whose mean excess continues the rate."""
@@ -36,7 +40,8 @@ class BlockLaws:
     ----------
     block_mm : edge of the blocks.
     quantiles : (kinds, block classes, quantiles) ln(S + floor), rising.
-    strengths : by kind, strengths of the strongest regions in the healthy studies, falling.
+    strengths : by kind, of the sum, too, where it was counted: strengths of the strongest regions in the healthy
+        studies, falling.
     widening : by kind, factor of the rate that makes its promise true on healthy patients outside training.
     """
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KLIPCore.errors import OutputError, TraceError
-from KLIPCore.maps.averages import AVERAGES, AverageLaws
-from KLIPCore.maps.block_laws import BlockLaws, surprise_of
+from KLIPCore.maps.averages import AVERAGES, FOCAL, AverageLaws
+from KLIPCore.maps.block_laws import JOINT_KINDS, BlockLaws, surprise_of
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import KINDS, SIGNS, Evidence
 from KLIPCore.maps.unusual_slices import SCAN_MM, SliceLaws, slice_strengths
@@ -56,7 +56,10 @@ ARRAYS = (
     *("_".join(kind) for kind in KINDS),
     *("_".join(("slices", *kind)) for kind in KINDS),
 )
-AVERAGED = tuple(f"{own.name}_{part}" for own in AVERAGES for part in ("quantiles", "strengths"))
+AVERAGED = (
+    *(f"{own.name}_{part}" for own in AVERAGES for part in ("quantiles", "strengths")),
+    *("_".join(kind) for kind in JOINT_KINDS),
+)
 TYPICAL = ("typical_slices", "typical_owners", "typical_laws", "typical_patients")
 
 
@@ -75,7 +78,8 @@ class Reference:
     patients : names of the studies, and of those that set the widening.
     typicality : of whole studies.
     slices : laws of how unusual a slice is.
-    averages : laws of averages over a neighbourhood, by name of :data:`KLIPCore.maps.averages.AVERAGES`.
+    averages : laws of averages over a neighbourhood, by name of :data:`KLIPCore.maps.averages.AVERAGES`; the focal one
+        where ``laws`` have regions of its sum with blocks, too.
     """
 
     mean_push: NDArray[np.float32]
@@ -140,9 +144,10 @@ class Reference:
         block_mm : edge of the blocks.
         averages : names of those that are asked, too.
         """
+        kind = JOINT_KINDS[0][0] if FOCAL.name in averages else tissue
         blocks = {
             sign: float(
-                np.exp(sum(weight * np.log(law.widening[tissue, sign]) for weight, law in self.between(block_mm)))
+                np.exp(sum(weight * np.log(law.widening[kind, sign]) for weight, law in self.between(block_mm)))
             )
             for sign in signs
         }
@@ -201,7 +206,8 @@ class Reference:
         ]
         for average in (each for each in AVERAGES if each.name in self.averages):
             made = self.averages[average.name]
-            lines.append(f"  {average.words}: {made.litres:.0f} litres, rates of {made.factors()}")
+            rates = f", rates of {made.factors()}" if made.widening else ", added to blocks"
+            lines.append(f"  {average.words}: {made.litres:.0f} litres{rates}")
         for law in self.laws:
             told = [f"{' '.join(kind)} {factor:.2f}" for kind, factor in law.widening.items() if factor > 1]
             if told:
@@ -228,14 +234,21 @@ class Reference:
             "slice_widening": [self.slices.widening[kind] for kind in KINDS],
         }
         averaged: dict[str, NDArray[Any]] = {}
+        if FOCAL.name in self.averages:
+            meta["joint"] = {
+                "widening": [[law.widening[kind] for kind in JOINT_KINDS] for law in self.laws],
+                "counts": [[len(law.strengths[kind]) for law in self.laws] for kind in JOINT_KINDS],
+            }
+            for kind in JOINT_KINDS:
+                averaged["_".join(kind)] = np.concatenate([law.strengths[kind] for law in self.laws])
         for name, own in self.averages.items():
             meta[name] = {
-                "widening": [own.widening[sign] for sign in SIGNS],
-                "counts": [len(own.strengths[sign]) for sign in SIGNS],
+                "widening": [own.widening[sign] for sign in own.strengths],
+                "counts": [len(strengths) for strengths in own.strengths.values()],
                 "litres": own.litres,
             }
             averaged[f"{name}_quantiles"] = own.quantiles
-            averaged[f"{name}_strengths"] = np.concatenate([own.strengths[sign] for sign in SIGNS])
+            averaged[f"{name}_strengths"] = np.concatenate([np.zeros(0, np.float32), *own.strengths.values()])
         arrays: dict[str, NDArray[Any]] = {
             "mean_push": self.mean_push.astype(np.float16),
             "quantiles": np.stack([law.quantiles for law in self.laws]).astype(np.float16),
@@ -272,19 +285,19 @@ class Reference:
         try:
             stored = load_npz(path, (*ARRAYS, *TYPICAL, *AVERAGED))
             meta = json_object(str(stored["meta"]))
-            parts = {
-                kind: np.split(stored["_".join(kind)], np.cumsum(counts)[:-1])
-                for kind, counts in zip(KINDS, meta["counts"], strict=True)
-            }
+            counted = [_by_size(stored, KINDS, meta)]
+            if "joint" in meta:
+                counted.append(_by_size(stored, JOINT_KINDS, meta["joint"]))
             laws = tuple(
                 BlockLaws(
                     float(block_mm),
                     stored["quantiles"][n].astype(np.float32),
-                    {kind: parts[kind][n].astype(np.float32) for kind in KINDS},
-                    {kind: float(factor) for kind, factor in zip(KINDS, meta["widening"][n], strict=True)},
+                    {kind: own for strengths, _ in counted for kind, own in strengths[n].items()},
+                    {kind: own for _, widening in counted for kind, own in widening[n].items()},
                 )
                 for n, block_mm in enumerate(meta["block_mm"])
             )
+            averaged = [own for own in AVERAGES if own.name in meta and ("joint" in meta or own is not FOCAL)]
             return cls(
                 stored["mean_push"].astype(np.float32),
                 laws,
@@ -299,7 +312,7 @@ class Reference:
                     int(meta["n_slices"]),
                     {kind: float(v) for kind, v in zip(KINDS, meta["slice_widening"], strict=True)},
                 ),
-                {own.name: _averaged(stored, own.name, meta[own.name]) for own in AVERAGES if own.name in meta},
+                {own.name: _averaged(stored, own.name, meta[own.name]) for own in averaged},
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise TraceError(
@@ -308,13 +321,30 @@ class Reference:
             ) from error
 
 
+Kind = tuple[str, str]
+
+
+def _by_size(
+    stored: Mapping[str, NDArray[Any]], kinds: Sequence[Kind], meta: Mapping[str, Any]
+) -> tuple[list[dict[Kind, NDArray[np.float32]]], list[dict[Kind, float]]]:
+    """Strengths of regions and factors of their rates by kind, one entry a block size."""
+    parts = {
+        kind: np.split(stored["_".join(kind)].astype(np.float32), np.cumsum(counts)[:-1])
+        for kind, counts in zip(kinds, meta["counts"], strict=True)
+    }
+    strengths = [dict(zip(kinds, own, strict=True)) for own in zip(*parts.values(), strict=True)]
+    widening = [{kind: float(factor) for kind, factor in zip(kinds, own, strict=True)} for own in meta["widening"]]
+    return strengths, widening
+
+
 def _averaged(stored: Mapping[str, NDArray[Any]], name: str, meta: dict[str, Any]) -> AverageLaws:
     """The laws of one average in a file."""
     quantiles, strengths = (stored[f"{name}_{part}"].astype(np.float32) for part in ("quantiles", "strengths"))
-    parts = np.split(strengths, np.cumsum(meta["counts"])[:-1])
+    signs = list(SIGNS)[: len(meta["counts"])]
+    parts = np.split(strengths, np.cumsum(meta["counts"])[:-1]) if signs else []
     return AverageLaws(
         quantiles,
-        dict(zip(SIGNS, parts, strict=True)),
-        {sign: float(factor) for sign, factor in zip(SIGNS, meta["widening"], strict=True)},
+        dict(zip(signs, parts, strict=True)),
+        {sign: float(factor) for sign, factor in zip(signs, meta["widening"], strict=True)},
         float(meta["litres"]),
     )

@@ -3,17 +3,23 @@
     region                    touching blocks of one sign with u ≥ :data:`FORMING`; strength = its largest u
     what is drawn of it       its blocks with u ≥ :data:`DRAWN` · strength, so that no web of weak blocks is outlined
 
-Besides blocks, averages are asked (:mod:`KLIPCore.maps.averages`), each with its part of the acceptable regions; a
-place that several find is told once (:func:`drawn`).
+In soft tissue the surprise of a block and that of the focal average at its place (:mod:`KLIPCore.maps.averages`) are
+added, as Fisher adds logarithms of p-values: a lesion of a centimetre that is a little rare by each is rare by both.
+How rare regions of the sum are was counted in health, so that nothing is assumed about how the two depend on each
+other. The broad average has regions of its own and a part of the acceptable ones; a place that both find is told once
+(:func:`drawn`).
 
 What is darker and what is brighter than expected are judged apart. A contrast phase that the training patients did not
 have makes healthy organs and vessels brighter, and litres of them; then nothing can be promised for the bright side.
+
+References
+----------
+R. A. Fisher: Statistical methods for research workers. 4th edition, 1932, section 21.1.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +28,8 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from KLIPCore.config import RegionConfig
-from KLIPCore.maps.averages import AVERAGES, BROAD
+from KLIPCore.maps.averages import BROAD, FOCAL
+from KLIPCore.maps.block_laws import JOINT_KINDS
 from KLIPCore.maps.clusters import Clusters
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.unexpected import SIGNS, Evidence
@@ -30,13 +37,21 @@ from KLIPCore.maps.unexpected import SIGNS, Evidence
 FORMING = 6.0
 """Blocks with at least this surprise form regions."""
 
+JOINT, JOINT_FORMING = JOINT_KINDS[0][0], 10.0
+"""The tissue of regions of the sum of a block's and the focal average's surprise, and from what on it forms them."""
+
+BROAD_PART, REST = 0.1, 0.95
+"""Parts of the acceptable regions that the broad average may show, and what else is asked: what both find is told
+once, so that they may add up to a little more than 1.
+"""
+
 FAINT = 1.01 * FORMING
 """Surprise that is shown, at most, of a region of an average that healthy studies often have."""
 
 BLOCKS = "blocks"
-"""The statistic that is no average."""
+"""The statistic of blocks, with the focal average or without."""
 
-DRAWN = 0.6
+DRAWN = 0.5
 """Part of a region's strength down to which it is drawn."""
 
 
@@ -47,7 +62,10 @@ on others of its sign.
 
 
 def regions_of_sign(
-    surprise: NDArray[np.floating], tested: NDArray[np.bool_], places: NDArray[np.intp]
+    surprise: NDArray[np.floating],
+    tested: NDArray[np.bool_],
+    places: NDArray[np.intp],
+    forming: float = FORMING,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return labels (n, h, w) of touching blocks with enough surprise, and each one's strength.
 
@@ -56,12 +74,13 @@ def regions_of_sign(
     surprise : (n, h, w) of one sign.
     tested : (n, h, w) bool.
     places : (n,) slice numbers; slices that are not neighbours do not touch.
+    forming : surprise from which on blocks form regions.
     """
     labels = np.zeros(tested.shape, np.int32)
     cuts = np.flatnonzero(np.diff(places) > 1) + 1
     n = 0
     for start, stop in zip([0, *cuts], [*cuts, len(places)], strict=True):
-        own, found = ndi.label((surprise[start:stop] >= FORMING) & tested[start:stop], np.ones((3, 3, 3), bool))
+        own, found = ndi.label((surprise[start:stop] >= forming) & tested[start:stop], np.ones((3, 3, 3), bool))
         labels[start:stop] = np.where(own > 0, own + n, 0)
         n += found
     strength = ndi.maximum(surprise, labels, np.arange(1, n + 1)) if n else np.zeros(0)
@@ -78,7 +97,7 @@ class Candidate:
     cells : flat indices of the cells that are drawn of it.
     strength : its largest u.
     expected : regions as strong, by any statistic asked, that a healthy study like this one would show.
-    statistic : that finds it: blocks, or the name of an average.
+    statistic : that finds it: blocks (with the focal average), or the broad average's name.
     """
 
     sign: str
@@ -109,24 +128,28 @@ def judge(
     rate : how many more regions than average tissue the tested part shows in health.
     averages : by name, surprise of the averages that are asked, too, by sign (:mod:`KLIPCore.maps.averages`).
     """
-    asked = signs_of(config)
+    asked, averages = signs_of(config), averages or {}
     litres = rate * litres_of(evidence, tested)
     shown = np.where(tested, np.maximum.reduce([fields[config.tissue, name] for name in asked]), np.float32(0))
-    asked_too = [(own, averages[own.name]) for own in AVERAGES if averages and own.name in averages]
-    rest = math.prod(own.rest for own, _ in asked_too)
+    focal, broad = averages.get(FOCAL.name), averages.get(BROAD.name)
+    summed = _summed(fields, config.tissue, focal)
+    tissue, forming = (config.tissue, FORMING) if focal is None else (JOINT, JOINT_FORMING)
     found: list[Candidate] = []
     for name in asked:
-        blocks = partial(reference.expected, kind=(config.tissue, name), litres=litres, block_mm=config.block_mm)
-        found += candidates(fields[config.tissue, name], tested, evidence.places, name, blocks, len(asked) / rest)
-        for own, surprise in asked_too:
-            means = partial(reference.averages[own.name].expected, sign=name, litres=litres)
-            made = candidates(surprise[name], tested, evidence.places, name, means, len(asked) / own.accepted)
-            found += [replace(each, statistic=own.name) for each in made]
+        blocks = partial(reference.expected, kind=(tissue, name), litres=litres, block_mm=config.block_mm)
+        ways = len(asked) / (1.0 if broad is None else REST)
+        found += candidates(summed[name], tested, evidence.places, Asked(name, BLOCKS, blocks, ways, forming))
+        if broad is not None:
+            means = partial(reference.averages[BROAD.name].expected, sign=name, litres=litres)
+            ways = len(asked) / BROAD_PART
+            found += candidates(broad[name], tested, evidence.places, Asked(name, BROAD.name, means, ways))
     labels, kept = drawn(found, tested.shape)
-    for own, surprise in asked_too:
-        largest = np.maximum.reduce([surprise[name] for name in asked])
-        # u of one statistic is not as rare as another's: what health often shows is coloured as faintly as it forms
-        most = [0.0, *((np.inf if e.expected <= SHARP else FAINT) if e.statistic == own.name else 0.0 for e in kept)]
+    for statistic, surprise, formed in ((BLOCKS, summed, forming), (BROAD.name, broad, FORMING)):
+        if surprise is None:
+            continue
+        largest = np.float32(FORMING / formed) * np.maximum.reduce([surprise[name] for name in asked])
+        # what health often shows is coloured as faintly as it forms: these surprises are not as rare as a block's
+        most = [0.0, *((np.inf if e.expected <= SHARP else FAINT) if e.statistic == statistic else 0.0 for e in kept)]
         shown = np.maximum(shown, np.minimum(largest, np.array(most, np.float32)[labels]))
     strengths, e = np.array([own.strength for own in kept]), np.array([own.expected for own in kept])
     order = np.argsort(e)
@@ -136,18 +159,39 @@ def judge(
     return shown, Clusters(labels, strengths, -np.expm1(-e), np.minimum(q, 1.0), e, of_means)
 
 
+def _summed(
+    fields: Mapping[tuple[str, str], NDArray[np.float32]], tissue: str, focal: Mapping[str, NDArray[np.float32]] | None
+) -> dict[str, NDArray[np.float32]]:
+    """Surprise of blocks by sign, with that of the focal average where it is asked."""
+    return {sign: fields[tissue, sign] + (0 if focal is None else focal[sign]) for sign in SIGNS}
+
+
 def signs_of(config: RegionConfig) -> list[str]:
     """Return the signs that are asked for."""
     return list(SIGNS) if config.sign == "both" else [config.sign]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What one statistic is asked for one sign.
+
+    Attributes
+    ----------
+    sign, statistic : of its regions.
+    expected : regions of this sign and statistic, as strong, in health, of strengths.
+    ways : by how much that is widened because others are asked for, too.
+    forming : surprise from which on regions form.
+    """
+
+    sign: str
+    statistic: str
+    expected: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ways: float
+    forming: float = FORMING
+
+
 def candidates(
-    field: NDArray[np.float32],
-    tested: NDArray[np.bool_],
-    places: NDArray[np.intp],
-    sign: str,
-    expected: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    ways: float,
+    field: NDArray[np.float32], tested: NDArray[np.bool_], places: NDArray[np.intp], asked: Asked
 ) -> list[Candidate]:
     """Return the regions of one statistic and sign.
 
@@ -155,18 +199,16 @@ def candidates(
     ----------
     field : (n, h, w) its surprise.
     tested, places : of :func:`regions_of_sign`.
-    sign : of the field.
-    expected : regions of this sign and statistic, as strong, in health, of strengths.
-    ways : by how much it is widened because others are asked for, too.
+    asked : which statistic and sign.
     """
-    labels, strengths = regions_of_sign(field, tested, places)
+    labels, strengths = regions_of_sign(field, tested, places, asked.forming)
     drawn_of = np.concatenate([[np.inf], DRAWN * strengths])
     cells = np.flatnonzero((labels > 0) & (field >= drawn_of[labels]))
     order = np.argsort(labels.ravel()[cells], kind="stable")
     bounds = np.searchsorted(labels.ravel()[cells][order], np.arange(1, len(strengths) + 2))
-    rates = ways * expected(strengths)
+    rates = asked.ways * asked.expected(strengths)
     return [
-        Candidate(sign, cells[order[start:stop]], float(strength), float(e))
+        Candidate(asked.sign, cells[order[start:stop]], float(strength), float(e), asked.statistic)
         for start, stop, strength, e in zip(bounds[:-1], bounds[1:], strengths, rates, strict=True)
     ]
 

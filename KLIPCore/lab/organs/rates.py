@@ -3,7 +3,8 @@
     python -m KLIPCore.lab.organs.rates --runs FOLDER --labels FOLDER NAME ...
 
 FOLDER/NAME are finished runs of healthy patients, FOLDER/NAME_seg.nii.gz the labels of the network's organs on their
-grids. Regions at least as strong as :data:`STRONG` are counted, whichever organ holds most of them.
+grids. Regions of which a healthy study shows at most :data:`MOST_EXPECTED` are counted, whichever organ holds most of
+them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import reference_of, window_of
 from KLIPCore.volume.organs import LEAST_SHARE
 
-STRONG = 8.0
-"""Surprise of the regions that are counted; about what one acceptable false region asks for within an organ."""
+MOST_EXPECTED = 10.0
+"""Regions as strong in a whole healthy study up to which one counts; about one of them lies in an organ."""
 
 
 def count(folder: RunFolder, labels: Path) -> tuple[Counter[int], Counter[int]]:
@@ -39,7 +40,8 @@ def count(folder: RunFolder, labels: Path) -> tuple[Counter[int], Counter[int]]:
     run, framing = folder.run(), folder.read_framing()
     trace = folder.trace(run["slices"], run["fingerprint"], ("path", "pushes"))
     maker = MapMaker(trace, framing, None, reference_of(run), window_of(run))
-    made = maker.make(RegionConfig(score="unexpected", false_regions=10.0))
+    made = maker.make(RegionConfig(score="unexpected", false_regions=MOST_EXPECTED))
+    assert made.clusters.expected is not None
     n = made.tested.shape[-1]
     framed = framing.frame.pull(framing.orientation.apply(read_image(labels).array.astype(np.float32)), order=0)
     step = framed.shape[-1] // n
@@ -47,8 +49,8 @@ def count(folder: RunFolder, labels: Path) -> tuple[Counter[int], Counter[int]]:
     cells, regions = Counter({-1: int(made.tested.sum())}), Counter[int]()
     for number in ORGANS:
         cells[number] = int(((organ == number) & made.tested).sum())
-    for place, strength in enumerate(made.clusters.mass, 1):
-        if strength >= STRONG:
+    for place, expected in enumerate(made.clusters.expected, 1):
+        if expected <= MOST_EXPECTED:
             found = np.bincount(organ[made.clusters.labels == place], minlength=len(ORGANS) + 1)
             best = 1 + int(np.argmax(found[1:]))
             regions[best if found[best] >= LEAST_SHARE * max(found.sum(), 1) else 0] += 1

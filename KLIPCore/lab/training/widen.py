@@ -6,8 +6,8 @@ drawn at random, and so the two soon learn different things.
 
     W'[2i + a, 2j + b] = W[i, j] / 2 ± δ_ij        + for b = 0, − for b = 1
 
-Heads of the attention are doubled as a whole, since a head's channels are a sum over which the softmax is taken. Of the
-noise level's embedding, whose frequencies are a geometric series, every second one is the narrow network's.
+Heads of the attention are doubled as a whole, since a head's channels are a sum over which the softmax is taken. Of
+the noise level's embedding, whose frequencies are a geometric series, every second one is the narrow network's.
 
 References
 ----------

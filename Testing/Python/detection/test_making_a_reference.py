@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 from KLIPCore.cli import app
 from KLIPCore.config import RegionConfig
 from KLIPCore.errors import ConfigError
-from KLIPCore.lab.reference import add_averages, fit_reference
+from KLIPCore.lab.reference import fit_reference
+from KLIPCore.maps.block_laws import JOINT_KINDS
 from KLIPCore.maps.map_maker import MapMaker
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
+from KLIPCore.maps.unexpected import KINDS
 from KLIPCore.runs.folder import RunFolder
 from KLIPCore.runs.health import window_of
 from KLIPCore.runs.live import LiveMap
@@ -85,28 +87,25 @@ def test_rates_are_widened_by_what_unseen_patients_show_and_never_narrowed(patie
     assert set(alone.laws[0].widening.values()) == {1.0}
 
 
-def test_laws_of_averages_are_added_and_all_else_is_kept(
+def test_laws_of_averages_and_of_their_sum_with_blocks_are_made(
     patients: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = tmp_path / "first.reference.npz", tmp_path / "second.reference.npz"
-    made = replace(fit_reference(patients[:3], [], (12.0,), lambda line: None), averages={})
-    made.save(first)
-    with pytest.raises(ConfigError, match="shows too little"):
-        add_averages(made, patients[:3], [], lambda line: None)
-    monkeypatch.setattr("KLIPCore.maps.averages.LEAST_MM", 0.0)  # these patients are a few slices
+    without = fit_reference(patients[:3], [], (12.0,), lambda line: None)
+    assert without.averages == {}  # these patients are a few slices
+    assert set(without.laws[0].strengths) == set(KINDS)
+    monkeypatch.setattr("KLIPCore.maps.averages.LEAST_MM", 0.0)
+    out = tmp_path / "x.reference.npz"
     options = [word for path in patients[:3] for word in ("--train", str(path))]
-    options += ["--unseen", str(patients[4]), "--keep", str(first), "-o", str(second)]
-    done = CliRunner().invoke(app, ["priors", "reference", *options])
+    done = CliRunner().invoke(app, ["priors", "reference", *options, "--unseen", str(patients[4]), "-o", str(out)])
     assert done.exit_code == 0, done.output
+    assert "focal: added to blocks" in done.output
     assert "broad: darker widened by" in done.output
-    back = Reference.load(second)
+    back = Reference.load(out)
     assert set(back.averages) == {"focal", "broad"}
-    assert back.patients["over several centimetres, train"] == ["a", "b", "c"]
-    assert back.patients["train"] == made.patients["train"]
-    np.testing.assert_allclose(back.laws[0].quantiles, made.laws[0].quantiles, atol=5e-3)
     assert max(back.averages["broad"].widening.values()) > 1  # the loud patient
-    with pytest.raises(ConfigError, match="of another prior, measurement or schedule"):
-        add_averages(replace(made, prior_sha256="another"), patients[:3], [], lambda line: None)
+    for law in back.laws:
+        assert set(law.strengths) == {*KINDS, *JOINT_KINDS}
+        assert max(law.widening[kind] for kind in JOINT_KINDS) > 1
 
 
 def test_a_blocks_p_value_is_of_the_block_alone(patients: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,10 @@ from KLIPCore.maps.averages import (
     not_looked_for,
     quantiles_of,
 )
+from KLIPCore.maps.block_laws import JOINT_KINDS
 from KLIPCore.maps.reference import Reference
 from KLIPCore.maps.unexpected import SIGNS, Evidence, cell_nats
-from KLIPCore.maps.verdict import Candidate, drawn, judge
+from KLIPCore.maps.verdict import BROAD_PART, JOINT_FORMING, REST, Candidate, drawn, judge
 
 PUSH = 0.05
 """Intensity by which a planted ball is pushed at each noise level."""
@@ -68,11 +69,22 @@ def healthy(study: Evidence, average: Average = BROAD) -> HealthyMeans:
     return made
 
 
+def joining(strongest: float = 14.0) -> Reference:
+    """A reference whose healthy regions of the sum of both are as strong as that at most."""
+    strengths = {kind: np.linspace(strongest, JOINT_FORMING, 200).astype(np.float32) for kind in JOINT_KINDS}
+    made = reference()
+    laws = [
+        replace(law, strengths=law.strengths | strengths, widening=law.widening | dict.fromkeys(JOINT_KINDS, 1.0))
+        for law in made.laws
+    ]
+    return replace(made, laws=tuple(laws))
+
+
 def asked(
     study: Evidence, average: Average, law: AverageLaws
 ) -> tuple[Reference, dict[tuple[str, str], np.ndarray], dict[str, dict[str, np.ndarray]]]:
     """A reference with one average's laws, and what it says of a study's blocks and of that average."""
-    made = replace(reference(), averages={average.name: law}, mean_push=np.zeros_like(reference().mean_push))
+    made = replace(joining(), averages={average.name: law}, mean_push=np.zeros_like(reference().mean_push))
     means = means_of(average, study)
     assert means is not None
     fields = made.surprise(cell_nats(study, made.mean_push, "soft"), study, 12.0)
@@ -214,7 +226,7 @@ def test_a_broad_faint_push_is_one_region_of_its_sign(sign: str) -> None:
     only = judge(made, fields, study, tested, RegionConfig(sign=sign), averages=averages)[1]
     assert only.expected is not None
     assert only.expected.min() == pytest.approx(found.expected[best] / 2)
-    expected = law.expected(np.array([found.mass[best]]), sign, 1.0)[0] * 2 / BROAD.accepted
+    expected = law.expected(np.array([found.mass[best]]), sign, 1.0)[0] * 2 / BROAD_PART
     litres = tested.sum() * study.cell_mm**2 * study.spacing_mm / 1e6
     assert found.expected[best] == pytest.approx(expected * litres)
 
@@ -239,59 +251,70 @@ def test_a_place_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("sign", list(SIGNS))
-def test_a_small_faint_push_is_seen_by_the_focal_mean(sign: str) -> None:
-    """Of 14 mm, and of nothing that blocks see under these laws."""
+def test_what_is_a_little_rare_by_both_is_rare(sign: str) -> None:
+    """A ball of 14 mm of which blocks see too little under these laws: surprises are added, and the sum is counted."""
     law = laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3)), average=FOCAL)
     study = with_ball(patient(seed=7, noise=0.02), 7.0, 0.05 * SIGNS[sign])
     made, fields, averages = asked(study, FOCAL, law)
     tested = np.ones(study.weight.shape, bool)
-    blocks, found = (judge(made, fields, study, tested, RegionConfig(), averages=own)[1] for own in ({}, averages))
-    assert blocks.expected is not None
+    blocks, both = (judge(made, fields, study, tested, RegionConfig(), averages=own) for own in ({}, averages))
+    found = both[1]
+    assert blocks[1].expected is not None
     assert found.expected is not None
     assert found.broad is not None
-    assert not (blocks.expected < 1).any()
+    assert not (blocks[1].expected < 1).any()
     assert not found.broad.any()
     best = int(found.expected.argmin())
-    assert found.expected[best] < 0.1
+    assert found.expected[best] < 1
     place = np.argwhere(found.labels == best + 1)
     assert np.abs(place.mean(0) - [12, 15.5, 15.5]).max() < 1.5
+    summed = fields["soft", sign] + averages["focal"][sign]
+    assert found.mass[best] == pytest.approx(summed.max())
     litres = tested.sum() * study.cell_mm**2 * study.spacing_mm / 1e6
-    expected = law.expected(np.array([found.mass[best]]), sign, litres)[0] * 2 / FOCAL.accepted
+    expected = made.expected(np.array([found.mass[best]]), ("joint", sign), litres, 12.0)[0] * 2
     assert found.expected[best] == pytest.approx(expected)
+    np.testing.assert_array_equal(both[0][found.labels == 0], blocks[0][found.labels == 0])
+    assert (both[0] >= blocks[0]).all()
 
 
-def test_beside_averages_blocks_keep_their_part() -> None:
+def test_beside_the_broad_average_others_keep_their_part() -> None:
     study, law = patient(seed=7, noise=0.02), laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3)))
-    made = replace(reference(), averages={own.name: law for own in AVERAGES})
+    made = replace(joining(), averages={own.name: law for own in AVERAGES})
     tested, nothing = np.ones(study.weight.shape, bool), np.zeros(study.weight.shape, np.float32)
     field = nothing.copy()
-    field[12, 16, 16] = 9.0
+    field[12, 16, 16] = 11.0
     fields = {("soft", "darker"): field, ("soft", "brighter"): nothing}
     averages = {own.name: dict.fromkeys(SIGNS, nothing) for own in AVERAGES}
-    alone, focal, all_three = (
+    alone, with_broad, focal, all_three = (
         judge(made, fields, study, tested, RegionConfig(), averages=own)[1].expected
-        for own in ({}, {"focal": averages["focal"]}, averages)
+        for own in ({}, {"broad": averages["broad"]}, {"focal": averages["focal"]}, averages)
     )
     assert alone is not None
-    np.testing.assert_allclose(focal, alone / FOCAL.rest)
-    np.testing.assert_allclose(all_three, alone / (FOCAL.rest * BROAD.rest))
+    assert focal is not None
+    np.testing.assert_allclose(with_broad, alone / REST)
+    np.testing.assert_allclose(all_three, focal / REST)
+    litres = tested.sum() * study.cell_mm**2 * study.spacing_mm / 1e6
+    np.testing.assert_allclose(focal, 2 * made.expected(np.array([11.0]), ("joint", "darker"), litres, 12.0))
 
 
 def test_a_reference_keeps_its_laws_of_averages(tmp_path: Path) -> None:
     healthy_studies = [patient(seed=seed, noise=0.02) for seed in range(3)]
-    laws = {
-        own.name: replace(laws_of(*healthy_studies, average=own), widening={"darker": 1.0, "brighter": 2.5})
-        for own in AVERAGES
-    }
-    replace(reference(), averages=laws).save(tmp_path / "x.reference.npz")
-    back = Reference.load(tmp_path / "x.reference.npz").averages
-    assert set(back) == {"focal", "broad"}
-    for name, law in laws.items():
-        np.testing.assert_allclose(back[name].quantiles, law.quantiles)
-        assert back[name].widening == law.widening
-        assert back[name].litres == pytest.approx(law.litres)
-        for sign in SIGNS:
-            np.testing.assert_array_equal(back[name].strengths[sign], law.strengths[sign])
+    broad = replace(laws_of(*healthy_studies), widening={"darker": 1.0, "brighter": 2.5})
+    focal = replace(laws_of(*healthy_studies, average=FOCAL), strengths={}, widening={})
+    made = replace(joining(), averages={"focal": focal, "broad": broad})
+    made.save(tmp_path / "x.reference.npz")
+    back = Reference.load(tmp_path / "x.reference.npz")
+    assert set(back.averages) == {"focal", "broad"}
+    for name, law in made.averages.items():
+        np.testing.assert_allclose(back.averages[name].quantiles, law.quantiles)
+        assert back.averages[name].widening == law.widening
+        assert back.averages[name].litres == pytest.approx(law.litres)
+        assert set(back.averages[name].strengths) == set(law.strengths)
+    for sign in SIGNS:
+        np.testing.assert_array_equal(back.averages["broad"].strengths[sign], broad.strengths[sign])
+    for kind in JOINT_KINDS:
+        np.testing.assert_array_equal(back.laws[0].strengths[kind], made.laws[0].strengths[kind])
+        assert back.laws[0].widening[kind] == 1.0
     reference().save(tmp_path / "without.reference.npz")
     assert Reference.load(tmp_path / "without.reference.npz").averages == {}
 
@@ -304,3 +327,12 @@ def test_a_widened_rate_is_told_where_it_is_asked() -> None:
     assert made.widened("soft", ["darker"], 12.0, ["broad"]) == ""
     assert made.widened("soft", list(SIGNS), 12.0) == ""
     assert "rates of darker widened by 1.00, brighter widened by 2.50" in made.text()
+
+
+def test_a_widened_rate_of_the_sum_is_that_of_blocks() -> None:
+    made = joining()
+    law = replace(made.laws[0], widening=made.laws[0].widening | {("joint", "brighter"): 3.0})
+    focal = replace(laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3))), strengths={}, widening={})
+    made = replace(made, laws=(law,), averages={"focal": focal})
+    assert "3.0 times as many regions that are brighter" in made.widened("soft", list(SIGNS), 12.0, ["focal"])
+    assert made.widened("soft", list(SIGNS), 12.0, []) == ""

@@ -11,7 +11,7 @@ import torch
 
 from KLIPCore.config import Config, RegionConfig
 from KLIPCore.errors import OutputError, TraceError
-from KLIPCore.maps.block_laws import QUANTILES, BlockLaws, rarity
+from KLIPCore.maps.block_laws import JOINT_KINDS, QUANTILES, BlockLaws, rarity
 from KLIPCore.maps.reference import BLOCKS_MM, Reference
 from KLIPCore.maps.typicality import Typicality
 from KLIPCore.maps.unexpected import (
@@ -33,7 +33,7 @@ from KLIPCore.maps.unexpected import (
     soft_share,
 )
 from KLIPCore.maps.unusual_slices import SliceLaws
-from KLIPCore.maps.verdict import FORMING, judge, regions_of_sign
+from KLIPCore.maps.verdict import FORMING, JOINT_FORMING, judge, regions_of_sign
 from KLIPCore.priors.checkpoint import DEFAULT_PRIOR, load_prior
 from KLIPCore.priors.gaussian import GaussianPrior
 from KLIPCore.runs.health import schedule_of
@@ -255,11 +255,12 @@ def test_the_shipped_reference_belongs_to_the_shipped_weights(prior: str) -> Non
     assert set(made.averages) == {"focal", "broad"}
     for own in made.averages.values():
         assert (np.diff(own.quantiles, axis=-1) >= 0).all()
-        assert min(own.widening.values()) >= 1
         assert all((np.diff(strengths) <= 0).all() for strengths in own.strengths.values())
-    for words in ("over one to two centimetres", "over several centimetres"):
-        assert set(made.patients[f"{words}, train"]) <= set(made.patients["train"])
-        assert not set(made.patients[f"{words}, train"]) & set(made.patients[f"{words}, unseen"])
+    assert min(made.averages["broad"].widening.values()) >= 1
+    for law in made.laws:
+        assert set(law.strengths) == {*KINDS, *JOINT_KINDS}
+        assert min(law.widening.values()) >= 1
+        assert min(float(law.strengths[kind].min()) for kind in JOINT_KINDS) >= JOINT_FORMING
 
 
 def test_the_push_of_health_under_a_gaussian_prior_is_what_the_method_derives() -> None:
