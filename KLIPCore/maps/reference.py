@@ -60,6 +60,9 @@ AVERAGED = (
     *(f"{own.name}_{part}" for own in AVERAGES for part in ("quantiles", "strengths")),
     *("_".join(kind) for kind in JOINT_KINDS),
 )
+Kind = tuple[str, str]
+"""Tissue and sign."""
+
 TYPICAL = ("typical_slices", "typical_owners", "typical_laws", "typical_patients")
 
 
@@ -319,9 +322,6 @@ class Reference:
                 f"The reference of health {path.name} is missing or damaged ({type(error).__name__}).",
                 "Make it with klip priors reference, or choose another score with --score.",
             ) from error
-
-
-Kind = tuple[str, str]
 
 
 def _by_size(

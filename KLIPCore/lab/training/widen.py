@@ -4,7 +4,7 @@ Every channel becomes two alike, next to each other, so that groups of the norma
 what they were. What reads a pair reads each with a weight of its own whose sum is the old weight: their difference is
 drawn at random, and so the two soon learn different things.
 
-    W'[2i + a, 2j + b] = W[i, j] / 2 ± δ_ij        + for b = 0, − for b = 1
+    W'[2i + a, 2j + b] = W[i, j] / 2 ± δ_iaj        + for b = 0, − for b = 1
 
 Heads of the attention are doubled as a whole, since a head's channels are a sum over which the softmax is taken. Of
 the noise level's embedding, whose frequencies are a geometric series, every second one is the narrow network's.
