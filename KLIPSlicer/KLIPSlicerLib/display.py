@@ -85,7 +85,7 @@ class NatsRange:
         """The range for what settings show: surprise, judged by health, has a scale of its own, and needs no null."""
         if not view.by_health:
             return cls.ofMap(view.kl_map.array, view.regions)
-        weakest = DRAWN * FORMING  # down to which the weakest region is drawn: 3 of 100 healthy blocks exceed it
+        weakest = DRAWN * FORMING  # down to which the weakest region is drawn: 5 of 100 healthy blocks exceed it
         return cls(weakest, weakest, max([BRIGHTEST_SURPRISE, *(region.peak_nats for region in view.regions)]))
 
     def moved(self, nats: float, new: NatsRange) -> float:

@@ -312,8 +312,8 @@ def test_surprise_is_colored_on_its_own_scale() -> None:
     volume = Volume(rare, Grid(rare.shape, np.eye(4)))
     view = LiveView(RegionConfig(), volume, (), by_health=True)
     shown = NatsRange.ofView(view)
-    assert (shown.threshold, shown.low, shown.high) == pytest.approx((3.6, 3.6, 12.0))
-    assert (rare > shown.threshold).mean() < 0.04  # a healthy scan shows little
+    assert (shown.threshold, shown.low, shown.high) == pytest.approx((3.0, 3.0, 12.0))
+    assert (rare > shown.threshold).mean() < 0.06  # a healthy scan shows little
     assert shown.low < 0.5 * (shown.low + shown.high) < 11.0 < shown.high  # what stands out is in the brighter half
     unusual = replace(volume, array=np.exp(rng.normal(-1.0, 1.5, rare.shape)).astype(np.float32))
     assert NatsRange.ofView(replace(view, kl_map=unusual)) == shown
