@@ -340,7 +340,7 @@ def _by_size(
 def _averaged(stored: Mapping[str, NDArray[Any]], name: str, meta: dict[str, Any]) -> AverageLaws:
     """The laws of one average in a file."""
     quantiles, strengths = (stored[f"{name}_{part}"].astype(np.float32) for part in ("quantiles", "strengths"))
-    signs = list(SIGNS)[: len(meta["counts"])]
+    signs = [] if name == FOCAL.name else list(SIGNS)
     parts = np.split(strengths, np.cumsum(meta["counts"])[:-1]) if signs else []
     return AverageLaws(
         quantiles,

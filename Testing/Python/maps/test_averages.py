@@ -12,6 +12,7 @@ from scipy.special import erf
 from test_reference import RNG, cut, evidence, reference
 
 from KLIPCore.config import RegionConfig
+from KLIPCore.errors import TraceError
 from KLIPCore.lab.averages import HealthyMeans, fit_average
 from KLIPCore.maps.averages import (
     AVERAGES,
@@ -317,6 +318,15 @@ def test_a_reference_keeps_its_laws_of_averages(tmp_path: Path) -> None:
         assert back.laws[0].widening[kind] == 1.0
     reference().save(tmp_path / "without.reference.npz")
     assert Reference.load(tmp_path / "without.reference.npz").averages == {}
+
+
+def test_a_reference_without_the_laws_of_one_sign_is_damaged(tmp_path: Path) -> None:
+    broad = laws_of(*(patient(seed=seed, noise=0.02) for seed in range(3)))
+    one = {"darker": broad.strengths["darker"]}
+    made = replace(reference(), averages={"broad": replace(broad, strengths=one)})
+    made.save(tmp_path / "x.reference.npz")
+    with pytest.raises(TraceError, match="damaged"):
+        Reference.load(tmp_path / "x.reference.npz")
 
 
 def test_a_widened_rate_is_told_where_it_is_asked() -> None:
