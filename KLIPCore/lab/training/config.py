@@ -13,6 +13,7 @@ from KLIPCore.lab.training.data import DataSource
 from KLIPCore.priors.ddpm import DDPMConfig
 from KLIPCore.priors.networks import network_config
 from KLIPCore.priors.unet import UNetConfig
+from KLIPCore.settings import RecordConfig
 from KLIPCore.volume.units import Window
 from KLIPCore.volume.untrusted import read_yaml
 
@@ -43,6 +44,9 @@ class TrainingConfig:
     optimiser : one of :data:`OPTIMISERS`.
     learning_rate, ema : the optimiser's rate and the running average's decay per step.
     sigma_log_mean, sigma_log_std, sigma_min, sigma_max : distribution of noise levels (intensity units).
+    temperature_probability, temperature : how often an image gets the noise √temperature · σ in place of the σ that
+        the network is told, as where the score asks (:attr:`KLIPCore.settings.RecordConfig.temperature`), and that
+        temperature.
     save_every : steps between checkpoints.
     pictures_every : steps between pictures of what the prior has learned; rounded up to a checkpoint, 0 draws
         them at the end only.
@@ -76,6 +80,8 @@ class TrainingConfig:
     sigma_log_std: float = 1.3
     sigma_min: float = 0.004
     sigma_max: float = 5.0
+    temperature_probability: float = 0.0
+    temperature: float = RecordConfig().temperature
     save_every: int = 200
     pictures_every: int = 1000
     n_validation: int = 16
@@ -95,6 +101,10 @@ class TrainingConfig:
         none = [name for name in counts if getattr(self, name) < 1] + ([] if self.patches else ["patches"])
         if none:
             raise ConfigError(f"A training without {' and '.join(none)} is none.", "Give numbers of 1 at least.")
+        if not (0 <= self.temperature_probability <= 1 and 0 <= self.temperature <= 1):
+            raise ConfigError("Temperature and its probability lie between 0 and 1.", "Leave both out for none.")
+        if self.temperature_probability and isinstance(self.network, DDPMConfig):
+            raise ConfigError("A DDPM knows no temperature.", "Leave out temperature_probability.")
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:
@@ -106,30 +116,45 @@ class TrainingConfig:
         """
         try:
             fields = read_yaml(path)
-            known = {own.name for own in dataclass_fields(cls)}
+        except ValueError as error:
+            raise _unusable(path.name, error) from error
+        return cls.from_fields(fields, path.name)
+
+    @classmethod
+    def from_fields(cls, fields: Any, source: str) -> TrainingConfig:
+        """Return the training that a YAML file's fields describe.
+
+        Parameters
+        ----------
+        fields : as they were read.
+        source : what to call them where they are wrong.
+
+        Raises
+        ------
+        ConfigError : a field is missing, unknown or not what it should be.
+        """
+        known = {own.name for own in dataclass_fields(cls)}
+        try:
             if not isinstance(fields, dict):
                 raise ValueError("it holds no settings")
             if unknown := sorted(map(str, fields.keys() - known)):
                 raise ValueError(f"there is no setting called {', '.join(unknown)}")
             if absent := [name for name in REQUIRED if not fields.get(name)]:
                 raise ValueError(f"{', '.join(absent)} must be given")
-            fields["window"] = Window(**fields["window"])
+            made = {**fields, "window": Window(**fields["window"])}
             for key in ("sources", "validation"):
-                fields[key] = tuple(DataSource.from_dict(s) for s in fields[key])
-            for part in (fields, fields.get("teacher", {})):
+                made[key] = tuple(DataSource.from_dict(s) for s in fields[key])
+            made["teacher"] = dict(fields.get("teacher", {}))
+            for part in (made, made["teacher"]):
                 if "network" in part:
                     part["network"] = network_config(part["network"])
                 if "patches" in part:
                     part["patches"] = tuple((int(side), int(n)) for side, n in part["patches"])
             if "augmentation" in fields:
-                fields["augmentation"] = Augmentation(**fields["augmentation"])
-            return cls(**fields)
+                made["augmentation"] = Augmentation(**fields["augmentation"])
+            return cls(**made)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            why = str(error)[:200]
-            raise ConfigError(
-                f"The training configuration {path.name} cannot be used ({why}).",
-                "Compare it with configs/train_abdomen.yaml.",
-            ) from error
+            raise _unusable(source, error) from error
 
     def patch(self, step: int) -> tuple[int, int]:
         """Return the side of the patches of a step in pixels, and how many there are."""
@@ -144,6 +169,13 @@ class TrainingConfig:
             * min(1.0, (step + 1) / self.warmup_steps)
             * min(1.0, max(0.0, (self.steps - step) / self.decay_steps))
         )
+
+
+def _unusable(source: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"The training configuration {source} cannot be used ({str(error)[:200]}).",
+        "Compare it with configs/train_abdomen.yaml.",
+    )
 
 
 BACKBONES: dict[str, dict[str, Any]] = {

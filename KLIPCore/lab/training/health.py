@@ -3,8 +3,9 @@
 A prior is worth what its pushes are: small and of no side in healthy tissue that it has not seen, large in lesions.
 Here slices stand in for the posterior mean of a perfect scan, and one antithetic pair a noise level asks the prior.
 Printed are, of centred pushes in livers, the root mean square of either side, in training patients and in others
-(their ratio is memorisation), and how blocks with a lesion rank by the score's own statistic. In minutes it tells
-the better of two priors; how well lesions are found says `klip evaluate`.
+(their ratio is memorisation); how much of a disc that is put into a healthy liver is pushed away; and how blocks with
+a lesion rank by the score's own statistic. In minutes it tells the better of two priors; how well lesions are found
+says `klip evaluate`.
 
 FOLDER holds `btcv`, `lits-dev` and `volumes`.
 """
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import scipy.ndimage as ndi
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -49,6 +51,8 @@ LESION_CASES = ("00", "01", "06", "08", "10")
 LEAST_PIXELS = {"liver": 1500, "lesion": 30}
 CELLS, BLOCK_MM, WIDTH_MM = 64, 12.0, 350.0
 IMAGES_AT_ONCE = 4
+DISC_HU, DISC_MM = 40.0, 20.0
+"""By how much the discs that are put into livers are brighter and darker, and their diameter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +124,7 @@ def asked(prior: UNetPrior, slices: Slices, seed: int) -> Evidence:
         return np.stack([halved(image) for image in stack.numpy()]).astype(np.float32)
 
     pushes = np.stack([half(x[:, 0] - expected(sigma)) for sigma in NODES], 1)
-    n, pixel_mm = len(x), WIDTH_MM / (prior.card.body_fraction * prior.card.size)
+    n, pixel_mm = len(x), _pixel_mm(prior.card.size, prior.card.body_fraction)
     return Evidence(
         pushes,
         half(expected(EXPECTATION_SIGMA)),
@@ -178,8 +182,75 @@ def ranks(evidence: Evidence, mean_push: NDArray[np.floating], slices: Slices) -
     ]
 
 
-def rows(root: Path, prior: UNetPrior, n: int, seed: int) -> Iterator[str]:
-    """Yield the lines of one prior's tables: healthy livers, then lesions.
+def with_disc(slices: Slices, change: float) -> tuple[Slices, NDArray[np.bool_]]:
+    """Return slices with a disc where their liver is widest, and the discs (n, S, S).
+
+    Parameters
+    ----------
+    slices : of a healthy patient.
+    change : intensity that is added.
+    """
+    disc = np.zeros(slices.liver.shape, bool)
+    for own, liver in zip(disc, slices.liver, strict=True):
+        depth = ndi.distance_transform_edt(liver)
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        rows, columns = np.ogrid[: depth.shape[0], : depth.shape[1]]
+        own[:] = (np.hypot(rows - row, columns - column) < DISC_MM / 2 / _pixel_mm(depth.shape[-1])) & liver
+    return replace(slices, images=(slices.images + change * disc).astype(np.float32)), disc
+
+
+def _pixel_mm(side: int, body_fraction: float = 0.875) -> float:
+    """Edge of a pixel of the frame where a body is as wide as :data:`WIDTH_MM`."""
+    return WIDTH_MM / (body_fraction * side)
+
+
+def erased(prior: UNetPrior, slices: Slices, plain: Evidence, seed: int) -> list[float]:
+    """Return which part of a darker and of a brighter disc the prior pushes away, at each of :data:`NODES`.
+
+    Parameters
+    ----------
+    prior, slices, seed : as for :func:`asked`.
+    plain : what it returned for the same slices.
+
+    Returns
+    -------
+    darker and brighter at each noise level; 1 where nothing of a disc is left, 0 where all is.
+    """
+    contrast = DISC_HU / (prior.card.window.hi_hu - prior.card.window.lo_hu)
+    found = []
+    for change in (-contrast, contrast):
+        changed, disc = with_disc(slices, change)
+        inside = np.stack([halved(own.astype(np.float32)) for own in disc]) >= 1.0
+        pushed = asked(prior, changed, seed).pushes - plain.pushes
+        found.append([float(pushed[:, k][inside].mean() / change) for k in range(len(NODES))])
+    return [found[sign][k] for k in range(len(NODES)) for sign in range(2)]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What :func:`measured` found.
+
+    Attributes
+    ----------
+    training : of :func:`sides`, the mean over the training patients.
+    others : of :func:`sides`, by name of a patient outside training.
+    discs : of :func:`erased`, likewise.
+    lesions : of :func:`ranks`, by name of a scan with lesions.
+    """
+
+    training: list[float]
+    others: dict[str, list[float]]
+    discs: dict[str, list[float]]
+    lesions: dict[str, list[float]]
+
+    def memorised(self, name: str) -> float:
+        """Return how much harder a patient outside training is pushed to the brighter side than one of training."""
+        own = self.others[name]
+        return float(np.mean([own[k] / self.training[k] for k in range(0, 2 * len(NODES), 2)]))
+
+
+def measured(root: Path, prior: UNetPrior, n: int, seed: int) -> Health:
+    """Return what a prior makes of health and of lesions.
 
     Parameters
     ----------
@@ -187,6 +258,10 @@ def rows(root: Path, prior: UNetPrior, n: int, seed: int) -> Iterator[str]:
     prior : that is asked.
     n : slices of each patient.
     seed : of the noise.
+
+    Raises
+    ------
+    EmptyInputError : a patient is not there.
     """
 
     def study(source: DataSource, case: str) -> tuple[Slices, Evidence]:
@@ -195,22 +270,37 @@ def rows(root: Path, prior: UNetPrior, n: int, seed: int) -> Iterator[str]:
 
     trained = [study(BTCV, case) for case in BTCV_TRAIN]
     mean_push = mean_pushes([evidence for _, evidence in trained])
-    of_training = np.mean([sides(evidence, mean_push, own.liver) for own, evidence in trained], 0)
-    yield "| liver | brighter σ .11 | darker | brighter σ .24 | darker | brighter against training |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    yield _row(f"training, {len(trained)} patients", [f"{v:.0f}" for v in of_training], "1")
+    others, discs, lesions = {}, {}, {}
     for source, case in [*((BTCV, case) for case in BTCV_TEST), (CHAOS, "3")]:
         own, evidence = study(source, case)
-        found = np.array(sides(evidence, mean_push, own.liver))
-        yield _row(
-            own.name, [f"{v:.0f}" for v in found], f"{(found[0] / of_training[0] + found[2] / of_training[2]) / 2:.2f}"
-        )
+        others[own.name] = sides(evidence, mean_push, own.liver)
+        discs[own.name] = erased(prior, own, evidence, seed)
+    for case in LESION_CASES:
+        own, evidence = study(LITS, case)
+        lesions[own.name] = ranks(evidence, mean_push, own)
+    of_training = [float(v) for v in np.mean([sides(evidence, mean_push, own.liver) for own, evidence in trained], 0)]
+    return Health(of_training, others, discs, lesions)
+
+
+def rows(found: Health) -> Iterator[str]:
+    """Yield the lines of one prior's tables: healthy livers, discs in them, lesions."""
+    levels = [f"{side} σ {sigma:.2g}".replace("0.", ".") for sigma in NODES for side in ("brighter", "darker")]
+    yield f"| liver | {' | '.join(levels)} | brighter against training |"
+    yield f"|{' --- |' * (len(levels) + 2)}"
+    yield _row(f"training, {len(BTCV_TRAIN)} patients", [f"{v:.0f}" for v in found.training], "1")
+    for name, own in found.others.items():
+        yield _row(name, [f"{v:.0f}" for v in own], f"{found.memorised(name):.2f}")
+    yield ""
+    levels = [f"{side} disc, σ {sigma:.2g}".replace("0.", ".") for sigma in NODES for side in ("darker", "brighter")]
+    yield f"| pushed away of discs of {DISC_HU:.0f} HU | {' | '.join(levels)} |"
+    yield f"|{' --- |' * (len(levels) + 1)}"
+    for name, own in found.discs.items():
+        yield _row(name, [f"{v:.2f}" for v in own])
     yield ""
     yield "| lesions | either side, body | liver | darker, body | liver |"
     yield "| --- | --- | --- | --- | --- |"
-    for case in LESION_CASES:
-        own, evidence = study(LITS, case)
-        yield _row(own.name, [f"{v:.3f}" for v in ranks(evidence, mean_push, own)])
+    for name, own in found.lesions.items():
+        yield _row(name, [f"{v:.3f}" for v in own])
 
 
 def _row(name: str, figures: Sequence[str], *more: str) -> str:
@@ -230,7 +320,7 @@ def main() -> None:
         print(
             f"{prior.card.name}, {given.slices} slices a patient, seed {given.seed}, root mean squares times 10 000\n"
         )
-        for line in rows(given.data, prior, given.slices, given.seed):
+        for line in rows(measured(given.data, prior, given.slices, given.seed)):
             print(line, flush=True)
         print()
 

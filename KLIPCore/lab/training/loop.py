@@ -37,7 +37,7 @@ from KLIPCore.lab.training.data import load_training_set
 from KLIPCore.lab.training.devices import OneProcess, processes
 from KLIPCore.lab.training.distil import Teacher, taught
 from KLIPCore.lab.training.halfway import halfway_fields
-from KLIPCore.lab.training.loss import Objective, training_layout, validation_rmse
+from KLIPCore.lab.training.loss import Objective, draw_noise, training_layout, validation_rmse
 from KLIPCore.lab.training.muon import BETAS, Muon
 from KLIPCore.lab.training.pictures import denoised_grid, drawn_grid, save_curve, save_picture
 from KLIPCore.lab.training.start import start_from
@@ -204,7 +204,7 @@ class _Run:
         level = Objective(self.state.network).draw(
             n, c.sigma_log_mean, c.sigma_log_std, c.sigma_min, c.sigma_max, generator
         )
-        noise = torch.randn(patches.shape, generator=generator)
+        noise = draw_noise(patches.shape, c.temperature_probability, c.temperature, generator)
         patches, where, level, noise = (t.to(self.team.device) for t in (patches, where, level, noise))
         batch = (patches, where, level, noise)
         return batch if self.teacher is None else (*batch, self.teacher.target(*batch))

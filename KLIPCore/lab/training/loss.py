@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,18 @@ def answers(ask: Callable[..., Tensor], noisy: Tensor, level: Tensor, position: 
 def draw_sigma(n: int, log_mean: float, log_std: float, lo: float, hi: float, generator: torch.Generator) -> Tensor:
     """Return the (n,) noise levels: log-normal (Karras et al. 2022, table 1), clipped to [lo, hi]."""
     return (torch.randn(n, generator=generator) * log_std + log_mean).exp().clamp(lo, hi)
+
+
+def draw_noise(shape: Sequence[int], probability: float, temperature: float, generator: torch.Generator) -> Tensor:
+    """Return noise (B, 1, H, W) of unit variance, or of variance ``temperature`` in images chosen with a probability.
+
+    Told σ and shown √temperature · σ, a network learns not to take off noise that is not there.
+    """
+    noise = torch.randn(*shape, generator=generator)
+    if probability > 0:  # nothing more is drawn where it never is
+        cold = torch.rand(shape[0], generator=generator) < probability
+        noise[cold] *= temperature**0.5
+    return noise
 
 
 class Objective(nn.Module):

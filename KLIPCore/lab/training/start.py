@@ -8,7 +8,8 @@ width
 
 positions
     the taker has no position channels: the columns of the first convolution that read them are left out. What
-    they said is lost and has to be learned again from the image itself.
+    they said is lost and has to be learned again from the image itself. Where only the taker has them, the columns
+    are zeros at first, and both answer alike.
 EDM to DDPM
     with u = x/σ_d, EDM's network F and a DDPM's velocity are the same function up to sign: EDM's
     D_u = u/(σ_u² + 1) + σ_u/√(σ_u² + 1)·F is, word for word, √ᾱ u' − √(1 − ᾱ)·v with v = −F (both read u/√(1 + σ_u²)).
@@ -70,6 +71,9 @@ def start_from(network: EDMUNet | DDPMUNet, weights: Path) -> str:
         if surplus == 2 and not network.config.positions:
             tensors[FIRST] = tensors[FIRST][:, :-2]
             done.append("without its position channels")
+        if surplus == -2 and network.config.positions:
+            tensors[FIRST] = F.pad(tensors[FIRST], (0, 0, 0, 0, 0, 2))
+            done.append("with position channels that say nothing yet")
         if giver is not None and not isinstance(giver, DDPMConfig) and isinstance(network, DDPMUNet):
             done.append(_edm_to_ddpm(network, tensors, giver))
         elif giver is not None and isinstance(giver, DDPMConfig) != isinstance(network, DDPMUNet):

@@ -1,4 +1,4 @@
-"""A teacher and its pupil in one call, and one training with several seeds."""
+"""A teacher and its pupil in one call."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from typer.testing import CliRunner
 
 from KLIPCore.cli.application import app
 from KLIPCore.errors import Cancelled, ConfigError
-from KLIPCore.lab.training import seeds as module
 from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.lab.training.distil import SHARE, Teacher, teacher_of
 from KLIPCore.lab.training.loop import train
 from KLIPCore.lab.training.loss import denoising_loss
-from KLIPCore.lab.training.seeds import seeds_table, train_seeds
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.ddpm import DDPMConfig
 from KLIPCore.priors.networks import build_network
@@ -113,24 +111,3 @@ def test_the_committed_teacher_is_as_large_as_it_says() -> None:
         shipped = sum(p.numel() for p in build_network(UNetConfig(positions=False)).parameters())
     assert 35e6 < sizes[0] < 60e6
     assert sizes[1] == shipped
-
-
-def test_three_seeds_and_their_table(
-    patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "c.yaml").write_text(YAML, encoding="utf-8")
-    line = ["seeds", str(tmp_path / "c.yaml"), "--data", str(patients), "-o", str(tmp_path / "out"), "--device", "cpu"]
-    monkeypatch.setattr("sys.argv", line)
-    module.main()
-    page = (tmp_path / "out" / "seeds.md").read_text(encoding="utf-8")
-    printed = capsys.readouterr().out
-    assert "| σ | seed 0 | seed 1 | seed 2 | mean | standard deviation | of the mean |" in printed
-    assert printed.splitlines()[-1] in page
-    found = train_seeds(TrainingConfig.load(tmp_path / "c.yaml"), patients, tmp_path / "out", [0, 1, 2])  # finished
-    assert seeds_table(found) in page
-    assert len({tuple(own.values()) for own in found.values()}) == 3  # seeds do differ
-    row = seeds_table({0: {"0.1": 0.01}, 1: {"0.1": 0.03}}).splitlines()[-1]
-    assert row == "| 0.1 | 0.01000 | 0.03000 | 0.02000 | 0.01414 | 70.7 % |"
-    for seeds in ([0], [1, 1, 2]):
-        with pytest.raises(ConfigError, match="two different ones"):
-            train_seeds(tiny_config(), patients, tmp_path / "none", seeds)

@@ -12,6 +12,7 @@ from KLIPCore.errors import PriorError
 from KLIPCore.lab.training.start import start_from
 from KLIPCore.lab.training.widen import is_twice, widened
 from KLIPCore.priors.checkpoint import save_prior
+from KLIPCore.priors.networks import network_fields
 from KLIPCore.priors.unet import EDMUNet, UNetConfig, position_channels
 from KLIPCore.volume.model_card import ModelCard
 from KLIPCore.volume.units import Window
@@ -78,3 +79,12 @@ def test_a_training_starts_from_a_prior_of_half_the_channels(tmp_path: Path) -> 
     assert start_from(without, weights).endswith("without its position channels")
     with pytest.raises(PriorError, match="does not fit"):
         start_from(EDMUNet(UNetConfig(channels=(32, 64, 128))), weights)
+
+
+def test_position_channels_that_are_new_say_nothing_at_first(tmp_path: Path) -> None:
+    without = learned(UNetConfig(channels=(8, 16, 32), positions=False))
+    card = ModelCard("plain", "ellipses", Window(-160.0, 240.0), size=32, network=network_fields(without.config))
+    weights = save_prior(without, card, tmp_path, torch.float32)
+    network = EDMUNet(NARROW)
+    assert start_from(network, weights).endswith("with position channels that say nothing yet")
+    torch.testing.assert_close(answer(network), answer(without), rtol=0, atol=1e-6)
