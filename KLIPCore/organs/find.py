@@ -148,6 +148,16 @@ def tidy(labels: NDArray[np.uint8], voxel_ml: float) -> NDArray[np.uint8]:
         sizes = np.bincount(pieces.ravel())[1:]
         kept = (sizes >= LEAST_PART * sizes.max()) & (sizes * voxel_ml >= LEAST_ML)
         own = np.concatenate([[False], kept])[pieces]
-        closed = np.stack([ndi.binary_fill_holes(ndi.binary_closing(plane, disc)) for plane in own])
+        closed = np.zeros_like(own)
+        for k in np.flatnonzero(own.any((1, 2))):
+            rows, columns = _around(own[k], CLOSING_PX)
+            closed[k, rows, columns] = ndi.binary_fill_holes(ndi.binary_closing(own[k, rows, columns], disc))
         out[own | (closed & (labels == 0) & (out == 0))] = number
     return out
+
+
+def _around(plane: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Rows and columns that hold whatever a plane marks, with a margin as far as the plane goes."""
+    ends = [np.flatnonzero(plane.any(axis))[[0, -1]] for axis in (1, 0)]
+    rows, columns = (slice(max(0, int(first) - margin), int(last) + margin + 1) for first, last in ends)
+    return rows, columns

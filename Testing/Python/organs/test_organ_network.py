@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.ndimage as ndi
 import torch
 import yaml
 from small_study import small_study
@@ -75,6 +76,16 @@ def test_a_hole_that_is_another_organ_stays() -> None:
     gallbladder = blob(shape, (4, 30, 28), 5)
     labels[gallbladder] = 2
     assert (tidy(labels, 0.01)[gallbladder] == 2).all()
+
+
+def test_holes_are_filled_as_on_whole_planes() -> None:
+    centres = [(4, 30, 30), (4, 1, 60), (4, 63, 5), (3, 33, 62)]  # inside, and at every edge
+    holes = [(4, 30, 22), (4, 3, 55), (4, 60, 8), (3, 33, 60)]
+    for centre, hole in zip(centres, holes, strict=True):
+        liver = blob((9, 64, 64), centre, 14) & ~blob((9, 64, 64), hole, 3)
+        disc = np.hypot(*np.mgrid[-2:3, -2:3]) <= 2.3
+        whole = [ndi.binary_fill_holes(ndi.binary_closing(plane, disc)) for plane in liver]
+        assert np.array_equal(tidy(np.where(liver, 5, 0).astype(np.uint8), 0.1) == 5, liver | np.stack(whole))
 
 
 def test_dice_is_twice_the_overlap_over_the_sum() -> None:
