@@ -46,7 +46,7 @@ SETTINGS = ("of", "init", "all", "changes")
 START = "the start"
 """What the weights that all start from are called."""
 
-REMEDY = "Compare it with configs/train_variations.yaml."
+REMEDY = "Compare it with configs/vary_abdomen.yaml."
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def test_what_is_no_comparison_is_told(text: str, words: str, tmp_path: Path) ->
 
 
 def test_the_committed_comparison_starts_from_the_shipped_small_prior() -> None:
-    found = Variations.load(REPOSITORY / "configs" / "train_variations.yaml")
+    found = Variations.load(REPOSITORY / "configs" / "vary_abdomen.yaml")
     assert found.init is not None
     assert found.init.resolve() == REPOSITORY / "KLIPCore" / "priors" / "zoo" / "abdomen-ct-256-small.safetensors"
     assert len({(c.steps, c.sources, c.learning_rate) for c in found.trainings.values()}) == 1
