@@ -132,6 +132,29 @@ def _figures(health: Health) -> tuple[str, ...]:
     )
 
 
+def require_same(config: TrainingConfig, init: Path | None, kept: Path) -> None:
+    """Note what is trained in a folder, and refuse one that holds another training: its weights would be taken.
+
+    Parameters
+    ----------
+    config, init : what is trained, and from which weights.
+    kept : JSON file in that folder that says so.
+
+    Raises
+    ------
+    ConfigError : it says something else.
+    """
+    wanted = json.dumps([asdict(config), init and init.name], default=str, sort_keys=True).encode()
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, wanted)
+    elif kept.read_bytes() != wanted:
+        raise ConfigError(
+            f"The folder {kept.parent.name} holds a training with other settings.",
+            "Choose another folder with -o, or call the variation otherwise.",
+        )
+
+
 def health_of(prior: UNetPrior, data: Path, kept: Path, slices: int) -> Health:
     """Return what :func:`KLIPCore.lab.training.health.measured` says, from ``kept`` where that is of this prior.
 
@@ -190,6 +213,7 @@ def compare(
     made = "" if variations.init is None else enter(START, variations.init)
     for name, config in variations.trainings.items():
         tell(f"{name}: {config.steps} steps")
+        require_same(config, variations.init, out / folder(name) / "variation.json")
         made = enter(name, train(config, data, out / folder(name), variations.init, device=on))
     return made
 

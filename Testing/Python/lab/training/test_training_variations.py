@@ -64,6 +64,9 @@ def test_each_change_is_trained_from_the_same_start(
     assert printed.splitlines()[-1] in page
     again = compare(Variations.load(config), patients, out, 0, tell=lambda line: None)  # finished
     assert again in page
+    config.write_text(VARIATIONS.replace("0.5", "0.6"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="cold holds a training with other settings"):
+        compare(Variations.load(config), patients, out, 0, tell=lambda line: None)
 
 
 def test_what_is_wrong_is_said_in_a_sentence(
