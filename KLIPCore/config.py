@@ -61,7 +61,10 @@ class Config(Section):
     record: RecordConfig = field(default_factory=RecordConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
     device: str = setting(
-        "auto", "device", "auto (all GPUs, or the CPU), cpu, cuda, cuda:1 or cuda:all.", option="--device"
+        "auto",
+        "device",
+        "auto (all GPUs, or the CPU; on a Mac its GPU where that is faster), cpu, cuda, cuda:1, cuda:all or mps.",
+        option="--device",
     )
     precision: Literal["auto", "bfloat16", "float32", "float16"] = setting(
         "auto",

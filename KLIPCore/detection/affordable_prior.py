@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from KLIPCore.config import Config
-from KLIPCore.detection.devices import choose_devices
+from KLIPCore.detection.devices import choose_devices, network_places
 from KLIPCore.detection.precision import EXACT, choose, way_name
 from KLIPCore.detection.user_cache import measuring
 from KLIPCore.errors import KlipError
@@ -55,8 +55,9 @@ def with_affordable_prior(
     device = choose_devices(config.device)[0]
     if device.type != "cpu" or not measuring():
         return config, ""
-    choice = choose(load_prior(config.prior, device, EXACT), config.precision, cache, tell)
-    seconds = choice.seconds.get(way_name(choice.precision, choice.channels_last))
+    exact = load_prior(config.prior, device, EXACT)
+    choice = choose(exact, config.precision, network_places(config.device), cache, tell)
+    seconds = choice.seconds.get(way_name(choice.precision, choice.channels_last, choice.place))
     a_slice = (seconds or 0.0) * config.evaluations_a_slice
     if a_slice <= TOO_SLOW_S:
         return config, ""

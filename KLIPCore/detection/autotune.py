@@ -97,9 +97,9 @@ def measure(prior: Prior, device: torch.device, n_samples: int, seconds: float =
 def candidates_for(device: torch.device, n_samples: int, prior: Prior) -> list[Arrangement]:
     """Return what is worth trying.
 
-    On a processor the cores shared out among workers, on a GPU ever larger batches up to what fits.
+    On a processor the cores shared out among workers, for a network on a GPU ever larger batches up to what fits.
     """
-    if device.type != "cpu":
+    if device.type != "cpu" or getattr(prior, "place", device) != device:
         fits = images_that_fit(lambda n: _evaluate(prior, device, n), device) or n_samples
         return [Arrangement(1, torch.get_num_threads(), n) for n in _doublings(n_samples, min(fits, MOST_IMAGES))]
     return core_shares(torch.get_num_threads(), n_samples, _affordable_workers())
@@ -180,5 +180,6 @@ def _key(prior: Prior, device: torch.device, n_samples: int) -> str:
     """Everything that the answer depends on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() + platform.machine()
     machine = (platform.node(), name, psutil.cpu_count(), torch.get_num_threads(), torch.__version__)
-    way = (getattr(prior, "precision", ""), getattr(prior, "channels_last", ""))
+    way = [getattr(prior, "precision", ""), getattr(prior, "channels_last", "")]
+    way += [str(place) for place in [getattr(prior, "place", device)] if place != device]
     return key_of((*machine, prior.card.sha256, prior.card.size, n_samples, *way))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.config import Config
-from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.devices import choose_devices, configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.detection.precision import EXACT
 from KLIPCore.detection.run_precision import settle
@@ -93,7 +93,7 @@ def _detect(path: Path, folder: RunFolder, config: Config, overwrite: bool, tell
     folder.check_free(config, overwrite, "measured")
     tell("read", 0.0, "reading the scan")
     configure_process()
-    device = choose_device(config.device)
+    device = choose_devices(config.device)[0]
     exact = load_prior(config.prior, device, EXACT)
     sinogram = _sinogram(path, exact)
     scan, digest = _prepare(sinogram, config, exact, device)
@@ -150,7 +150,7 @@ def reopen_scan(run: dict[str, Any], framing: Framing, where: Path | None) -> Fr
     """
     config = Config.from_dict(run["config"])
     configure_process()
-    device = choose_device(config.device)
+    device = choose_devices(config.device)[0]
     prior = load_prior(config.prior, device)
     sinogram = _sinogram(where or Path(run["study"]["path"]), prior)
     scan, digest = _prepare(sinogram, config, prior, device)

@@ -34,23 +34,49 @@ ALL_GPUS = "cuda:all"
 """Name of every GPU of the computer together."""
 
 
+APPLE = "mps"
+"""Name of Apple's graphics processor. A run's sparse matrices cannot lie there: only its network does."""
+
+
 def choose_devices(name: str) -> list[torch.device]:
     """Return the torch devices that share the slices of a run.
 
-    All GPUs for ``cuda:all``, and for ``auto`` where there are any; one for other names.
+    All GPUs for ``cuda:all``, and for ``auto`` where there are any; one for other names. That of ``mps`` is the
+    processor: only the network computes elsewhere (:func:`network_places`).
 
     Raises
     ------
     ResourceError, ConfigError : as :func:`choose_device`.
     """
     first = choose_device(name)
+    if first.type == APPLE:
+        return [torch.device("cpu")]
     if name not in ("auto", ALL_GPUS) or first.type != "cuda":
         return [first]
     return [torch.device("cuda", n) for n in range(torch.cuda.device_count())]
 
 
+def network_places(name: str) -> tuple[str, ...]:
+    """Return where the network of a run may compute: empty for the run's own device, names of others.
+
+    Which of several is the fastest is measured (:mod:`KLIPCore.detection.precision`): on a Mac with ``auto``.
+
+    Parameters
+    ----------
+    name : as for :func:`choose_devices`.
+    """
+    if name.split(":")[0] == APPLE:
+        return (APPLE,)
+    if name == "auto" and choose_device(name).type == "cpu" and torch.backends.mps.is_available():
+        return ("", APPLE)
+    return ("",)
+
+
 def choose_device(name: str) -> torch.device:
-    """Return the torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first GPU for ``cuda:all``.
+    """Return the torch device of a network alone, one that is trained, say.
+
+    The first GPU for ``cuda:all`` and, where there is one, ``auto``; else what the name says: ``cpu``, ``cuda``,
+    ``cuda:1``, ``mps``.
 
     Raises
     ------
@@ -68,7 +94,7 @@ def choose_device(name: str) -> torch.device:
             f"No GPU answers to '{name}' on this computer.",
             "Use --device cpu, or install a GPU driver and the CUDA build of PyTorch.",
         )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if device.type == APPLE and not torch.backends.mps.is_available():
         raise ResourceError("This computer has no Apple GPU.", "Use --device cpu.")
     return device
 

@@ -1,10 +1,11 @@
-"""In which precision the network computes: the fastest one on this computer that is correct, found by measuring.
+"""In which precision the network computes, and where: the fastest correct way on this computer, by measuring.
 
 Processors differ more in this than in anything else. One with AMX multiplies bfloat16 several times as fast as
 float32, one with AVX512-BF16 twice as fast; one that has only AVX2 emulates it and takes several times *as long*.
 No list of processors is complete, so the prior that will be used is timed, once, in every way that PyTorch offers
-(float32, bfloat16, float16; the channels of a pixel beside each other or apart), and the fastest is written into a
-file of the user's cache. It is another computer's answer as soon as the processor, its instructions, PyTorch, the
+(float32, bfloat16, float16; the channels of a pixel beside each other or apart; on a Mac also on its graphics
+processor, with everything but the network left on the processor), and the fastest is written into a file of the
+user's cache. It is another computer's answer as soon as the processor, its instructions, PyTorch, the
 weights, the device or the number of threads differ.
 
 Fast is not enough. A way is taken only if its answers on a noisy picture of a body agree with those of float32
@@ -30,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from KLIPCore.detection.devices import choose_devices, network_places
 from KLIPCore.detection.user_cache import cache_folder, key_of, measuring, read_entries, write_entries
 from KLIPCore.errors import ResourceError
 from KLIPCore.priors.checkpoint import load_prior
@@ -51,6 +53,9 @@ CLEAR_GAIN = 1.1
 HOPELESS = 2.0
 """A way that takes so many times as long as another on a small image is not tried on a large one."""
 
+HERE = ("",)
+"""The network on the run's own device alone."""
+
 ROUNDS, SLOWER = 3, 1.3
 """Times that each way is timed, and how much slower than the fastest it may be to be timed again."""
 
@@ -68,12 +73,14 @@ class Choice:
     channels_last : whether the channels of a pixel lie beside each other in memory.
     reason : for the reader of a report, to stand behind the precision and a colon.
     seconds : an image, by way; None for a way that was clearly slower, or not correct, or is impossible here.
+    place : device of the network where that is not the run's own; empty where it is.
     """
 
     precision: str
     channels_last: bool = True
     reason: str = ""
     seconds: Mapping[str, float | None] = field(default_factory=dict)
+    place: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready fields."""
@@ -93,33 +100,34 @@ class Choice:
             made.precision not in DTYPES
             or type(made.channels_last) is not bool
             or not isinstance(made.reason, str)
+            or not isinstance(made.place, str)
             or any(type(s) is not float or not 0 < s < math.inf for s in times)
         ):
             raise ValueError("no choice")
         return made
 
 
-def way_name(precision: str, channels_last: bool) -> str:
+def way_name(precision: str, channels_last: bool, place: str = "") -> str:
     """Return what a way is called in tables and records."""
-    return precision if channels_last else f"{precision}, channels apart"
+    return precision + (f" on {place}" if place else "") + ("" if channels_last else ", channels apart")
 
 
-def load_fastest(name: str, device: torch.device | str = "cpu", precision: str = "auto") -> UNetPrior:
+def load_fastest(name: str, device: str = "cpu", precision: str = "auto") -> UNetPrior:
     """Return a prior as it computes fastest on this computer.
 
     Parameters
     ----------
     name : as for :func:`KLIPCore.priors.checkpoint.load_prior`.
-    device : where it runs.
+    device : of the run, as for :func:`KLIPCore.detection.devices.choose_devices`; the prior lies on the first.
     precision : ``auto``, or one of :data:`KLIPCore.priors.unet.DTYPES`.
 
     Raises
     ------
     PriorError : the prior cannot be loaded.
-    ResourceError : this computer cannot compute in the precision that was asked for.
+    ConfigError, ResourceError : this computer cannot compute there, or in the precision that was asked for.
     """
-    prior = load_prior(name, device, EXACT)
-    return in_way(prior, choose(prior, precision))
+    prior = load_prior(name, choose_devices(device)[0], EXACT)
+    return in_way(prior, choose(prior, precision, network_places(device)))
 
 
 def in_way(prior: UNetPrior, choice: Choice) -> UNetPrior:
@@ -131,40 +139,57 @@ def in_way(prior: UNetPrior, choice: Choice) -> UNetPrior:
         own=True,
         precision=choice.precision,
         channels_last=choice.channels_last,
+        place=choice.place,
     )
 
 
 def choose(
-    prior: UNetPrior, wanted: str = "auto", cache: Path | None = None, tell: Callable[[str], None] | None = None
+    prior: UNetPrior,
+    wanted: str = "auto",
+    places: Sequence[str] = HERE,
+    cache: Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Choice:
-    """Return how a prior computes on its device: as asked for, as remembered, or as measured.
+    """Return how a prior computes: as asked for, as remembered, or as measured.
 
     Parameters
     ----------
     prior : in float32.
     wanted : ``auto``, or one of :data:`KLIPCore.priors.unet.DTYPES`.
+    places : where the network may be, of :func:`KLIPCore.detection.devices.network_places`; the first one without
+        measuring.
     cache : folder instead of the user's own (:func:`KLIPCore.detection.user_cache.cache_folder`).
     tell : called before something is measured.
 
     Raises
     ------
-    ResourceError : this computer cannot compute in the precision that was asked for.
+    ResourceError : this computer cannot compute in the precision, or at the place, that was asked for.
     """
+    first = places[0]
     if wanted != "auto":
-        _require_possible(prior, wanted)
-        return Choice(wanted, reason="as asked for")
+        _require_possible(prior, wanted, first)
+        return Choice(wanted, reason="as asked for", place=first)
     if prior.native == EXACT:
-        return Choice(EXACT, reason="as the network was trained")
+        _require_possible(prior, EXACT, first)
+        return Choice(EXACT, reason="as the network was trained", place=first)
     if not measuring():
-        return Choice(usual_precision(prior.device), reason="usual on such a processor; not measured")
+        usual = usual_precision(torch.device(first or prior.device))
+        return Choice(usual, reason="usual on such a processor; not measured", place=first)
     file = (cache or cache_folder()) / "precision.json"
-    known, key = read_entries(file, Choice.from_dict), _key(prior)
+    known, key = read_entries(file, Choice.from_dict), _key(prior, places)
     if key not in known:
         if tell is not None:
             tell("measuring in which precision this computer is fastest; done once")
-        known[key] = fastest(measure(prior), "processor" if prior.device.type == "cpu" else "graphics processor")
+        known[key] = fastest(measure(prior, places), _computer(prior, places))
         write_entries(file, {k: v.to_dict() for k, v in known.items()})
     return known[key]
+
+
+def _computer(prior: UNetPrior, places: Sequence[str]) -> str:
+    """What computes, for a reader."""
+    if len(places) > 1:
+        return "computer"
+    return "processor" if torch.device(places[0] or prior.device).type == "cpu" else "graphics processor"
 
 
 def fastest(seconds: Mapping[str, float | None], device: str) -> Choice:
@@ -174,58 +199,73 @@ def fastest(seconds: Mapping[str, float | None], device: str) -> Choice:
     ----------
     seconds : an image, by way, as :func:`measure` returns them: the more exact before the less exact.
     device : what to call the device.
+
+    Raises
+    ------
+    ResourceError : none of them is possible and correct.
     """
-    best, least = EXACT, math.inf
+    best, least = "", math.inf
     for name, taken in seconds.items():
         if taken is not None and taken * CLEAR_GAIN < least:
             best, least = name, taken
-    precision, _, layout = best.partition(", ")
+    if not best:
+        raise ResourceError(f"This {device} does not compute this prior as it should.", "Use --device cpu.")
+    way, _, layout = best.partition(", ")
+    precision, _, place = way.partition(" on ")
     tried = [name for name in seconds if ", " not in name]
-    return Choice(precision, not layout, f"fastest of {_listed(tried)} on this {device}, measured", dict(seconds))
+    reason = f"fastest of {_listed(tried)} on this {device}, measured"
+    return Choice(precision, not layout, reason, dict(seconds), place)
 
 
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def measure(prior: UNetPrior) -> dict[str, float | None]:
-    """Return seconds an image of each way: every precision, and the fastest one with channels apart.
+def measure(prior: UNetPrior, places: Sequence[str] = HERE) -> dict[str, float | None]:
+    """Return seconds an image of each way: at each place every precision, and the fastest one with channels apart.
 
     Parameters
     ----------
     prior : in float32; it stays as it is.
+    places : as for :func:`choose`.
 
     Returns
     -------
     seconds by :func:`way_name`, float32 first; None for a way that takes :data:`HOPELESS` times as long as the
-    fastest on a small image, differs from float32 by more than :data:`TOLERANCE`, or is impossible on this device.
+    fastest on a small image at that place, differs from the prior's own answers by more than :data:`TOLERANCE`, or
+    is impossible there.
     """
     images, sigma = noisy_body(prior.card.size, prior.device)
     exact = prior.denoise(images, sigma)
-    ways = {EXACT: prior}
-    small = {EXACT: _small_seconds(prior)}
-    found: dict[str, float | None] = {EXACT: None}
+    ways: dict[str, UNetPrior] = {}
+    found: dict[str, float | None] = {}
 
-    def enter(precision: str, channels_last: bool) -> None:
-        name = way_name(precision, channels_last)
+    def enter(precision: str, channels_last: bool, place: str, small: dict[str, float]) -> None:
+        name = way_name(precision, channels_last, place)
         found[name] = None
         try:
-            other = converted(prior, precision, channels_last)
+            own = precision == EXACT and channels_last and not place
+            other = prior if own else converted(prior, precision, channels_last, place)
             taken = _small_seconds(other)
-            if taken > HOPELESS * min(small.values()):  # a large image would take minutes on some processors
+            if taken > HOPELESS * min(small.values(), default=math.inf):  # a large image would take some minutes
                 return
-            if disagreement(other.denoise(images, sigma), exact, sigma) <= TOLERANCE:
-                ways[name], small[name] = other, taken
-        except RuntimeError:  # a GPU or a build of PyTorch that does not know it, or memory that is short
+            if own or disagreement(other.denoise(images, sigma), exact, sigma) <= TOLERANCE:
+                ways[name] = other
+                small[precision] = min(taken, small.get(precision, math.inf))
+        except (RuntimeError, TypeError):  # a device or a build of PyTorch that does not know it, or short memory
             pass
 
-    for precision in ("bfloat16", "float16"):
-        enter(precision, True)
-    enter(min(small, key=lambda name: small[name]), False)
+    for place in places:
+        small: dict[str, float] = {}
+        for precision in (EXACT, "bfloat16", "float16"):
+            enter(precision, True, place, small)
+        if small:
+            enter(min(small, key=lambda name: small[name]), False, place, small)
     found |= race(ways, images, sigma)
-    choice = fastest(found, "")
-    if not choice.channels_last:  # seldom so by much: a second look, lest a busy moment decided
-        both = {name: ways[name] for name in (choice.precision, way_name(choice.precision, False)) if name in ways}
+    if ways and not (choice := fastest(found, "")).channels_last:
+        # seldom so by much: a second look, lest a busy moment decided
+        names = [way_name(choice.precision, layout, choice.place) for layout in (True, False)]
+        both = {name: ways[name] for name in names if name in ways}
         found |= {name: min(taken, found[name] or math.inf) for name, taken in race(both, images, sigma).items()}
     return found
 
@@ -248,9 +288,10 @@ def race(ways: Mapping[str, UNetPrior], images: Tensor, sigma: Tensor) -> dict[s
     return least
 
 
-def converted(prior: UNetPrior, precision: str, channels_last: bool = True) -> UNetPrior:
+def converted(prior: UNetPrior, precision: str, channels_last: bool = True, place: str = "") -> UNetPrior:
     """Return a copy of a prior in float32 that computes otherwise."""
-    return UNetPrior(prior.network, prior.card, device=prior.device, precision=precision, channels_last=channels_last)
+    way: Any = {"precision": precision, "channels_last": channels_last, "place": place}
+    return UNetPrior(prior.network, prior.card, device=prior.device, **way)
 
 
 def disagreement(denoised: Tensor, exact: Tensor, sigma: Tensor) -> float:
@@ -283,8 +324,8 @@ def _small(prior: UNetPrior) -> UNetPrior:
     """The very network on images of a quarter of the side: a sixteenth of the time."""
     multiple = int(getattr(prior.network, "multiple", 1))
     card = replace(prior.card, size=max(1, prior.card.size // 4 // multiple) * multiple)
-    way = {"precision": prior.precision, "channels_last": prior.channels_last}
-    return UNetPrior(prior.network, card, device=prior.device, own=True, **way)  # type: ignore[arg-type]
+    way: Any = {"precision": prior.precision, "channels_last": prior.channels_last, "place": prior.place}
+    return UNetPrior(prior.network, card, device=prior.device, own=True, **way)
 
 
 def _small_seconds(prior: UNetPrior) -> float:
@@ -301,25 +342,26 @@ def _evaluate(prior: UNetPrior, images: Tensor, sigma: Tensor) -> float:
     return time.perf_counter() - started
 
 
-def _require_possible(prior: UNetPrior, precision: str) -> None:
-    """Refuse a precision that was asked for and cannot be had.
+def _require_possible(prior: UNetPrior, precision: str, place: str) -> None:
+    """Refuse a precision, or a place, that was asked for and cannot be had.
 
     Raises
     ------
     ResourceError : the device does not know it, or the network's numbers do not fit into it.
     """
-    if precision in (EXACT, prior.native):
+    if not place and precision in (EXACT, prior.native):
         return
     try:
         x, sigma = noisy_body(prior.card.size, prior.device)
-        possible = bool(torch.isfinite(converted(prior, precision).denoise(x[:1], sigma[:1])).all())
+        possible = bool(torch.isfinite(converted(prior, precision, place=place).denoise(x[:1], sigma[:1])).all())
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         possible = False
     if not possible:
         raise ResourceError(
-            f"This prior cannot compute in {precision} on this computer.", "Leave out --precision to have it chosen."
+            f"This prior cannot compute in {way_name(precision, True, place)} on this computer.",
+            "Leave out --precision and --device to have them chosen.",
         )
 
 
@@ -337,9 +379,11 @@ def processor() -> tuple[str, ...]:
     return (platform.machine(), *(known or [platform.processor()]))
 
 
-def _key(prior: UNetPrior) -> str:
+def _key(prior: UNetPrior, places: Sequence[str] = HERE) -> str:
     """Everything that the answer depends on."""
     device = torch.cuda.get_device_name(prior.device) if prior.device.type == "cuda" else prior.device.type
     threads = (torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())
     switches = [os.environ.get(name, "") for name in ISA_SWITCHES]
-    return key_of((*processor(), device, *threads, *switches, torch.__version__, prior.card.sha256, prior.card.size))
+    where = () if tuple(places) == HERE else tuple(places)
+    network = (prior.card.sha256, prior.card.size, *where)
+    return key_of((*processor(), device, *threads, *switches, torch.__version__, *network))

@@ -8,8 +8,10 @@ how it computes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from KLIPCore.config import Config
+from KLIPCore.detection.devices import network_places
 from KLIPCore.detection.precision import Choice, choose, in_way
 from KLIPCore.errors import KlipError, OutputError
 from KLIPCore.priors.unet import DTYPES, UNetPrior
@@ -53,7 +55,10 @@ def settle(
                 "Leave out --precision to continue it, choose another folder with -o, or replace it with --overwrite.",
             )
         begun = None
-    choice = begun or choose(prior, config.precision, tell=tell)
+    places = network_places(config.device)
+    if begun is not None and begun.place not in places:  # begun on another computer, or a place is asked for now
+        begun = replace(begun, place=places[0])
+    choice = begun or choose(prior, config.precision, places, tell=tell)
     return in_way(prior, choice), choice, prints[choice.precision]
 
 

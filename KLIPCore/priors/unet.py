@@ -168,6 +168,7 @@ class UNetPrior:
         bfloat16 (``mixed_precision``) the :func:`usual_precision` of the device, float32 for others. A network that
         was converted once does not get its digits back.
     channels_last : whether the channels of a pixel lie beside each other in memory.
+    place : another device that the network computes on, if any: images come from ``device`` and go back there.
 
     Raises
     ------
@@ -183,22 +184,24 @@ class UNetPrior:
         own: bool = False,
         precision: str | None = None,
         channels_last: bool = True,
+        place: torch.device | str = "",
     ) -> None:
         self._card = card
         self.device = torch.device(device)
+        self.place = torch.device(place) if place else self.device
         self.native = "bfloat16" if getattr(network, "mixed_precision", False) else "float32"
-        self.precision = precision or (usual_precision(self.device) if self.native != "float32" else self.native)
+        self.precision = precision or (usual_precision(self.place) if self.native != "float32" else self.native)
         if self.precision not in DTYPES:
             raise PriorError(f"There is no precision called '{precision}'.", f"Choose one of: {', '.join(DTYPES)}.")
         self.channels_last = channels_last
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         network = network if own else copy.deepcopy(network)
-        self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=self._layout)  # type: ignore[call-overload]
+        self.network = network.eval().requires_grad_(False).to(device=self.place, memory_format=self._layout)  # type: ignore[call-overload]
         if self.mixed:  # what autocast would otherwise do again in every evaluation, with the same result
             for module in network.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
                     module.to(DTYPES[self.precision])
-        self.position = position_channels(card.size).to(self.device)
+        self.position = position_channels(card.size).to(self.place)
 
     @property
     def mixed(self) -> bool:
@@ -219,8 +222,9 @@ class UNetPrior:
         with (
             torch.set_grad_enabled(x.requires_grad),
             torch.autocast(
-                self.device.type, DTYPES[self.precision] if self.mixed else torch.bfloat16, enabled=self.mixed
+                self.place.type, DTYPES[self.precision] if self.mixed else torch.bfloat16, enabled=self.mixed
             ),
         ):
-            denoised: Tensor = self.network(x.contiguous(memory_format=self._layout), sigma.to(x), position)
-            return denoised.float()
+            given = x.to(self.place).contiguous(memory_format=self._layout)
+            denoised: Tensor = self.network(given, sigma.to(given), position)
+            return denoised.float().to(x.device)

@@ -365,9 +365,10 @@ def provenance(run: dict[str, Any], trace: KLTrace, kl_map: KLMap) -> dict[str, 
 def precision_told(run: dict[str, Any]) -> str:
     """Return in which precision a run's network computed, and why in that one."""
     noted = run.get("precision")
-    told = [noted.get(name) for name in ("precision", "reason")] if isinstance(noted, dict) else []
-    parts = [part for part in told if isinstance(part, str) and part]
-    return ": ".join(parts) or "as the network was trained"  # runs of earlier versions did not choose
+    told = [noted.get(name) for name in ("precision", "place", "reason")] if isinstance(noted, dict) else [None] * 3
+    precision, place, reason = [part if isinstance(part, str) else "" for part in told]
+    where = f"{precision} on {place}" if precision and place else precision
+    return ": ".join(part for part in (where, reason) if part) or "as the network was trained"  # runs of earlier versions did not choose
 
 
 def _installed(package: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.devices import choose_devices, configure_process
 from KLIPCore.errors import ConfigError
 from KLIPCore.lab.bench.cheaper import cheaper_section
 from KLIPCore.lab.bench.kernels import map_section, network_section, projector_section
@@ -99,7 +99,7 @@ class _Run:
     ) -> None:
         self.options, self.out, self.table, self._tell = options, out, table, tell
         configure_process()
-        self.device = choose_device(options.device)
+        self.device = choose_devices(options.device)[0]
         self.prior: UNetPrior = load_prior(options.prior, self.device)
         self.min_seconds = 0.05 if options.quick else 0.4
         self.n_told = 0

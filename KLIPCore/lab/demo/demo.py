@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from KLIPCore.config import PRESETS, Config
 from KLIPCore.detection.detect import detect
-from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.devices import configure_process
 from KLIPCore.detection.precision import load_fastest
 from KLIPCore.export.report import number
 from KLIPCore.export.segmentation import write_segmentation
@@ -105,7 +105,7 @@ def run_demo(
     tell = progress or (lambda stage, fraction, detail: None)
     config = config or PRESETS["quick"]
     configure_process()
-    prior = load_fastest(config.prior, choose_device(config.device), config.precision)
+    prior = load_fastest(config.prior, config.device, config.precision)
     folder = DemoFolder(Path(out))
     recipe = {
         "recipe": RECIPE,

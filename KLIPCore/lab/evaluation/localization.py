@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.config import RegionConfig
-from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.devices import configure_process
 from KLIPCore.detection.precision import load_fastest
 from KLIPCore.lab.bench.machine import machine
 from KLIPCore.lab.evaluation.auroc import mean_of, over_patients
@@ -117,8 +117,8 @@ def _vary(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[s
     """One setting changed at a time; runs that differ in nothing that decides a trace share it."""
     started = time.monotonic()
     configure_process()
-    device = choose_device(config.run.device)
-    prior = load_fastest(config.run.prior, device, config.run.precision)
+    prior = load_fastest(config.run.prior, config.run.device, config.run.precision)
+    device = prior.device
     points = [Point(setting) for setting in plan(config.variations, config.run, config.block_mm, config.scores)]
     for n, case in enumerate(config.cases):
         study = LabelledStudy.read(config, case, data, prior)
@@ -160,8 +160,8 @@ def _share(tell: Tell, begin: float, length: float, label: str) -> Tell:
 def _measure(config: EvaluationConfig, data: Path, out: Path, tell: Tell) -> dict[str, Any]:
     """All scores and baselines of all cases with one prior."""
     configure_process()
-    device = choose_device(config.run.device)
-    prior = load_fastest(config.run.prior, device, config.run.precision)
+    prior = load_fastest(config.run.prior, config.run.device, config.run.precision)
+    device = prior.device
     made = _Measured()
     started = time.monotonic()
     health = _health(config, data, prior, device, out, tell)

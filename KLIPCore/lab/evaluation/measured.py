@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from KLIPCore import __version__
 from KLIPCore.config import RegionConfig
-from KLIPCore.detection.devices import choose_device, configure_process
+from KLIPCore.detection.devices import configure_process
 from KLIPCore.detection.measured_scan import MeasuredScan, Selection, material_of, trace_scan
 from KLIPCore.detection.precision import load_fastest
 from KLIPCore.detection.reconstruct import dice
@@ -268,8 +268,8 @@ def evaluate_measured(
     """
     tell = progress or (lambda stage, fraction, detail: None)
     configure_process()
-    device = choose_device(config.run.device)
-    prior = load_fastest(prior_name or config.run.prior, device, config.run.precision)
+    prior = load_fastest(prior_name or config.run.prior, config.run.device, config.run.precision)
+    device = prior.device
     todo = [(group, name, s) for s in config.selections for group, names in config.scans.items() for name in names]
     started = time.monotonic()
     rows: list[dict[str, Any]] = []

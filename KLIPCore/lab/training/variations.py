@@ -201,7 +201,7 @@ def compare(
     on = choose_device(device)
 
     def enter(name: str, weights: Path) -> str:
-        prior = load_fastest(str(weights), on)
+        prior = load_fastest(str(weights), device)
         errors[name] = {str(s): float(error) for s, error in prior.card.training["validation_rmse"].items()}
         if slices:
             (out / folder(name)).mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def cache_of_this_computer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(SWITCH, "on")
-        choose(load_prior(LARGE, "cpu", EXACT), "auto", cache)
+        choose(load_prior(LARGE, "cpu", EXACT), cache=cache)
     return cache
 
 

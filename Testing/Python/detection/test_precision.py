@@ -142,7 +142,7 @@ def test_without_measuring_instructions_decide(
 
 
 def test_a_precision_that_cannot_be_had_is_refused(prior: UNetPrior, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> UNetPrior:
+    def unknown(*_: object, **__: object) -> UNetPrior:
         raise RuntimeError("not implemented for 'Half'")
 
     monkeypatch.setattr(chosen, "converted", unknown)
@@ -164,7 +164,7 @@ class Faulty(UNetPrior):
 def test_only_a_correct_way_is_timed(
     prior: UNetPrior, monkeypatch: pytest.MonkeyPatch, wrong: float, taken: bool
 ) -> None:
-    def faulty(prior: UNetPrior, precision: str, channels_last: bool = True) -> UNetPrior:
+    def faulty(prior: UNetPrior, precision: str, channels_last: bool = True, place: str = "") -> UNetPrior:
         made = Faulty(prior.network, prior.card, precision="float32", channels_last=channels_last)
         made.wrong = wrong
         return made

@@ -51,7 +51,7 @@ def test_a_run_says_its_precision(dicom_study: Path, weights: str, measured: lis
     assert told in found.folder.file("report.html").read_text(encoding="utf-8")
     noted = found.folder.run()["precision"]
     assert (noted["precision"], noted["channels_last"], noted["seconds"]) == ("bfloat16", True, MADE)
-    for damaged in (3, [], {}, {"precision": 4}, {"precision": []}):
+    for damaged in (3, [], {}, {"precision": 4}, {"precision": []}, {"place": "mps"}):
         assert precision_told({"precision": damaged}) == "as the network was trained"
     assert precision_told({}) == "as the network was trained"
 

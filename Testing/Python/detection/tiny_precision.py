@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A cache of its own, and a measurement that notes that it was made."""
     calls: list[str] = []
 
-    def fake(prior: UNetPrior) -> dict[str, float | None]:
+    def fake(prior: UNetPrior, places: Sequence[str]) -> dict[str, float | None]:
         calls.append(prior.card.sha256)
         return dict(MADE)
 
@@ -57,7 +58,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return calls
 
 
-def remember(folder: Path, prior: UNetPrior, choice: Choice) -> None:
+def remember(folder: Path, prior: UNetPrior, choice: Choice, places: Sequence[str] = chosen.HERE) -> None:
     """Write what this computer is to have chosen."""
     folder.mkdir(exist_ok=True)
-    (folder / "precision.json").write_text(json.dumps({chosen._key(prior): choice.to_dict()}))
+    (folder / "precision.json").write_text(json.dumps({chosen._key(prior, places): choice.to_dict()}))
