@@ -368,7 +368,8 @@ def precision_told(run: dict[str, Any]) -> str:
     told = [noted.get(name) for name in ("precision", "place", "reason")] if isinstance(noted, dict) else [None] * 3
     precision, place, reason = [part if isinstance(part, str) else "" for part in told]
     where = f"{precision} on {place}" if precision and place else precision
-    return ": ".join(part for part in (where, reason) if part) or "as the network was trained"  # runs of earlier versions did not choose
+    # Runs of earlier versions did not choose.
+    return ": ".join(part for part in (where, reason) if part) or "as the network was trained"
 
 
 def _installed(package: str) -> str:
