@@ -55,7 +55,8 @@ class TrainingConfig:
     backbone : one of :data:`BACKBONES`, for the card; what it means is in ``network`` and ``patches``.
     network : shape of the network; a :class:`DDPMConfig` makes it a DDPM.
     teacher : what a larger network does otherwise (``network``, ``steps`` …), which is trained first and then
-        distilled into this one (:mod:`KLIPCore.lab.training.distil`); empty for none.
+        distilled into this one (:mod:`KLIPCore.lab.training.distil`), or ``prior``: the weights of a teacher that
+        there is; empty for none.
     """
 
     name: str

@@ -7,7 +7,8 @@ and the configured one then learns from it: at x = x₀ + σz it is shown
     (1 − s) x₀ + s D_teacher(x, σ)                                    s = :data:`SHARE`
 
 in place of x₀. The minimum of the squared error is the same function; its gradient has less noise, because the
-teacher's answer is a mean, and x₀ is one draw. Both parts continue where they were stopped.
+teacher's answer is a mean, and x₀ is one draw. Both parts continue where they were stopped. ``teacher: {prior: NAME}``
+takes weights that there are: a shipped prior, or the path of a .safetensors file.
 
 References
 ----------
@@ -29,6 +30,7 @@ from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.lab.training.devices import started_processes
 from KLIPCore.priors.checkpoint import load_prior
 from KLIPCore.priors.ddpm import DDPMConfig
+from KLIPCore.priors.networks import network_config
 from KLIPCore.priors.unet import UNetPrior
 
 SHARE = 0.75
@@ -76,8 +78,8 @@ class Teacher:
         self.mixed = prior.device.type != "cpu"
 
     @classmethod
-    def load(cls, weights: Path, device: torch.device) -> Teacher:
-        """Return the teacher whose weights lie there, in full precision."""
+    def load(cls, weights: str | Path, device: torch.device) -> Teacher:
+        """Return the teacher of these weights (a path, or a shipped prior's name), in full precision."""
         return cls(load_prior(weights, device, "float32"))
 
     @torch.no_grad()
@@ -106,13 +108,38 @@ class Teacher:
         }
 
 
+def ready_teacher(config: TrainingConfig, device: torch.device) -> Teacher:
+    """Return the teacher whose weights a configuration names.
+
+    Raises
+    ------
+    ConfigError : it cannot teach: another window or frame, a DDPM, or more is said of it than ``prior``.
+    PriorError : there is no such prior.
+    """
+    if len(config.teacher) > 1:
+        raise ConfigError(
+            f"The teacher of {config.name} has its weights already, and settings of a training.",
+            "Under 'teacher' write prior alone, or leave it out to train one.",
+        )
+    teacher = Teacher.load(config.teacher["prior"], device)
+    alike = ("window", "size", "body_fraction")
+    if any(getattr(teacher.card, name) != getattr(config, name) for name in alike):
+        raise ConfigError(
+            f"The teacher of {config.name}, {teacher.card.name}, has another window or another frame.",
+            f"Choose a prior of the same {', '.join(alike)}, or leave prior out to train one.",
+        )
+    if any(isinstance(own, DDPMConfig) for own in (network_config(teacher.card.network), config.network)):
+        raise ConfigError("A DDPM neither teaches nor is taught.", "Distil networks of the kind EDMUNet.")
+    return teacher
+
+
 def taught(
     config: TrainingConfig,
     out: Path,
     device: torch.device,
     train: Callable[[TrainingConfig, Path], Path],
 ) -> Teacher | None:
-    """Return the configuration's teacher, trained; None where it has none.
+    """Return the configuration's teacher, trained if it is not yet; None where it has none.
 
     Parameters
     ----------
@@ -123,11 +150,15 @@ def taught(
 
     Raises
     ------
-    ConfigError : several processes were started, or it cannot teach; and what the training raises.
+    ConfigError, PriorError : several processes were started, or it cannot teach; and what the training raises.
     """
     if config.teacher and started_processes() > 1:
         raise ConfigError(
             "A teacher and its pupil are trained in one process, and several were started.",
             "Start klip train without a launcher; or train the teacher's network by itself.",
         )
-    return Teacher.load(train(teacher_of(config), out / FOLDER), device) if config.teacher else None
+    if not config.teacher:
+        return None
+    if "prior" in config.teacher:
+        return ready_teacher(config, device)
+    return Teacher.load(train(teacher_of(config), out / FOLDER), device)

@@ -13,7 +13,7 @@ from tiny import NETWORK, SIZE, YAML, made_patients, tiny_config
 from typer.testing import CliRunner
 
 from KLIPCore.cli.application import app
-from KLIPCore.errors import Cancelled, ConfigError
+from KLIPCore.errors import Cancelled, ConfigError, PriorError
 from KLIPCore.lab.training.config import TrainingConfig
 from KLIPCore.lab.training.distil import SHARE, Teacher, teacher_of
 from KLIPCore.lab.training.loop import train
@@ -81,6 +81,24 @@ def test_a_pupil_is_shown_what_the_teacher_says(patients: Path, tmp_path: Path) 
         taught, own, same = (denoising_loss(pupil, *batch, wanted) for wanted in (target, None, clean))
     assert float(taught) != pytest.approx(float(own), rel=1e-3)
     assert float(same) == float(own)
+
+
+def test_weights_that_there_are_teach(patients: Path, tmp_path: Path) -> None:
+    weights = train(tiny_config(network=TEACHER["network"], steps=3), patients, tmp_path / "t")
+    pupil = train(tiny_config(name="pupil", teacher={"prior": str(weights)}), patients, tmp_path / "p")
+    assert load_prior(pupil).card.training["teacher"]["sha256"] == load_prior(weights).card.sha256
+    assert not (tmp_path / "p" / "teacher").exists()
+    alone = train(tiny_config(name="pupil"), patients, tmp_path / "alone")
+    assert load_prior(alone).card.sha256 != load_prior(pupil).card.sha256
+    with pytest.raises(ConfigError, match="has its weights already"):
+        train(tiny_config(teacher={"prior": str(weights), "steps": 3}), patients, tmp_path / "n")
+    with pytest.raises(ConfigError, match="another window or another frame"):
+        train(tiny_config(teacher={"prior": "discs-128"}), patients, tmp_path / "n")
+    ddpm = DDPMConfig(channels=(8, 16), n_res_blocks=1)
+    with pytest.raises(ConfigError, match="DDPM"):
+        train(tiny_config(network=ddpm, teacher={"prior": str(weights)}), patients, tmp_path / "n")
+    with pytest.raises(PriorError, match="no prior called"):
+        train(tiny_config(teacher={"prior": "nobody"}), patients, tmp_path / "n")
 
 
 @pytest.mark.parametrize(
