@@ -20,6 +20,8 @@ from KLIPCore.volume.untrusted import read_yaml
 OPTIMISERS = ("adamw", "muon")
 """AdamW, or :class:`KLIPCore.lab.training.muon.Muon`, which takes fewer steps and a rate some times larger."""
 
+PATCHES = ((64, 16), (64, 16), (128, 4), (64, 16), (256, 1))
+"""Sides in pixels of a step's patches and how many there are, where a configuration does not say."""
 
 REQUIRED = ("name", "anatomy", "window", "sources", "validation")
 """What every configuration says."""
@@ -69,7 +71,7 @@ class TrainingConfig:
     intended_use: str = "Research only; not a medical device."
     size: int = 256
     body_fraction: float = 0.875
-    patches: tuple[tuple[int, int], ...] = ((64, 16), (64, 16), (128, 4), (64, 16), (256, 1))
+    patches: tuple[tuple[int, int], ...] = PATCHES
     whole_from: int | None = None
     steps: int = 6000
     warmup_steps: int = 100
@@ -179,20 +181,16 @@ def _unusable(source: str, error: Exception) -> ConfigError:
     )
 
 
-BACKBONES: dict[str, dict[str, Any]] = {
-    "patch": {},
-    "whole": {"network": UNetConfig(positions=False), "patches": ((256, 1),), "learning_rate": 2e-4},
-    "ddpm": {"network": DDPMConfig(), "patches": ((256, 1),), "learning_rate": 2e-4},
-}
-"""What each backbone changes in a configuration: patches with positions (PaDIS), whole slices under EDM,
-whole slices under DDPM.
+BACKBONES = {"patch": 5e-4, "whole": 2e-4, "ddpm": 2e-4}
+"""AdamW's learning rate for each backbone: patches with positions (PaDIS), whole slices under EDM, whole slices under
+DDPM.
 """
 
 
 def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfig:
-    """Return ``config`` for another backbone on the same data, named after it.
+    """Return ``config`` for another backbone of the same width on the same data, named after it.
 
-    Unchanged when ``backbone`` is None or its own.
+    It learns by AdamW, at the backbone's rate of :data:`BACKBONES`. Unchanged when ``backbone`` is None or its own.
 
     Raises
     ------
@@ -202,7 +200,17 @@ def with_backbone(config: TrainingConfig, backbone: str | None) -> TrainingConfi
         return config
     if backbone not in BACKBONES:
         raise ConfigError(f"There is no backbone called '{backbone}'.", f"Choose one of: {', '.join(BACKBONES)}.")
-    return replace(config, name=f"{config.name}-{backbone}", backbone=backbone, **BACKBONES[backbone])
+    width = {name: getattr(config.network, name) for name in ("channels", "n_res_blocks", "unshuffle")}
+    patches = backbone == "patch"
+    return replace(
+        config,
+        name=f"{config.name}-{backbone}",
+        backbone=backbone,
+        network=DDPMConfig(**width) if backbone == "ddpm" else UNetConfig(**width, positions=patches),
+        patches=PATCHES if patches else ((config.size, 1),),
+        optimiser="adamw",
+        learning_rate=BACKBONES[backbone],
+    )
 
 
 def with_steps(config: TrainingConfig, steps: int | None) -> TrainingConfig:

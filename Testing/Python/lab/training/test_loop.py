@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from tiny import SIZE, YAML, made_patients, tiny_config
 
 from KLIPCore.errors import Cancelled, ConfigError, PriorError, ResourceError, optional
-from KLIPCore.lab.training.config import BACKBONES, OPTIMISERS, TrainingConfig, with_backbone, with_steps
+from KLIPCore.lab.training.config import BACKBONES, OPTIMISERS, PATCHES, TrainingConfig, with_backbone, with_steps
 from KLIPCore.lab.training.data import load_training_set
 from KLIPCore.lab.training.devices import WORLD_SIZES, started_processes
 from KLIPCore.lab.training.loop import train
@@ -184,7 +184,10 @@ def test_a_configuration_file_and_its_backbones(tmp_path: Path) -> None:
     assert (whole.name, ddpm.name) == ("tiny-whole", "tiny-ddpm")
     assert isinstance(ddpm.network, DDPMConfig)
     assert not whole.network.positions
-    assert whole.patches == ddpm.patches == ((256, 1),)
+    assert whole.patches == ddpm.patches == ((32, 1),)
+    assert whole.network.channels == ddpm.network.channels == config.network.channels
+    assert with_backbone(whole, "patch").network == config.network
+    assert with_backbone(whole, "patch").patches == PATCHES
     for path in sorted((REPOSITORY / "configs").glob("train_*.yaml")):
         TrainingConfig.load(path)
 
