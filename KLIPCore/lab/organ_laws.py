@@ -1,7 +1,7 @@
 """The brightness of organs in the prior's training patients: `python -m KLIPCore.lab.organ_laws --data FOLDER`.
 
 FOLDER holds `btcv`; prints what :data:`KLIPCore.maps.organ_laws.LAWS` holds, and the nats of each organ in patients
-that had no part in it. The prior's twelfth patient has no labels and is left out.
+that had no part in it.
 """
 
 from __future__ import annotations
