@@ -272,7 +272,7 @@ def test_the_default_score_is_the_same_slim_stored_and_in_files(made: MadeRun, t
     growing = live.GrowingRun(made.folder)
     growing.readNew()
     expected = LiveMap.open(made.folder).update(wanted)
-    assert expected.kl_map.array.max() > 3
+    assert expected.kl_map.array.max() > 1  # something is compared
     for other in (growing.liveMap(), live.decode(live.encode(growing.liveMap()))):
         shown = other.update(wanted)
         np.testing.assert_array_equal(shown.kl_map.array, expected.kl_map.array)
