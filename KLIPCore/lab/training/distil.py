@@ -60,9 +60,19 @@ def teacher_of(config: TrainingConfig) -> TrainingConfig:
             f"The teacher of {config.name} is of other data, another window or another frame.",
             f"Under 'teacher' leave out {', '.join(alike)}.",
         )
-    if isinstance(teacher.network, DDPMConfig) or isinstance(config.network, DDPMConfig):
-        raise ConfigError("A DDPM neither teaches nor is taught.", "Distil networks of the kind EDMUNet.")
+    _require_edm(teacher.network, config.network)
     return teacher
+
+
+def _require_edm(*networks: object) -> None:
+    """Refuse a DDPM.
+
+    Raises
+    ------
+    ConfigError : one is.
+    """
+    if any(isinstance(own, DDPMConfig) for own in networks):
+        raise ConfigError("A DDPM neither teaches nor is taught.", "Distil networks of the kind EDMUNet.")
 
 
 class Teacher:
@@ -111,6 +121,11 @@ class Teacher:
 def ready_teacher(config: TrainingConfig, device: torch.device) -> Teacher:
     """Return the teacher whose weights a configuration names.
 
+    Parameters
+    ----------
+    config : of the pupil.
+    device : where the teacher answers.
+
     Raises
     ------
     ConfigError : it cannot teach: another window or frame, a DDPM, or more is said of it than ``prior``.
@@ -128,8 +143,7 @@ def ready_teacher(config: TrainingConfig, device: torch.device) -> Teacher:
             f"The teacher of {config.name}, {teacher.card.name}, has another window or another frame.",
             f"Choose a prior of the same {', '.join(alike)}, or leave prior out to train one.",
         )
-    if any(isinstance(own, DDPMConfig) for own in (network_config(teacher.card.network), config.network)):
-        raise ConfigError("A DDPM neither teaches nor is taught.", "Distil networks of the kind EDMUNet.")
+    _require_edm(network_config(teacher.card.network), config.network)
     return teacher
 
 
